@@ -1,0 +1,1 @@
+"""What users call their files: each module finds model variables and optimizer state in a container."""

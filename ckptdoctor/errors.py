@@ -1,0 +1,63 @@
+"""The few errors of ckptdoctor, each with the exit code of its kind.
+
+Library code raises them and never prints; `ckptdoctor.cli` is the only place that catches them for the user.
+"""
+
+from __future__ import annotations
+
+import os
+
+EXIT_OK = 0
+EXIT_FINDINGS = 1
+EXIT_USAGE = 2
+EXIT_UNREADABLE = 3
+EXIT_REFUSED = 4
+
+
+class CkptDoctorError(Exception):
+    """Root of all errors that ckptdoctor raises on purpose.
+
+    Args:
+        message: One sentence: what is wrong, where, and what to do.
+        path: The file or directory that it is about, where there is one.
+    """
+
+    exit_code = EXIT_UNREADABLE
+
+    def __init__(self, message: str, path: str | os.PathLike[str] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.path = None if path is None else os.fspath(path)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class UsageProblem(CkptDoctorError):
+    """The request cannot be carried out as it was put: a path that does not exist, an unknown code."""
+
+    exit_code = EXIT_USAGE
+
+
+class UnreadableArtifact(CkptDoctorError):
+    """The artifact is truncated, corrupt, hostile, of no known format, or access to it is denied.
+
+    Args:
+        message: One sentence that says what was expected and found.
+        path: The file at fault.
+        place: Where in the file: a byte offset, a key, a member, a data set.
+    """
+
+    def __init__(self, message: str, path: str | os.PathLike[str] | None = None, *, place: str | None = None) -> None:
+        super().__init__(f"{place}: {message}" if place else message, path)
+        self.place = place
+
+
+class LimitExceeded(UnreadableArtifact):
+    """The file claims more than a reader will allocate or loop over; nothing past the limit was read."""
+
+
+class GraftRefused(CkptDoctorError):
+    """A graft that would be incompatible, ambiguous or incomplete; nothing was written."""
+
+    exit_code = EXIT_REFUSED

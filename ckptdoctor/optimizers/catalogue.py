@@ -1,0 +1,382 @@
+"""The catalogue: which state variables each optimizer class keeps, in which order, by generation.
+
+A table of facts. A new optimizer is one entry here and every format knows it. Each layout lists the blocks of state
+that follow the generation's common head (`HEADS`); the order is that of `optimizer.variables` / `get_weights()`, and so
+that of HDF5 `weight_names`, of `optimizer/vars/N` and of `_variables/N`.
+
+Sources, by generation: `keras.optimizers` 1.2.2 to 2.3.1 (`get_updates`); `tf.keras.optimizers` 2.0 to 2.10
+(`_create_slots`); `keras.optimizers` 2.11 to 2.15 and `tf_keras` (`build`); `keras.src.optimizers` 3.0 to 3.15
+(`build`); `tf.compat.v1.train` (`_create_slots`). tests/optimizers/test_catalogue_real.py holds the table against
+the classes themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from ckptdoctor.state import Generation, Role
+
+
+class Extent(Enum):
+    """The shape of a slot, relative to its variable's."""
+
+    VARIABLE = "variable"
+    ROWS = "rows"
+    """All but the last dimension (Adafactor's r)."""
+    COLUMNS = "columns"
+    """All but the last but one dimension (Adafactor's c)."""
+    PLACEHOLDER = "placeholder"
+    """A dummy of shape (1,), kept for variables of any shape (standalone Keras' vhat without amsgrad)."""
+
+
+class Below2D(Enum):
+    """What a factored slot is for variables of fewer than two dimensions."""
+
+    ABSENT = "absent"
+    SCALAR = "scalar"
+
+
+@dataclass(frozen=True, slots=True)
+class SlotKind:
+    """One kind of slot variable.
+
+    Attributes:
+        name: The tag that this generation puts into variable names (`m`, `momentum`).
+        role: The same in one vocabulary.
+        attribute: The optimizer's list attribute in trackable object graphs (`_momentums`); "" if there is none.
+        when: The configuration flag that creates it: `amsgrad`, `momentum`, `centered`; "" = always.
+        extent: Its shape, relative to its variable's.
+        below_2d: For factored extents: what variables of fewer than two dimensions get.
+        only: A condition on the variable: "adam_branch" (what Muon trains with Adam: all but matrices), or
+            "adam_branch_3d" (all but matrices and rank 3); "" = every variable.
+    """
+
+    name: str
+    role: Role
+    attribute: str = ""
+    when: str = ""
+    extent: Extent = Extent.VARIABLE
+    below_2d: Below2D = Below2D.SCALAR
+    only: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PerVariable:
+    """For each trainable variable in turn, one variable of each of these kinds (interleaved)."""
+
+    kinds: tuple[SlotKind, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Single:
+    """One scalar for the whole optimizer.
+
+    Attributes:
+        name: Its name, as the generation writes it.
+        attribute: Its attribute in trackable object graphs.
+    """
+
+    name: str
+    attribute: str = ""
+
+
+Block: TypeAlias = "PerVariable | Single"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The state of one optimizer class in one generation.
+
+    Attributes:
+        class_name: The Keras class.
+        generation: The generation.
+        blocks: What follows the generation's head.
+        counted: The list begins with the iteration count.
+        versions: Which versions of the framework write this variant; "" = all of the generation's.
+    """
+
+    class_name: str
+    generation: Generation
+    blocks: tuple[Block, ...]
+    counted: bool = True
+    versions: str = ""
+
+    @property
+    def kinds(self) -> tuple[SlotKind, ...]:
+        """Every slot kind, in order."""
+        return tuple(kind for block in self.blocks if isinstance(block, PerVariable) for kind in block.kinds)
+
+
+EMA = SlotKind("average", Role.MOVING_AVERAGE, "_model_variables_moving_average", "use_ema")
+ACCUMULATION = SlotKind(
+    "gradient_accumulator", Role.GRADIENT_ACCUMULATOR, "_accumulated_gradients", "gradient_accumulation"
+)
+
+HEADS: dict[Generation, tuple[Block, ...]] = {
+    Generation.TF1: (),
+    Generation.KERAS1: (),
+    Generation.OPTIMIZER_V2: (),
+    Generation.KERAS2: (PerVariable((EMA,)),),
+    # `learning_rate` comes before these, unless it is a schedule: the flag "schedule".
+    Generation.KERAS3: (PerVariable((EMA,)), PerVariable((ACCUMULATION,))),
+}
+"""What every optimizer of a generation keeps before the blocks of its class (after the count and the learning rate)."""
+
+_M, _V = Role.FIRST_MOMENT, Role.SECOND_MOMENT
+
+
+def _grouped(*kinds: SlotKind) -> tuple[Block, ...]:
+    """One block a kind: all variables' first kind, then all variables' second."""
+    return tuple(PerVariable((kind,)) for kind in kinds)
+
+
+def _each(*kinds: SlotKind) -> tuple[Block, ...]:
+    """One block for all kinds: they alternate, variable by variable."""
+    return (PerVariable(kinds),)
+
+
+def _keras1() -> tuple[Layout, ...]:
+    rms = SlotKind("rms", Role.MEAN_SQUARE)
+    accumulator = SlotKind("accumulator", Role.ACCUMULATOR)
+    adadelta = (SlotKind("accumulator", Role.ACCUMULATOR), SlotKind("delta_accumulator", Role.ACCUMULATED_UPDATE))
+    m, v = SlotKind("m", _M), SlotKind("v", _V)
+    vhat = SlotKind("vhat", Role.MAX_SECOND_MOMENT, when="amsgrad")
+    dummy = SlotKind("vhat", Role.MAX_SECOND_MOMENT, when="!amsgrad", extent=Extent.PLACEHOLDER)
+    u = SlotKind("u", Role.INFINITY_NORM)
+    keras1 = Generation.KERAS1
+    return (
+        Layout("SGD", keras1, _grouped(SlotKind("moment", Role.MOMENTUM))),
+        Layout("RMSprop", keras1, _grouped(rms), versions=">=2.3"),
+        Layout("RMSprop", keras1, _grouped(rms), counted=False, versions="<2.3"),
+        Layout("Adagrad", keras1, _grouped(accumulator), versions=">=2.3"),
+        Layout("Adagrad", keras1, _grouped(accumulator), counted=False, versions="<2.3"),
+        Layout("Adadelta", keras1, _grouped(*adadelta), versions=">=2.3"),
+        Layout("Adadelta", keras1, _grouped(*adadelta), counted=False, versions="<2.3"),
+        Layout("Adam", keras1, _grouped(m, v, vhat, dummy), versions=">=2.1.3"),
+        Layout("Adam", keras1, _grouped(m, v), versions="<2.1.3"),
+        Layout("Adamax", keras1, _grouped(m, u)),
+        Layout("Nadam", keras1, (Single("m_schedule"), *_grouped(m, v)), versions=">=2.3"),
+        Layout("Nadam", keras1, _grouped(m, v), versions="<2.3"),
+    )
+
+
+def _optimizer_v2() -> tuple[Layout, ...]:
+    v2 = Generation.OPTIMIZER_V2
+    m, v = SlotKind("m", _M), SlotKind("v", _V)
+    momentum = SlotKind("momentum", Role.MOMENTUM, when="momentum")
+    return (
+        Layout("SGD", v2, _grouped(momentum)),
+        Layout(
+            "RMSprop",
+            v2,
+            _grouped(SlotKind("rms", Role.MEAN_SQUARE), momentum, SlotKind("mg", Role.MEAN_GRADIENT, when="centered")),
+        ),
+        Layout("Adagrad", v2, _grouped(SlotKind("accumulator", Role.ACCUMULATOR))),
+        Layout(
+            "Adadelta",
+            v2,
+            _grouped(SlotKind("accum_grad", Role.ACCUMULATOR), SlotKind("accum_var", Role.ACCUMULATED_UPDATE)),
+        ),
+        Layout("Adam", v2, _grouped(m, v, SlotKind("vhat", Role.MAX_SECOND_MOMENT, when="amsgrad"))),
+        Layout("Adamax", v2, _grouped(m, SlotKind("v", Role.INFINITY_NORM))),
+        Layout("Nadam", v2, (Single("momentum_cache", "momentum_cache"), *_grouped(m, v))),
+        Layout("Ftrl", v2, _each(SlotKind("accumulator", Role.ACCUMULATOR), SlotKind("linear", Role.LINEAR))),
+    )
+
+
+def _keras2() -> tuple[Layout, ...]:
+    k2 = Generation.KERAS2
+    m, v = SlotKind("m", _M, "_momentums"), SlotKind("v", _V, "_velocities")
+    vhat = SlotKind("vhat", Role.MAX_SECOND_MOMENT, "_velocity_hats", "amsgrad")
+    absent = Below2D.ABSENT
+    return (
+        Layout("SGD", k2, _grouped(SlotKind("m", Role.MOMENTUM, "momentums"))),
+        Layout(
+            "RMSprop",
+            k2,
+            _grouped(
+                SlotKind("velocity", Role.MEAN_SQUARE, "_velocities"),
+                SlotKind("momentum", Role.MOMENTUM, "_momentums", "momentum"),
+                SlotKind("average_gradient", Role.MEAN_GRADIENT, "_average_gradients", "centered"),
+            ),
+        ),
+        Layout("Adagrad", k2, _grouped(SlotKind("accumulator", Role.ACCUMULATOR, "_accumulators"))),
+        Layout(
+            "Adadelta",
+            k2,
+            _each(
+                SlotKind("accumulated_grad", Role.ACCUMULATOR, "_accumulated_grads"),
+                SlotKind("accumulated_delta_var", Role.ACCUMULATED_UPDATE, "_accumulated_delta_vars"),
+            ),
+        ),
+        Layout("Adam", k2, (*_each(m, v), *_grouped(vhat))),
+        Layout("AdamW", k2, (*_each(m, v), *_grouped(vhat))),
+        Layout("Adamax", k2, _each(SlotKind("m", _M, "_m"), SlotKind("u", Role.INFINITY_NORM, "_u"))),
+        # `_u_product` is an attribute of the optimizer, but not one of its `variables`.
+        Layout("Nadam", k2, _each(m, v)),
+        Layout(
+            "Ftrl",
+            k2,
+            _each(
+                SlotKind("accumulator", Role.ACCUMULATOR, "_accumulators"),
+                SlotKind("linear", Role.LINEAR, "_linears"),
+            ),
+        ),
+        Layout("Lion", k2, _grouped(SlotKind("m", _M, "momentums"))),
+        Layout(
+            "Adafactor",
+            k2,
+            _each(
+                SlotKind("r", Role.ROW_MOMENT, "_r", extent=Extent.ROWS, below_2d=absent),
+                SlotKind("c", Role.COLUMN_MOMENT, "_c", extent=Extent.COLUMNS, below_2d=absent),
+                SlotKind("v", _V, "_v"),
+            ),
+        ),
+    )
+
+
+_MUON_MOMENTUM = SlotKind("momentum", _M, "momentums")
+
+
+def _muon_velocity(only: str) -> SlotKind:
+    return SlotKind("velocity", _V, "adam_velocities", only=only)
+
+
+def _keras3() -> tuple[Layout, ...]:
+    k3 = Generation.KERAS3
+    m, v = SlotKind("momentum", _M, "_momentums"), SlotKind("velocity", _V, "_velocities")
+    hat = SlotKind("velocity_hat", Role.MAX_SECOND_MOMENT, "_velocity_hats", "amsgrad")
+    adam = (*_each(m, v), *_grouped(hat))
+    product = Single("u_product", "_u_product")
+    return (
+        Layout("SGD", k3, _grouped(SlotKind("momentum", Role.MOMENTUM, "momentums", "momentum"))),
+        Layout(
+            "RMSprop",
+            k3,
+            _grouped(
+                SlotKind("velocity", Role.MEAN_SQUARE, "_velocities"),
+                SlotKind("momentum", Role.MOMENTUM, "_momentums", "momentum"),
+                SlotKind("average_gradient", Role.MEAN_GRADIENT, "_average_gradients", "centered"),
+            ),
+        ),
+        Layout("Adagrad", k3, _grouped(SlotKind("accumulator", Role.ACCUMULATOR, "_accumulators"))),
+        Layout(
+            "Adadelta",
+            k3,
+            _each(
+                SlotKind("accumulated_grad", Role.ACCUMULATOR, "_accumulated_grads"),
+                SlotKind("accumulated_delta_var", Role.ACCUMULATED_UPDATE, "_accumulated_delta_vars"),
+            ),
+        ),
+        Layout("Adam", k3, adam),
+        Layout("AdamW", k3, adam),
+        Layout("Lamb", k3, _each(m, v)),
+        Layout("ScheduleFreeAdamW", k3, _each(m, v)),
+        Layout("Adamax", k3, _each(SlotKind("momentum", _M, "_m"), SlotKind("norm", Role.INFINITY_NORM, "_u"))),
+        Layout("Nadam", k3, (*_each(m, v), product), versions=">=3.10"),
+        Layout("Nadam", k3, (product, *_each(m, v)), versions="<3.10"),
+        Layout(
+            "Ftrl",
+            k3,
+            _each(
+                SlotKind("accumulator", Role.ACCUMULATOR, "_accumulators"),
+                SlotKind("linear", Role.LINEAR, "_linears"),
+            ),
+        ),
+        Layout("Lion", k3, _grouped(SlotKind("momentum", _M, "_momentums"))),
+        Layout(
+            "Adafactor",
+            k3,
+            _each(
+                SlotKind("r", Role.ROW_MOMENT, "_r", extent=Extent.ROWS),
+                SlotKind("c", Role.COLUMN_MOMENT, "_c", extent=Extent.COLUMNS),
+                SlotKind("velocity", _V, "_v"),
+            ),
+        ),
+        Layout("Muon", k3, _each(_MUON_MOMENTUM, _muon_velocity("adam_branch")), versions=">=3.12"),
+        Layout("Muon", k3, _each(_MUON_MOMENTUM, _muon_velocity("adam_branch_3d")), versions="<3.12"),
+    )
+
+
+LAYOUTS: tuple[Layout, ...] = (*_keras1(), *_optimizer_v2(), *_keras2(), *_keras3())
+"""Every class of every Keras generation. Within a class, the newest variant comes first."""
+
+CLASSES_BY_POPULARITY = (
+    "Adam", "SGD", "RMSprop", "AdamW", "Adagrad", "Nadam", "Adamax", "Adadelta", "Ftrl", "Lion", "Adafactor", "Lamb",
+    "Muon", "ScheduleFreeAdamW",
+)  # fmt: skip
+"""Where several classes fit what is stored, the first of these is named and the others are candidates."""
+
+WRAPPERS = {
+    "LossScaleOptimizer": "inner_optimizer",
+    "LossScaleOptimizerV1": "inner_optimizer",
+    "LossScaleOptimizerV3": "inner_optimizer",
+}
+"""Wrapper class → the key of its configuration that holds the inner optimizer's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tf1Optimizer:
+    """A `tf.compat.v1.train` optimizer: slots are named `<variable>/<op name>[_k]`, k counted per variable.
+
+    Attributes:
+        op_name: The default `name` of the constructor, which names the slots.
+        class_name: The Keras class that does the same.
+        slots: Slot kinds in order of creation.
+        beta_powers: It keeps `beta1_power` and `beta2_power`.
+        suffixes: Not an op name but exact last components (BERT's `adam_m`), one for each slot kind.
+    """
+
+    op_name: str
+    class_name: str
+    slots: tuple[SlotKind, ...]
+    beta_powers: bool = False
+    suffixes: tuple[str, ...] = ()
+
+
+_RMS = SlotKind("rms", Role.MEAN_SQUARE)
+_TF1_MOMENTUM = SlotKind("momentum", Role.MOMENTUM)
+
+TF1_OPTIMIZERS: tuple[Tf1Optimizer, ...] = (
+    Tf1Optimizer("Adam", "Adam", (SlotKind("m", _M), SlotKind("v", _V)), beta_powers=True),
+    Tf1Optimizer("Momentum", "SGD", (_TF1_MOMENTUM,)),
+    # Centered RMSProp creates rms, mg, momentum: `_create_slots` of tf.compat.v1.train.RMSPropOptimizer.
+    Tf1Optimizer("RMSProp", "RMSprop", (_RMS, _TF1_MOMENTUM)),
+    Tf1Optimizer("RMSProp", "RMSprop", (_RMS, SlotKind("mg", Role.MEAN_GRADIENT), _TF1_MOMENTUM)),
+    Tf1Optimizer("Adagrad", "Adagrad", (SlotKind("accumulator", Role.ACCUMULATOR),)),
+    Tf1Optimizer("ProximalAdagrad", "Adagrad", (SlotKind("accumulator", Role.ACCUMULATOR),)),
+    Tf1Optimizer(
+        "AdagradDA",
+        "AdagradDA",
+        (SlotKind("gradient_accumulator", Role.OTHER), SlotKind("gradient_squared_accumulator", Role.ACCUMULATOR)),
+    ),
+    Tf1Optimizer(
+        "Adadelta",
+        "Adadelta",
+        (SlotKind("accum", Role.ACCUMULATOR), SlotKind("accum_update", Role.ACCUMULATED_UPDATE)),
+    ),
+    Tf1Optimizer("Ftrl", "Ftrl", (SlotKind("accum", Role.ACCUMULATOR), SlotKind("linear", Role.LINEAR))),
+    Tf1Optimizer("AdaMax", "Adamax", (SlotKind("m", _M), SlotKind("v", Role.INFINITY_NORM)), beta_powers=True),
+    Tf1Optimizer("Nadam", "Nadam", (SlotKind("m", _M), SlotKind("v", _V)), beta_powers=True),
+    Tf1Optimizer("LazyAdam", "Adam", (SlotKind("m", _M), SlotKind("v", _V)), beta_powers=True),
+    Tf1Optimizer("AdamW", "AdamW", (SlotKind("m", _M), SlotKind("v", _V)), beta_powers=True),
+    # google-research/bert optimization.py: AdamWeightDecayOptimizer; LAMB in google-research/albert.
+    Tf1Optimizer("adam", "AdamW", (SlotKind("m", _M), SlotKind("v", _V)), suffixes=("adam_m", "adam_v")),
+    Tf1Optimizer("lamb", "Lamb", (SlotKind("m", _M), SlotKind("v", _V)), suffixes=("lamb_m", "lamb_v")),
+)
+"""The name-based optimizers, by the names of their slots. Those with `suffixes` keep no count of their own."""
+
+TF1_AVERAGE = SlotKind("ExponentialMovingAverage", Role.MOVING_AVERAGE)
+
+
+def layouts(class_name: str, generation: Generation) -> tuple[Layout, ...]:
+    """The variants of one class in one generation, the newest first; empty if the catalogue does not know it."""
+    return tuple(each for each in LAYOUTS if each.class_name == class_name and each.generation is generation)
+
+
+def classes(generation: Generation) -> tuple[str, ...]:
+    """The classes of one generation, the most common first."""
+    known = {each.class_name for each in LAYOUTS if each.generation is generation}
+    return tuple(name for name in CLASSES_BY_POPULARITY if name in known)

@@ -1,0 +1,345 @@
+"""The vocabulary: what an artifact holds, as pure frozen data.
+
+Every reader in `artifacts/` answers with these types, every rule, report and graft is a function of them. Nothing here
+opens a file, and nothing here is imported from elsewhere in the package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Literal, TypeAlias
+
+Scalar: TypeAlias = "int | float | bool | str"
+
+Mapped: TypeAlias = Literal["name", "order", "shape"]
+"""How a slot was given to its variable: the artifact links them, by position, or only the shape fits."""
+
+
+class Format(str, Enum):
+    """Artifact formats, as the command line's JSON names them."""
+
+    TF_CHECKPOINT = "tf-checkpoint"
+    TF_CHECKPOINT_V1 = "tf-checkpoint-v1"
+    SAVED_MODEL = "saved-model"
+    KERAS_H5 = "keras-h5"
+    KERAS_H5_WEIGHTS = "keras-h5-weights"
+    KERAS_ARCHIVE = "keras-archive"
+    KERAS_WEIGHTS = "keras-weights"
+    OPTIMIZER_DUMP = "optimizer-dump"
+    UNKNOWN = "unknown"
+
+
+class Generation(str, Enum):
+    """Generations of optimizer implementations; within one, names, order and meaning of state agree."""
+
+    TF1 = "tf1"
+    """`tf.compat.v1.train.*Optimizer`: name-based slots, no count of its own."""
+    KERAS1 = "keras1"
+    """Standalone Keras 1.x to 2.3, before OptimizerV2."""
+    OPTIMIZER_V2 = "optimizer-v2"
+    """tf.keras up to 2.10 and `optimizers.legacy` later."""
+    KERAS2 = "keras2"
+    """The rewritten optimizers of TensorFlow 2.11 to 2.15 and tf_keras (2.9 and 2.10: `optimizers.experimental`)."""
+    KERAS3 = "keras3"
+
+
+class Role(str, Enum):
+    """What a state variable is, in one vocabulary across frameworks."""
+
+    FIRST_MOMENT = "first_moment"
+    SECOND_MOMENT = "second_moment"
+    MAX_SECOND_MOMENT = "max_second_moment"
+    MOMENTUM = "momentum"
+    MEAN_SQUARE = "mean_square"
+    MEAN_GRADIENT = "mean_gradient"
+    ACCUMULATOR = "accumulator"
+    ACCUMULATED_UPDATE = "accumulated_update"
+    LINEAR = "linear"
+    INFINITY_NORM = "infinity_norm"
+    ROW_MOMENT = "row_second_moment"
+    COLUMN_MOMENT = "column_second_moment"
+    MOVING_AVERAGE = "moving_average"
+    GRADIENT_ACCUMULATOR = "gradient_accumulator"
+    OTHER = "other"
+
+
+class Status(str, Enum):
+    """Whether an optimizer's state suffices to go on; `worst` orders them for artifacts with several optimizers."""
+
+    COMPLETE = "complete"
+    FRESH = "fresh"
+    PARTIAL = "partial"
+    ABSENT = "absent"
+    UNREADABLE = "unreadable"
+
+
+# ------------------------------------------------------------------------------------------------ where bytes are
+
+
+@dataclass(frozen=True, slots=True)
+class FileRange:
+    """Raw little-endian C-order bytes in a file: a tensor in a TensorBundle shard, an array inside a pickle or npy.
+
+    Attributes:
+        path: The file.
+        offset: First byte.
+        nbytes: Number of bytes.
+        crc32c: Masked CRC-32C over the bytes (TensorBundle), or None.
+        big_endian: Elements are stored big-endian.
+        fortran_order: Elements are stored column-major.
+    """
+
+    path: str
+    offset: int
+    nbytes: int
+    crc32c: int | None = None
+    big_endian: bool = False
+    fortran_order: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Inline:
+    """The value itself: scalars and small arrays that had to be decoded to be found."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class H5Data:
+    """A data set in an HDF5 file, or in an HDF5 member of a zip archive.
+
+    Attributes:
+        path: The HDF5 file or zip archive.
+        dataset: Absolute name of the data set.
+        member: Name of the HDF5 member when `path` is an archive.
+    """
+
+    path: str
+    dataset: str
+    member: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One slice of a partitioned variable: `start` and `shape` say which part of the whole `location` holds."""
+
+    start: tuple[int, ...]
+    shape: tuple[int, ...]
+    location: FileRange | Inline
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """A partitioned variable, stored slice by slice."""
+
+    parts: tuple[Piece, ...]
+
+
+Location: TypeAlias = "FileRange | Inline | H5Data | Pieces"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRef:
+    """A tensor that has not been read.
+
+    Attributes:
+        key: The artifact's own name for it (checkpoint key, data set, index in a dump).
+        dtype: numpy's or ml_dtypes' name (`float32`, `bfloat16`), `string`, or `unknown(N)`.
+        shape: Its dimensions.
+        location: Where its bytes are; None where they are known to be lost.
+    """
+
+    key: str
+    dtype: str
+    shape: tuple[int, ...]
+    location: Location | None
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        count = 1
+        for extent in self.shape:
+            count *= extent
+        return count
+
+
+# -------------------------------------------------------------------------------------------------- what it holds
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVariable:
+    """A variable of the model.
+
+    Attributes:
+        path: `/`-separated name, unique in the artifact; slots refer to it.
+        tensor: Its value.
+        trainable: Whether the model trains it; None where nothing in the artifact tells.
+        aliases: Other names the artifact knows it by (full name, object path, data set).
+    """
+
+    path: str
+    tensor: TensorRef
+    trainable: bool | None = None
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A slot variable: optimizer state that belongs to one model variable.
+
+    Attributes:
+        name: The artifact's own name for the kind (`m`, `momentum`, `Adam_1`).
+        role: The same in one vocabulary.
+        variable: Path of its model variable; None where that is not in the artifact or cannot be told.
+        tensor: Its value.
+        mapping: How `variable` was found.
+    """
+
+    name: str
+    role: Role
+    variable: str | None
+    tensor: TensorRef
+    mapping: Mapped = "name"
+
+
+@dataclass(frozen=True, slots=True)
+class MissingSlot:
+    """A slot variable that this optimizer keeps and this artifact lacks."""
+
+    name: str
+    role: Role
+    variable: str
+
+
+@dataclass(frozen=True, slots=True)
+class OtherVariable:
+    """Optimizer state that belongs to no single variable: a learning rate, beta powers, Nadam's product."""
+
+    name: str
+    tensor: TensorRef
+    value: Scalar | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recoverable:
+    """An iteration count that is not stored but follows from something that is."""
+
+    value: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A learning-rate schedule from the configuration, as far as it can be computed.
+
+    Attributes:
+        class_name: The Keras class.
+        config: Its configuration.
+        learning_rate: The rate at the next step; None where it cannot be computed.
+        learning_rate_if_lost: The rate if the count restarted at 0.
+    """
+
+    class_name: str
+    config: Mapping[str, object]
+    learning_rate: float | None = None
+    learning_rate_if_lost: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wrapper:
+    """An optimizer around the optimizer (`LossScaleOptimizer`)."""
+
+    class_name: str
+    loss_scale: float | None = None
+    variables: tuple[OtherVariable, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerState:
+    """One optimizer and what the artifact holds of it.
+
+    Attributes:
+        name: Its name in the artifact (attribute path, optimizer name).
+        class_name: The Keras class, recorded or inferred; None where nothing tells.
+        class_inferred: The class follows from the slots; no record names it.
+        class_candidates: Other classes that fit as well.
+        generation: Which implementation wrote it.
+        iterations: The count as stored; None means that it is not in the artifact.
+        iterations_key: Where it is stored.
+        iterations_reported: What the framework would report, where that differs (gradient accumulation).
+        recoverable: A count that can be derived.
+        hyperparameters: From the configuration or the stored scalars.
+        schedule: The learning-rate schedule, where one is configured.
+        slots: Every slot variable.
+        missing: Slots that it keeps but the artifact lacks.
+        other: State that belongs to no single variable.
+        wrapper: An optimizer around this one.
+        recorded: The artifact records this optimizer, if only as a configuration or an empty node.
+        notes: Things an engineer should know, a sentence each.
+    """
+
+    name: str
+    class_name: str | None
+    generation: Generation | None
+    class_inferred: bool = False
+    class_candidates: tuple[str, ...] = ()
+    iterations: int | None = None
+    iterations_key: str | None = None
+    iterations_reported: int | None = None
+    recoverable: Recoverable | None = None
+    hyperparameters: Mapping[str, object] = field(default_factory=dict)
+    schedule: Schedule | None = None
+    slots: tuple[Slot, ...] = ()
+    missing: tuple[MissingSlot, ...] = ()
+    other: tuple[OtherVariable, ...] = ()
+    wrapper: Wrapper | None = None
+    recorded: bool = True
+    notes: tuple[str, ...] = ()
+
+    @property
+    def has_state(self) -> bool:
+        """Whether any of its state is in the artifact."""
+        return self.iterations is not None or bool(self.slots) or bool(self.other)
+
+
+@dataclass(frozen=True, slots=True)
+class Producer:
+    """What wrote the artifact, as far as the artifact tells."""
+
+    framework: str | None = None
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Oddity:
+    """Something a reader noticed that is not wrong enough to stop; rules turn it into a finding with this code."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingState:
+    """Everything that was read from one artifact.
+
+    Attributes:
+        path: As the user gave it, or as it was found below what the user gave.
+        format: What it is.
+        producer: What wrote it.
+        variables: The model's variables, in the model's order where that is known.
+        optimizers: Each optimizer that the artifact records or holds state of.
+        counters: Counts that are not an optimizer's (`global_step`, `save_counter`, a `step` attribute).
+        others: Tensors that are none of the above (metrics, strings, configuration).
+        oddities: What the reader noticed.
+    """
+
+    path: str
+    format: Format
+    producer: Producer = Producer()
+    variables: tuple[ModelVariable, ...] = ()
+    optimizers: tuple[OptimizerState, ...] = ()
+    counters: Mapping[str, int] = field(default_factory=dict)
+    others: tuple[TensorRef, ...] = ()
+    oddities: tuple[Oddity, ...] = ()
