@@ -6,8 +6,8 @@ that of HDF5 `weight_names`, of `optimizer/vars/N` and of `_variables/N`.
 
 Sources, by generation: `keras.optimizers` 1.2.2 to 2.3.1 (`get_updates`); `tf.keras.optimizers` 2.0 to 2.10
 (`_create_slots`); `keras.optimizers` 2.11 to 2.15 and `tf_keras` (`build`); `keras.src.optimizers` 3.0 to 3.15
-(`build`); `tf.compat.v1.train` (`_create_slots`). tests/optimizers/test_catalogue_real.py holds the table against
-the classes themselves.
+(`build`); `tf.compat.v1.train` (`_create_slots`). tests/real/test_catalogue_real.py holds the table against the
+classes themselves.
 """
 
 from __future__ import annotations
@@ -95,6 +95,8 @@ class Layout:
         blocks: What follows the generation's head.
         counted: The list begins with the iteration count.
         versions: Which versions of the framework write this variant; "" = all of the generation's.
+        attributes: Attributes of the object that are not in its list of variables, but tell the class.
+        wrapped: The class keeps this only inside a LossScaleOptimizer.
     """
 
     class_name: str
@@ -102,6 +104,7 @@ class Layout:
     blocks: tuple[Block, ...]
     counted: bool = True
     versions: str = ""
+    wrapped: bool = False
 
     @property
     def kinds(self) -> tuple[SlotKind, ...]:
@@ -215,7 +218,7 @@ def _keras2() -> tuple[Layout, ...]:
         Layout("AdamW", k2, (*_each(m, v), *_grouped(vhat))),
         Layout("Adamax", k2, _each(SlotKind("m", _M, "_m"), SlotKind("u", Role.INFINITY_NORM, "_u"))),
         # `_u_product` is an attribute of the optimizer, but not one of its `variables`.
-        Layout("Nadam", k2, _each(m, v)),
+        Layout("Nadam", k2, _each(m, v), attributes=("_u_product",)),
         Layout(
             "Ftrl",
             k2,
@@ -303,6 +306,33 @@ def _keras3() -> tuple[Layout, ...]:
 LAYOUTS: tuple[Layout, ...] = (*_keras1(), *_optimizer_v2(), *_keras2(), *_keras3())
 """Every class of every Keras generation. Within a class, the newest variant comes first."""
 
+
+def _keras3_wrapped() -> tuple[Layout, ...]:
+    """What is different in a LossScaleOptimizer, which `mixed_float16` puts around every optimizer.
+
+    Its `build` suspends tracking, so variables that the inner class makes itself, rather than by `add_variable`, are no
+    part of `variables` and so of no file: Nadam's product, and what Adafactor has for vectors and scalars.
+    """
+    k3, absent = Generation.KERAS3, Below2D.ABSENT
+    m, v = SlotKind("momentum", _M, "_momentums"), SlotKind("velocity", _V, "_velocities")
+    return (
+        Layout("Nadam", k3, _each(m, v), wrapped=True),
+        Layout(
+            "Adafactor",
+            k3,
+            _each(
+                SlotKind("r", Role.ROW_MOMENT, "_r", extent=Extent.ROWS, below_2d=absent),
+                SlotKind("c", Role.COLUMN_MOMENT, "_c", extent=Extent.COLUMNS, below_2d=absent),
+                SlotKind("velocity", _V, "_v"),
+            ),
+            wrapped=True,
+        ),
+    )
+
+
+WRAPPED_LAYOUTS: tuple[Layout, ...] = _keras3_wrapped()
+"""Variants for known classes only: among `LAYOUTS`, Nadam's would make every Adam a possible Nadam."""
+
 CLASSES_BY_POPULARITY = (
     "Adam", "SGD", "RMSprop", "AdamW", "Adagrad", "Nadam", "Adamax", "Adadelta", "Ftrl", "Lion", "Adafactor", "Lamb",
     "Muon", "ScheduleFreeAdamW",
@@ -373,7 +403,8 @@ TF1_AVERAGE = SlotKind("ExponentialMovingAverage", Role.MOVING_AVERAGE)
 
 def layouts(class_name: str, generation: Generation) -> tuple[Layout, ...]:
     """The variants of one class in one generation, the newest first; empty if the catalogue does not know it."""
-    return tuple(each for each in LAYOUTS if each.class_name == class_name and each.generation is generation)
+    known = (*LAYOUTS, *WRAPPED_LAYOUTS)
+    return tuple(each for each in known if each.class_name == class_name and each.generation is generation)
 
 
 def classes(generation: Generation) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ expand a layout into the list that it predicts, and find the layout that predict
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -158,7 +158,12 @@ def settings_to_try(layout: Layout, settings: Settings | None) -> Iterator[Setti
 
 
 def fit(
-    items: Sequence[Item], layouts: Iterable[Layout], variables: Sequence[Trained], settings: Settings | None = None
+    items: Sequence[Item],
+    layouts: Iterable[Layout],
+    variables: Sequence[Trained],
+    settings: Settings | None = None,
+    *,
+    accept: Callable[[Sequence[Assigned]], bool] | None = None,
 ) -> Fit | None:
     """Finds the layout and settings that predict exactly these items for exactly these variables, in this order.
 
@@ -167,17 +172,20 @@ def fit(
         layouts: Layouts to try, the likeliest first.
         variables: The variables that the optimizer trains, in its order.
         settings: From the configuration; None if there is none, then every combination is tried.
+        accept: A last word on a reading that fits, for those who know names as well.
 
     Returns:
         The first that fits; None if none does.
     """
     shapes = [item.shape for item in items]
-    for layout in layouts:
-        for each in settings_to_try(layout, settings):
-            assigned = tuple(expand(layout, variables, each))
-            if len(assigned) == len(shapes) and all(a.shape == s for a, s in zip(assigned, shapes, strict=True)):
-                if _plausible(assigned, items):
-                    return Fit(layout, each, assigned)
+    attempts = [(layout, each) for layout in layouts for each in settings_to_try(layout, settings)]
+    # What is recorded comes first, in every variant: a guess can make one variant look like another.
+    for layout, each in sorted(attempts, key=lambda attempt: attempt[1] is not settings):
+        assigned = tuple(expand(layout, variables, each))
+        if [a.shape for a in assigned] != shapes or not _plausible(assigned, items):
+            continue
+        if accept is None or accept(assigned):
+            return Fit(layout, each, assigned)
     return None
 
 

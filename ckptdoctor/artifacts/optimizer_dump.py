@@ -1,0 +1,286 @@
+"""Dumps of an optimizer's weights: `pickle.dump`, `np.save` or `np.savez` of `get_weights()` or of its variables.
+
+They hold no names, no class and no configuration, or whatever their author put beside the list. What they are is
+inferred (`optimizers.unnamed`), and said to be.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ckptdoctor.artifacts.dump_names import named_state, tagged_state
+from ckptdoctor.artifacts.dump_structure import Contents, Element, Group, contents
+from ckptdoctor.artifacts.foreign import foreign_pickle
+from ckptdoctor.containers.dtypes import INTEGRAL
+from ckptdoctor.containers.files import RegularFile
+from ckptdoctor.containers.npy import MAGIC, read_npy, read_npz
+from ckptdoctor.containers.safe_pickle import Key, Node, load
+from ckptdoctor.containers.samples import sample
+from ckptdoctor.containers.values import kept_open
+from ckptdoctor.optimizers.catalogue import SlotKind
+from ckptdoctor.optimizers.evidence import Kind, Observed, observe
+from ckptdoctor.optimizers.layout import ITERATION, Trained
+from ckptdoctor.optimizers.placement import Placement, place
+from ckptdoctor.optimizers.unnamed import Hints, Verdict, judge
+from ckptdoctor.state import (
+    Format,
+    Generation,
+    Inline,
+    ModelVariable,
+    Oddity,
+    OptimizerState,
+    OtherVariable,
+    Role,
+    Slot,
+    TrainingState,
+    Wrapper,
+)  # fmt: skip
+
+_OLD_PICKLE = re.compile(
+    rb"\(*(?:lp?\d*\n|dp?\d*\n|c[\w.]+\n[\w.]+\n|I-?\d+\n|F[-+.\de]+\n|V[^\n]*\n|S['\"])|[\]}](?:q.|p\d+\n|\.|\()",
+    re.DOTALL,
+)
+"""How pickles of protocols 0 and 1 begin that hold lists, dicts, arrays or numbers; they have no magic number."""
+_NUMBERED = re.compile(r"arr_(\d{1,9})\Z")
+_WRAPPER_OWN = ("iteration", "learning_rate", "step_counter", "dynamic_scale")
+
+
+def sniff(path: str, head: bytes) -> bool:
+    """Whether a file can be a dump: an npy header, an archive whose first member is one, or the beginning of a pickle.
+
+    Args:
+        path: The file; only its last byte is read.
+        head: Its first bytes.
+    """
+    if head.startswith(MAGIC):
+        return True
+    if head.startswith(b"PK\x03\x04"):
+        name_length = int.from_bytes(head[26:28], "little")
+        return head[30 : 30 + name_length].endswith(b".npy")
+    if head[:1] == b"\x80" and head[1:2] <= b"\x05" and len(head) > len(b"\x80\x02"):
+        return foreign_pickle(head) is None
+    if not _OLD_PICKLE.match(head):
+        return False
+    with RegularFile(path) as file:
+        return file.size > 1 and file.read(file.size - 1, 1) == b"."
+
+
+def read(path: str) -> TrainingState:
+    """Reads a dump.
+
+    Raises:
+        UnreadableArtifact: It is broken, or a pickle of something other than plain data and arrays.
+    """
+    found = contents(_root(path))
+    with kept_open():
+        return _state(path, found)
+
+
+def _root(path: str) -> Node:
+    with RegularFile(path) as file:
+        head = file.read(0, min(file.size, 8))
+    if head.startswith(MAGIC):
+        return read_npy(path)
+    if head.startswith(b"PK\x03\x04"):
+        return _in_order(read_npz(path))
+    roots = load(path)
+    return roots[0] if len(roots) == 1 else roots
+
+
+def _in_order(members: dict[str, Node]) -> Node:
+    """`np.savez(*arrays)` names them arr_0, arr_1 …; whoever wrote the archive may have sorted them as text."""
+    numbers = [_NUMBERED.match(name) for name in members]
+    if not members or not all(numbers):
+        named: dict[Key, Node] = {}
+        named.update(members)
+        return named
+    ordered = sorted(members, key=lambda name: int(name.removeprefix("arr_")))
+    values = [members[name] for name in ordered]
+    return values[0] if len(values) == 1 and isinstance(values[0], (list, dict)) else values
+
+
+# ------------------------------------------------------------------------------------------------- from the groups
+
+
+def _state(path: str, found: Contents) -> TrainingState:
+    judged = [(group, _judged(group)) for group in found.groups]
+    variables: list[ModelVariable] = []
+    for group, answer in judged:
+        if answer is None:
+            variables.extend(_model(group))
+        elif isinstance(answer, tuple):
+            variables.extend(answer[1])
+    optimizers: list[OptimizerState] = []
+    oddities: list[Oddity] = []
+    for group, answer in judged:
+        name = group.label or "optimizer"
+        if isinstance(answer, Verdict):
+            optimizers.append(_optimizer(group, answer, name, variables))
+            if answer.order_open:
+                oddities.append(
+                    Oddity("S010", f"{name}: equal shapes leave open which array is which; read as {_order(answer)}")
+                )
+        elif isinstance(answer, tuple):
+            optimizers.append(replace(answer[0], name=name))
+    if variables and not optimizers:
+        oddities.append(
+            Oddity("S001", "the arrays look like a model's weights: no count, and values that no optimizer's state has")
+        )
+    return TrainingState(
+        path=path,
+        format=Format.OPTIMIZER_DUMP,
+        variables=tuple(variables),
+        optimizers=tuple(optimizers),
+        counters=found.counters,
+        others=tuple(found.others),
+        oddities=tuple(oddities),
+    )
+
+
+def _judged(group: Group) -> Verdict | tuple[OptimizerState, tuple[ModelVariable, ...]] | None:
+    """What a group is: read by its keys or names, or by position; None for a model's weights."""
+    if group.tags:
+        return tagged_state(group), ()
+    if group.named:
+        by_name = named_state(group)
+        if by_name is not None:
+            return by_name
+    if group.says_model and not _begins_with_count(group):
+        return None
+    hints = Hints(config=group.config, told=group.says_optimizer)
+    verdict = judge([_observed(each) for each in group.elements], hints)
+    if verdict is None and _is_unknown_optimizer(group):
+        return _unknown(group), ()
+    return verdict
+
+
+def _observed(element: Element) -> Observed:
+    tensor = element.tensor
+    if tensor.shape == ():
+        value = element.value if isinstance(element.value, (int, float)) else None
+        kind = Kind.UNKNOWN if element.plain else _kind(element)
+        return Observed((), tensor.dtype, value, kind)
+    return observe(tensor.shape, tensor.dtype, sample(tensor))
+
+
+def _kind(element: Element) -> Kind:
+    # Archive members are arrays whatever they were; only a pickle keeps the difference.
+    if element.name is not None or element.tensor.key.startswith("arr_"):
+        return Kind.UNKNOWN
+    return Kind.SCALAR if isinstance(element.tensor.location, Inline) else Kind.ARRAY
+
+
+def _is_unknown_optimizer(group: Group) -> bool:
+    """A list that fits no known optimizer, but begins with a whole number as they all do, or is said to be one's."""
+    return _begins_with_count(group) or group.says_optimizer
+
+
+def _begins_with_count(group: Group) -> bool:
+    first = group.elements[0]
+    return first.tensor.shape == () and first.count is not None and first.tensor.dtype in INTEGRAL
+
+
+def _unknown(group: Group) -> OptimizerState:
+    first = group.elements[0]
+    counted = first.tensor.shape == () and first.count is not None
+    rest = group.elements[1:] if counted else group.elements
+    return OptimizerState(
+        name=group.label or "optimizer",
+        class_name=group.config.class_name if group.config else None,
+        generation=group.config.generation if group.config else None,
+        iterations=first.count if counted else None,
+        iterations_key=first.tensor.key if counted else None,
+        hyperparameters=group.config.hyperparameters if group.config else {},
+        schedule=group.config.schedule if group.config else None,
+        slots=tuple(
+            Slot(each.name or str(index), Role.OTHER, None, each.tensor, "order")
+            for index, each in enumerate(rest, start=len(group.elements) - len(rest))
+            if each.tensor.shape
+        ),
+        other=tuple(
+            OtherVariable(each.name or each.tensor.key, each.tensor, each.value)
+            for each in rest
+            if not each.tensor.shape
+        ),
+        notes=("the list fits no optimizer that is known here: its elements are given as they are",),
+    )
+
+
+def _model(group: Group) -> list[ModelVariable]:
+    found: list[ModelVariable] = []
+    for each in group.elements:
+        name = each.name.removesuffix(":0") if each.name else each.tensor.key
+        found.append(ModelVariable(name if not group.label or not each.name else f"{group.label}/{name}", each.tensor))
+    return found
+
+
+# ------------------------------------------------------------------------------------------------ from the verdict
+
+
+def _optimizer(group: Group, verdict: Verdict, name: str, variables: Sequence[ModelVariable]) -> OptimizerState:
+    elements = group.elements[verdict.start :]
+    where = _placement(verdict, variables)
+    slots: list[Slot] = []
+    other: list[OtherVariable] = []
+    count: Element | None = None
+    for one, each in zip(verdict.fit.assigned, elements, strict=True):
+        if isinstance(one.kind, SlotKind):
+            index = None if one.variable is None or one.variable >= len(where.indices) else where.indices[one.variable]
+            path = None if index is None else variables[index].path
+            slots.append(Slot(one.kind.name, one.kind.role, path, each.tensor, where.mapping))
+        elif one.kind is ITERATION:
+            count = each
+        else:
+            other.append(OtherVariable(one.kind.name, each.tensor, each.value))
+    rates = {each.name: each.value for each in other if each.name == "learning_rate"}
+    config = group.config
+    return OptimizerState(
+        name=name,
+        class_name=verdict.class_name,
+        class_inferred=verdict.class_name is not None and config is None,
+        class_candidates=verdict.candidates,
+        generation=verdict.generations[0] if verdict.generations else None,
+        iterations=None if count is None else count.count,
+        iterations_key=None if count is None else count.tensor.key,
+        hyperparameters={**(config.hyperparameters if config else {}), **rates},
+        schedule=config.schedule if config else None,
+        slots=tuple(slots),
+        other=tuple(other),
+        wrapper=_wrapper(group.elements[: verdict.start]),
+        notes=tuple(_notes(verdict)),
+    )
+
+
+def _placement(verdict: Verdict, variables: Sequence[ModelVariable]) -> Placement:
+    if not variables:
+        return Placement((), "order")
+    return place(verdict.fit.trained, [Trained(each.path, each.tensor.shape) for each in variables])
+
+
+def _wrapper(own: Sequence[Element]) -> Wrapper | None:
+    if not own:
+        return None
+    variables = tuple(
+        OtherVariable(label, each.tensor, each.value) for label, each in zip(_WRAPPER_OWN, own, strict=True)
+    )
+    scale = own[-1].value
+    return Wrapper("LossScaleOptimizer", float(scale) if isinstance(scale, (int, float)) else None, variables)
+
+
+def _notes(verdict: Verdict) -> list[str]:
+    notes: list[str] = []
+    if len(verdict.generations) > 1:
+        first, *others = (each.value for each in verdict.generations)
+        notes.append(f"the list does not tell generation {first} from {', '.join(others)}")
+    if verdict.lacking:
+        notes.append("the list lacks the iteration count that it should begin with; its values tell what it is")
+    elif verdict.generations == (Generation.KERAS1,) and verdict.fit.assigned[0].kind is not ITERATION:
+        notes.append("this optimizer did not save its iteration count before Keras 2.3")
+    return notes
+
+
+def _order(verdict: Verdict) -> str:
+    slots = [a for a in verdict.fit.assigned if isinstance(a.kind, SlotKind)]
+    return "one kind after the other" if len({a.kind for a in slots[:2]}) == 1 else "kinds alternating"

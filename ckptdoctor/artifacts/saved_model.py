@@ -1,0 +1,137 @@
+"""SavedModel directories, of TensorFlow 1 and 2: `saved_model.pb` beside `variables/`, or flattened beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+
+from ckptdoctor.artifacts.tf_checkpoint import counters, from_names, read_objects
+from ckptdoctor.artifacts.tf_graph import Objects, classify
+from ckptdoctor.artifacts.tf_names import read_names
+from ckptdoctor.containers.object_graph import read_object_graph
+from ckptdoctor.containers.saved_model_pb import SavedModelParts, read_keras_metadata, read_saved_model
+from ckptdoctor.containers.tensor_bundle import read_bundle
+from ckptdoctor.containers.values import kept_open
+from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.optimizers.config import OptimizerConfig, read_config
+from ckptdoctor.state import Format, Oddity, OptimizerState, Producer, TrainingState
+
+MARKER = "saved_model.pb"
+_TEXT_MARKER = "saved_model.pbtxt"
+
+
+def variables_prefix(directory: str) -> str | None:
+    """The checkpoint prefix of a SavedModel's variables; None if it has none."""
+    for prefix in (os.path.join(directory, "variables", "variables"), os.path.join(directory, "variables")):
+        if os.path.exists(f"{prefix}.index"):
+            return prefix
+    return None
+
+
+def read(directory: str) -> TrainingState:
+    """Reads a SavedModel directory.
+
+    Raises:
+        UnreadableArtifact: `saved_model.pb`, the metadata or the variables are corrupt or incomplete.
+    """
+    marker = os.path.join(directory, MARKER)
+    if not os.path.exists(marker) and os.path.exists(os.path.join(directory, _TEXT_MARKER)):
+        raise UnreadableArtifact(f"{_TEXT_MARKER} is not read; its variables/variables can be inspected", directory)
+    prefix = variables_prefix(directory)
+    try:
+        parts = read_saved_model(marker)
+    except UnreadableArtifact as error:
+        if prefix is not None:
+            error.message = f"{error}; its variables may still be readable: inspect {prefix}"
+        raise
+    config, version = _keras(directory, parts)
+    producer = Producer(*_producer(parts, version))
+    if prefix is None:
+        _require_no_variables(directory, parts)
+        return TrainingState(directory, Format.SAVED_MODEL, producer, optimizers=_configured(config))
+    bundle = read_bundle(prefix)
+    graph = read_object_graph(bundle)
+    with kept_open():
+        if graph is None:
+            named = from_names(directory, Format.SAVED_MODEL, read_names(bundle.tensors, serving=True))
+            return _with(named, producer)
+        objects = classify(graph, bundle, identifiers=parts.identifiers, trainable=parts.trainable)
+        variables, optimizers = read_objects(objects, config)
+        return TrainingState(
+            path=directory,
+            format=Format.SAVED_MODEL,
+            producer=producer,
+            variables=variables,
+            optimizers=optimizers or _configured(config),
+            counters=counters(objects),
+            others=objects.others,
+            oddities=_export_note(objects),
+        )
+
+
+def _require_no_variables(directory: str, parts: SavedModelParts) -> None:
+    if parts.trainable:
+        raise UnreadableArtifact(
+            f"variables/variables.index is missing, which should hold {len(parts.trainable)} variables", directory
+        )
+
+
+def _with(state: TrainingState, producer: Producer) -> TrainingState:
+    from dataclasses import replace
+
+    return replace(state, producer=producer)
+
+
+def _export_note(objects: Objects) -> tuple[Oddity, ...]:
+    if {"_all_variables", "_misc_assets"} & objects.node(0).children.keys():
+        return (Oddity("S001", "written by Keras 3's model.export(), which never holds an optimizer"),)
+    return ()
+
+
+def _configured(config: OptimizerConfig | None) -> tuple[OptimizerState, ...]:
+    """An optimizer that only the training configuration knows."""
+    if config is None:
+        return ()
+    return (
+        OptimizerState(
+            name="optimizer",
+            class_name=config.class_name,
+            generation=config.generation,
+            hyperparameters=config.hyperparameters,
+            schedule=config.schedule,
+        ),
+    )
+
+
+_FIRST_TF_KERAS = 16  # tf_keras split off as a package at 2.16
+
+
+def _producer(parts: SavedModelParts, keras_version: str | None) -> tuple[str | None, str | None]:
+    if keras_version:
+        return ("tf_keras" if _minor(keras_version) >= _FIRST_TF_KERAS else "tf.keras"), keras_version
+    return ("tensorflow", parts.tensorflow_version) if parts.tensorflow_version else (None, None)
+
+
+def _minor(version: str) -> int:
+    part = version.split(".")[1:2]
+    return int(part[0]) if part and part[0].isdigit() else 0
+
+
+def _keras(directory: str, parts: SavedModelParts) -> tuple[OptimizerConfig | None, str | None]:
+    """The training configuration, from `keras_metadata.pb` or from the root object's own metadata (TF <= 2.4)."""
+    path = os.path.join(directory, "keras_metadata.pb")
+    root = read_keras_metadata(path).get("root") if os.path.exists(path) else parts.metadata.get(0)
+    if not root:
+        return None, None
+    try:
+        data = json.loads(root)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableArtifact(f"the model's metadata is no JSON: {type(error).__name__}", directory) from error
+    if not isinstance(data, Mapping):
+        return None, None
+    version = data.get("keras_version")
+    version = version if isinstance(version, str) else None
+    training = data.get("training_config")
+    config = read_config(training.get("optimizer_config"), version) if isinstance(training, Mapping) else None
+    return config, version

@@ -1,0 +1,81 @@
+"""TensorFlow checkpoints: V2 bundles, object-based or name-based, and V1 tables."""
+
+from __future__ import annotations
+
+from ckptdoctor.artifacts.tf_graph import Objects, classify
+from ckptdoctor.artifacts.tf_names import Names, read_names
+from ckptdoctor.artifacts.tf_optimizers import read_optimizer
+from ckptdoctor.containers.checkpoint_v1 import read_v1
+from ckptdoctor.containers.object_graph import read_object_graph
+from ckptdoctor.containers.tensor_bundle import read_bundle
+from ckptdoctor.containers.values import kept_open, read_scalar
+from ckptdoctor.optimizers.config import OptimizerConfig
+from ckptdoctor.state import Format, ModelVariable, Oddity, OptimizerState, TrainingState
+
+
+def read(prefix: str) -> TrainingState:
+    """Reads the V2 checkpoint with this prefix.
+
+    Raises:
+        UnreadableArtifact: Its index or its object graph is corrupt, or data is missing.
+    """
+    bundle = read_bundle(prefix)
+    graph = read_object_graph(bundle)
+    with kept_open():
+        if graph is None:
+            return from_names(prefix, Format.TF_CHECKPOINT, read_names(bundle.tensors))
+        objects = classify(graph, bundle)
+        variables, optimizers = read_objects(objects)
+        return TrainingState(
+            path=prefix,
+            format=Format.TF_CHECKPOINT,
+            variables=variables,
+            optimizers=optimizers,
+            counters=counters(objects),
+            others=objects.others,
+        )
+
+
+def read_v1_checkpoint(path: str) -> TrainingState:
+    """Reads a V1 checkpoint, given its file or one of its shards.
+
+    Raises:
+        UnreadableArtifact: It is corrupt, or a shard is missing.
+    """
+    checkpoint = read_v1(path)
+    with kept_open():
+        return from_names(path, Format.TF_CHECKPOINT_V1, read_names(checkpoint.tensors))
+
+
+def read_objects(
+    objects: Objects, config: OptimizerConfig | None = None
+) -> tuple[tuple[ModelVariable, ...], tuple[OptimizerState, ...]]:
+    """The model variables and the optimizers of an object graph.
+
+    Variables that only slots know of, in a checkpoint of the optimizer alone, are among them without a location.
+    """
+    found = [read_optimizer(objects, node, config) for node in objects.optimizers]
+    unstored = {variable.path: variable for each in found for variable in each.unstored}
+    return (*objects.variables, *unstored.values()), tuple(each.optimizer for each in found)
+
+
+def counters(objects: Objects) -> dict[str, int]:
+    """The values of an object graph's counters."""
+    values = {name: read_scalar(ref) for name, ref in objects.counters.items()}
+    return {name: value for name, value in values.items() if isinstance(value, int)}
+
+
+def from_names(path: str, kind: Format, names: Names) -> TrainingState:
+    """A name-based checkpoint as a training state."""
+    oddities: tuple[Oddity, ...] = ()
+    if names.averages:
+        oddities = (Oddity("S012", f"moving averages of {names.averages} variables, and no optimizer"),)
+    return TrainingState(
+        path=path,
+        format=kind,
+        variables=tuple(names.variables),
+        optimizers=tuple(names.optimizers),
+        counters=names.counters,
+        others=tuple(names.others),
+        oddities=oddities,
+    )

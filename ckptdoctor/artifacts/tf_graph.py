@@ -1,0 +1,247 @@
+"""Which node of a trackable object graph is what: optimizers, their variables, model variables, counters, metrics.
+
+Attribute names are the user's choice, and a checkpoint key only tells by which path the walk came first (Keras 3 keeps
+model weights under `optimizer/_trainable_variables`), so nodes are told apart by their children alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from ckptdoctor.containers.dtypes import INTEGRAL
+from ckptdoctor.containers.object_graph import Node, ObjectGraph
+from ckptdoctor.containers.tensor_bundle import TensorBundle
+from ckptdoctor.state import ModelVariable, TensorRef
+
+# Children through which Keras objects hang metrics and bookkeeping onto a model: what is reachable only through them is
+# not the model's. `_all_variables` is the second copy of every weight in a Keras 3 export.
+_NOT_MODEL = frozenset({
+    "keras_api", "_compile_metrics", "_loss_tracker", "_metrics", "compiled_metrics", "compiled_loss",
+    "_all_variables", "_train_counter", "_test_counter", "_predict_counter", "_compile_loss",
+})  # fmt: skip
+_COUNTERS = frozenset({"step", "global_step", "epoch", "save_counter", "iteration", "iterations", "batch", "counter"})
+_INNER = ("inner_optimizer", "base_optimizer", "_optimizer")
+# Keras' own names for weights that no optimizer trains (BatchNormalization, Normalization, SeedGenerator).
+NON_TRAINABLE = frozenset(
+    {"moving_mean", "moving_variance", "seed_generator_state", "_moving_mean", "_moving_variance"}
+)
+
+
+class Kind(Enum):
+    """How an optimizer's state lies in the graph."""
+
+    LEGACY = "legacy"
+    """OptimizerV2: `iter`, hyperparameters as variables, slots linked by the optimizer node."""
+    TF1 = "tf1"
+    """A tf.compat.v1 optimizer: linked slots, beta powers, no count."""
+    REWRITTEN = "rewritten"
+    """Keras 2.11+: `_variables`, `_iterations`, one list a slot kind."""
+    KERAS3 = "keras3"
+    """Keras 3: the same, with `_trainable_variables`."""
+    EMPTY = "empty"
+    """An optimizer that never stepped and left nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerNode:
+    """An optimizer found in the graph.
+
+    Attributes:
+        index: The node that holds the state.
+        path: Where it hangs.
+        kind: How its state lies.
+        outer: The node of a wrapper around it, where that is another one.
+    """
+
+    index: int
+    path: str
+    kind: Kind
+    outer: int | None = None
+
+
+@dataclass(slots=True)
+class Objects:
+    """The graph, classified.
+
+    Attributes:
+        graph: The graph.
+        bundle: Its tensors.
+        optimizers: Every optimizer, by path.
+        variables: The model's variables.
+        by_node: Node → model variable.
+        object_paths: Path of a model variable → its path through the objects.
+        counters: Whole-number scalars that are neither the model's nor an optimizer's.
+        others: Everything else that holds a value.
+    """
+
+    graph: ObjectGraph
+    bundle: TensorBundle
+    optimizers: tuple[OptimizerNode, ...] = ()
+    variables: tuple[ModelVariable, ...] = ()
+    by_node: dict[int, ModelVariable] = field(default_factory=dict)
+    object_paths: dict[str, str] = field(default_factory=dict)
+    counters: dict[str, TensorRef] = field(default_factory=dict)
+    others: tuple[TensorRef, ...] = ()
+
+    def node(self, index: int) -> Node:
+        """The node with this index."""
+        return self.graph.nodes[index]
+
+    def tensor(self, index: int) -> TensorRef | None:
+        """The value of a variable node; None if it is no variable or its value was not stored."""
+        key = self.graph.nodes[index].key
+        return None if key is None else self.bundle.tensors.get(key)
+
+    def child(self, index: int, *names: str) -> int | None:
+        """The first child with one of these names."""
+        children = self.graph.nodes[index].children
+        return next((children[name] for name in names if name in children), None)
+
+
+def classify(
+    graph: ObjectGraph,
+    bundle: TensorBundle,
+    *,
+    identifiers: Mapping[int, str] | None = None,
+    trainable: Mapping[int, bool] | None = None,
+) -> Objects:
+    """Sorts a graph's nodes.
+
+    Args:
+        graph: The trackable object graph.
+        bundle: The tensors that it refers to.
+        identifiers: A SavedModel's record of what each node is.
+        trainable: A SavedModel's record of which variables are trainable.
+    """
+    objects = Objects(graph, bundle)
+    paths = graph.paths()
+    objects.optimizers = _optimizers(graph, paths, identifiers or {})
+    owned = _owned(graph, objects.optimizers)
+    _sort_variables(objects, paths, owned, trainable or {})
+    return objects
+
+
+def _optimizers(
+    graph: ObjectGraph, paths: Mapping[int, str], identifiers: Mapping[int, str]
+) -> tuple[OptimizerNode, ...]:
+    kinds: dict[int, Kind] = {}
+    for index in paths:
+        kind = _kind(graph, index, identifiers.get(index, ""))
+        if kind is not None:
+            kinds[index] = kind
+    for index, path in paths.items():
+        # A legacy optimizer that never stepped leaves a node without children; only its name tells.
+        node = graph.nodes[index]
+        if index not in kinds and not node.children and not node.attributes and path.rpartition("/")[2] == "optimizer":
+            kinds[index] = Kind.EMPTY
+    found: list[OptimizerNode] = []
+    inner = {
+        graph.nodes[index].children[name]: index
+        for index in kinds
+        for name in _INNER
+        if name in graph.nodes[index].children
+    }
+    for index, kind in kinds.items():
+        outer = inner.get(index)
+        if outer is not None and kind is Kind.EMPTY:
+            continue  # Keras 2's LossScaleOptimizer keeps its base optimizer's state on its own node
+        if outer is None and kind is Kind.KERAS3 and "inner_optimizer" in graph.nodes[index].children:
+            continue  # Keras 3's keeps it on the inner node, which is reported with this one as its wrapper
+        if outer is not None and kind is not Kind.KERAS3:
+            continue
+        found.append(OptimizerNode(index, paths[index if outer is None else outer], kind, outer))
+    return tuple(sorted(found, key=lambda each: each.path))
+
+
+def _kind(graph: ObjectGraph, index: int, identifier: str) -> Kind | None:
+    node = graph.nodes[index]
+    children = node.children
+    if "_variables" in children and ("_iterations" in children or "iterations" in children):
+        return Kind.KERAS3 if "_trainable_variables" in children else Kind.REWRITTEN
+    count = children.get("iter")
+    if count is not None and graph.nodes[count].is_variable:
+        return Kind.LEGACY
+    if node.slots:
+        return Kind.TF1
+    if "beta1_power" in children and "beta2_power" in children:
+        return Kind.TF1
+    if identifier in {"optimizer", "experimentalOptimizer"} and not children:
+        return Kind.EMPTY
+    return None
+
+
+def _owned(graph: ObjectGraph, optimizers: tuple[OptimizerNode, ...]) -> set[int]:
+    """Every node below an optimizer, and its slot nodes; what it merely trains is not its own."""
+    owned: set[int] = set()
+    roots = [each.index for each in optimizers] + [each.outer for each in optimizers if each.outer is not None]
+    stack = list(roots)
+    while stack:
+        index = stack.pop()
+        if index in owned:
+            continue
+        owned.add(index)
+        node = graph.nodes[index]
+        stack.extend(link.slot for link in node.slots)
+        stack.extend(child for name, child in node.children.items() if name != "_trainable_variables")
+    for index in roots:
+        trained = graph.nodes[index].children.get("_trainable_variables")
+        if trained is not None:
+            owned.add(trained)
+            owned -= {child for _, child in graph.listed(trained)}
+        owned -= {link.variable for link in graph.nodes[index].slots}
+    return owned
+
+
+def _sort_variables(objects: Objects, paths: Mapping[int, str], owned: set[int], trainable: Mapping[int, bool]) -> None:
+    graph = objects.graph
+    skip = _NOT_MODEL | {path.rpartition("/")[2] for each in objects.optimizers if (path := each.path)}
+    model_paths = graph.paths(skip=skip)
+    trained = {
+        child
+        for each in objects.optimizers
+        if (listed := objects.child(each.index, "_trainable_variables")) is not None
+        for _, child in graph.listed(listed)
+    }
+    linked = {link.variable for each in objects.optimizers for link in objects.node(each.index).slots}
+    model: list[int] = []
+    others: list[TensorRef] = []
+    for index, node in enumerate(graph.nodes):
+        for name, key in node.attributes:
+            if name != "VARIABLE_VALUE" and key in objects.bundle.tensors:
+                others.append(objects.bundle.tensors[key])
+        ref = objects.tensor(index)
+        if ref is None or index in owned:
+            continue
+        path = model_paths.get(index, paths.get(index, ""))
+        last = path.rpartition("/")[2]
+        if ref.shape == () and ref.dtype in INTEGRAL and (last in _COUNTERS or "/" not in path):
+            objects.counters[last or node.full_name] = ref
+        elif ref.dtype == "string" or not (index in model_paths or index in trained or index in linked):
+            others.append(ref)
+        else:
+            model.append(index)
+    full = [graph.nodes[index].full_name for index in model]
+    # The names that a person gave, if they tell the variables apart; else the paths through the objects do.
+    use_full = len(set(full)) == len(full) and all(full)
+    for index in model:
+        ref = objects.tensor(index)
+        if ref is None:
+            continue
+        node = graph.nodes[index]
+        path = model_paths.get(index) or paths.get(index, "")
+        name = node.full_name if use_full else path
+        last = node.full_name.rpartition("/")[2]
+        flag = trainable.get(index)
+        if flag is None and (index in trained or index in linked):
+            flag = True
+        if flag is None and (last in NON_TRAINABLE or path.rpartition("/")[2] in NON_TRAINABLE):
+            flag = False
+        variable = ModelVariable(
+            name, ref, flag, tuple(alias for alias in (node.full_name, path) if alias and alias != name)
+        )
+        objects.by_node[index] = variable
+        objects.object_paths[name] = path
+    objects.variables = tuple(objects.by_node[index] for index in model if index in objects.by_node)
+    objects.others = tuple(others)

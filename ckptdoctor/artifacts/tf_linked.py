@@ -1,0 +1,69 @@
+"""Slots that the optimizer itself links to their variables: OptimizerV2, and tf.compat.v1 optimizers in object graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ckptdoctor.artifacts.tf_reading import Reading
+from ckptdoctor.optimizers import inference
+from ckptdoctor.optimizers.catalogue import TF1_OPTIMIZERS, layouts
+from ckptdoctor.state import Generation, MissingSlot, Role, Slot
+
+
+def read_linked(reading: Reading) -> inference.Inference:
+    """Reads slots by the optimizer node's `slot_variables`: variable, name and slot in one record."""
+    links = reading.objects.node(reading.node.index).slots
+    names = sorted({link.name for link in links})
+    if reading.generation is Generation.TF1:
+        inferred = _tf1_class(names, reading.singles)
+    else:
+        inferred = inference.by_slots(reading.generation, names, scalars=reading.singles, hint=reading.hint)
+    roles = _roles(reading.generation, reading.config.class_name if reading.config else inferred.class_name)
+    for link in links:
+        ref = reading.objects.tensor(link.slot)
+        variable = reading.objects.by_node.get(link.variable)
+        role = roles.get(link.name, Role.OTHER)
+        if ref is not None:
+            reading.slots.append(Slot(link.name, role, variable.path if variable else None, ref, "name"))
+        elif variable is not None:
+            reading.missing.append(MissingSlot(link.name, role, variable.path))
+    if reading.slots:
+        _complete(reading, names, roles)
+    return inferred
+
+
+def _complete(reading: Reading, names: Sequence[str], roles: Mapping[str, Role]) -> None:
+    """Adds what is missing: kinds of slots that a trained variable lacks and others have.
+
+    Nothing in a plain checkpoint says which variables are trained. A layer whose other variables have slots is trained;
+    a layer without any may be frozen, or another optimizer's, and is left in peace.
+    """
+    have = {(slot.variable, slot.name) for slot in reading.slots} | {(m.variable, m.name) for m in reading.missing}
+    touched = {variable for variable, _ in have if variable}
+    layers = {variable.rpartition("/")[0] for variable in touched} - {""}
+    for variable in reading.objects.variables:
+        if variable.trainable is False:
+            continue
+        if variable.path in touched or variable.path.rpartition("/")[0] in layers:
+            reading.missing.extend(
+                MissingSlot(name, roles.get(name, Role.OTHER), variable.path)
+                for name in names
+                if (variable.path, name) not in have
+            )
+
+
+def _roles(generation: Generation, class_name: str | None) -> dict[str, Role]:
+    if generation is Generation.TF1:
+        return {kind.name: kind.role for each in TF1_OPTIMIZERS if each.class_name == class_name for kind in each.slots}
+    return {kind.name: kind.role for layout in layouts(class_name or "", generation) for kind in layout.kinds}
+
+
+def _tf1_class(names: Sequence[str], scalars: Mapping[str, object]) -> inference.Inference:
+    powers = "beta1_power" in scalars
+    found = [
+        each.class_name
+        for each in TF1_OPTIMIZERS
+        if {kind.name for kind in each.slots} == set(names) and each.beta_powers == powers
+    ]
+    ordered = list(dict.fromkeys(found))
+    return inference.Inference(ordered[0], tuple(ordered[1:])) if ordered else inference.Inference(None)

@@ -1,0 +1,142 @@
+"""The rewritten optimizers of Keras 2.11 to 2.15 and tf_keras: one list a slot kind, index i = i-th trained variable.
+
+Nothing links a slot to its variable but the variable's name inside the slot's full name (`Adam/m/dense/kernel`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ckptdoctor.artifacts.tf_reading import Reading, kinds_by_attribute
+from ckptdoctor.optimizers import inference
+from ckptdoctor.optimizers.catalogue import Extent, SlotKind
+from ckptdoctor.state import Mapped, MissingSlot, ModelVariable, Role, Slot, TensorRef
+
+Lists = Mapping[str, Sequence[tuple[int, int]]]
+Owners = dict[int, tuple[str, Mapped]]
+
+
+@dataclass(slots=True)
+class _Trained:
+    """What the slots at one index say of their variable: its shape, and the full names that contain its name."""
+
+    shape: tuple[int, ...]
+    names: list[tuple[str, SlotKind | None]]
+
+
+def read_listed(reading: Reading) -> inference.Inference:
+    """Reads slots by the optimizer's lists."""
+    lists = reading.slot_lists()
+    inferred = inference.by_slots(
+        reading.generation, list(lists), attributes=True, scalars=reading.children, hint=reading.hint
+    )
+    kinds = kinds_by_attribute(reading.generation, reading.config.class_name if reading.config else inferred.class_name)
+    owners = _owners(reading, lists, kinds)
+    for attribute, items in lists.items():
+        kind = kinds.get(attribute)
+        name, role = (kind.name, kind.role) if kind else (attribute.lstrip("_"), Role.OTHER)
+        for position, child in items:
+            ref = reading.objects.tensor(child)
+            variable, mapping = owners.get(position, (None, "order"))
+            if ref is not None:
+                reading.slots.append(Slot(name, role, variable, ref, mapping))
+            elif variable is not None:
+                reading.missing.append(MissingSlot(name, role, variable))
+    _add_unlisted(reading, lists)
+    return inferred
+
+
+def _add_unlisted(reading: Reading, lists: Lists) -> None:
+    """State in `_variables` that no list holds: still state, though of a kind that is not known."""
+    seen = {child for items in lists.values() for _, child in items} | set(reading.children.values())
+    for position, child in reading.listed("_variables"):
+        ref = reading.objects.tensor(child)
+        if child in seen or ref is None:
+            continue
+        if ref.shape == ():
+            reading.keep(f"_variables/{position}", ref)
+        else:
+            name = reading.objects.node(child).full_name.rpartition("/")[2] or str(position)
+            reading.slots.append(Slot(name, Role.OTHER, None, ref, "order"))
+
+
+def _owners(reading: Reading, lists: Lists, kinds: Mapping[str, SlotKind]) -> Owners:
+    """List index → the variable's path, and how it was found."""
+    trained = _trained(reading, lists, kinds)
+    named: dict[str, list[ModelVariable]] = {}
+    for index, variable in reading.objects.by_node.items():
+        named.setdefault(reading.objects.node(index).full_name, []).append(variable)
+    options = {position: _by_name(each, named) for position, each in trained.items()}
+    owners: Owners = {position: (found[0].path, "name") for position, found in options.items() if len(found) == 1}
+    shared = {position: found for position, found in options.items() if len(found) > 1}
+    if shared:
+        owners.update(_by_model(reading, shared))
+    if not named or all(not found for found in options.values()):
+        owners.update(_unstored(reading, trained))
+    return owners
+
+
+def _trained(reading: Reading, lists: Lists, kinds: Mapping[str, SlotKind]) -> dict[int, _Trained]:
+    found: dict[int, _Trained] = {}
+    for attribute, items in lists.items():
+        kind = kinds.get(attribute)
+        for position, child in items:
+            ref: TensorRef | None = reading.objects.tensor(child)
+            full = reading.objects.node(child).full_name
+            if ref is None:
+                continue
+            each = found.setdefault(position, _Trained(ref.shape, []))
+            if kind is None or kind.extent is Extent.VARIABLE:
+                each.shape = ref.shape
+            if full:
+                each.names.append((full, kind))
+    return found
+
+
+def _by_name(trained: _Trained, named: Mapping[str, list[ModelVariable]]) -> list[ModelVariable]:
+    """The variables whose name ends one of the slots' full names: the longest such name, and the shapes agree."""
+    for full, _ in trained.names:
+        parts = full.split("/")
+        for start in range(1, len(parts)):
+            found = [each for each in named.get("/".join(parts[start:]), []) if each.tensor.shape == trained.shape]
+            if found:
+                return found
+    return []
+
+
+def _by_model(reading: Reading, shared: Mapping[int, list[ModelVariable]]) -> Owners:
+    """Two models with the same layer names (a GAN): the one whose attribute the optimizer's resembles owns the slots."""
+    paths = reading.objects.object_paths
+    roots = {paths[variable.path].partition("/")[0] for found in shared.values() for variable in found} - {""}
+    own = reading.node.path.rpartition("/")[2].lower()
+    alike = [root for root in roots if _resembles(root.lower(), own)]
+    # The longest: "generator" is part of a name that also says "regenerator".
+    best = max(alike, key=len, default=None)
+    owners: Owners = {}
+    for position, found in shared.items():
+        mine = [variable for variable in found if paths[variable.path].partition("/")[0] == best]
+        if len(mine) == 1:
+            owners[position] = (mine[0].path, "name")
+    return owners
+
+
+def _resembles(root: str, own: str) -> bool:
+    """Whether an optimizer's attribute speaks of a model's: `generator_optimizer`, `gen_opt`, `opt_g` of `generator`."""
+    words = [word for word in own.replace("-", "_").split("_") if word not in {"optimizer", "opt", "optim", ""}]
+    return root in own or any(root.startswith(word) or word.startswith(root) for word in words)
+
+
+def _unstored(reading: Reading, trained: Mapping[int, _Trained]) -> Owners:
+    """A checkpoint of the optimizer alone: its slots still name their variables, which are somewhere else."""
+    owners: Owners = {}
+    for position, each in trained.items():
+        for full, kind in each.names:
+            # `Adam/m/dense/kernel`, or `m/dense/kernel` inside a LossScaleOptimizer.
+            tag = f"/{kind.name}/" if kind else ""
+            name = f"/{full}".partition(tag)[2] if tag else ""
+            if name and name not in {path for path, _ in owners.values()}:
+                owners[position] = (name, "name")
+                reading.unstored.append(ModelVariable(name, TensorRef("", "", each.shape, None), trainable=True))
+                break
+    return owners

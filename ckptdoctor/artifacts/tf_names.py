@@ -1,0 +1,352 @@
+"""Name-based checkpoints (tf.compat.v1 Saver, Estimator, SavedModelBuilder, V1): everything is in the names.
+
+A TF1 slot is named `<variable>/<optimizer>[_k]`, with k counted per variable; under a variable scope the scope comes
+before the whole name. Keras optimizers that went through a Saver keep their own names (`Adam/dense/kernel/m`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ckptdoctor.containers.dtypes import INTEGRAL
+from ckptdoctor.containers.values import read_scalar
+from ckptdoctor.optimizers import inference
+from ckptdoctor.optimizers.catalogue import LAYOUTS, TF1_AVERAGE, TF1_OPTIMIZERS, SlotKind, Tf1Optimizer
+from ckptdoctor.state import (
+    Generation,
+    MissingSlot,
+    ModelVariable,
+    OptimizerState,
+    OtherVariable,
+    Recoverable,
+    Role,
+    Slot,
+    TensorRef,
+)
+
+_NUMBERED = re.compile(r"(.+)_(\d{1,3})\Z", re.DOTALL)
+_BETA_POWER = re.compile(r"beta([12])_power(_\d+)?\Z")
+_STEPS = ("global_step", "step", "GlobalStep", "train_step")
+_NON_TRAINABLE = frozenset({"moving_mean", "moving_variance"})
+_KERAS_COUNTS = frozenset({"iter", "iterations", "iteration"})
+_KERAS_SCALARS = frozenset({"lr", "learning_rate", "decay", "beta_1", "beta_2", "rho", "momentum", "momentum_cache"})
+
+
+@dataclass(slots=True)
+class Names:
+    """A name-based checkpoint, sorted.
+
+    Attributes:
+        variables: The model's variables.
+        optimizers: Its optimizers.
+        counters: `global_step` and the like.
+        averages: There are moving averages that no optimizer stands beside.
+        others: What is none of the above.
+    """
+
+    variables: list[ModelVariable] = field(default_factory=list)
+    optimizers: list[OptimizerState] = field(default_factory=list)
+    counters: dict[str, int] = field(default_factory=dict)
+    averages: int = 0
+    others: list[TensorRef] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Found:
+    """Slots of one op name: owner → (index of the slot, tensor)."""
+
+    op: str
+    slots: dict[str, list[tuple[int, TensorRef]]] = field(default_factory=dict)
+
+
+def read_names(tensors: Mapping[str, TensorRef], *, serving: bool = False) -> Names:
+    """Sorts the tensors of a name-based checkpoint.
+
+    Args:
+        tensors: Name → tensor.
+        serving: The artifact is an export for serving: a lone `global_step` in it is a label, not a training state.
+    """
+    names = Names()
+    left = dict(tensors)
+    powers = _take_scalars(left, lambda last: _BETA_POWER.match(last) is not None)
+    steps = _take_steps(left, names)
+    keras = _keras_optimizer(left, tensors)
+    groups, averages = _slots(left)
+    trained = {owner for group in groups for owner in group.slots} | (
+        {slot.variable for slot in keras.slots if slot.variable} if keras else set()
+    )
+    for name, ref in left.items():
+        last = name.rpartition("/")[2]
+        if ref.dtype == "string":
+            names.others.append(ref)
+        else:
+            flag = True if name in trained else False if last in _NON_TRAINABLE else None
+            names.variables.append(ModelVariable(name, ref, flag))
+    if keras:
+        names.optimizers.append(keras)
+    for group in groups:
+        names.optimizers.append(_optimizer(group, powers, steps, names.variables))
+    if not names.optimizers and (powers or (steps and not serving and names.variables)):
+        # tf.compat.v1.train.GradientDescentOptimizer keeps nothing: the step is all there is to resume from.
+        names.optimizers.append(_stateless(powers, steps))
+    if averages.slots:
+        _add_averages(names, averages)
+    return names
+
+
+def _take_scalars(left: dict[str, TensorRef], wanted: object) -> dict[str, OtherVariable]:
+    found: dict[str, OtherVariable] = {}
+    for name in [n for n, ref in left.items() if ref.shape == () and wanted(n.rpartition("/")[2])]:  # type: ignore[operator]
+        ref = left.pop(name)
+        found[name] = OtherVariable(name, ref, read_scalar(ref))
+    return found
+
+
+def _take_steps(left: dict[str, TensorRef], names: Names) -> tuple[str, int] | None:
+    """Takes out whole-number scalars that count something; answers the global step."""
+    best: tuple[str, int] | None = None
+    candidates = [
+        name
+        for name, ref in left.items()
+        if ref.dtype in INTEGRAL and ref.shape == () and name.rpartition("/")[2] not in _KERAS_COUNTS
+    ]
+    for name in candidates:
+        last = name.rpartition("/")[2]
+        if last not in _STEPS and "step" not in last and "epoch" not in last and "counter" not in last:
+            continue
+        value = read_scalar(left.pop(name))
+        if isinstance(value, int):
+            names.counters[last if last not in names.counters else name] = value
+            rank = _STEPS.index(last) if last in _STEPS else len(_STEPS)
+            if last in _STEPS and (best is None or rank < _STEPS.index(best[0].rpartition("/")[2])):
+                best = (name, value)
+    return best
+
+
+def _slots(left: dict[str, TensorRef]) -> tuple[list[_Found], _Found]:
+    """Takes every slot out of `left`, by the op name that it carries."""
+    groups: dict[str, _Found] = {}
+    averages = _Found(TF1_AVERAGE.name)
+    known = {each.op_name for each in TF1_OPTIMIZERS if not each.suffixes}
+    suffixes = {suffix: (each.op_name, k) for each in TF1_OPTIMIZERS for k, suffix in enumerate(each.suffixes)}
+    by_last: dict[str, list[tuple[str, str]]] = {}
+    for name in left:
+        stem, _, last = name.rpartition("/")
+        if stem:
+            by_last.setdefault(last, []).append((name, stem))
+    taken: list[str] = []
+    for last, members in by_last.items():
+        match = _NUMBERED.match(last)
+        base, number = (match.group(1), int(match.group(2))) if match else (last, 0)
+        if last in suffixes:
+            op, number = suffixes[last]
+        elif base in known or base == TF1_AVERAGE.name:
+            op = base
+        elif last in known or (match and base in by_last) or not match:
+            op, number = (base, number) if match and base in by_last else (last, 0)
+        else:
+            op, number = last, 0
+        for name, stem in members:
+            owner = _owner(stem, left[name], left)
+            if owner is None or owner == name:
+                continue
+            group = averages if op == TF1_AVERAGE.name else groups.setdefault(op, _Found(op))
+            group.slots.setdefault(owner, []).append((number, left[name]))
+            taken.append(name)
+    for name in taken:
+        left.pop(name, None)
+    return _real(groups, left), averages
+
+
+def _real(groups: Mapping[str, _Found], left: dict[str, TensorRef]) -> list[_Found]:
+    """Groups whose owners are variables themselves; a slot of a slot is a variable that merely looks like one."""
+    kept: list[_Found] = []
+    for group in groups.values():
+        for owner in [each for each in group.slots if each not in left]:
+            for _, ref in group.slots.pop(owner):
+                left[ref.key] = ref
+        if group.slots:
+            kept.append(group)
+    return kept
+
+
+def _owner(stem: str, ref: TensorRef, tensors: Mapping[str, TensorRef]) -> str | None:
+    """The variable of a slot: its stem, or its stem without leading scopes, where the shape agrees."""
+    name = stem
+    while True:
+        owner = tensors.get(name)
+        if owner is not None and owner.shape == ref.shape and owner.dtype != "string":
+            return name
+        _, slash, name = name.partition("/")
+        if not slash:
+            return None
+
+
+def _entry(op: str, count: int, powers: Mapping[str, object]) -> tuple[Tf1Optimizer | None, inference.Inference]:
+    """The optimizer behind an op name, or behind a number of slots if the user gave it a name of his own."""
+    named = [each for each in TF1_OPTIMIZERS if each.op_name == op]
+    fitting = [each for each in named if len(each.slots) == count]
+    if named:
+        chosen = (fitting or named)[0]
+        return chosen, inference.Inference(chosen.class_name)
+    guesses = [
+        each
+        for each in TF1_OPTIMIZERS
+        if len(each.slots) == count and each.beta_powers == bool(powers) and not each.suffixes
+    ]
+    classes = list(dict.fromkeys(each.class_name for each in guesses))
+    if not guesses:
+        return None, inference.Inference(None)
+    return guesses[0], inference.Inference(classes[0], tuple(classes[1:]))
+
+
+def _optimizer(
+    group: _Found,
+    powers: Mapping[str, OtherVariable],
+    steps: tuple[str, int] | None,
+    variables: Iterable[ModelVariable],
+) -> OptimizerState:
+    count = max(len(slots) for slots in group.slots.values())
+    pairs = sum(bool(match := _BETA_POWER.match(name.rpartition("/")[2])) and match.group(1) == "1" for name in powers)
+    own = powers if pairs else {}
+    # Several optimizers of one class share the op name: their slots follow one another on each variable.
+    entry, inferred = _entry(group.op, count // pairs if pairs > 1 and count % pairs == 0 else count, own)
+    kinds: tuple[SlotKind, ...] = entry.slots if entry else ()
+    own = own if entry is not None and entry.beta_powers else {}
+    slots: list[Slot] = []
+    missing: list[MissingSlot] = []
+    for owner, members in group.slots.items():
+        for position, (_, ref) in enumerate(sorted(members, key=lambda each: each[0])):
+            kind = kinds[position % len(kinds)] if kinds else None
+            name = kind.name if kind else ref.key.rpartition("/")[2]
+            slots.append(Slot(name, kind.role if kind else Role.OTHER, owner, ref, "name"))
+        for kind in kinds[len(members) : count]:
+            missing.append(MissingSlot(kind.name, kind.role, owner))
+    missing.extend(_untouched(group, kinds, variables))
+    notes = (
+        (f"{pairs} sets of beta powers: {pairs} optimizers of this class trained these variables",) if pairs > 1 else ()
+    )
+    return OptimizerState(
+        name=group.op,
+        class_name=inferred.class_name,
+        generation=Generation.TF1,
+        class_inferred=inferred.class_name is not None,
+        class_candidates=inferred.candidates,
+        iterations=steps[1] if steps else None,
+        iterations_key=steps[0] if steps else None,
+        recoverable=None if steps else _recover(own),
+        slots=tuple(slots),
+        missing=tuple(missing),
+        other=tuple(own.values()),
+        notes=notes,
+    )
+
+
+def _untouched(group: _Found, kinds: tuple[SlotKind, ...], variables: Iterable[ModelVariable]) -> list[MissingSlot]:
+    """Variables without slots in layers whose other variables have them."""
+    layers = {owner.rpartition("/")[0] for owner in group.slots}
+    return [
+        MissingSlot(kind.name, kind.role, variable.path)
+        for variable in variables
+        if variable.path not in group.slots
+        and variable.trainable is not False
+        and variable.path.rpartition("/")[0] in layers - {""}
+        for kind in kinds
+    ]
+
+
+def _recover(powers: Mapping[str, OtherVariable]) -> Recoverable | None:
+    values: dict[str, float] = {}
+    for name, each in powers.items():
+        match = _BETA_POWER.match(name.rpartition("/")[2])
+        if match and isinstance(each.value, float):
+            values.setdefault(match.group(1), each.value)
+    return inference.steps_from_beta_powers(values.get("1"), values.get("2"))
+
+
+def _stateless(powers: Mapping[str, OtherVariable], steps: tuple[str, int] | None) -> OptimizerState:
+    inferred = inference.Inference("Adam") if powers else inference.Inference(None)
+    return OptimizerState(
+        name="",
+        class_name=inferred.class_name,
+        generation=Generation.TF1,
+        class_inferred=inferred.class_name is not None,
+        iterations=steps[1] if steps else None,
+        iterations_key=steps[0] if steps else None,
+        recoverable=None if steps else _recover(powers),
+        other=tuple(powers.values()),
+        notes=("no slot variables: gradient descent keeps none, any other optimizer has lost its own",)
+        if not powers
+        else (),
+    )
+
+
+def _add_averages(names: Names, averages: _Found) -> None:
+    slots = tuple(
+        Slot(TF1_AVERAGE.name, TF1_AVERAGE.role, owner, ref, "name")
+        for owner, members in averages.slots.items()
+        for _, ref in members
+    )
+    if not names.optimizers:
+        names.averages = len(slots)
+        names.others.extend(slot.tensor for slot in slots)
+        return
+    first = names.optimizers[0]
+    from dataclasses import replace
+
+    names.optimizers[0] = replace(first, slots=(*first.slots, *slots))
+
+
+def _keras_optimizer(left: dict[str, TensorRef], tensors: Mapping[str, TensorRef]) -> OptimizerState | None:
+    """A Keras optimizer whose variables went through a Saver: `Adam/iter`, `Adam/dense/kernel/m`, `Adam/m/dense/kernel`."""
+    counts = [name for name, ref in left.items() if ref.shape == () and name.rpartition("/")[2] in _KERAS_COUNTS]
+    if not counts:
+        return None
+    count = counts[0]
+    prefix = count.rpartition("/")[0]
+    roots = {prefix, prefix.removeprefix("training/"), f"training/{prefix}", f"{prefix}/"} - {"", "/"}
+    kinds = {
+        kind.name: kind.role
+        for layout in LAYOUTS
+        if layout.generation is not Generation.KERAS3
+        for kind in layout.kinds
+    }
+    scalars: dict[str, OtherVariable] = {}
+    slots: list[Slot] = []
+    generation = Generation.OPTIMIZER_V2
+    for name in list(left):
+        root = next((each for each in roots if name.startswith(f"{each.rstrip('/')}/")), None)
+        inner = name[len(root.rstrip("/")) + 1 :] if root else ""
+        if not inner or name == count:
+            continue
+        ref = left[name]
+        head, _, tail = inner.partition("/")
+        stem, _, last = inner.rpartition("/")
+        if ref.shape == () and inner in _KERAS_SCALARS:
+            scalars[inner] = OtherVariable(inner, left.pop(name), read_scalar(ref))
+        elif stem in tensors and last in kinds and tensors[stem].shape == ref.shape:
+            slots.append(Slot(last, kinds[last], stem, left.pop(name), "name"))
+        elif tail in tensors and head in kinds and tensors[tail].shape == ref.shape:
+            generation = Generation.KERAS2
+            slots.append(Slot(head, kinds[head], tail, left.pop(name), "name"))
+        elif re.fullmatch(r"Variable(_\d+)?", inner):
+            generation = Generation.KERAS1
+            slots.append(Slot(inner, Role.OTHER, None, left.pop(name), "order"))
+    ref = left.pop(count)
+    value = read_scalar(ref)
+    hint = inference.class_of_name(prefix) if prefix else None
+    inferred = inference.by_slots(generation, {slot.name for slot in slots}, scalars=scalars, hint=hint)
+    return OptimizerState(
+        name=prefix or "optimizer",
+        class_name=inferred.class_name,
+        generation=generation,
+        class_inferred=inferred.class_name is not None,
+        class_candidates=inferred.candidates,
+        iterations=int(value) if isinstance(value, (int, float)) else None,
+        iterations_key=count,
+        hyperparameters={name: each.value for name, each in scalars.items() if each.value is not None},
+        slots=tuple(slots),
+        other=tuple(scalars.values()),
+    )

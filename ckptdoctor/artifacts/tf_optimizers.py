@@ -1,0 +1,138 @@
+"""Optimizer state in a trackable object graph, whichever way it lies there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ckptdoctor.artifacts.tf_graph import Kind, Objects, OptimizerNode
+from ckptdoctor.artifacts.tf_keras3 import read_keras3
+from ckptdoctor.artifacts.tf_linked import read_linked
+from ckptdoctor.artifacts.tf_listed import read_listed
+from ckptdoctor.artifacts.tf_reading import Reading, scalars
+from ckptdoctor.optimizers import inference
+from ckptdoctor.optimizers.config import OptimizerConfig
+from ckptdoctor.state import Generation, ModelVariable, OptimizerState, OtherVariable, Scalar, Wrapper
+
+_GENERATIONS = {
+    Kind.LEGACY: Generation.OPTIMIZER_V2,
+    Kind.TF1: Generation.TF1,
+    Kind.REWRITTEN: Generation.KERAS2,
+    Kind.KERAS3: Generation.KERAS3,
+}
+_COUNTS = ("iter", "_iterations", "iterations")
+_NOT_HYPERPARAMETERS = frozenset({"u_product", "momentum_cache", "beta1_power", "beta2_power"})
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An optimizer, and the model variables that only its slots know of."""
+
+    optimizer: OptimizerState
+    unstored: tuple[ModelVariable, ...] = ()
+
+
+def read_optimizer(objects: Objects, node: OptimizerNode, config: OptimizerConfig | None = None) -> Found:
+    """Reads the state of one optimizer.
+
+    Args:
+        objects: The classified graph.
+        node: The optimizer.
+        config: Its configuration, where the artifact records one.
+    """
+    generation = _GENERATIONS.get(node.kind)
+    if generation is None:
+        return Found(_empty(node, config))
+    singles = scalars(objects, node.index)
+    count_name = next((name for name in _COUNTS if name in singles), None)
+    count = singles.pop(count_name) if count_name else None
+    reading = Reading(objects, node, config, generation, _hint(objects, node), singles)
+    if node.kind is Kind.KERAS3:
+        inferred = read_keras3(reading)
+    elif node.kind is Kind.REWRITTEN:
+        inferred = read_listed(reading)
+    else:
+        inferred = read_linked(reading)
+    return Found(_state(reading, inferred, count), tuple(reading.unstored))
+
+
+def _empty(node: OptimizerNode, config: OptimizerConfig | None) -> OptimizerState:
+    return OptimizerState(
+        name=node.path,
+        class_name=config.class_name if config else None,
+        generation=config.generation if config else None,
+        hyperparameters=dict(config.hyperparameters) if config else {},
+        schedule=config.schedule if config else None,
+        notes=("the optimizer never stepped: none of its variables exist yet",),
+    )
+
+
+def _state(reading: Reading, inferred: inference.Inference, count: OtherVariable | None) -> OptimizerState:
+    config = reading.config
+    class_name = config.class_name if config else inferred.class_name
+    iterations = int(count.value) if count is not None and isinstance(count.value, (int, float)) else None
+    powers = {name: each.value for name, each in reading.singles.items() if isinstance(each.value, float)}
+    recoverable = None
+    if iterations is None:
+        recoverable = inference.steps_from_beta_powers(powers.get("beta1_power"), powers.get("beta2_power"))
+    return OptimizerState(
+        name=reading.node.path,
+        class_name=class_name,
+        generation=reading.generation,
+        class_inferred=config is None and class_name is not None,
+        class_candidates=inferred.candidates if config is None else (),
+        iterations=iterations,
+        iterations_key=count.tensor.key if count is not None and iterations is not None else None,
+        recoverable=recoverable,
+        hyperparameters=_hyperparameters(reading),
+        schedule=config.schedule if config else None,
+        slots=tuple(reading.slots),
+        missing=tuple(reading.missing),
+        other=tuple(reading.singles.values()),
+        wrapper=_wrapper(reading),
+    )
+
+
+def _hint(objects: Objects, node: OptimizerNode) -> str | None:
+    """The class that the full names of the optimizer's variables suggest: `Adam/iter`, `adam_w/iteration`."""
+    children = objects.node(node.index).children
+    for name in (*_COUNTS, "_learning_rate"):
+        prefix = objects.node(children[name]).full_name.rpartition("/")[0] if name in children else ""
+        if prefix and (found := inference.class_of_name(prefix)):
+            return found
+    listed = children.get("_variables")
+    for _, child in objects.graph.listed(listed) if listed is not None else ():
+        if found := inference.class_of_name(objects.node(child).full_name.partition("/")[0]):
+            return found
+    return None
+
+
+def _hyperparameters(reading: Reading) -> dict[str, object]:
+    found: dict[str, object] = dict(reading.config.hyperparameters) if reading.config else {}
+    for name, each in reading.singles.items():
+        plain = name.lstrip("_")
+        if each.value is None or plain in _NOT_HYPERPARAMETERS or "/" in name:
+            continue
+        if plain == "learning_rate" and isinstance(found.get(plain), str):
+            continue  # the configuration says that a schedule sets it
+        found[plain] = each.value
+    return found
+
+
+def _wrapper(reading: Reading) -> Wrapper | None:
+    """The LossScaleOptimizer around it: in Keras 3 an optimizer of its own, before that a child `loss_scale`."""
+    name = reading.config.wrapper if reading.config and reading.config.wrapper else "LossScaleOptimizer"
+    if reading.node.outer is not None:
+        outer = scalars(reading.objects, reading.node.outer)
+        for count in _COUNTS:
+            outer.pop(count, None)
+        return Wrapper(name, _float(outer, "dynamic_scale"), tuple(outer.values()))
+    holder = reading.objects.child(reading.node.index, "loss_scale", "_loss_scale")
+    if holder is None:
+        return None
+    inner = scalars(reading.objects, holder)
+    return Wrapper(name, _float(inner, "current_loss_scale"), tuple(inner.values()))
+
+
+def _float(found: dict[str, OtherVariable], name: str) -> float | None:
+    value: Scalar | None = found[name].value if name in found else None
+    return float(value) if isinstance(value, (int, float)) else None

@@ -1,0 +1,87 @@
+"""`ckptdoctor inspect`."""
+
+from __future__ import annotations
+
+import click
+
+from ckptdoctor.cli.options import complain, deliver, output_options, wants_color
+from ckptdoctor.errors import EXIT_OK, CkptDoctorError
+
+
+@click.command(short_help="What an artifact holds, and whether training will resume.")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
+@click.option("--tensors", is_flag=True, help="List every tensor.")
+@click.option(
+    "--stats", is_flag=True, help="Read the data too: minimum, maximum, mean, NaN, Inf and zeros of every tensor."
+)
+@click.option(
+    "--all", "everything", is_flag=True, help="Of a directory, every artifact that lies there, not only the latest."
+)
+@output_options("text", "json", "markdown")
+@click.pass_context
+def inspect(
+    context: click.Context,
+    *,
+    paths: tuple[str, ...],
+    tensors: bool,
+    stats: bool,
+    everything: bool,
+    form: str,
+    output_file: str | None,
+    quiet: bool,
+    no_color: bool,
+) -> None:
+    """Say what an artifact holds: format, producer, model variables, and each optimizer with its iterations,
+    hyperparameters and slot variables; and whether training will resume where it stopped.
+
+    PATH is a file, a SavedModel directory, a checkpoint prefix (run/ckpt-7), any of its files, or a directory with a
+    `checkpoint` state file (its latest one).
+
+    \b
+    Exit codes: 0 everything was read, whatever it holds; 2 wrong use or no such path; 3 something cannot be read.
+    """
+    from ckptdoctor.examination import Examination, examine
+
+    found: list[Examination] = []
+    code = EXIT_OK
+    for path in paths:
+        try:
+            for each in examine(path, everything=everything, stats=stats):
+                found.append(each)
+                if each.error is not None:
+                    code = max(code, each.error.exit_code)
+                    if not quiet:
+                        complain(each.error, each.path)
+        except CkptDoctorError as error:
+            code = max(code, error.exit_code)
+            complain(error, path)
+    try:
+        deliver(
+            _render(
+                found,
+                form,
+                tensors=tensors,
+                stats=stats,
+                quiet=quiet,
+                color=wants_color(no_color) and output_file is None,
+            ),
+            output_file,
+        )
+    except CkptDoctorError as error:
+        complain(error)
+        code = max(code, error.exit_code)
+    context.exit(code)
+
+
+def _render(found: list, form: str, *, tensors: bool, stats: bool, quiet: bool, color: bool) -> str:  # type: ignore[type-arg]
+    if form == "json":
+        from ckptdoctor.report import json
+
+        return json.render(found, tensors=tensors, stats=stats)
+    if form == "markdown":
+        from ckptdoctor.report import markdown
+
+        return markdown.render(found, tensors=tensors, stats=stats)
+    from ckptdoctor.report import text
+
+    return text.render(found, tensors=tensors, stats=stats, quiet=quiet, color=color)

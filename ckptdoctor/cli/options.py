@@ -1,0 +1,91 @@
+"""Options that commands share, and how their results leave: to stdout, or whole to a file."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from ckptdoctor.errors import CkptDoctorError, UsageProblem
+from ckptdoctor.report.escape import printable
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def output_options(*formats: str) -> Callable[[_Command], _Command]:
+    """`--format`, `--output-file`, `--quiet`, `--no-color`."""
+
+    def decorate(command: _Command) -> _Command:
+        for option in reversed(
+            (
+                click.option(
+                    "--format",
+                    "form",
+                    type=click.Choice(formats),
+                    default=formats[0],
+                    show_default=True,
+                    help="How to say it.",
+                ),
+                click.option(
+                    "--output-file",
+                    "-o",
+                    type=click.Path(dir_okay=False),
+                    help="Write the result here instead of to stdout.",
+                ),
+                click.option(
+                    "--quiet",
+                    "-q",
+                    is_flag=True,
+                    help="Only the verdict of each artifact, no progress and no messages.",
+                ),
+                click.option("--no-color", is_flag=True, help="No colours (also: NO_COLOR)."),
+            )
+        ):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def complain(error: CkptDoctorError, path: str | None = None) -> None:
+    """One line on stderr: which path, and what is wrong with it."""
+    where = path or error.path
+    prefix = f"{printable(where)}: " if where else ""
+    click.echo(f"ckptdoctor: {prefix}{printable(str(error))}", err=True)
+
+
+def deliver(text: str, output_file: str | None) -> None:
+    """Writes a result to stdout, or to a file that appears whole or not at all.
+
+    Raises:
+        UsageProblem: The file cannot be written.
+    """
+    if output_file is None or output_file == "-":
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
+    directory = os.path.dirname(output_file) or "."
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=directory, prefix=".ckptdoctor-", delete=False
+        ) as file:
+            temporary = file.name
+            file.write(text)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, output_file)
+    except OSError as error:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+        raise UsageProblem(f"the output file cannot be written: {error.strerror}", output_file) from error
+
+
+def wants_color(no_color: bool) -> bool:  # noqa: FBT001 - a flag, as click hands it over
+    """Whether colours are wanted: not with --no-color, not with NO_COLOR set to anything."""
+    return not no_color and not os.environ.get("NO_COLOR")

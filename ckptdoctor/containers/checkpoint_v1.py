@@ -1,0 +1,160 @@
+"""V1 checkpoints: one table of tensor slices, values inside it (tf.compat.v1 Saver with `write_version=V1`).
+
+Source: tensorflow/core/util/tensor_slice_{reader,writer}.cc and saved_tensor_slice.proto. Values lie in TensorProto's
+typed fields; where those are packed floats, their bytes in the file are the tensor's.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ckptdoctor.containers.dtypes import ITEMSIZE, tensorflow_dtype
+from ckptdoctor.containers.files import RegularFile
+from ckptdoctor.containers.ordered_code import Extent, decode_slice_key
+from ckptdoctor.containers.protos import checkpoint_pb2 as pb
+from ckptdoctor.containers.sstable import Table
+from ckptdoctor.containers.tensor_bundle import MAX_RANK, assemble, decode_name
+from ckptdoctor.containers.wire import CorruptBytes, fields
+from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.state import FileRange, Inline, Pieces, TensorRef
+
+_SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})\Z", re.DOTALL)
+
+# Field numbers of TensorProto whose packed contents are the tensor's bytes.
+_RAW_FIELDS = {"float32": 5, "float64": 6, "complex64": 9, "complex128": 12}
+
+
+@dataclass(frozen=True, slots=True)
+class V1Checkpoint:
+    """A V1 checkpoint: its tensors and the files that hold them."""
+
+    prefix: str
+    tensors: Mapping[str, TensorRef]
+    files: tuple[str, ...]
+
+
+def shards(path: str) -> tuple[str, tuple[str, ...]]:
+    """The prefix of a V1 checkpoint and its files, given any of them."""
+    match = _SHARD.match(path)
+    if not match:
+        return path, (path,)
+    prefix, _, count = match.groups()
+    pattern = f"{glob.escape(prefix)}-[0-9][0-9][0-9][0-9][0-9]-of-{count}"
+    found = sorted(each for each in glob.glob(pattern))
+    if len(found) != int(count):
+        there = {each[-len("00000-of-00000") :][:5] for each in found}
+        lost = next(number for number in range(int(count)) if f"{number:05d}" not in there)
+        raise UnreadableArtifact(
+            f"{len(found)} of {int(count)} files are here, the first that is missing is "
+            f"{os.path.basename(prefix)}-{lost:05d}-of-{count}",
+            path,
+        )
+    return prefix, tuple(found)
+
+
+def read_v1(path: str) -> V1Checkpoint:
+    """Reads the metadata of a V1 checkpoint, given its file or one of its shards; values stay where they are.
+
+    Raises:
+        UnreadableArtifact: A file is missing, corrupt or no V1 checkpoint.
+    """
+    prefix, files = shards(path)
+    metas: dict[str, tuple[str, tuple[int, ...]]] = {}
+    parts: dict[str, list[tuple[tuple[Extent, ...], FileRange | Inline]]] = {}
+    for each in files:
+        with RegularFile(each) as file:
+            _read_file(file, metas, parts)
+    tensors: dict[str, TensorRef] = {}
+    for name, (dtype, shape) in metas.items():
+        pieces = parts.get(name, [])
+        try:
+            whole = assemble(shape, pieces, ITEMSIZE.get(dtype))
+        except CorruptBytes as error:
+            raise UnreadableArtifact(f"the tensor {name!r}: {error}", path) from error
+        location: FileRange | Inline | Pieces = whole.parts[0].location if len(whole.parts) == 1 else whole
+        tensors[name] = TensorRef(name, dtype, shape, location)
+    return V1Checkpoint(prefix, tensors, files)
+
+
+def _read_file(
+    file: RegularFile,
+    metas: dict[str, tuple[str, tuple[int, ...]]],
+    parts: dict[str, list[tuple[tuple[Extent, ...], FileRange | Inline]]],
+) -> None:
+    from google.protobuf.message import DecodeError
+
+    name = os.path.basename(file.path)
+    for key, offset, size in Table(file).spans():
+        try:
+            if key == b"":
+                data = file.read(offset, size, "the checkpoint's metadata")
+                for meta in pb.SavedTensorSlices.FromString(data).meta.tensor:
+                    shape = tuple(dim.size for dim in meta.shape.dim)
+                    if len(shape) > MAX_RANK or any(extent < 0 for extent in shape):
+                        raise CorruptBytes(f"{decode_name(meta.name)!r} has an impossible shape")
+                    metas[decode_name(meta.name)] = (tensorflow_dtype(meta.type), shape)
+                continue
+            tensor, extents = decode_slice_key(key)
+            text = decode_name(tensor)
+            if text not in metas:
+                raise CorruptBytes(f"{text!r} is not in the checkpoint's metadata")
+            parts.setdefault(text, []).append((extents, _value(file, offset, size, *metas[text], extents)))
+        except (CorruptBytes, DecodeError) as error:
+            raise UnreadableArtifact(
+                f"the entry at byte {offset:,} is corrupt ({error})", file.path, place=name
+            ) from error
+
+
+def _value(
+    file: RegularFile, offset: int, size: int, dtype: str, shape: tuple[int, ...], extents: tuple[Extent, ...]
+) -> FileRange | Inline:
+    """Where the value of a slice lies: SavedTensorSlices.data (2) → SavedSlice.data (3) → TensorProto's field."""
+    start, end = offset, offset + size
+    for wanted in (2, 3):
+        inner = [(at, length) for number, kind, at, length in fields(file, start, end) if (number, kind) == (wanted, 2)]
+        if len(inner) != 1:
+            raise CorruptBytes("a slice without data")
+        start, end = inner[0][0], sum(inner[0])
+    count = 1
+    for (_, length), whole in zip(extents, shape, strict=False):
+        count *= whole if length == -1 else length
+    expected = count * ITEMSIZE.get(dtype, 0)
+    for number, kind, at, length in fields(file, start, end):
+        if kind == 2 and length == expected and expected and number in {4, _RAW_FIELDS.get(dtype)}:
+            return FileRange(file.path, at, length)
+    return Inline(_decode(file.read(start, end - start, "a tensor"), dtype, count))
+
+
+def _decode(data: bytes, dtype: str, count: int) -> bytes:
+    """Little-endian bytes of a tensor whose values are varints in the file."""
+    tensor = pb.TensorProto.FromString(data)
+    itemsize = ITEMSIZE.get(dtype)
+    if itemsize is None:
+        return b""
+    values: list[float] | list[int]
+    if dtype in _RAW_FIELDS:
+        import struct
+
+        floats = {"float32": tensor.float_val, "complex64": tensor.scomplex_val, "float64": tensor.double_val}
+        values = list(floats.get(dtype, tensor.dcomplex_val))
+        raw = struct.pack(f"<{len(values)}{'f' if dtype in {'float32', 'complex64'} else 'd'}", *values)
+        return _exactly(raw, count * itemsize)
+    wide = {"int64": tensor.int64_val, "uint64": tensor.uint64_val, "uint32": tensor.uint32_val}
+    if dtype in wide:
+        numbers = list(wide[dtype])
+    elif dtype == "bool":
+        numbers = [int(value) for value in tensor.bool_val]
+    else:
+        numbers = list(tensor.half_val if dtype in {"float16", "bfloat16"} else tensor.int_val)
+    mask = (1 << (8 * itemsize)) - 1
+    return _exactly(b"".join((value & mask).to_bytes(itemsize, "little") for value in numbers), count * itemsize)
+
+
+def _exactly(raw: bytes, expected: int) -> bytes:
+    if len(raw) != expected:
+        raise CorruptBytes(f"a tensor of {expected:,} bytes has {len(raw):,}")
+    return raw

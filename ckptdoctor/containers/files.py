@@ -1,0 +1,117 @@
+"""Regular files, opened once and read by position; every claim about their size is checked against the file."""
+
+from __future__ import annotations
+
+import os
+import stat
+from types import TracebackType
+
+from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
+
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+_CHUNK = 1 << 22
+
+MAX_READ = 1 << 30
+"""No structure (an index block, an object graph, a configuration) may be larger than this; tensors are streamed."""
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 byte`, `2 bytes`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def reason(error: OSError) -> str:
+    """The operating system's reason, as a sentence continues with it."""
+    return (error.strerror or str(error)).lower()
+
+
+def _pread(descriptor: int, count: int, offset: int) -> bytes:
+    """`os.pread`, also where the system has none (Windows)."""
+    if hasattr(os, "pread"):
+        return os.pread(descriptor, count, offset)
+    os.lseek(descriptor, offset, os.SEEK_SET)
+    return os.read(descriptor, count)
+
+
+class RegularFile:
+    """A regular file, read by position.
+
+    FIFOs, devices and sockets are refused before anything is read, so that no path can make a reader wait.
+
+    Attributes:
+        path: The file.
+        size: Its size in bytes when it was opened.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        try:
+            self._fd = os.open(path, _FLAGS)
+        except OSError as error:
+            raise UnreadableArtifact(f"{os.path.basename(path)} cannot be opened: {reason(error)}", path) from error
+        status = os.fstat(self._fd)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(self._fd)
+            raise UnreadableArtifact(f"{os.path.basename(path)} is not a regular file", path)
+        self.size = status.st_size
+
+    def __enter__(self) -> RegularFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Gives the descriptor back; further reads fail."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def read(self, offset: int, count: int, what: str = "data") -> bytes:
+        """Reads exactly `count` bytes at `offset`.
+
+        Args:
+            offset: First byte.
+            count: Number of bytes; at most `MAX_READ`.
+            what: Names the structure in the error.
+
+        Raises:
+            UnreadableArtifact: The range is not in the file.
+        """
+        if offset < 0 or count < 0 or offset + count > self.size:
+            raise UnreadableArtifact(
+                f"{what} should be {plural(count, 'byte')} at offset {offset:,}, but the file has only "
+                f"{plural(self.size, 'byte')}: it is truncated or corrupt",
+                self.path,
+                place=os.path.basename(self.path),
+            )
+        if count > MAX_READ:
+            raise LimitExceeded(
+                f"{what} claims {plural(count, 'byte')}, more than the {MAX_READ:,} that are read at once",
+                self.path,
+                place=os.path.basename(self.path),
+            )
+        parts: list[bytes] = []
+        left = count
+        while left:
+            try:
+                part = _pread(self._fd, left, offset)
+            except OSError as error:
+                raise UnreadableArtifact(f"reading {what} failed: {reason(error)}", self.path) from error
+            if not part:
+                raise UnreadableArtifact(f"{what} ends early: the file shrank while it was read", self.path)
+            parts.append(part)
+            offset += len(part)
+            left -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def readinto(self, offset: int, buffer: memoryview) -> None:
+        """Fills `buffer` from `offset`; raises UnreadableArtifact where the file ends first."""
+        position = 0
+        while position < len(buffer):
+            part = self.read(offset + position, min(len(buffer) - position, _CHUNK), "tensor data")
+            buffer[position : position + len(part)] = part
+            position += len(part)

@@ -1,0 +1,218 @@
+"""numpy's own files: `.npy`, one array behind a header, and `.npz`, a zip archive of those.
+
+Formats: numpy/lib/format.py (`_read_array_header`) and PKZIP's APPNOTE. Arrays are located, not read; arrays of objects
+are pickles and go through `safe_pickle`, whatever `allow_pickle` would say.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import struct
+import zipfile
+import zlib
+from typing import NamedTuple
+
+from ckptdoctor.containers.array_bytes import c_order
+from ckptdoctor.containers.cursor import Cursor
+from ckptdoctor.containers.files import RegularFile, plural
+from ckptdoctor.containers.pickle_values import NotThese, element_type, shape_of
+from ckptdoctor.containers.safe_pickle import Node, load_at
+from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
+from ckptdoctor.state import Coded, FileRange, Inline, TensorRef
+
+MAGIC = b"\x93NUMPY"
+MAX_HEADER = 10_000
+"""numpy's own bound (`max_header_size`)."""
+MAX_MEMBERS = 100_000
+MAX_SMALL = 1 << 16
+"""Deflated arrays up to this size are inflated at once and carried inline."""
+MAX_OBJECTS = 1 << 26
+"""Deflated arrays of objects have to be inflated whole."""
+
+_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
+_ENCRYPTED = 0x1
+
+
+class Header(NamedTuple):
+    """The header of an npy file: its own length, and the array's type, shape and order."""
+
+    length: int
+    dtype: str
+    itemsize: int
+    shape: tuple[int, ...]
+    big_endian: bool
+    fortran: bool
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the array."""
+        count = self.itemsize
+        for extent in self.shape:
+            count *= extent
+        return count
+
+
+def read_npy(path: str) -> Node:
+    """Reads an npy file: a TensorRef, or the structure that an array of objects holds."""
+    with RegularFile(path) as file:
+        return _array(Cursor(file, path), "")
+
+
+def read_npz(path: str) -> dict[str, Node]:
+    """Reads an npz file: each member by its name (without `.npy`), in the archive's order.
+
+    Raises:
+        UnreadableArtifact: The archive is broken, encrypted, or claims what is not there.
+    """
+    with RegularFile(path) as file:
+        found: dict[str, Node] = {}
+        for member in _members(path):
+            name = member.filename.removesuffix(".npy")
+            found[name] = _member(file, member, name)
+        return found
+
+
+def _array(cursor: Cursor, key: str) -> Node:
+    header = read_header(cursor)
+    if header.dtype == "object":
+        return load_at(cursor, key)
+    place = cursor.locate(cursor.position, header.nbytes, big_endian=header.big_endian, fortran=header.fortran)
+    if isinstance(place, Inline):
+        place = _ordered(place.data, header)
+    return TensorRef(key, header.dtype, header.shape, place)
+
+
+def _ordered(data: bytes, header: Header) -> Inline:
+    return Inline(c_order(data, header.shape, header.dtype, big=header.big_endian, fortran=header.fortran))
+
+
+def read_header(cursor: Cursor) -> Header:
+    """Reads the header at a cursor, and leaves the cursor on the array's first byte."""
+    start = cursor.position
+    magic = cursor.take(8, "an npy header")
+    if magic[:6] != MAGIC or magic[6] not in {1, 2, 3}:
+        raise UnreadableArtifact("an npy header is missing", cursor.path, place=cursor.place(start))
+    width = 2 if magic[6] == 1 else 4
+    length = int.from_bytes(cursor.take(width, "an npy header"), "little")
+    if length > MAX_HEADER:
+        raise LimitExceeded(f"an npy header of {plural(length, 'byte')}", cursor.path, place=cursor.place(start))
+    text = cursor.take(length, "an npy header").decode("utf-8" if magic[6] == 3 else "latin-1", "replace")
+    try:
+        return _header(text, cursor.position - start)
+    except (NotThese, ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        reason = str(error) if isinstance(error, NotThese) else "it is no dict of descr, fortran_order and shape"
+        raise UnreadableArtifact(
+            f"an npy header cannot be read: {reason}", cursor.path, place=cursor.place(start)
+        ) from error
+
+
+def _header(text: str, length: int) -> Header:
+    # Python 2 wrote long integers into shapes: (3L, 4L).
+    fields = ast.literal_eval(re.sub(r"(?<=\d)L\b", "", text.strip()))
+    if not isinstance(fields, dict) or set(fields) != {"descr", "fortran_order", "shape"}:
+        raise TypeError
+    code, fortran, shape = fields["descr"], fields["fortran_order"], fields["shape"]
+    if not isinstance(fortran, bool) or not isinstance(shape, tuple):
+        raise TypeError
+    if not isinstance(code, str):
+        raise NotThese("its elements are records, which are not read")
+    element = element_type(code)
+    if element.itemsize == 0 and element.name.startswith("unknown"):
+        raise NotThese(f"its elements are {element.name}, which is not read")
+    return Header(length, element.name, element.itemsize, shape_of(shape), element.big_endian, fortran)
+
+
+# ---------------------------------------------------------------------------------------------------- npz archives
+
+
+def _members(path: str) -> list[zipfile.ZipInfo]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
+        raise UnreadableArtifact(
+            f"the archive's directory cannot be read ({error}): truncated or corrupt", path
+        ) from error
+    if len(members) > MAX_MEMBERS:
+        raise LimitExceeded(f"the archive lists {len(members):,} members", path)
+    names: set[str] = set()
+    for member in members:
+        if member.filename in names:
+            place = ascii(member.filename)[1:-1]
+            raise UnreadableArtifact("the archive holds this member more than once", path, place=place)
+        names.add(member.filename)
+    return members
+
+
+def _member(file: RegularFile, member: zipfile.ZipInfo, name: str) -> Node:
+    place = ascii(member.filename)[1:-1]
+    if member.flag_bits & _ENCRYPTED:
+        raise UnreadableArtifact("the member is encrypted", file.path, place=place)
+    offset = _data_offset(file, member, place)
+    if member.compress_type == zipfile.ZIP_STORED:
+        return _array(Cursor(file, file.path, offset, member.compress_size), name)
+    if member.compress_type != zipfile.ZIP_DEFLATED:
+        raise UnreadableArtifact(
+            f"the member is compressed by method {member.compress_type}, which numpy does not write",
+            file.path,
+            place=place,
+        )
+    return _deflated(file, member, offset, name)
+
+
+def _data_offset(file: RegularFile, member: zipfile.ZipInfo, place: str) -> int:
+    """Where a member's data begin: behind its local header, whose lengths are its own."""
+    fields = _LOCAL_HEADER.unpack(file.read(member.header_offset, _LOCAL_HEADER.size, "a member's header"))
+    name_length, extra_length = fields[-2], fields[-1]
+    start = member.header_offset + _LOCAL_HEADER.size
+    local = file.read(start, name_length, "a member's name")
+    coding = "utf-8" if member.flag_bits & 0x800 else "cp437"
+    if fields[0] != b"PK\x03\x04" or local.decode(coding, "replace") != member.orig_filename:
+        raise UnreadableArtifact("the archive's directory and the member's own header disagree", file.path, place=place)
+    offset: int = start + name_length + extra_length
+    if offset + member.compress_size > file.size:
+        raise UnreadableArtifact(
+            f"the member claims {plural(member.compress_size, 'byte')}, more than the file has", file.path, place=place
+        )
+    return offset
+
+
+def _deflated(file: RegularFile, member: zipfile.ZipInfo, offset: int, name: str) -> Node:
+    """A member of `np.savez_compressed`: a small array inline, a large one as the place to inflate it from."""
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+
+    def inflate(limit: int) -> bytes:
+        stored = file.read(offset, min(member.compress_size, limit + 1024), "a member")
+        try:
+            return inflater.decompress(stored, limit)
+        except zlib.error as error:
+            raise UnreadableArtifact(f"the member's data are corrupt: {error}", file.path, place=name) from error
+
+    beginning = inflate(MAX_SMALL + MAX_HEADER)
+    header = read_header(Cursor(beginning, file.path))
+    if header.dtype == "object":
+        if member.file_size > MAX_OBJECTS:
+            raise LimitExceeded(
+                f"objects in {plural(member.file_size, 'byte')}, deflated; "
+                f"at most {MAX_OBJECTS:,} are inflated", file.path, place=name
+            )  # fmt: skip
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        return _array(Cursor(inflate(member.file_size), file.path), name)
+    if header.length + header.nbytes != member.file_size:
+        raise UnreadableArtifact(
+            f"the member has {plural(member.file_size, 'byte')}, its array needs {header.length + header.nbytes:,}",
+            file.path,
+            place=name,
+        )
+    place: Inline | Coded | FileRange
+    if header.nbytes <= MAX_SMALL:
+        place = _ordered(beginning[header.length : header.length + header.nbytes], header)
+        if len(beginning) != member.file_size:
+            raise UnreadableArtifact("the member's data end early: truncated or corrupt", file.path, place=name)
+    else:
+        place = Coded(
+            file.path, offset, member.compress_size, "deflate", header.length, header.nbytes,
+            header.big_endian, header.fortran,
+        )  # fmt: skip
+    return TensorRef(name, header.dtype, header.shape, place)

@@ -1,0 +1,1 @@
+"""Generated message classes of the protocol buffers in checkpoint files."""

@@ -1,0 +1,203 @@
+"""Values of tensors, from wherever their bytes are: scalars without numpy, everything else in chunks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from math import isfinite
+from typing import TYPE_CHECKING
+
+from ckptdoctor.containers.dtypes import ITEMSIZE, unpack_scalar
+from ckptdoctor.containers.files import RegularFile
+from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.state import Coded, FileRange, H5Data, Inline, Pieces, Scalar, TensorRef
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CHUNK = 8 << 20
+"""Bytes of a tensor that are in memory at once."""
+
+_open_files: ContextVar[dict[str, RegularFile] | None] = ContextVar("_open_files", default=None)
+
+
+@contextmanager
+def kept_open() -> Iterator[None]:
+    """Keeps the last few files open across reads, for callers that read many tensors of one artifact."""
+    cache: dict[str, RegularFile] = {}
+    token = _open_files.set(cache)
+    try:
+        yield
+    finally:
+        _open_files.reset(token)
+        for file in cache.values():
+            file.close()
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[RegularFile]:
+    cache = _open_files.get()
+    if cache is None:
+        with RegularFile(path) as file:
+            yield file
+        return
+    if path not in cache:
+        if len(cache) >= 16:
+            cache.pop(next(iter(cache))).close()
+        cache[path] = RegularFile(path)
+    yield cache[path]
+
+
+def read_scalar(ref: TensorRef) -> Scalar | None:
+    """The value of a tensor of one element, its checksum verified where it has one.
+
+    Returns:
+        The number; None for types that Python has none for.
+
+    Raises:
+        UnreadableArtifact: The bytes are not there or their checksum does not match.
+    """
+    location = ref.location
+    if isinstance(location, Pieces) and len(location.parts) == 1:
+        location = location.parts[0].location
+    if isinstance(location, Inline):
+        return unpack_scalar(ref.dtype, location.data)
+    if isinstance(location, FileRange):
+        if location.nbytes != ITEMSIZE.get(ref.dtype):
+            return None
+        with _opened(location.path) as file:
+            data = file.read(location.offset, location.nbytes, f"the value of {ref.key!r}")
+        if location.crc32c is not None:
+            from ckptdoctor.containers.crc import masked_crc32c
+
+            if masked_crc32c(data) != location.crc32c:
+                raise UnreadableArtifact(
+                    f"the checksum of {ref.key!r} does not match: {os.path.basename(location.path)} is corrupt, or of "
+                    "another save than its index",
+                    location.path,
+                )
+        return unpack_scalar(ref.dtype, data, big_endian=location.big_endian)
+    if isinstance(location, H5Data):
+        for chunk in chunks(ref):
+            value: Scalar = chunk[0].item()
+            return value
+    return None
+
+
+def chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> Iterator[NDArray[object]]:
+    """The elements of a tensor, flat, at most `chunk_bytes` at a time; types that numpy lacks come from ml_dtypes.
+
+    The order is C order for whole tensors; partitioned ones come slice by slice.
+
+    Raises:
+        UnreadableArtifact: The bytes are not there.
+    """
+    location = ref.location
+    if isinstance(location, Pieces):
+        for piece in location.parts:
+            yield from chunks(TensorRef(ref.key, ref.dtype, piece.shape, piece.location), chunk_bytes)
+    elif isinstance(location, Inline):
+        yield _array(bytearray(location.data), ref.dtype, big_endian=False)
+    elif isinstance(location, FileRange):
+        with _opened(location.path) as file:
+            step = max(chunk_bytes // 16, 1) * 16
+            for start in range(0, location.nbytes, step):
+                buffer = bytearray(min(step, location.nbytes - start))
+                file.readinto(location.offset + start, memoryview(buffer))
+                yield _array(buffer, ref.dtype, big_endian=location.big_endian)
+    elif isinstance(location, Coded):
+        from ckptdoctor.containers import coded
+
+        for part in coded.chunks(location, chunk_bytes):
+            yield _array(bytearray(part), ref.dtype, big_endian=location.big_endian)
+    elif isinstance(location, H5Data):
+        from ckptdoctor.containers.hdf5 import read_chunks
+
+        yield from read_chunks(location, chunk_bytes=chunk_bytes)
+
+
+def _array(buffer: bytearray, dtype: str, *, big_endian: bool) -> NDArray[object]:
+    import numpy as np
+
+    array = np.frombuffer(buffer, numpy_dtype(dtype))
+    return array.byteswap() if big_endian and array.dtype.itemsize > 1 else array
+
+
+def numpy_dtype(name: str) -> object:
+    """The numpy type of a dtype name.
+
+    Raises:
+        UnreadableArtifact: There is none.
+    """
+    import numpy as np
+
+    plain = name.removeprefix("q") if name.startswith(("qint", "quint")) else name
+    try:
+        return np.dtype(plain)
+    except TypeError:
+        pass
+    import ml_dtypes
+
+    found = getattr(ml_dtypes, plain, None)
+    if found is None:
+        raise UnreadableArtifact(f"tensors of type {name} cannot be read")
+    return np.dtype(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Figures of one tensor.
+
+    Attributes:
+        min: Least finite value; None if there is none.
+        max: Greatest finite value; None if there is none.
+        mean: Mean of the finite values, summed in float64; None if there is none.
+        nan: Number of NaN.
+        inf: Number of infinities.
+        zeros: Number of zeros.
+    """
+
+    min: float | None
+    max: float | None
+    mean: float | None
+    nan: int
+    inf: int
+    zeros: int
+
+
+def statistics(ref: TensorRef) -> Statistics | None:
+    """Reads a tensor once, in chunks, and sums it up; None for types without figures (strings, complex numbers)."""
+    if ref.location is None or (ref.dtype not in ITEMSIZE and ref.dtype != "bool") or ref.dtype.startswith("complex"):
+        return None
+    import numpy as np
+
+    low, high, total, count, nan, inf, zeros = float("inf"), float("-inf"), 0.0, 0, 0, 0, 0
+    for chunk in chunks(ref):
+        values = np.asarray(chunk)
+        if values.dtype.kind not in "fiub":
+            values = values.astype(np.float32)
+        if not values.size:
+            continue
+        zeros += int(values.size - np.count_nonzero(values))
+        if values.dtype.kind == "f":
+            with np.errstate(all="ignore"):
+                least, most = float(values.min()), float(values.max())
+            if not (isfinite(least) and isfinite(most)):
+                missing = int(np.isnan(values).sum())
+                nan += missing
+                inf += int(np.isinf(values).sum())
+                values = values[np.isfinite(values)]
+                if not values.size:
+                    continue
+                least, most = float(values.min()), float(values.max())
+        else:
+            least, most = float(values.min()), float(values.max())
+        low, high = min(low, least), max(high, most)
+        total += float(values.sum(dtype=np.float64))
+        count += int(values.size)
+    if not count:
+        return Statistics(None, None, None, nan, inf, zeros)
+    return Statistics(low, high, total / count, nan, inf, zeros)

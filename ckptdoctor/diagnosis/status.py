@@ -1,0 +1,150 @@
+"""Will training resume? The status of each optimizer and of the artifact, and the verdict in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ckptdoctor.optimizers.catalogue import TF1_OPTIMIZERS, layouts
+from ckptdoctor.state import Generation, OptimizerState, Status, TrainingState
+
+_ORDER = (Status.COMPLETE, Status.FRESH, Status.PARTIAL, Status.ABSENT, Status.UNREADABLE)
+_LISTED = 3
+
+
+def optimizer_status(optimizer: OptimizerState) -> Status:
+    """Whether this optimizer's state suffices to go on."""
+    if not optimizer.has_state:
+        return Status.ABSENT
+    if optimizer.iterations is None:
+        return Status.PARTIAL
+    if optimizer.iterations == 0:
+        return Status.FRESH
+    if optimizer.missing or lost_all_slots(optimizer):
+        return Status.PARTIAL
+    return Status.COMPLETE
+
+
+def lost_all_slots(optimizer: OptimizerState) -> bool:
+    """Whether it has stepped and holds no slot, though its class always keeps some."""
+    return not optimizer.slots and bool(optimizer.iterations) and keeps_slots(optimizer)
+
+
+def keeps_slots(optimizer: OptimizerState) -> bool:
+    """Whether the class keeps slots whatever its configuration (SGD keeps none without momentum)."""
+    if optimizer.class_name is None or optimizer.generation is None:
+        return False
+    if optimizer.generation is Generation.TF1:
+        return any(each.class_name == optimizer.class_name for each in TF1_OPTIMIZERS)
+    known = layouts(optimizer.class_name, optimizer.generation)
+    return bool(known) and all(any(not kind.when for kind in layout.kinds) for layout in known)
+
+
+def artifact_status(state: TrainingState) -> Status:
+    """The worst of its optimizers; absent if it has none."""
+    held = [optimizer_status(each) for each in state.optimizers]
+    return max(held, key=_ORDER.index, default=Status.ABSENT)
+
+
+def slot_names(optimizer: OptimizerState) -> tuple[str, ...]:
+    """The kinds of slots that are there or missing, in order of appearance."""
+    return tuple(dict.fromkeys([slot.name for slot in optimizer.slots] + [each.name for each in optimizer.missing]))
+
+
+def covered(optimizer: OptimizerState) -> tuple[int, int]:
+    """How many variables have every slot that is kept for them, of how many that have or should have any."""
+    lacking = {each.variable for each in optimizer.missing}
+    named = {slot.variable for slot in optimizer.slots if slot.variable is not None}
+    unnamed = [slot for slot in optimizer.slots if slot.variable is None]
+    per_kind: dict[str, int] = {}
+    for slot in unnamed:
+        per_kind[slot.name] = per_kind.get(slot.name, 0) + 1
+    total = len(named | lacking) + max(per_kind.values(), default=0)
+    return total - len(lacking), total
+
+
+def title(optimizer: OptimizerState) -> str:
+    """The class as a person says it: `Adam`, `Adam?` where it is inferred, `the optimizer` where nothing tells."""
+    return optimizer.class_name or "optimizer"
+
+
+def summary(state: TrainingState) -> str:
+    """One factual line: `Adam at iteration 7; m, v for 4 of 4 variables`."""
+    if not state.optimizers:
+        return f"no optimizer state; {_count(len(state.variables), 'model variable')}"
+    return " | ".join(_optimizer_summary(each) for each in state.optimizers)
+
+
+def _optimizer_summary(optimizer: OptimizerState) -> str:
+    name = title(optimizer)
+    if not optimizer.has_state:
+        return f"{name} is configured, none of its state is here"
+    if optimizer.iterations is None:
+        at = "without a count"
+        if optimizer.recoverable:
+            at += f" ({optimizer.recoverable.value:,} follows from {optimizer.recoverable.source})"
+    else:
+        at = f"at iteration {optimizer.iterations:,}"
+    kinds = slot_names(optimizer)
+    if not kinds:
+        return f"{name} {at}; no slot variables"
+    have, total = covered(optimizer)
+    return f"{name} {at}; {', '.join(kinds)} for {have:,} of {_count(total, 'variable')}"
+
+
+def verdict(state: TrainingState) -> str:
+    """What an engineer acts on: does training resume, where, and what is lost."""
+    with_state = [each for each in state.optimizers if each.has_state]
+    if not with_state:
+        if state.optimizers and state.optimizers[0].class_name:
+            name = state.optimizers[0].class_name
+            return f"weights only: training restarts from a new optimizer ({name} is configured, its state is not here)"
+        return "weights only: training restarts from a new optimizer"
+    if len(state.optimizers) == 1:
+        return optimizer_verdict(state.optimizers[0])
+    parts = [f"{each.name or title(each)}: {optimizer_verdict(each)}" for each in state.optimizers]
+    return "; ".join(parts)
+
+
+def optimizer_verdict(optimizer: OptimizerState) -> str:
+    """The verdict on one optimizer."""
+    name = title(optimizer)
+    if not optimizer.has_state:
+        return f"{name} is configured, its state is not here"
+    if optimizer.iterations is None:
+        source = optimizer.recoverable
+        known = f" ({source.value:,} follows from {source.source})" if source else ""
+        if not optimizer.slots:
+            return f"{name} state without slots and without a count{known}"
+        return f"slots but no count: a schedule would restart{known}"
+    if optimizer.iterations == 0:
+        return f"never stepped: {name} is at iteration 0"
+    at = f"iteration {optimizer.iterations:,}"
+    if lost_all_slots(optimizer):
+        return f"{at}, but no slots: {name} would start with empty moments"
+    if optimizer.missing:
+        have, total = covered(optimizer)
+        lacking = list(dict.fromkeys(each.variable for each in optimizer.missing))
+        verb = "has" if total - have == 1 else "have"
+        return f"{at}, but {total - have:,} of {_count(total, 'variable')} {verb} no full {name} state: {enumerate_some(lacking)}"
+    if not optimizer.slots:
+        return (
+            f"resumes at {at}; {name} keeps no slots"
+            if optimizer.class_name
+            else f"resumes at {at}; there are no slots"
+        )
+    return f"resumes at {at} with full {name} state"
+
+
+def enumerate_some(names: Sequence[str], most: int = _LISTED) -> str:
+    """The first few names, and how many more there are."""
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def worst(statuses: Iterable[Status]) -> Status:
+    """The worst of several."""
+    return max(statuses, key=_ORDER.index, default=Status.ABSENT)

@@ -1,0 +1,153 @@
+"""One artifact from path to findings: the straight way that every command goes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from ckptdoctor.artifacts.locate import READERS, Target, locate
+from ckptdoctor.diagnosis import rules, status
+from ckptdoctor.diagnosis.rules import Finding, Severity
+from ckptdoctor.errors import CkptDoctorError, UnreadableArtifact
+from ckptdoctor.state import Format, OptimizerState, Status, TensorRef, TrainingState
+
+if TYPE_CHECKING:
+    from ckptdoctor.containers.values import Statistics
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """An artifact, read and judged.
+
+    Attributes:
+        path: As it was given.
+        resolved: What was read for it: the prefix behind a directory, for example.
+        state: What it holds; None if it cannot be read.
+        status: Whether training will resume from it.
+        summary: One factual line.
+        verdict: What an engineer acts on.
+        findings: What the rules found.
+        error: Why it cannot be read; None if it can.
+        statistics: Figures per tensor, where they were asked for.
+    """
+
+    path: str
+    resolved: str
+    state: TrainingState | None
+    status: Status
+    summary: str
+    verdict: str
+    findings: tuple[Finding, ...] = ()
+    error: UnreadableArtifact | None = None
+    statistics: Mapping[TensorRef, Statistics | None] = field(default_factory=dict)
+
+    @property
+    def format(self) -> Format:
+        """Its format; `unknown` if it cannot be read."""
+        return self.state.format if self.state else Format.UNKNOWN
+
+    @property
+    def optimizers(self) -> tuple[OptimizerState, ...]:
+        """Its optimizers."""
+        return self.state.optimizers if self.state else ()
+
+
+def examine(path: str | os.PathLike[str], *, everything: bool = False, stats: bool = False) -> Iterator[Examination]:
+    """Reads and judges what a path means.
+
+    Args:
+        path: A file, a directory or a checkpoint prefix.
+        everything: Of a directory, every artifact that lies there.
+        stats: Read the data too, for figures per tensor.
+
+    Yields:
+        One examination an artifact; artifacts that cannot be read carry an `error`.
+
+    Raises:
+        UsageProblem: Nothing is at this path.
+    """
+    given = os.fspath(path)
+    try:
+        targets = locate(given, everything=everything)
+    except UnreadableArtifact as error:
+        yield _unreadable(given, given, error)
+        return
+    for target in targets:
+        yield examine_target(target, stats=stats)
+
+
+def examine_target(target: Target, *, stats: bool = False) -> Examination:
+    """Reads and judges one artifact."""
+    try:
+        state = READERS[target.reader](target.resolved)
+        state = replace(
+            state,
+            path=target.path,
+            oddities=(*target.oddities, *state.oddities),
+            optimizers=tuple(_with_schedule(each) for each in state.optimizers),
+        )
+        statistics = _statistics(state) if stats else {}
+    except UnreadableArtifact as error:
+        return _unreadable(target.path, target.resolved, error)
+    except (MemoryError, RecursionError) as error:
+        shown = UnreadableArtifact(f"reading it needs more {_resource(error)} than there is: it is corrupt or hostile")
+        return _unreadable(target.path, target.resolved, shown)
+    return Examination(
+        path=target.path,
+        resolved=target.resolved,
+        state=state,
+        status=status.artifact_status(state),
+        summary=status.summary(state),
+        verdict=status.verdict(state),
+        findings=rules.judge(state),
+        statistics=statistics,
+    )
+
+
+def _resource(error: BaseException) -> str:
+    return "memory" if isinstance(error, MemoryError) else "nesting"
+
+
+def _unreadable(path: str, resolved: str, error: UnreadableArtifact) -> Examination:
+    sentence = str(error)
+    finding = Finding("I001", Severity.ERROR, sentence)
+    return Examination(path, resolved, None, Status.UNREADABLE, "cannot be read", sentence, (finding,), error)
+
+
+def _with_schedule(optimizer: OptimizerState) -> OptimizerState:
+    if optimizer.schedule is None:
+        return optimizer
+    from ckptdoctor.optimizers.schedules import evaluate
+
+    count = optimizer.iterations if optimizer.iterations_reported is None else optimizer.iterations_reported
+    return replace(optimizer, schedule=evaluate(optimizer.schedule, count))
+
+
+def _statistics(state: TrainingState) -> dict[TensorRef, Statistics | None]:
+    from ckptdoctor.containers.values import kept_open, statistics
+
+    with kept_open():
+        return {ref: statistics(ref) for ref in tensors(state)}
+
+
+def tensors(state: TrainingState) -> Iterator[TensorRef]:
+    """Every tensor of a model and its optimizers."""
+    for variable in state.variables:
+        yield variable.tensor
+    for optimizer in state.optimizers:
+        for slot in optimizer.slots:
+            yield slot.tensor
+        for other in optimizer.other:
+            yield other.tensor
+        for other in optimizer.wrapper.variables if optimizer.wrapper else ():
+            yield other.tensor
+
+
+def exit_code(examinations: list[Examination]) -> int:
+    """The highest exit code of all."""
+    return max((each.error.exit_code for each in examinations if each.error), default=0)
+
+
+__all__ = ["CkptDoctorError", "Examination", "examine", "examine_target", "exit_code", "tensors"]

@@ -1,0 +1,137 @@
+"""Which class wrote this state, where nothing records it: from slot names, attributes, scalars and variable names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from math import isclose, log
+
+from ckptdoctor.optimizers.catalogue import CLASSES_BY_POPULARITY, HEADS, LAYOUTS, Layout, PerVariable, Single
+from ckptdoctor.state import Generation, Recoverable
+
+V2_HYPERPARAMETERS: dict[str, frozenset[str]] = {
+    "Adam": frozenset({"beta_1", "beta_2"}),
+    "Adamax": frozenset({"beta_1", "beta_2"}),
+    "Nadam": frozenset({"beta_1", "beta_2"}),
+    "SGD": frozenset({"momentum"}),
+    "RMSprop": frozenset({"rho", "momentum"}),
+    "Adadelta": frozenset({"rho"}),
+    "Adagrad": frozenset(),
+    "Ftrl": frozenset({"l1_regularization_strength", "l2_regularization_strength", "learning_rate_power"}),
+}
+"""OptimizerV2 keeps hyperparameters as variables (`_set_hyper`): which ones, besides learning_rate and decay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """A class that fits, and the others that would fit as well."""
+
+    class_name: str | None
+    candidates: tuple[str, ...] = ()
+
+
+def snake_case(class_name: str) -> str:
+    """Keras 3's automatic names: `RMSprop` → `rmsprop`, `AdamW` → `adam_w` (keras.src.utils.naming.to_snake_case)."""
+    name = re.sub(r"\W+", "", class_name)
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def class_of_name(name: str) -> str | None:
+    """The class whose automatic name this is: `Adam`, `adam_w`, `adam_3`, `training/RMSprop`; None if it is none's."""
+    last = name.rstrip("/").rpartition("/")[2]
+    for candidate in (last, re.sub(r"_\d+\Z", "", last)):
+        for known in CLASSES_BY_POPULARITY:
+            if candidate.lower() in {known.lower(), snake_case(known), known.lower().replace("prop", "_prop")}:
+                return known
+    return None
+
+
+def by_slots(
+    generation: Generation,
+    kinds: Collection[str],
+    *,
+    attributes: bool = False,
+    scalars: Collection[str] = (),
+    hint: str | None = None,
+) -> Inference:
+    """Infers the class from the kinds of slots that are there.
+
+    Args:
+        generation: The generation that wrote them.
+        kinds: Slot names or, with `attributes`, list attributes (`_momentums`).
+        attributes: Which of the two `kinds` are.
+        scalars: Names of the optimizer's scalars; with `attributes`, of everything that hangs on it.
+        hint: A class that the optimizer's name suggests; wins among those that fit.
+    """
+    there = set(kinds)
+    fitting: list[str] = []
+    for layout in LAYOUTS:
+        if (
+            layout.generation is generation
+            and layout.class_name not in fitting
+            and _fits(layout, there, attributes, scalars)
+        ):
+            fitting.append(layout.class_name)
+    if not there and generation is Generation.OPTIMIZER_V2:
+        own = set(scalars) - {"iter", "learning_rate", "decay"}
+        fitting = [name for name in fitting if V2_HYPERPARAMETERS.get(name, frozenset()) <= own] or fitting
+        most = max((len(V2_HYPERPARAMETERS.get(name, ())) for name in fitting), default=0)
+        fitting = [name for name in fitting if len(V2_HYPERPARAMETERS.get(name, ())) == most]
+    ordered = sorted(fitting, key=CLASSES_BY_POPULARITY.index)
+    if hint is not None and (hint in ordered or not there or not ordered):
+        # The automatic name of a class is as good as a record of it: only who renames an optimizer could mislead.
+        return Inference(hint)
+    return Inference(ordered[0], tuple(ordered[1:])) if ordered else Inference(None)
+
+
+def _fits(layout: Layout, there: set[str], attributes: bool, scalars: Collection[str]) -> bool:
+    def label(kind: object) -> str:
+        return str(getattr(kind, "attribute" if attributes else "name"))
+
+    head = {label(kind) for block in HEADS[layout.generation] if isinstance(block, PerVariable) for kind in block.kinds}
+    known = {label(kind) for kind in layout.kinds}
+    always = {label(kind) for kind in layout.kinds if not kind.when}
+    singles = [block for block in layout.blocks if isinstance(block, Single)]
+    if any(single.attribute and single.attribute not in scalars for single in singles):
+        return False
+    if attributes and not _attributes_of(layout) <= set(scalars):
+        return False
+    if not there - head:
+        return True
+    if layout.generation is Generation.OPTIMIZER_V2 and scalars:
+        wanted = V2_HYPERPARAMETERS.get(layout.class_name, frozenset())
+        if layout.class_name != "Nadam" and "momentum_cache" in scalars:
+            return False
+        if not wanted <= set(scalars):
+            return False
+    return there - head <= known and always <= there
+
+
+def _attributes_of(layout: Layout) -> set[str]:
+    """Attributes that an object of this class always has: RMSprop's lists exist even where they are empty."""
+    lists = {
+        kind.attribute for kind in layout.kinds if kind.when in {"momentum", "centered"} and layout.class_name != "SGD"
+    }
+    return (lists | set(layout.attributes)) - {""}
+
+
+def steps_from_beta_powers(
+    beta1_power: float | None, beta2_power: float | None, beta_1: float = 0.9, beta_2: float = 0.999
+) -> Recoverable | None:
+    """The count behind TF1 Adam's beta powers: `beta^(t+1)` after t steps (tf.compat.v1.train.AdamOptimizer._finish).
+
+    Both powers must agree on it under the usual betas; a power that underflowed or whose rounding errors have grown
+    past telling (float32, some thousand steps) answers nothing.
+    """
+    counts: list[tuple[float, str]] = []
+    for power, beta, name in ((beta2_power, beta_2, "beta2_power"), (beta1_power, beta_1, "beta1_power")):
+        if power is not None and 1e-37 < power < 1:
+            counts.append((log(power) / log(beta) - 1, name))
+    if not counts or any(abs(count - round(count)) > 0.2 for count, _ in counts):
+        return None
+    value = round(counts[0][0])
+    if any(not isclose(count, value, abs_tol=0.5) for count, _ in counts) or value < 0:
+        return None
+    return Recoverable(value, counts[0][1])

@@ -1,0 +1,127 @@
+"""Which variables a list of slots belongs to, when all that is known of the slots is their shapes, in order.
+
+The model's order is the first guess. Where it does not fit (layers were frozen, the order of a subclassed model is not
+in the file, gradients were applied in reverse) the shapes themselves often allow one answer only. Variables of one
+layer stay together, so layers are placed as blocks before single variables are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from ckptdoctor.optimizers.layout import Shape, Trained, attach, unique_by_shape
+from ckptdoctor.state import Mapped
+
+_MOST_STEPS = 20_000
+_MOST_ANSWERS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """For each slot position the index of its variable, or None where it cannot be told; and how that was found."""
+
+    indices: tuple[int | None, ...]
+    mapping: Mapped
+
+    @property
+    def complete(self) -> bool:
+        """Every position has its variable."""
+        return None not in self.indices
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Variables of one layer: their indices and shapes."""
+
+    indices: tuple[int, ...]
+    shapes: tuple[Shape, ...]
+
+
+def place(shapes: Sequence[Shape], candidates: Sequence[Trained]) -> Placement:
+    """Gives each shape its variable.
+
+    Args:
+        shapes: Shapes of the trained variables as their slots show them, in the optimizer's order.
+        candidates: The model's variables, in the model's order; those of one layer share the front of their path.
+    """
+    known = [each.shape for each in candidates]
+    if list(shapes) == known:
+        return Placement(tuple(range(len(known))), "order")
+    blocks = _blocks(candidates)
+    in_order = _agreed(_selections(shapes, blocks), len(shapes))
+    if in_order is not None and None not in in_order:
+        return Placement(in_order, "order")
+    attached = attach(shapes, known)
+    if attached is not None:
+        return Placement(tuple(attached), "order")
+    if in_order is not None:
+        return Placement(in_order, "order")
+    anyhow = _agreed(_arrangements(shapes, blocks), len(shapes))
+    if anyhow is not None:
+        return Placement(anyhow, "shape")
+    if list(shapes) == known[::-1]:
+        return Placement(tuple(reversed(range(len(known)))), "shape")
+    return Placement(tuple(unique_by_shape(shapes, known)), "shape")
+
+
+def _blocks(candidates: Sequence[Trained]) -> list[_Block]:
+    """Runs of variables with the same path but for the last component."""
+    found: list[_Block] = []
+    for _, run in groupby(enumerate(candidates), key=lambda pair: pair[1].path.rpartition("/")[0]):
+        pairs = list(run)
+        found.append(_Block(tuple(index for index, _ in pairs), tuple(each.shape for _, each in pairs)))
+    return found
+
+
+def _agreed(answers: Iterator[tuple[int, ...] | None], length: int) -> tuple[int | None, ...] | None:
+    """What all answers say alike, None where they differ; None for everything if there are none or too many to see."""
+    first: tuple[int, ...] | None = None
+    same = [True] * length
+    for number, answer in enumerate(answers):
+        if answer is None or number >= _MOST_ANSWERS:
+            return None
+        first = first or answer
+        same = [agreed and one == other for agreed, one, other in zip(same, first, answer, strict=True)]
+    return None if first is None else tuple(v if agreed else None for v, agreed in zip(first, same, strict=True))
+
+
+def _selections(shapes: Sequence[Shape], blocks: Sequence[_Block]) -> Iterator[tuple[int, ...] | None]:
+    """Every way to leave out blocks so that the rest, in order, has these shapes; None when it takes too long."""
+    steps = 0
+    # (blocks seen, shapes matched, indices chosen)
+    pending: list[tuple[int, int, tuple[int, ...]]] = [(0, 0, ())]
+    while pending:
+        steps += 1
+        if steps > _MOST_STEPS:
+            yield None
+            return
+        at, matched, chosen = pending.pop()
+        if at == len(blocks):
+            if matched == len(shapes):
+                yield chosen
+            continue
+        block = blocks[at]
+        pending.append((at + 1, matched, chosen))
+        if tuple(shapes[matched : matched + len(block.shapes)]) == block.shapes:
+            pending.append((at + 1, matched + len(block.shapes), chosen + block.indices))
+
+
+def _arrangements(shapes: Sequence[Shape], blocks: Sequence[_Block]) -> Iterator[tuple[int, ...] | None]:
+    """Every way to put blocks in a row, each at most once, with these shapes; None when it takes too long."""
+    steps = 0
+    pending: list[tuple[int, tuple[int, ...], frozenset[int]]] = [(0, (), frozenset())]
+    while pending:
+        steps += 1
+        if steps > _MOST_STEPS:
+            yield None
+            return
+        matched, chosen, used = pending.pop()
+        if matched == len(shapes):
+            yield chosen
+            continue
+        for number in reversed(range(len(blocks))):
+            block = blocks[number]
+            if number not in used and tuple(shapes[matched : matched + len(block.shapes)]) == block.shapes:
+                pending.append((matched + len(block.shapes), chosen + block.indices, used | {number}))

@@ -1,0 +1,1 @@
+"""Examinations in, text out: for people, for programs, for pages."""

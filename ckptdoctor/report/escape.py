@@ -1,0 +1,12 @@
+"""Names from files and paths, made harmless for the place where they are shown."""
+
+from __future__ import annotations
+
+
+def printable(text: str) -> str:
+    """Text as it may appear on a terminal: control characters, bidirectional marks and line ends become escapes."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode() for char in text
+    )

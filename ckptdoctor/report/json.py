@@ -1,0 +1,203 @@
+"""The JSON document of `inspect`, as CONTRACT fixes it: schema `ckptdoctor.inspect/1`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from math import isfinite
+from typing import Any
+
+from ckptdoctor import __version__
+from ckptdoctor.containers.dtypes import ITEMSIZE
+from ckptdoctor.diagnosis.status import optimizer_status
+from ckptdoctor.examination import Examination
+from ckptdoctor.state import ModelVariable, OptimizerState, OtherVariable, Schedule, TensorRef, TrainingState, Wrapper
+
+SCHEMA = "ckptdoctor.inspect/1"
+
+Stats = Callable[[TensorRef], dict[str, Any] | None]
+
+
+def render(examinations: Iterable[Examination], *, tensors: bool = False, stats: bool = False) -> str:
+    """The document, ending in a newline; ASCII only, so that no terminal and no pipe can misread it."""
+    document = {
+        "schema": SCHEMA,
+        "version": __version__,
+        "artifacts": [artifact(each, tensors=tensors, stats=stats) for each in examinations],
+    }
+    return json.dumps(document, allow_nan=False) + "\n"
+
+
+def artifact(examination: Examination, *, tensors: bool = False, stats: bool = False) -> dict[str, Any]:
+    """One artifact of the document."""
+    state = examination.state
+    figures = _figures(examination) if stats else None
+    return {
+        "path": examination.path,
+        "resolved": examination.resolved,
+        "format": examination.format.value,
+        "producer": {
+            "framework": state.producer.framework if state else None,
+            "version": state.producer.version if state else None,
+        },
+        "status": examination.status.value,
+        "summary": examination.summary,
+        "verdict": examination.verdict,
+        "model": _model(state, figures, tensors=tensors) if state else None,
+        "optimizers": [_optimizer(each, figures) for each in state.optimizers] if state else [],
+        "counters": dict(state.counters) if state else {},
+        "findings": [
+            {"code": each.code, "severity": each.severity.value, "message": each.message, "hint": each.hint or None}
+            for each in examination.findings
+        ],
+        "error": str(examination.error) if examination.error else None,
+    }
+
+
+def _figures(examination: Examination) -> Stats:
+    def figures(ref: TensorRef) -> dict[str, Any] | None:
+        found = examination.statistics.get(ref)
+        if found is None:
+            return None
+        return {
+            "min": plain(found.min),
+            "max": plain(found.max),
+            "mean": plain(found.mean),
+            "nan": found.nan,
+            "inf": found.inf,
+            "zeros": found.zeros,
+        }
+
+    return figures
+
+
+def nbytes(ref: TensorRef) -> int:
+    """Bytes of a tensor's elements; 0 for types without a fixed size."""
+    return ref.size * ITEMSIZE.get(ref.dtype, 0)
+
+
+def _model(state: TrainingState, figures: Stats | None, *, tensors: bool) -> dict[str, Any]:
+    model: dict[str, Any] = {
+        "variables": sum(variable.tensor.location is not None for variable in state.variables),
+        "trainable": sum(
+            variable.trainable is not False and variable.tensor.location is not None for variable in state.variables
+        ),
+        "bytes": sum(nbytes(variable.tensor) for variable in state.variables),
+    }
+    if tensors:
+        model["tensors"] = [_variable(variable, figures) for variable in state.variables]
+        model["others"] = [{"key": ref.key, "shape": list(ref.shape), "dtype": ref.dtype} for ref in state.others]
+    return model
+
+
+def _variable(variable: ModelVariable, figures: Stats | None) -> dict[str, Any]:
+    ref = variable.tensor
+    entry: dict[str, Any] = {
+        "variable": variable.path,
+        # A variable without a location is known from its slots only: a checkpoint of the optimizer alone.
+        "key": ref.key or None,
+        "shape": list(ref.shape),
+        "dtype": ref.dtype or None,
+        "trainable": variable.trainable,
+    }
+    if figures is not None:
+        entry["stats"] = figures(ref)
+    return entry
+
+
+def _optimizer(optimizer: OptimizerState, figures: Stats | None) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "name": optimizer.name,
+        "class": optimizer.class_name,
+        "generation": optimizer.generation.value if optimizer.generation else None,
+        "status": optimizer_status(optimizer).value,
+        "iterations": optimizer.iterations,
+        "iterations_key": optimizer.iterations_key,
+        "hyperparameters": {name: plain(value) for name, value in optimizer.hyperparameters.items()},
+        "schedule": _schedule(optimizer.schedule),
+        "slots": _slots(optimizer, figures),
+        "missing": [
+            {"name": each.name, "role": each.role.value, "variable": each.variable} for each in optimizer.missing
+        ],
+        "other": [_other(each, figures) for each in optimizer.other],
+    }
+    if optimizer.class_inferred:
+        entry["class_inferred"] = True
+    if optimizer.class_candidates:
+        entry["class_candidates"] = list(optimizer.class_candidates)
+    if optimizer.iterations_reported is not None:
+        entry["iterations_reported"] = optimizer.iterations_reported
+    if optimizer.recoverable is not None:
+        entry["iterations_recoverable"] = {"value": optimizer.recoverable.value, "from": optimizer.recoverable.source}
+    if optimizer.wrapper is not None:
+        entry["wrapper"] = _wrapper(optimizer.wrapper, figures)
+    if optimizer.notes:
+        entry["notes"] = list(optimizer.notes)
+    return entry
+
+
+def _slots(optimizer: OptimizerState, figures: Stats | None) -> list[dict[str, Any]]:
+    shapes: dict[tuple[int, ...], list[int]] = {}
+    roles = {slot.role: slot.role.value for slot in optimizer.slots}
+    entries = [
+        {
+            "name": name,
+            "role": roles[role],
+            "variable": variable,
+            "key": ref.key,
+            "shape": shapes.setdefault(ref.shape, list(ref.shape)),
+            "dtype": ref.dtype,
+            "mapping": mapping,
+        }
+        for name, role, variable, ref, mapping in optimizer.slots
+    ]
+    if figures is not None:
+        for entry, slot in zip(entries, optimizer.slots, strict=True):
+            entry["stats"] = figures(slot.tensor)  # type: ignore[assignment]
+    return entries
+
+
+def _other(other: OtherVariable, figures: Stats | None) -> dict[str, Any]:
+    ref = other.tensor
+    entry: dict[str, Any] = {
+        "name": other.name,
+        "key": ref.key,
+        "shape": list(ref.shape),
+        "dtype": ref.dtype,
+        "value": plain(other.value),
+    }
+    if figures is not None:
+        entry["stats"] = figures(ref)
+    return entry
+
+
+def _schedule(schedule: Schedule | None) -> dict[str, Any] | None:
+    if schedule is None:
+        return None
+    return {
+        "class": schedule.class_name,
+        "config": plain(schedule.config),
+        "learning_rate": plain(schedule.learning_rate),
+        "learning_rate_if_lost": plain(schedule.learning_rate_if_lost),
+    }
+
+
+def _wrapper(wrapper: Wrapper, figures: Stats | None) -> dict[str, Any]:
+    return {
+        "class": wrapper.class_name,
+        "loss_scale": plain(wrapper.loss_scale),
+        "variables": [_other(each, figures) for each in wrapper.variables],
+    }
+
+
+def plain(value: object) -> Any:
+    """A value as JSON carries it; numbers that it cannot carry become strings."""
+    if isinstance(value, float):
+        return value if isfinite(value) else str(value).replace("nan", "NaN").replace("inf", "Infinity")
+    if value is None or isinstance(value, (str, int, bool)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return str(value)
