@@ -104,6 +104,7 @@ class Layout:
     blocks: tuple[Block, ...]
     counted: bool = True
     versions: str = ""
+    attributes: tuple[str, ...] = ()
     wrapped: bool = False
 
     @property
