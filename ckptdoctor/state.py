@@ -3,8 +3,8 @@
 Every reader in `artifacts/` answers with these types, every rule, report and graft is a function of them. Nothing here
 opens a file, and nothing here is imported from elsewhere in the package.
 
-What occurs once per tensor is a named tuple, the rest frozen dataclasses: a checkpoint may have a million tensors, and
-a named tuple costs a fifth.
+Most are named tuples: a checkpoint may have a million tensors and a command lives for a tenth of a second, and a frozen
+dataclass costs five times as much to make and to define.
 """
 
 from __future__ import annotations
@@ -241,8 +241,7 @@ class OtherVariable(NamedTuple):
     value: Scalar | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Recoverable:
+class Recoverable(NamedTuple):
     """An iteration count that is not stored but follows from something that is."""
 
     value: int
@@ -266,8 +265,7 @@ class Schedule:
     learning_rate_if_lost: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Wrapper:
+class Wrapper(NamedTuple):
     """An optimizer around the optimizer (`LossScaleOptimizer`)."""
 
     class_name: str
@@ -323,16 +321,14 @@ class OptimizerState:
         return self.iterations is not None or bool(self.slots) or bool(self.other)
 
 
-@dataclass(frozen=True, slots=True)
-class Producer:
+class Producer(NamedTuple):
     """What wrote the artifact, as far as the artifact tells."""
 
     framework: str | None = None
     version: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Oddity:
+class Oddity(NamedTuple):
     """Something a reader noticed that is not wrong enough to stop; rules turn it into a finding with this code."""
 
     code: str

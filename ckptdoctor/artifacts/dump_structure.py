@@ -7,6 +7,7 @@ configuration beside any of them.
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from collections.abc import Mapping, Sequence
@@ -43,7 +44,7 @@ class Element:
     def count(self) -> int | None:
         """The whole number that it is, also where it is stored as a float; None for everything else."""
         if isinstance(self.value, (int, float)) and not isinstance(self.value, bool):
-            return int(self.value) if abs(self.value) < 1 << 63 and self.value == int(self.value) else None
+            return int(self.value) if abs(self.value) < 1 << 63 and self.value % 1 == 0 else None
         return None
 
 
@@ -88,69 +89,85 @@ class Contents:
     others: list[TensorRef] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where in the structure the walk is: the keys that lead there, as labels and as Python would write them."""
+
+    labels: tuple[str, ...] = ()
+    written: str = ""
+
+    def below(self, key: object) -> _Place:
+        """The place of an element."""
+        return _Place((*self.labels, _name(key)), f"{self.written}[{_short(key)!r}]")
+
+    @property
+    def label(self) -> str:
+        """The keys, joined."""
+        return "/".join(self.labels)
+
+
 def contents(root: Node) -> Contents:
     """Finds the groups of arrays in a structure."""
     found = Contents()
-    _walk(root, (), None, found)
+    _walk(root, _Place(), None, found)
     return found
 
 
-def _walk(node: Node, labels: tuple[str, ...], config: OptimizerConfig | None, found: Contents) -> None:
+def _walk(node: Node, place: _Place, config: OptimizerConfig | None, found: Contents) -> None:
     if isinstance(node, TensorRef):
         found.others.append(node)
     elif isinstance(node, dict):
-        _walk_dict(node, labels, config, found)
+        _walk_dict(node, place, config, found)
     elif isinstance(node, (list, tuple)):
-        _walk_list(node, labels, config, found)
+        _walk_list(node, place, config, found)
 
 
-def _walk_list(node: Sequence[Node], labels: tuple[str, ...], config: OptimizerConfig | None, found: Contents) -> None:
-    label = "/".join(labels)
+def _walk_list(node: Sequence[Node], place: _Place, config: OptimizerConfig | None, found: Contents) -> None:
     pairs = _pairs(node)
     if pairs:
-        found.groups.append(Group(label, tuple(element(value, name) for name, value in pairs), config))
+        elements = [element(value, f"{place.written}[{index}][1]", name) for index, (name, value) in enumerate(pairs)]
+        found.groups.append(Group(place.label, tuple(elements), config))
     elif all(_is_leaf(each) for each in node):
         if any(isinstance(each, TensorRef) for each in node):
-            found.groups.append(Group(label, tuple(element(each) for each in node), config))
+            elements = [element(each, f"{place.written}[{index}]") for index, each in enumerate(node)]
+            found.groups.append(Group(place.label, tuple(elements), config))
     else:
         configs = [one for each in node if (one := _configuration(each)) is not None]
         beside = configs[0] if len(configs) == 1 else config
         for index, each in enumerate(node):
             if _configuration(each) is None:
-                _walk(each, (*labels, str(index)), beside, found)
+                _walk(each, place.below(index), beside, found)
 
 
-def _walk_dict(node: dict[Key, Node], labels: tuple[str, ...], config: OptimizerConfig | None, found: Contents) -> None:
+def _walk_dict(node: dict[Key, Node], place: _Place, config: OptimizerConfig | None, found: Contents) -> None:
     config = _configuration(node) or next(
         (one for each in node.values() if (one := _configuration(each)) is not None), config
     )
-    tagged = _tagged(node)
+    tagged = _tagged(node, place)
     if tagged:
         elements, tags = zip(*tagged, strict=True)
-        found.groups.append(Group("/".join(labels), elements, config, tags))
+        found.groups.append(Group(place.label, elements, config, tags))
         return
-    leaves = [(_name(key), value) for key, value in node.items() if _is_leaf(value)]
-    arrays = [(name, value) for name, value in leaves if isinstance(value, TensorRef)]
-    shaped = any(value.shape for _, value in arrays if isinstance(value, TensorRef))
-    if shaped:
-        numbered = all(isinstance(key, int) for key in node)
-        found.groups.append(
-            Group("/".join(labels), tuple(element(v, None if numbered else n) for n, v in arrays), config)
-        )
-    for name, value in leaves:
-        if shaped and isinstance(value, TensorRef):
+    shaped = any(isinstance(value, TensorRef) and value.shape for value in node.values())
+    numbered = all(isinstance(key, int) for key in node)
+    group: list[Element] = []
+    for key, value in node.items():
+        if not _is_leaf(value):
+            if _configuration(value) is None:
+                _walk(value, place.below(key), config, found)
             continue
-        count = element(value).count
-        if count is not None and name not in found.counters and not isinstance(value, float):
-            found.counters[name] = count
+        leaf = element(value, place.below(key).written, None if numbered else _name(key))
+        if shaped and isinstance(value, TensorRef):
+            group.append(leaf)
+        elif leaf.count is not None and not isinstance(value, float):
+            found.counters.setdefault(_name(key), leaf.count)
         elif isinstance(value, TensorRef):
             found.others.append(value)
-    for key, value in node.items():
-        if not _is_leaf(value) and _configuration(value) is None:
-            _walk(value, (*labels, _name(key)), config, found)
+    if group:
+        found.groups.append(Group(place.label, tuple(group), config))
 
 
-def _tagged(node: dict[Key, Node]) -> list[tuple[Element, str | None]]:
+def _tagged(node: dict[Key, Node], place: _Place) -> list[tuple[Element, str | None]]:
     """The elements of a dict whose keys are kinds of slots, each with its kind; the count has none."""
     kinds = [key for key in node if isinstance(key, str) and key in SLOT_TAGS and _arrays(node[key])]
     shaped = [key for key in kinds if not isinstance(node[key], TensorRef)]
@@ -159,9 +176,9 @@ def _tagged(node: dict[Key, Node]) -> list[tuple[Element, str | None]]:
     found: list[tuple[Element, str | None]] = []
     for key, value in node.items():
         if key in COUNT_NAMES and _is_leaf(value):
-            found.append((element(value, str(key)), None))
+            found.append((element(value, place.below(key).written), None))
         elif key in shaped:
-            found.extend((element(each, name), str(key)) for name, each in _arrays(value))
+            found.extend((element(each, place.below(key).written, name), str(key)) for name, each in _arrays(value))
     return found
 
 
@@ -197,14 +214,24 @@ def _name(key: object) -> str:
     return (key if isinstance(key, str) else str(key))[:_MAX_NAME]
 
 
-def element(node: Node, name: str | None = None) -> Element:
-    """An array or number as an element; Python's own numbers get a tensor that carries them."""
+def _short(key: object) -> object:
+    return key[:_MAX_NAME] if isinstance(key, str) else key
+
+
+def element(node: Node, place: str = "", name: str | None = None) -> Element:
+    """An array or number as an element.
+
+    Args:
+        node: A TensorRef, or one of Python's own numbers, which gets a tensor that carries it.
+        place: The key of such a tensor.
+        name: What the dump calls it.
+    """
     if isinstance(node, TensorRef):
         return Element(node, _scalar(node), name)
     if isinstance(node, int) and -(1 << 63) <= node < 1 << 63:
-        return Element(TensorRef(name or "", "int64", (), Inline(struct.pack("<q", node))), node, name, plain=True)
-    number = float(node) if isinstance(node, float) else 0.0
-    return Element(TensorRef(name or "", "float64", (), Inline(struct.pack("<d", number))), number, name, plain=True)
+        return Element(TensorRef(place, "int64", (), Inline(struct.pack("<q", node))), node, name, plain=True)
+    number = float(node) if isinstance(node, float) else math.inf
+    return Element(TensorRef(place, "float64", (), Inline(struct.pack("<d", number))), number, name, plain=True)
 
 
 def _scalar(ref: TensorRef) -> Scalar | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ckptdoctor.artifacts.keras_h5 import code_inside
 from ckptdoctor.artifacts.keras_producer import producer
@@ -26,8 +26,7 @@ WEIGHTS_H5 = "model.weights.h5"
 WEIGHTS_NPZ = "model.weights.npz"
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
+class _Source(NamedTuple):
     """An archive or a directory: what it has and how it is read.
 
     Attributes:

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from ckptdoctor.artifacts.keras_layers import (
     CHILD_ORDER,
@@ -32,8 +33,7 @@ MAX_DEPTH = 64
 """Models nested deeper than this are not described by their configuration any further."""
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(NamedTuple):
     """A model's variables and the orders in which its optimizer may hold them.
 
     Attributes:
@@ -73,8 +73,7 @@ class SavedNode:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(NamedTuple):
     """A variable on its way: `never` marks what no optimizer trains, `frozen` what is switched off today."""
 
     path: str
@@ -139,8 +138,7 @@ def _wrapped(layer: Mapping[str, object]) -> Mapping[str, object] | None:
 # ---------------------------------------------------------------------------------------- the legacy HDF5 layout
 
 
-@dataclass(frozen=True, slots=True)
-class LayerWeights:
+class LayerWeights(NamedTuple):
     """A layer of `model_weights`: its name and its weights by name, in the order of `weight_names`."""
 
     name: str

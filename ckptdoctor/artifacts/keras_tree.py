@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ckptdoctor.artifacts.keras_model import Model, SavedNode, read_tree
 from ckptdoctor.artifacts.keras_producer import generation as generation_by_version
@@ -82,8 +83,7 @@ def in_order(variables: Mapping[str, TensorRef]) -> list[TensorRef]:
     return [variables[name] for name in sorted(variables, key=place)]
 
 
-@dataclass(frozen=True, slots=True)
-class Contents:
+class Contents(NamedTuple):
     """What a store holds: the model, the optimizers, and tensors that are neither."""
 
     model: Model

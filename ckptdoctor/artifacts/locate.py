@@ -6,7 +6,7 @@ import glob
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ckptdoctor.containers import checkpoint_state
 from ckptdoctor.containers.files import RegularFile, reason
@@ -19,10 +19,11 @@ _V1_SHARD = re.compile(r".*-\d{5}-of-\d{5}\Z", re.DOTALL)
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _HEAD = 4096
 MAX_LISTED = 100_000
+_MOST_DIGITS = 20
+_SHOWN = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """One artifact to read.
 
     Attributes:
@@ -150,7 +151,7 @@ def _listing(directory: str) -> list[str]:
 def _natural(name: str) -> list[tuple[int, int | str]]:
     """A sort key in which ckpt-9 comes before ckpt-10."""
     return [
-        (0, int(part)) if part.isascii() and part.isdigit() and len(part) < 20 else (1, part)
+        (0, int(part)) if part.isascii() and part.isdigit() and len(part) < _MOST_DIGITS else (1, part)
         for part in re.split(r"(\d+)", name)
     ]
 
@@ -174,7 +175,7 @@ def _directory(given: str, path: str, *, everything: bool) -> tuple[Target, ...]
             return (found,)
     prefixes = _prefixes(path, names)
     if prefixes:
-        note = ()
+        note: tuple[Oddity, ...] = ()
         if len(prefixes) > 1:
             note = (
                 Oddity(
@@ -195,7 +196,7 @@ def _from_state(given: str, path: str, names: list[str]) -> Target | None:
     if os.path.exists(f"{prefix}.index"):
         return Target(given, prefix, "tf-checkpoint")
     if os.path.isfile(prefix) or glob.glob(f"{glob.escape(prefix)}-?????-of-?????"):
-        first = prefix if os.path.isfile(prefix) else sorted(glob.glob(f"{glob.escape(prefix)}-?????-of-?????"))[0]
+        first = prefix if os.path.isfile(prefix) else min(glob.glob(f"{glob.escape(prefix)}-?????-of-?????"))
         return Target(given, first, "tf-checkpoint-v1")
     others = _prefixes(path, names)
     if not others:
@@ -221,8 +222,8 @@ def _lonely(given: str, path: str, names: list[str]) -> tuple[Target, ...]:
         only = found[0]
         return (Target(given, only.resolved, only.reader, only.oddities),)
     if found:
-        listed = ", ".join(os.path.basename(each.path) for each in found[:5])
-        more = ", …" if len(found) > 5 else ""
+        listed = ", ".join(os.path.basename(each.path) for each in found[:_SHOWN])
+        more = ", …" if len(found) > _SHOWN else ""
         raise UnreadableArtifact(
             f"the directory holds {len(found)} artifacts ({listed}{more}): name one, or add --all", path
         )

@@ -13,6 +13,7 @@ from dataclasses import replace
 from ckptdoctor.artifacts.dump_names import named_state, tagged_state
 from ckptdoctor.artifacts.dump_structure import Contents, Element, Group, contents
 from ckptdoctor.artifacts.foreign import foreign_pickle
+from ckptdoctor.artifacts.state_list import StateVariable, read_state
 from ckptdoctor.containers.dtypes import INTEGRAL
 from ckptdoctor.containers.files import RegularFile
 from ckptdoctor.containers.npy import MAGIC, read_npy, read_npz
@@ -115,7 +116,7 @@ def _state(path: str, found: Contents) -> TrainingState:
     optimizers: list[OptimizerState] = []
     oddities: list[Oddity] = []
     for group, answer in judged:
-        name = group.label or "optimizer"
+        name = _called(group)
         if isinstance(answer, Verdict):
             optimizers.append(_optimizer(group, answer, name, variables))
             if answer.order_open:
@@ -139,6 +140,11 @@ def _state(path: str, found: Contents) -> TrainingState:
     )
 
 
+def _called(group: Group) -> str:
+    """An optimizer's name in the dump: the keys that lead to it, if they are more than positions."""
+    return group.label if re.search(r"[^\W\d]", group.label) else "optimizer"
+
+
 def _judged(group: Group) -> Verdict | tuple[OptimizerState, tuple[ModelVariable, ...]] | None:
     """What a group is: read by its keys or names, or by position; None for a model's weights."""
     if group.tags:
@@ -149,11 +155,26 @@ def _judged(group: Group) -> Verdict | tuple[OptimizerState, tuple[ModelVariable
             return by_name
     if group.says_model and not _begins_with_count(group):
         return None
+    if _is_multi(group):
+        state = [StateVariable(each.tensor, each.value, each.name) for each in group.elements]
+        return read_state(state, (), config=group.config), ()
     hints = Hints(config=group.config, told=group.says_optimizer)
     verdict = judge([_observed(each) for each in group.elements], hints)
     if verdict is None and _is_unknown_optimizer(group):
         return _unknown(group), ()
     return verdict
+
+
+def _is_multi(group: Group) -> bool:
+    """A MultiOptimizer's list: its own count and learning rate, which is always 0, before the inner lists."""
+    front = group.elements[:3]
+    return (
+        len(group.elements) > len(front) + 1
+        and all(each.tensor.shape == () for each in front)
+        and [each.tensor.dtype in INTEGRAL for each in front] == [True, False, True]
+        and front[1].value == 0
+        and not (group.elements[3].tensor.shape == () and group.elements[4].tensor.dtype in INTEGRAL)
+    )
 
 
 def _observed(element: Element) -> Observed:
@@ -187,7 +208,7 @@ def _unknown(group: Group) -> OptimizerState:
     counted = first.tensor.shape == () and first.count is not None
     rest = group.elements[1:] if counted else group.elements
     return OptimizerState(
-        name=group.label or "optimizer",
+        name=_called(group),
         class_name=group.config.class_name if group.config else None,
         generation=group.config.generation if group.config else None,
         iterations=first.count if counted else None,
@@ -271,6 +292,9 @@ def _wrapper(own: Sequence[Element]) -> Wrapper | None:
 
 def _notes(verdict: Verdict) -> list[str]:
     notes: list[str] = []
+    layout = verdict.fit.layout.class_name
+    if verdict.class_name not in {layout, None}:
+        notes.append(f"the list is laid out like {layout}'s, not like that of the {verdict.class_name} that is named")
     if len(verdict.generations) > 1:
         first, *others = (each.value for each in verdict.generations)
         notes.append(f"the list does not tell generation {first} from {', '.join(others)}")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import zipfile
-
 _PICKLE_PROTO = 0x80
+_NEWEST_PROTOCOL = 5
 _NPY = b"\x93NUMPY"
 _ZIP = b"PK\x03\x04"
 
@@ -36,6 +35,8 @@ def _text(path: str, head: bytes) -> bytes:
 
 
 def _zip(path: str) -> str | None:
+    import zipfile
+
     try:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist()[:100_000])
@@ -53,6 +54,6 @@ def _is_pickle(head: bytes) -> bool:
 
     PyTorch's legacy files are pickles as well: they begin with a magic number, which `foreign` names.
     """
-    if len(head) > 1 and head[0] == _PICKLE_PROTO and head[1] <= 5:
+    if len(head) > 1 and head[0] == _PICKLE_PROTO and head[1] <= _NEWEST_PROTOCOL:
         return b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19" not in head[:32]
     return head[:4] in {b"(lp0", b"(lp1", b"(dp0", b"(dp1"} or head.startswith((b"cnumpy", b"(lp", b"(dp", b"]q\x00"))

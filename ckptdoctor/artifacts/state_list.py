@@ -74,15 +74,14 @@ def read_state(
     if generation in {Generation.KERAS3, None}:
         wrapped = _wrapped_length(state, config)
         if wrapped:
-            inner = read_state(
-                state[wrapped:], variables, config=config, generation=Generation.KERAS3, version=version,
-                orders=orders, name=name,
+            inner = _read(
+                state[wrapped:], orders, config=config, generation=Generation.KERAS3, version=version, name=name,
+                wrapped=True,
             )  # fmt: skip
             return replace(inner, wrapper=_wrapper(state[:wrapped], config))
         if _is_multi(state, config):
             return _multi(state, config, orders, name)
-    reading = read_list(Question(tuple(state), orders, config, generation))
-    return _assemble(reading, orders, config=config, generation=generation, version=version, name=name)
+    return _read(state, orders, config=config, generation=generation, version=version, name=name)
 
 
 def configured_only(
@@ -100,6 +99,21 @@ def configured_only(
 
 
 # ------------------------------------------------------------------------------------------------------ assembly
+
+
+def _read(
+    state: Sequence[StateVariable],
+    orders: Orders,
+    *,
+    config: OptimizerConfig | None,
+    generation: Generation | None,
+    version: str | None,
+    name: str,
+    wrapped: bool = False,
+) -> OptimizerState:
+    """The state of one optimizer, from the list that is its own."""
+    reading = read_list(Question(tuple(state), orders, config, generation, wrapped))
+    return _assemble(reading, orders, config=config, generation=generation, version=version, name=name)
 
 
 def _assemble(

@@ -8,8 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
-from ckptdoctor.optimizers.catalogue import LAYOUTS, Layout, PerVariable, Single, SlotKind, classes, layouts
+from ckptdoctor.optimizers.catalogue import (
+    LAYOUTS,
+    WRAPPED_LAYOUTS,
+    Layout,
+    PerVariable,
+    Single,
+    SlotKind,
+    classes,
+    layouts,
+)
 from ckptdoctor.optimizers.config import OptimizerConfig, Settings
 from ckptdoctor.optimizers.layout import (
     ITERATION,
@@ -19,18 +29,19 @@ from ckptdoctor.optimizers.layout import (
     Item,
     Trained,
     blocks,
-    expand,
     fit,
     fit_alone,
+    predicts,
     settings_to_try,
 )  # fmt: skip
 from ckptdoctor.optimizers.naming import Names, role_of, same_kind, scalar_name
 from ckptdoctor.optimizers.placement import place
 from ckptdoctor.state import Generation, Mapped, ModelVariable, OtherVariable, Role, Scalar, Slot, TensorRef
 
+_RARE = frozenset({"use_ema", "gradient_accumulation", "schedule"})
 
-@dataclass(frozen=True, slots=True)
-class StateVariable:
+
+class StateVariable(NamedTuple):
     """An element of an optimizer's state list.
 
     Attributes:
@@ -77,8 +88,7 @@ class Reading:
     unread: tuple[StateVariable, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """Everything that is known about a list of state variables before it is read.
 
     Attributes:
@@ -87,12 +97,14 @@ class Question:
             last one is the widest.
         config: The optimizer's configuration.
         generation: Which implementation wrote the list; None where nothing tells.
+        wrapped: A LossScaleOptimizer is around, inside of which some classes keep less.
     """
 
     state: tuple[StateVariable, ...]
     orders: tuple[tuple[ModelVariable, ...], ...]
     config: OptimizerConfig | None
     generation: Generation | None
+    wrapped: bool = False
 
     @property
     def settings(self) -> Settings | None:
@@ -105,12 +117,16 @@ class Question:
             Generation.KERAS3, Generation.OPTIMIZER_V2, Generation.KERAS2, Generation.KERAS1,
         ]  # fmt: skip
         for generation in generations:
-            recorded = layouts(self.config.class_name, generation) if self.config else ()
+            recorded = self._variants(self.config.class_name, generation) if self.config else ()
             if recorded:
                 yield recorded
                 continue
             for name in classes(generation):
-                yield layouts(name, generation)
+                yield self._variants(name, generation)
+
+    def _variants(self, class_name: str, generation: Generation) -> tuple[Layout, ...]:
+        inside = [each for each in WRAPPED_LAYOUTS if (each.class_name, each.generation) == (class_name, generation)]
+        return (*layouts(class_name, generation), *(inside if self.wrapped else ()))
 
 
 def read_list(question: Question) -> Reading:
@@ -252,20 +268,18 @@ def _in_known_order(question: Question) -> Reading | None:
             if one is not None:
                 found.append(one)
         if found:
-            best = min(found, key=lambda each: len(each.settings.flags) if question.config is None else 0)
+            best = min(found, key=_rarity) if question.config is None else found[0]
             return _from_fit(question, best, [each.path for each in order], "order", found)
     return None
 
 
 def _fit_with_gaps(question: Question, variants: Sequence[Layout], variables: Sequence[Trained]) -> Fit | None:
     """Like `fit`, for a list of which some elements are lost: the others must stand where the layout says."""
+    shapes = [None if each.tensor is None else each.tensor.shape for each in question.state]
     for layout in variants:
         for settings in settings_to_try(layout, question.settings):
-            assigned = tuple(expand(layout, variables, settings))
-            if len(assigned) == len(question.state) and all(
-                each.tensor is None or each.tensor.shape == one.shape
-                for each, one in zip(question.state, assigned, strict=True)
-            ):
+            assigned = predicts(layout, variables, settings, shapes)
+            if assigned is not None:
                 return Fit(layout, settings, assigned)
     return None
 
@@ -289,10 +303,15 @@ def _alone(question: Question) -> Reading | None:
         return None
 
     def merit(answer: tuple[Fit, tuple[str | None, ...], Mapped]) -> tuple[bool, int]:
-        return None in answer[1], len(answer[0].settings.flags) if question.config is None else 0
+        return None in answer[1], _rarity(answer[0]) if question.config is None else 0
 
     best, paths, mapping = min(found, key=merit)
     return _from_fit(question, best, paths, mapping, [one for one, *_ in found])
+
+
+def _rarity(found: Fit) -> int:
+    """How many unusual settings a reading needs: with enough of them, most lists could be most classes'."""
+    return len(found.settings.flags & _RARE)
 
 
 def _from_fit(
@@ -311,12 +330,10 @@ def _from_fit(
         else:
             other.append(OtherVariable(one.kind.name, each.tensor, each.value))
     recorded = question.config is not None and best.layout.class_name == question.config.class_name
-    # Without a learning rate (a schedule) and with Nadam's product, the list looks the same: not both readings count.
-    scheduled = "schedule" in best.settings.flags
     rivals = dict.fromkeys(
         each.layout.class_name
         for each in all_fits
-        if each.layout.class_name != best.layout.class_name and ("schedule" in each.settings.flags) == scheduled
+        if each.layout.class_name != best.layout.class_name and _rarity(each) <= _rarity(best)
     )
     return Reading(tuple(slots), iteration, tuple(other), best.layout, best.settings, () if recorded else tuple(rivals))
 

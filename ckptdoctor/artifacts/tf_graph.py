@@ -134,7 +134,13 @@ def _optimizers(
     for index, path in paths.items():
         # A legacy optimizer that never stepped leaves a node without children; only its name tells.
         node = graph.nodes[index]
-        if index not in kinds and not node.children and not node.attributes and path.rpartition("/")[2] == "optimizer":
+        if (
+            index not in kinds
+            and not node.children
+            and not node.others
+            and node.key is None
+            and path.rpartition("/")[2] == "optimizer"
+        ):
             kinds[index] = Kind.EMPTY
     found: list[OptimizerNode] = []
     inner = {
@@ -208,8 +214,8 @@ def _sort_variables(objects: Objects, paths: Mapping[int, str], owned: set[int],
     model: list[int] = []
     others: list[TensorRef] = []
     for index, node in enumerate(graph.nodes):
-        for name, key in node.attributes:
-            if name != "VARIABLE_VALUE" and key in objects.bundle.tensors:
+        for _, key in node.others:
+            if key in objects.bundle.tensors:
                 others.append(objects.bundle.tensors[key])
         ref = objects.tensor(index)
         if ref is None or index in owned:

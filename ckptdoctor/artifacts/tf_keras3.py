@@ -1,4 +1,4 @@
-"""Keras 3 optimizers in object graphs: one list `_variables`, and the list of the variables that they train beside it."""
+"""Keras 3 optimizers in object graphs: one list `_variables`, and beside it the list of the variables they train."""
 
 from __future__ import annotations
 

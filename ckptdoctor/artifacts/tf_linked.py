@@ -1,4 +1,4 @@
-"""Slots that the optimizer itself links to their variables: OptimizerV2, and tf.compat.v1 optimizers in object graphs."""
+"""Slots that the optimizer itself links to their variables: OptimizerV2, and TF1 optimizers in object graphs."""
 
 from __future__ import annotations
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from ckptdoctor.artifacts.tf_reading import Reading, kinds_by_attribute
 from ckptdoctor.optimizers import inference
 from ckptdoctor.optimizers.catalogue import Extent, SlotKind
-from ckptdoctor.state import Mapped, MissingSlot, ModelVariable, Role, Slot, TensorRef
+from ckptdoctor.state import MissingSlot, ModelVariable, Role, Slot, TensorRef
 
 Lists = Mapping[str, Sequence[tuple[int, int]]]
-Owners = dict[int, tuple[str, Mapped]]
+Owners = dict[int, str]
+"""List index → path of the model variable."""
 
 
 @dataclass(slots=True)
@@ -38,9 +39,9 @@ def read_listed(reading: Reading) -> inference.Inference:
         name, role = (kind.name, kind.role) if kind else (attribute.lstrip("_"), Role.OTHER)
         for position, child in items:
             ref = reading.objects.tensor(child)
-            variable, mapping = owners.get(position, (None, "order"))
+            variable = owners.get(position)
             if ref is not None:
-                reading.slots.append(Slot(name, role, variable, ref, mapping))
+                reading.slots.append(Slot(name, role, variable, ref, "name"))
             elif variable is not None:
                 reading.missing.append(MissingSlot(name, role, variable))
     _add_unlisted(reading, lists)
@@ -62,13 +63,13 @@ def _add_unlisted(reading: Reading, lists: Lists) -> None:
 
 
 def _owners(reading: Reading, lists: Lists, kinds: Mapping[str, SlotKind]) -> Owners:
-    """List index → the variable's path, and how it was found."""
+    """Which variable the slots at each index belong to, as far as their names tell."""
     trained = _trained(reading, lists, kinds)
     named: dict[str, list[ModelVariable]] = {}
     for index, variable in reading.objects.by_node.items():
         named.setdefault(reading.objects.node(index).full_name, []).append(variable)
     options = {position: _by_name(each, named) for position, each in trained.items()}
-    owners: Owners = {position: (found[0].path, "name") for position, found in options.items() if len(found) == 1}
+    owners: Owners = {position: found[0].path for position, found in options.items() if len(found) == 1}
     shared = {position: found for position, found in options.items() if len(found) > 1}
     if shared:
         owners.update(_by_model(reading, shared))
@@ -106,7 +107,7 @@ def _by_name(trained: _Trained, named: Mapping[str, list[ModelVariable]]) -> lis
 
 
 def _by_model(reading: Reading, shared: Mapping[int, list[ModelVariable]]) -> Owners:
-    """Two models with the same layer names (a GAN): the one whose attribute the optimizer's resembles owns the slots."""
+    """Two models with the same layer names (a GAN): the model that the optimizer's attribute resembles is its own."""
     paths = reading.objects.object_paths
     roots = {paths[variable.path].partition("/")[0] for found in shared.values() for variable in found} - {""}
     own = reading.node.path.rpartition("/")[2].lower()
@@ -117,12 +118,12 @@ def _by_model(reading: Reading, shared: Mapping[int, list[ModelVariable]]) -> Ow
     for position, found in shared.items():
         mine = [variable for variable in found if paths[variable.path].partition("/")[0] == best]
         if len(mine) == 1:
-            owners[position] = (mine[0].path, "name")
+            owners[position] = mine[0].path
     return owners
 
 
 def _resembles(root: str, own: str) -> bool:
-    """Whether an optimizer's attribute speaks of a model's: `generator_optimizer`, `gen_opt`, `opt_g` of `generator`."""
+    """Whether an optimizer's attribute speaks of a model's: `gen_opt`, `opt_g`, `generator_optimizer`."""
     words = [word for word in own.replace("-", "_").split("_") if word not in {"optimizer", "opt", "optim", ""}]
     return root in own or any(root.startswith(word) or word.startswith(root) for word in words)
 
@@ -135,8 +136,8 @@ def _unstored(reading: Reading, trained: Mapping[int, _Trained]) -> Owners:
             # `Adam/m/dense/kernel`, or `m/dense/kernel` inside a LossScaleOptimizer.
             tag = f"/{kind.name}/" if kind else ""
             name = f"/{full}".partition(tag)[2] if tag else ""
-            if name and name not in {path for path, _ in owners.values()}:
-                owners[position] = (name, "name")
+            if name and name not in owners.values():
+                owners[position] = name
                 reading.unstored.append(ModelVariable(name, TensorRef("", "", each.shape, None), trainable=True))
                 break
     return owners

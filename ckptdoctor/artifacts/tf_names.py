@@ -70,7 +70,7 @@ def read_names(tensors: Mapping[str, TensorRef], *, serving: bool = False) -> Na
     """
     names = Names()
     left = dict(tensors)
-    powers = _take_scalars(left, lambda last: _BETA_POWER.match(last) is not None)
+    powers = _take_beta_powers(left)
     steps = _take_steps(left, names)
     keras = _keras_optimizer(left, tensors)
     groups, averages = _slots(left)
@@ -96,9 +96,9 @@ def read_names(tensors: Mapping[str, TensorRef], *, serving: bool = False) -> Na
     return names
 
 
-def _take_scalars(left: dict[str, TensorRef], wanted: object) -> dict[str, OtherVariable]:
+def _take_beta_powers(left: dict[str, TensorRef]) -> dict[str, OtherVariable]:
     found: dict[str, OtherVariable] = {}
-    for name in [n for n, ref in left.items() if ref.shape == () and wanted(n.rpartition("/")[2])]:  # type: ignore[operator]
+    for name in [name for name, ref in left.items() if ref.shape == () and _BETA_POWER.match(name.rpartition("/")[2])]:
         ref = left.pop(name)
         found[name] = OtherVariable(name, ref, read_scalar(ref))
     return found
@@ -148,9 +148,10 @@ def _slots(left: dict[str, TensorRef]) -> tuple[list[_Found], _Found]:
             op, number = (base, number) if match and base in by_last else (last, 0)
         else:
             op, number = last, 0
+        scoped = op in known or op == TF1_AVERAGE.name or last in suffixes
         for name, stem in members:
-            owner = _owner(stem, left[name], left)
-            if owner is None or owner == name:
+            owner = _owner(stem, left[name], left) if scoped or stem in left else None
+            if owner is None:
                 continue
             group = averages if op == TF1_AVERAGE.name else groups.setdefault(op, _Found(op))
             group.slots.setdefault(owner, []).append((number, left[name]))
@@ -209,7 +210,7 @@ def _optimizer(
     variables: Iterable[ModelVariable],
 ) -> OptimizerState:
     count = max(len(slots) for slots in group.slots.values())
-    pairs = sum(bool(match := _BETA_POWER.match(name.rpartition("/")[2])) and match.group(1) == "1" for name in powers)
+    pairs = sum(name.rpartition("/")[2].startswith("beta1_power") for name in powers)
     own = powers if pairs else {}
     # Several optimizers of one class share the op name: their slots follow one another on each variable.
     entry, inferred = _entry(group.op, count // pairs if pairs > 1 and count % pairs == 0 else count, own)
@@ -222,8 +223,7 @@ def _optimizer(
             kind = kinds[position % len(kinds)] if kinds else None
             name = kind.name if kind else ref.key.rpartition("/")[2]
             slots.append(Slot(name, kind.role if kind else Role.OTHER, owner, ref, "name"))
-        for kind in kinds[len(members) : count]:
-            missing.append(MissingSlot(kind.name, kind.role, owner))
+        missing.extend(MissingSlot(kind.name, kind.role, owner) for kind in kinds[len(members) : count])
     missing.extend(_untouched(group, kinds, variables))
     notes = (
         (f"{pairs} sets of beta powers: {pairs} optimizers of this class trained these variables",) if pairs > 1 else ()
@@ -300,7 +300,7 @@ def _add_averages(names: Names, averages: _Found) -> None:
 
 
 def _keras_optimizer(left: dict[str, TensorRef], tensors: Mapping[str, TensorRef]) -> OptimizerState | None:
-    """A Keras optimizer whose variables went through a Saver: `Adam/iter`, `Adam/dense/kernel/m`, `Adam/m/dense/kernel`."""
+    """A Keras optimizer whose variables went through a Saver: `Adam/iter`, `Adam/kernel/m`, `Adam/m/kernel`."""
     counts = [name for name, ref in left.items() if ref.shape == () and name.rpartition("/")[2] in _KERAS_COUNTS]
     if not counts:
         return None

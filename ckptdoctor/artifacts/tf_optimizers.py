@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ckptdoctor.artifacts.tf_graph import Kind, Objects, OptimizerNode
 from ckptdoctor.artifacts.tf_keras3 import read_keras3
@@ -23,8 +23,7 @@ _COUNTS = ("iter", "_iterations", "iterations")
 _NOT_HYPERPARAMETERS = frozenset({"u_product", "momentum_cache", "beta1_power", "beta2_power"})
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """An optimizer, and the model variables that only its slots know of."""
 
     optimizer: OptimizerState

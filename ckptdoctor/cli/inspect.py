@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from ckptdoctor.cli.options import complain, deliver, output_options, wants_color
-from ckptdoctor.errors import EXIT_OK, CkptDoctorError
+from ckptdoctor.cli.options import complain, deliver, output_options, reporting, wants_color
+from ckptdoctor.errors import EXIT_OK
 
 
 @click.command(short_help="What an artifact holds, and whether training will resume.")
@@ -31,8 +31,10 @@ def inspect(
     quiet: bool,
     no_color: bool,
 ) -> None:
-    """Say what an artifact holds: format, producer, model variables, and each optimizer with its iterations,
-    hyperparameters and slot variables; and whether training will resume where it stopped.
+    r"""Say what an artifact holds, and whether training will resume where it stopped.
+
+    Shows the format, the producer, the model variables, and each optimizer with its iterations, hyperparameters and
+    slot variables.
 
     PATH is a file, a SavedModel directory, a checkpoint prefix (run/ckpt-7), any of its files, or a directory with a
     `checkpoint` state file (its latest one).
@@ -45,17 +47,14 @@ def inspect(
     found: list[Examination] = []
     code = EXIT_OK
     for path in paths:
-        try:
+        with reporting(path) as outcome:
             for each in examine(path, everything=everything, stats=stats):
                 found.append(each)
                 if each.error is not None:
                     code = max(code, each.error.exit_code)
-                    if not quiet:
-                        complain(each.error, each.path)
-        except CkptDoctorError as error:
-            code = max(code, error.exit_code)
-            complain(error, path)
-    try:
+                    complain(each.error, each.path)
+        code = max(code, outcome.exit_code)
+    with reporting() as outcome:
         deliver(
             _render(
                 found,
@@ -67,10 +66,7 @@ def inspect(
             ),
             output_file,
         )
-    except CkptDoctorError as error:
-        complain(error)
-        code = max(code, error.exit_code)
-    context.exit(code)
+    context.exit(max(code, outcome.exit_code))
 
 
 def _render(found: list, form: str, *, tensors: bool, stats: bool, quiet: bool, color: bool) -> str:  # type: ignore[type-arg]

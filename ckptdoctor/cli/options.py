@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
 
-from ckptdoctor.errors import CkptDoctorError, UsageProblem
+from ckptdoctor.errors import EXIT_OK, CkptDoctorError, UsageProblem
 from ckptdoctor.report.escape import printable
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -58,6 +58,23 @@ def complain(error: CkptDoctorError, path: str | None = None) -> None:
     click.echo(f"ckptdoctor: {prefix}{printable(str(error))}", err=True)
 
 
+class Outcome:
+    """How a step of a command went: 0, or the exit code of the error that ended it."""
+
+    exit_code = EXIT_OK
+
+
+@contextmanager
+def reporting(path: str | None = None) -> Iterator[Outcome]:
+    """The error boundary: an error ends the step, not the command, and is told in one line."""
+    outcome = Outcome()
+    try:
+        yield outcome
+    except CkptDoctorError as error:
+        outcome.exit_code = error.exit_code
+        complain(error, path)
+
+
 def deliver(text: str, output_file: str | None) -> None:
     """Writes a result to stdout, or to a file that appears whole or not at all.
 
@@ -68,6 +85,8 @@ def deliver(text: str, output_file: str | None) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
         return
+    import tempfile
+
     directory = os.path.dirname(output_file) or "."
     temporary = None
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ckptdoctor.containers.files import RegularFile
 from ckptdoctor.containers.protos import checkpoint_pb2 as pb
@@ -13,8 +13,7 @@ NAME = "checkpoint"
 MAX_SIZE = 1 << 24
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointState:
+class CheckpointState(NamedTuple):
     """What a state file says.
 
     Attributes:

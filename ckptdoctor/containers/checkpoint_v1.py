@@ -10,7 +10,7 @@ import glob
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ckptdoctor.containers.dtypes import ITEMSIZE, tensorflow_dtype
 from ckptdoctor.containers.files import RegularFile
@@ -28,8 +28,7 @@ _SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})\Z", re.DOTALL)
 _RAW_FIELDS = {"float32": 5, "float64": 6, "complex64": 9, "complex128": 12}
 
 
-@dataclass(frozen=True, slots=True)
-class V1Checkpoint:
+class V1Checkpoint(NamedTuple):
     """A V1 checkpoint: its tensors and the files that hold them."""
 
     prefix: str

@@ -15,16 +15,18 @@ os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::")
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import h5py as _h5py
 import numpy as np
 
 from ckptdoctor.containers.h5_elements import bomb, dtype_name, read_elements, size_of, unpackable
 from ckptdoctor.containers.h5_names import decode_names, decode_text
-from ckptdoctor.containers.zip_archive import ZipArchive
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 from ckptdoctor.state import H5Data, Oddity, TensorRef
+
+if TYPE_CHECKING:
+    from ckptdoctor.containers.zip_archive import ZipArchive
 
 h5py: Any = _h5py  # its stubs leave out the low-level interface, which is what this module speaks
 
@@ -56,6 +58,8 @@ class H5File:
             raise UnreadableArtifact("is not a regular file", path, place=os.path.basename(path))
         source: Any = path
         if member is not None:
+            from ckptdoctor.containers.zip_archive import ZipArchive
+
             self._archive = ZipArchive(path)
             source = self._stream = self._archive.open(member)
         try:
@@ -314,6 +318,8 @@ def is_hdf5(path: str, member: str | None = None) -> bool:
         if member is None:
             with open(path, "rb") as stream:
                 return _has_signature(stream)
+        from ckptdoctor.containers.zip_archive import ZipArchive
+
         with ZipArchive(path) as archive, archive.open(member) as stream:
             return _has_signature(stream)
     except (OSError, UnreadableArtifact):

@@ -6,11 +6,10 @@ Stored as a string tensor under `_CHECKPOINTABLE_OBJECT_GRAPH` (tensorflow/core/
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from ckptdoctor.containers.protos import checkpoint_pb2 as pb
-from ckptdoctor.containers.tensor_bundle import TensorBundle, decode_name, read_strings
+from ckptdoctor.containers.tensor_bundle import TensorBundle, read_strings
 from ckptdoctor.errors import UnreadableArtifact
 
 GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
@@ -33,14 +32,14 @@ class Node(NamedTuple):
         key: Checkpoint key of its value, if it is a variable.
         full_name: The variable's own name.
         slots: Slot variables, if it is an optimizer that links them.
-        attributes: Names of everything that it saves (`VARIABLE_VALUE`, `OBJECT_CONFIG_JSON`).
+        others: Name and key of what it saves besides a value (`OBJECT_CONFIG_JSON`).
     """
 
     children: dict[str, int]
     key: str | None
     full_name: str
     slots: tuple[SlotLink, ...]
-    attributes: tuple[tuple[str, str], ...]
+    others: tuple[tuple[str, str], ...]
 
     @property
     def is_variable(self) -> bool:
@@ -48,8 +47,10 @@ class Node(NamedTuple):
         return self.key is not None
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectGraph:
+_NONE: dict[str, int] = {}
+
+
+class ObjectGraph(NamedTuple):
     """All nodes; node 0 is the root."""
 
     nodes: tuple[Node, ...]
@@ -108,29 +109,34 @@ def parse_object_graph(data: bytes, path: str) -> ObjectGraph:
         graph = pb.TrackableObjectGraph.FromString(data)
     except DecodeError as error:
         raise UnreadableArtifact("the object graph is no protocol buffer: it is corrupt", path) from error
-    count = len(graph.nodes)
-    if not count:
+    if not graph.nodes:
         raise UnreadableArtifact("the object graph has no nodes", path)
-    nodes: list[Node] = []
-    for node in graph.nodes:
-        children = {decode_name(child.local_name): child.node_id for child in node.children}
-        key, full_name = None, ""
-        attributes: list[tuple[str, str]] = []
-        for attribute in node.attributes:
-            name, where = decode_name(attribute.name), decode_name(attribute.checkpoint_key)
-            attributes.append((name, where))
-            if name == VARIABLE_VALUE:
-                key, full_name = where, decode_name(attribute.full_name)
-        slots = tuple(
-            SlotLink(slot.original_variable_node_id, decode_name(slot.slot_name), slot.slot_variable_node_id)
-            for slot in node.slot_variables
-        )
-        if not (
-            all(0 <= child < count for child in children.values())
-            and all(0 <= slot.variable < count and 0 <= slot.slot < count for slot in slots)
-        ):
-            raise UnreadableArtifact(
-                f"node {len(nodes)} of the object graph refers to a node that does not exist", path
-            )
-        nodes.append(Node(children, key, full_name, slots, tuple(attributes)))
-    return ObjectGraph(tuple(nodes))
+    nodes = tuple([_node(node) for node in graph.nodes])
+    last = len(nodes) - 1
+    for index, node in enumerate(nodes):
+        if not _refers_within(node, last):
+            raise UnreadableArtifact(f"node {index} of the object graph refers to a node that does not exist", path)
+    return ObjectGraph(nodes)
+
+
+def _node(node: pb.TrackableObject) -> Node:
+    """One node. Most are variables without children: they share their empty parts."""
+    children = {child.local_name: child.node_id for child in node.children} or _NONE
+    slots = tuple(
+        [SlotLink(s.original_variable_node_id, s.slot_name, s.slot_variable_node_id) for s in node.slot_variables]
+    )
+    key, full_name = None, ""
+    others: list[tuple[str, str]] = []
+    for attribute in node.attributes:
+        if attribute.name == VARIABLE_VALUE:
+            key, full_name = attribute.checkpoint_key, attribute.full_name
+        else:
+            others.append((attribute.name, attribute.checkpoint_key))
+    return Node(children, key, full_name, slots, tuple(others))
+
+
+def _refers_within(node: Node, last: int) -> bool:
+    """Whether every node that this one refers to exists."""
+    if node.children and not 0 <= min(node.children.values()) <= max(node.children.values()) <= last:
+        return False
+    return all(0 <= link.variable <= last and 0 <= link.slot <= last for link in node.slots)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 from ckptdoctor.containers.files import RegularFile
 from ckptdoctor.containers.protos import checkpoint_pb2 as pb
-from ckptdoctor.containers.tensor_bundle import decode_name
 from ckptdoctor.containers.wire import fields
 from ckptdoctor.errors import UnreadableArtifact
 
@@ -81,14 +80,14 @@ def read_saved_model(path: str) -> SavedModelParts:
     trainable: dict[int, bool] = {}
     for index, node in enumerate(graph.nodes):
         if node.HasField("user_object"):
-            identifiers[index] = decode_name(node.user_object.identifier)
+            identifiers[index] = node.user_object.identifier
             if node.user_object.metadata:
-                metadata[index] = decode_name(node.user_object.metadata)
+                metadata[index] = node.user_object.metadata
         elif node.HasField("variable"):
             trainable[index] = node.variable.trainable
     return SavedModelParts(
-        tensorflow_version=decode_name(meta.tensorflow_version),
-        tags=tuple(decode_name(tag) for tag in meta.tags),
+        tensorflow_version=meta.tensorflow_version,
+        tags=tuple(tag for tag in meta.tags),
         metagraphs=len(metagraphs),
         identifiers=identifiers,
         metadata=metadata,
@@ -111,4 +110,4 @@ def read_keras_metadata(path: str) -> dict[str, str]:
         parsed = pb.KerasMetadata.FromString(data)
     except DecodeError as error:
         raise UnreadableArtifact(f"{os.path.basename(path)} is no Keras metadata: it is corrupt", path) from error
-    return {decode_name(node.node_path): decode_name(node.metadata) for node in parsed.nodes}
+    return {node.node_path: node.metadata for node in parsed.nodes}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ckptdoctor.containers.crc import masked_crc32c
 from ckptdoctor.containers.files import RegularFile
@@ -24,8 +24,7 @@ _RESTART = 4
 _WINDOW = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Handle:
+class Handle(NamedTuple):
     """Where a block lies: its offset and its size without the trailer."""
 
     offset: int
@@ -103,16 +102,17 @@ class Table:
         """Every key with its value, in key order, each block verified.
 
         Raises:
-            UnreadableArtifact: A block is corrupt, or keys are out of order (TensorFlow's binary search would miss them).
+            UnreadableArtifact: A block is corrupt, or keys are out of order (TensorFlow's search would miss them).
         """
         last: bytes | None = None
         for handle in self.handles:
             entries = self._parse(self.block(handle), handle)
-            for key, value in entries:
+            for entry in entries:
+                key = entry[0]
                 if last is not None and key <= last:
                     raise self._corrupt(f"keys are out of order in the block at byte {handle.offset:,}")
                 last = key
-                yield key, value
+                yield entry
 
     def _limit(self, block: bytes, handle: Handle) -> int:
         """Where the entries of a block end and its restart points begin."""

@@ -7,8 +7,8 @@ BundleEntryProto; data files are plain concatenations of tensor bytes.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from ckptdoctor.containers.dtypes import ITEMSIZE, tensorflow_dtype
 from ckptdoctor.containers.files import RegularFile, plural
@@ -24,16 +24,14 @@ MAX_RANK = 254
 _READABLE_VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Shard:
+class Shard(NamedTuple):
     """A data file of a bundle."""
 
     path: str
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class TensorBundle:
+class TensorBundle(NamedTuple):
     """The index of a bundle, read and checked against its data files; no tensor data is read.
 
     Attributes:
@@ -85,19 +83,23 @@ class _Reader:
         self.ends: dict[int, int] = {}
         self.partitioned: dict[str, tuple[str, tuple[int, ...], int]] = {}
         self.slices: dict[str, list[tuple[tuple[Extent, ...], FileRange]]] = {}
-        self.headers: dict[bytes, tuple[str, tuple[int, ...], int]] = {}
+        self.heads: dict[bytes, tuple[str, tuple[int, ...], int]] = {}
 
     def corrupt(self, message: str) -> UnreadableArtifact:
         return UnreadableArtifact(message, self.table.file.path, place=self.table.name)
 
     def read(self) -> TensorBundle:
+        from google.protobuf.message import DecodeError
+
         entries = self.table.entries()
         key, value = next(entries, (None, b""))
         if key != b"":
             raise self.corrupt("its first entry is no bundle header: a TensorFlow V1 checkpoint or another table")
         self._header(value)
-        for name, raw in entries:
-            self._entry(name, raw)
+        try:
+            self._entries(entries)
+        except DecodeError as error:
+            raise self.corrupt("an entry is no BundleEntry: it is corrupt") from error
         for text, (dtype, shape, _) in self.partitioned.items():
             self.tensors[text] = self._assemble(text, dtype, shape)
         shards = self._check_shards()
@@ -117,36 +119,43 @@ class _Reader:
         self.num_shards = header.num_shards
         self.big_endian = header.endianness == 1
 
-    def _entry(self, name: bytes, raw: bytes) -> None:
-        entry = _parse(raw)
-        if entry is None:
-            raise self.corrupt(f"the entry of {decode_name(name)!r} is corrupt")
-        # The same few types and shapes recur: they are the entry's first bytes, and are decoded once.
-        head = raw[: 4 + raw[3]] if len(raw) > 3 and raw[0] == 0x08 and raw[1] < 0x80 and raw[2] == 0x12 else raw
-        known = self.headers.get(head)
-        if known is None:
-            known = self.headers[head] = self._type_and_shape(name, entry)
-        dtype, shape, nbytes = known
-        if entry.slices:
-            self.partitioned[decode_name(name)] = (dtype, shape, nbytes)
-            return
-        shard, offset, size = entry.shard_id, entry.offset, entry.size
-        path = self.paths.get(shard)
-        if path is None:
-            path = self._shard(name, shard)
-        if (size != nbytes and (nbytes >= 0 or size < 0)) or offset < 0:
-            raise self.corrupt(
-                f"the entry of {decode_name(name)!r} claims {size:,} bytes at offset {offset:,} for {dtype} of shape "
-                f"{list(shape)}"
-            )
-        end = offset + size
-        self.ends[shard] = max(self.ends[shard], end)
-        location = FileRange(path, offset, size, entry.crc32c, self.big_endian)
-        if name[:1] == b"\0":
-            self._slice(name, location)
-        else:
-            text = decode_name(name)
-            self.tensors[text] = TensorRef(text, dtype, shape, location)
+    def _entries(self, entries: Iterable[tuple[bytes, bytes]]) -> None:
+        """Turns entries into references. One long loop: it runs once per tensor, and calls would double its time."""
+        parse, big, tensors, ends, heads = (
+            pb.BundleEntry.FromString,
+            self.big_endian,
+            self.tensors,
+            self.ends,
+            self.heads,
+        )
+        for name, raw in entries:
+            entry = parse(raw)
+            # The same few types and shapes recur: they are the entry's first bytes, and are decoded once.
+            head = raw[: 4 + raw[3]] if len(raw) > 3 and raw[0] == 0x08 and raw[1] < 0x80 and raw[2] == 0x12 else raw
+            known = heads.get(head)
+            if known is None:
+                known = heads[head] = self._type_and_shape(name, entry)
+            dtype, shape, nbytes = known
+            if entry.slices:
+                self.partitioned[decode_name(name)] = known
+                continue
+            shard, offset, size = entry.shard_id, entry.offset, entry.size
+            path = self.paths.get(shard)
+            if path is None:
+                path = self._shard(name, shard)
+            if (size != nbytes and (nbytes >= 0 or size < 0)) or offset < 0:
+                raise self.corrupt(
+                    f"the entry of {decode_name(name)!r} claims {size:,} bytes at offset {offset:,} for {dtype} of "
+                    f"shape {list(shape)}"
+                )
+            if offset + size > ends[shard]:
+                ends[shard] = offset + size
+            location = FileRange(path, offset, size, entry.crc32c, big)
+            if name[:1] == b"\0":
+                self._slice(name, location)
+            else:
+                text = decode_name(name)
+                tensors[text] = TensorRef(text, dtype, shape, location)
 
     def _type_and_shape(self, name: bytes, entry: pb.BundleEntry) -> tuple[str, tuple[int, ...], int]:
         """Type, shape and number of bytes; -1 bytes where the type has no fixed size."""
@@ -218,15 +227,6 @@ class _Reader:
         return UnreadableArtifact(f"{message}, the first is {lost[0]!r}" if lost else message, path)
 
 
-def _parse(raw: bytes) -> pb.BundleEntry | None:
-    from google.protobuf.message import DecodeError
-
-    try:
-        return pb.BundleEntry.FromString(raw)
-    except DecodeError:
-        return None
-
-
 def assemble(
     shape: tuple[int, ...], parts: Sequence[tuple[tuple[Extent, ...], FileRange | Inline]], itemsize: int | None
 ) -> Pieces:
@@ -242,8 +242,8 @@ def assemble(
     """
     pieces: list[Piece] = []
     covered = 0
-    for extents, location in parts:
-        extents = extents or tuple((0, -1) for _ in shape)
+    for stored, location in parts:
+        extents = stored or tuple((0, -1) for _ in shape)
         if len(extents) != len(shape):
             raise CorruptBytes(f"a slice has {len(extents)} dimensions instead of {len(shape)}")
         start = tuple(begin if length != -1 else 0 for begin, length in extents)

@@ -6,9 +6,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from math import isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ckptdoctor.containers.dtypes import ITEMSIZE, unpack_scalar
 from ckptdoctor.containers.files import RegularFile
@@ -16,6 +15,7 @@ from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.state import Coded, FileRange, H5Data, Inline, Pieces, Scalar, TensorRef
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 CHUNK = 8 << 20
@@ -87,7 +87,7 @@ def read_scalar(ref: TensorRef) -> Scalar | None:
     return None
 
 
-def chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> Iterator[NDArray[object]]:
+def chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> Iterator[NDArray[Any]]:
     """The elements of a tensor, flat, at most `chunk_bytes` at a time; types that numpy lacks come from ml_dtypes.
 
     The order is C order for whole tensors; partitioned ones come slice by slice.
@@ -119,14 +119,14 @@ def chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> Iterator[NDArray[object]
         yield from read_chunks(location, chunk_bytes=chunk_bytes)
 
 
-def _array(buffer: bytearray, dtype: str, *, big_endian: bool) -> NDArray[object]:
+def _array(buffer: bytearray, dtype: str, *, big_endian: bool) -> NDArray[Any]:
     import numpy as np
 
-    array = np.frombuffer(buffer, numpy_dtype(dtype))
+    array: NDArray[Any] = np.frombuffer(buffer, numpy_dtype(dtype))
     return array.byteswap() if big_endian and array.dtype.itemsize > 1 else array
 
 
-def numpy_dtype(name: str) -> object:
+def numpy_dtype(name: str) -> np.dtype[Any]:
     """The numpy type of a dtype name.
 
     Raises:
@@ -141,14 +141,13 @@ def numpy_dtype(name: str) -> object:
         pass
     import ml_dtypes
 
-    found = getattr(ml_dtypes, plain, None)
+    found: np.dtype[Any] | None = getattr(ml_dtypes, plain, None) and np.dtype(getattr(ml_dtypes, plain))
     if found is None:
         raise UnreadableArtifact(f"tensors of type {name} cannot be read")
-    return np.dtype(found)
+    return found
 
 
-@dataclass(frozen=True, slots=True)
-class Statistics:
+class Statistics(NamedTuple):
     """Figures of one tensor.
 
     Attributes:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import struct
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -194,6 +192,9 @@ class ZipArchive:
         info = self._member(name)
         if info.compress_type == zipfile.ZIP_STORED:
             return io.BufferedReader(SubFile(self._stream, self.offset(name), info.file_size))
+        import shutil
+        import tempfile
+
         spool: Any = tempfile.SpooledTemporaryFile(max_size=SPOOL_MEMORY)  # noqa: SIM115
         try:
             with self._guarded(name), self._zip.open(info) as packed:

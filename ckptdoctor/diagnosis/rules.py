@@ -6,9 +6,10 @@ X what is unsafe.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from ckptdoctor.diagnosis.status import covered, enumerate_some, lost_all_slots, title
 from ckptdoctor.optimizers.catalogue import Extent, SlotKind, layouts
@@ -24,8 +25,7 @@ class Severity(str, Enum):
     INFO = "info"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """What a rule found.
 
     Attributes:
@@ -41,14 +41,19 @@ class Finding:
     hint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """A rule: `find` answers (message, hint) for each thing that it finds in a state."""
 
     code: str
     name: str
     severity: Severity
     find: Callable[[TrainingState], Iterator[tuple[str, str]]]
+
+
+_SAVE_BOTH = (
+    "a legacy optimizer's slots are saved only together with its model: "
+    "tf.train.Checkpoint(model=model, optimizer=optimizer)"
+)
 
 
 def _no_optimizer_state(state: TrainingState) -> Iterator[tuple[str, str]]:
@@ -91,8 +96,7 @@ def _slots_missing(state: TrainingState) -> Iterator[tuple[str, str]]:
         elif lost_all_slots(each):
             yield (
                 f"{title(each)} is at iteration {each.iterations:,}, but holds no slot variables",
-                "a legacy optimizer's slots are saved only together with its model: "
-                "tf.train.Checkpoint(model=model, optimizer=optimizer)",
+                _SAVE_BOTH,
             )
 
 
@@ -106,11 +110,8 @@ def _orphan_slots(state: TrainingState) -> Iterator[tuple[str, str]]:
     for each in state.optimizers:
         lone = [slot for slot in each.slots if slot.variable is None and slot.mapping == "name"]
         if lone and state.variables:
-            yield (
-                f"{len(lone):,} slots belong to variables that are not in the artifact: "
-                f"{enumerate_some([slot.tensor.key for slot in lone])}",
-                "",
-            )
+            names = enumerate_some([slot.tensor.key for slot in lone])
+            yield f"{len(lone):,} slots belong to variables that are not in the artifact: {names}", ""
 
 
 def _slot_mismatch(state: TrainingState) -> Iterator[tuple[str, str]]:
@@ -145,14 +146,11 @@ def _kinds(optimizer: OptimizerState) -> dict[str, SlotKind]:
 def _mapping_ambiguous(state: TrainingState) -> Iterator[tuple[str, str]]:
     for each in state.optimizers:
         guessed = [slot for slot in each.slots if slot.mapping == "order" and slot.variable is not None]
-        shapes = [variable.tensor.shape for variable in state.variables]
-        unsure = [slot for slot in guessed if shapes.count(slot.tensor.shape) > 1] if len(shapes) < 10_000 else guessed
+        shapes = Counter(variable.tensor.shape for variable in state.variables) if guessed else {}
+        unsure = [slot for slot in guessed if shapes.get(slot.tensor.shape, 0) > 1]
         if unsure:
-            yield (
-                f"{len(unsure):,} of {len(each.slots):,} slots are known by position only, and other variables have "
-                "the same shape: the order cannot be proven from the artifact",
-                "",
-            )
+            count = f"{len(unsure):,} of {len(each.slots):,} slots"
+            yield f"{count} are known by position only, among equal shapes: the artifact cannot prove their order", ""
 
 
 def _schedule_restarts(state: TrainingState) -> Iterator[tuple[str, str]]:

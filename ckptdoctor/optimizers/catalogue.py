@@ -12,9 +12,8 @@ classes themselves.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from ckptdoctor.state import Generation, Role
 
@@ -38,8 +37,7 @@ class Below2D(Enum):
     SCALAR = "scalar"
 
 
-@dataclass(frozen=True, slots=True)
-class SlotKind:
+class SlotKind(NamedTuple):
     """One kind of slot variable.
 
     Attributes:
@@ -62,15 +60,13 @@ class SlotKind:
     only: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class PerVariable:
+class PerVariable(NamedTuple):
     """For each trainable variable in turn, one variable of each of these kinds (interleaved)."""
 
     kinds: tuple[SlotKind, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Single:
+class Single(NamedTuple):
     """One scalar for the whole optimizer.
 
     Attributes:
@@ -85,8 +81,7 @@ class Single:
 Block: TypeAlias = "PerVariable | Single"
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """The state of one optimizer class in one generation.
 
     Attributes:
@@ -97,6 +92,7 @@ class Layout:
         versions: Which versions of the framework write this variant; "" = all of the generation's.
         attributes: Attributes of the object that are not in its list of variables, but tell the class.
         wrapped: The class keeps this only inside a LossScaleOptimizer.
+        early: Of Keras 3.0 to 3.9, with `EARLY_KERAS3_HEAD`.
     """
 
     class_name: str
@@ -106,6 +102,7 @@ class Layout:
     versions: str = ""
     attributes: tuple[str, ...] = ()
     wrapped: bool = False
+    early: bool = False
 
     @property
     def kinds(self) -> tuple[SlotKind, ...]:
@@ -127,6 +124,9 @@ HEADS: dict[Generation, tuple[Block, ...]] = {
     Generation.KERAS3: (PerVariable((EMA,)), PerVariable((ACCUMULATION,))),
 }
 """What every optimizer of a generation keeps before the blocks of its class (after the count and the learning rate)."""
+
+EARLY_KERAS3_HEAD: tuple[Block, ...] = (PerVariable((EMA, ACCUMULATION)),)
+"""The same in Keras 3.0 to 3.9, where the two alternated; that shows only in an optimizer that has both."""
 
 _M, _V = Role.FIRST_MOMENT, Role.SECOND_MOMENT
 
@@ -299,8 +299,8 @@ def _keras3() -> tuple[Layout, ...]:
                 SlotKind("velocity", _V, "_v"),
             ),
         ),
-        Layout("Muon", k3, _each(_MUON_MOMENTUM, _muon_velocity("adam_branch")), versions=">=3.12"),
-        Layout("Muon", k3, _each(_MUON_MOMENTUM, _muon_velocity("adam_branch_3d")), versions="<3.12"),
+        Layout("Muon", k3, _each(_MUON_MOMENTUM, _muon_velocity("adam_branch")), versions=">=3.13"),
+        Layout("Muon", k3, _each(_MUON_MOMENTUM, _muon_velocity("adam_branch_3d")), versions="<3.13"),
     )
 
 
@@ -348,8 +348,7 @@ WRAPPERS = {
 """Wrapper class → the key of its configuration that holds the inner optimizer's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tf1Optimizer:
+class Tf1Optimizer(NamedTuple):
     """A `tf.compat.v1.train` optimizer: slots are named `<variable>/<op name>[_k]`, k counted per variable.
 
     Attributes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from math import isfinite
+from math import isclose, isfinite
 
 from ckptdoctor.optimizers.catalogue import Extent, Single, SlotKind
 from ckptdoctor.optimizers.layout import ITERATION, LEARNING_RATE, Fit, Item, Shape
@@ -99,7 +99,8 @@ def contradicts(fit: Fit, items: Sequence[Observed]) -> bool:
 def _impossible(kind: SlotKind | Single, item: Observed, generation: Generation) -> bool:
     if isinstance(kind, Single):
         return _impossible_single(kind, item, generation)
-    if item.integral and item.shape:
+    # Keras 3 fills Adafactor's unused places with whole numbers; no other slot holds any.
+    if item.integral and (item.shape or kind.extent not in {Extent.ROWS, Extent.COLUMNS}):
         return True
     if kind.extent is Extent.PLACEHOLDER:
         return bool(item.positive or item.negative)
@@ -137,12 +138,29 @@ def doubts(fit: Fit, items: Sequence[Observed]) -> int:
         least = min((item.least for item in held if item.least is not None), default=None)
         if least is not None and positive >= ENOUGH:
             found += _starts_wrong(fit, kind, high=least >= INITIAL_ACCUMULATOR * 0.999)
+    steps = next((item.value for a, item in zip(fit.assigned, items, strict=True) if a.kind is ITERATION), None)
     for a, item in zip(fit.assigned, items, strict=True):
         if a.kind is ITERATION and item.kind is not Kind.UNKNOWN:
             found += (item.kind is Kind.ARRAY) != (generation is Generation.KERAS3)
         if a.kind is LEARNING_RATE and item.value == 0:
             found += 1
+        if isinstance(a.kind, Single) and a.kind not in {ITERATION, LEARNING_RATE} and steps is not None:
+            found += 2 * (not _is_nadams(item.value, steps, generation))
     return found
+
+
+def _is_nadams(value: float | None, steps: float, generation: Generation) -> bool:
+    """Whether a number is the product of momenta that Nadam would have after so many steps, with its usual beta_1.
+
+    It is that of `0.9 * (1 - 0.5 * 0.96^(0.004 t))` for each step t, in Keras 3 without the 0.004; it leaves float32
+    after a hundred steps or two.
+    """
+    if value is None:
+        return True
+    product = 1.0
+    for step in range(1, min(int(steps), 1000) + 1):
+        product *= 0.9 * (1 - 0.5 * 0.96 ** (step if generation is Generation.KERAS3 else 0.004 * step))
+    return isclose(value, product, rel_tol=0.01, abs_tol=1e-30)
 
 
 def _starts_wrong(fit: Fit, kind: SlotKind, *, high: bool) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from math import isclose, log
+from typing import NamedTuple
 
 from ckptdoctor.optimizers.catalogue import CLASSES_BY_POPULARITY, HEADS, LAYOUTS, Layout, PerVariable, Single
 from ckptdoctor.state import Generation, Recoverable
@@ -23,8 +23,7 @@ V2_HYPERPARAMETERS: dict[str, frozenset[str]] = {
 """OptimizerV2 keeps hyperparameters as variables (`_set_hyper`): which ones, besides learning_rate and decay."""
 
 
-@dataclass(frozen=True, slots=True)
-class Inference:
+class Inference(NamedTuple):
     """A class that fits, and the others that would fit as well."""
 
     class_name: str | None

@@ -9,10 +9,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
+from typing import NamedTuple
 
-from ckptdoctor.optimizers.catalogue import HEADS, Below2D, Block, Extent, Layout, PerVariable, Single, SlotKind
+from ckptdoctor.optimizers.catalogue import (
+    EARLY_KERAS3_HEAD,
+    HEADS,
+    Below2D,
+    Block,
+    Extent,
+    Layout,
+    PerVariable,
+    Single,
+    SlotKind,
+)
 from ckptdoctor.optimizers.config import FLAGS, Settings, every_setting
 from ckptdoctor.state import Generation
 
@@ -24,24 +34,21 @@ LEARNING_RATE = Single("learning_rate")
 _FACTORED_RANK = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Trained:
+class Trained(NamedTuple):
     """A variable that the optimizer trains: its path and shape."""
 
     path: str
     shape: Shape
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """An element of a state list: its shape, and whether it holds whole numbers."""
 
     shape: Shape
     integral: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Assigned:
+class Assigned(NamedTuple):
     """What an element of a state list is.
 
     Attributes:
@@ -55,8 +62,7 @@ class Assigned:
     shape: Shape
 
 
-@dataclass(frozen=True, slots=True)
-class Fit:
+class Fit(NamedTuple):
     """A reading of a whole list: one `Assigned` an element, and the layout and settings that predict it."""
 
     layout: Layout
@@ -118,7 +124,7 @@ def head(layout: Layout, settings: Settings) -> tuple[Single, ...]:
 
 def blocks(layout: Layout) -> tuple[Block, ...]:
     """Every block after the head: the generation's, then the class's."""
-    return (*HEADS[layout.generation], *layout.blocks)
+    return (*(EARLY_KERAS3_HEAD if layout.early else HEADS[layout.generation]), *layout.blocks)
 
 
 def expand(layout: Layout, variables: Sequence[Trained], settings: Settings) -> Iterator[Assigned]:
@@ -129,8 +135,9 @@ def expand(layout: Layout, variables: Sequence[Trained], settings: Settings) -> 
         if isinstance(block, Single):
             yield Assigned(block, None, ())
             continue
-        for index, variable in enumerate(variables):
-            for kind in block.kinds:
+        active = [kind for kind in block.kinds if settings.has(kind.when)]
+        for index, variable in enumerate(variables) if active else ():
+            for kind in active:
                 shape = slot_shape(kind, variable.shape)
                 if shape is not None and keeps(kind, variable, settings):
                     yield Assigned(kind, index, shape)
@@ -178,15 +185,44 @@ def fit(
         The first that fits; None if none does.
     """
     shapes = [item.shape for item in items]
-    attempts = [(layout, each) for layout in layouts for each in settings_to_try(layout, settings)]
+    attempts = [
+        attempt for layout in layouts for each in settings_to_try(layout, settings) for attempt in _heads(layout, each)
+    ]
     # What is recorded comes first, in every variant: a guess can make one variant look like another.
     for layout, each in sorted(attempts, key=lambda attempt: attempt[1] is not settings):
-        assigned = tuple(expand(layout, variables, each))
-        if [a.shape for a in assigned] != shapes or not _plausible(assigned, items):
+        assigned = predicts(layout, variables, each, shapes)
+        if assigned is None or not _plausible(assigned, items):
             continue
         if accept is None or accept(assigned):
             return Fit(layout, each, assigned)
     return None
+
+
+def predicts(
+    layout: Layout, variables: Sequence[Trained], settings: Settings, shapes: Sequence[Shape | None]
+) -> tuple[Assigned, ...] | None:
+    """The list that a layout predicts, if it has these shapes; given up at the first that differs.
+
+    Args:
+        layout: The layout.
+        variables: The variables that the optimizer trains, in its order.
+        settings: What the configuration says about which state exists.
+        shapes: The stored list's shapes; None stands for an element that is lost, and fits any.
+    """
+    found: list[Assigned] = []
+    for one in expand(layout, variables, settings):
+        at = len(found)
+        if at == len(shapes) or shapes[at] not in {None, one.shape}:
+            return None
+        found.append(one)
+    return tuple(found) if len(found) == len(shapes) else None
+
+
+def _heads(layout: Layout, settings: Settings) -> Iterator[tuple[Layout, Settings]]:
+    """The layout, and the early variant of it where the two differ."""
+    yield layout, settings
+    if layout.generation is Generation.KERAS3 and {"use_ema", "gradient_accumulation"} <= settings.flags:
+        yield layout._replace(early=True), settings
 
 
 def _plausible(assigned: Sequence[Assigned], items: Sequence[Item]) -> bool:

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from ckptdoctor.optimizers.catalogue import LAYOUTS, SlotKind
 from ckptdoctor.state import Generation, Role
@@ -37,8 +37,7 @@ _SCALARS = frozenset({
 })  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class SlotName:
+class SlotName(NamedTuple):
     """What a name says.
 
     Attributes:
@@ -163,11 +162,12 @@ class Names:
     def _slot_first(self, name: str) -> SlotName | None:
         """TensorFlow 2.11 and later: `<optimizer>/<slot>/<variable>`, or `<slot>/<variable>`."""
         parts = plain(name).split("/")
-        for at in range(len(parts) - 1):
-            path = self._paths.get("/".join(parts[at + 1 :]))
-            if path is not None:
-                return SlotName(parts[at], path, known=True, optimizer="/".join(parts[:at]))
         kinds = _kind_names(Generation.KERAS2)
+        known = [at for at in range(len(parts) - 1) if "/".join(parts[at + 1 :]) in self._paths]
+        # A model that has both `hidden/kernel` and `m/hidden/kernel` leaves two ways to read `Adam/m/hidden/kernel`.
+        for at in sorted(known, key=lambda at: _UNIQUE.sub("", parts[at]) not in kinds):
+            path = self._paths["/".join(parts[at + 1 :])]
+            return SlotName(parts[at], path, known=True, optimizer="/".join(parts[:at]))
         for at in range(min(2, len(parts) - 1)):
             if _UNIQUE.sub("", parts[at]) in kinds:
                 return SlotName(parts[at], "/".join(parts[at + 1 :]), known=False, optimizer="/".join(parts[:at]))

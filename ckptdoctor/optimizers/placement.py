@@ -8,8 +8,8 @@ layer stay together, so layers are placed as blocks before single variables are.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
+from typing import NamedTuple
 
 from ckptdoctor.optimizers.layout import Shape, Trained, attach, unique_by_shape
 from ckptdoctor.state import Mapped
@@ -18,8 +18,7 @@ _MOST_STEPS = 20_000
 _MOST_ANSWERS = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
+class Placement(NamedTuple):
     """For each slot position the index of its variable, or None where it cannot be told; and how that was found."""
 
     indices: tuple[int | None, ...]
@@ -31,8 +30,7 @@ class Placement:
         return None not in self.indices
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
+class _Block(NamedTuple):
     """Variables of one layer: their indices and shapes."""
 
     indices: tuple[int, ...]

@@ -1,15 +1,17 @@
 """Which optimizer wrote a list that has neither names nor a configuration: a dump of `get_weights()`.
 
 Every layout of the catalogue whose pattern of shapes the list shows is a reading of it (`layout.fit_alone`); values
-rule some out and speak against others (`evidence`). Of the rest, the one that explains the repeating shapes by the
-fewest variables wins: SGD would explain any list, each array as one variable's. A list without a count is taken for
-optimizer state only if its values say so: a model's weights are such a list as well.
+rule some out and speak against others (`evidence`). Of the rest, the one that explains the list by the least wins: SGD
+would explain any, each array as a variable of its own, where Adam needs half the variables to explain why the shapes
+come twice. A list without a count is taken for optimizer state only if its values say so: a model's weights are such a
+list as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import log2
 
 from ckptdoctor.optimizers.catalogue import CLASSES_BY_POPULARITY, LAYOUTS, Layout, SlotKind
 from ckptdoctor.optimizers.config import OptimizerConfig
@@ -23,7 +25,9 @@ _RARE = frozenset({"use_ema", "gradient_accumulation"})
 _GENERATIONS = (Generation.OPTIMIZER_V2, Generation.KERAS2, Generation.KERAS3, Generation.KERAS1)
 """By how many dumps each has left behind."""
 
-_PEERS = 5
+_RARE_BITS = 8
+_DOUBT_BITS = 6
+_PEERS = 3
 """Readings that agree in so many parts of their rank differ by what is common only."""
 
 WRAPPER_LENGTH = 4
@@ -39,12 +43,14 @@ class Hints:
         generation: Which implementation wrote it, from names.
         class_name: The class, from the optimizer's name.
         told: The artifact calls the list an optimizer's.
+        wrapped: It stands inside a LossScaleOptimizer's.
     """
 
     config: OptimizerConfig | None = None
     generation: Generation | None = None
     class_name: str | None = None
     told: bool = False
+    wrapped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,7 @@ class Verdict:
 @dataclass(frozen=True, slots=True)
 class _Ranked:
     fit: Fit
-    rank: tuple[int, ...]
+    rank: tuple[float, ...]
 
 
 def judge(items: Sequence[Observed], hints: Hints | None = None) -> Verdict | None:
@@ -85,11 +91,20 @@ def judge(items: Sequence[Observed], hints: Hints | None = None) -> Verdict | No
     hints = hints or Hints()
     if not items:
         return None
+    found = _judge(items, hints)
+    if found is None and hints.config is not None:
+        # Recompiled models and copied files: the list is another optimizer's than the configuration says.
+        other = _judge(items, Hints(told=True))
+        return replace(other, class_name=hints.config.class_name, candidates=()) if other is not None else None
+    return found
+
+
+def _judge(items: Sequence[Observed], hints: Hints) -> Verdict | None:
     wrapped = _wrapped(items)
     if wrapped:
-        inner = _counted(items[wrapped:], hints)
+        inner = _counted(items[wrapped:], replace(hints, wrapped=True))
         if inner is not None:
-            return _moved(inner, wrapped)
+            return replace(inner, start=wrapped)
     if _is_number(items[0]):
         return _counted(items, hints)
     return _uncounted(items, hints)
@@ -105,13 +120,6 @@ def _wrapped(items: Sequence[Observed]) -> int:
     if len(front) <= WRAPPER_LENGTH or not all(map(_is_number, front)):
         return 0
     return WRAPPER_LENGTH if [item.integral for item in front] == [True, False, True, False, True] else 0
-
-
-def _moved(verdict: Verdict, start: int) -> Verdict:
-    return Verdict(
-        verdict.fit, verdict.class_name, verdict.candidates, verdict.generations, start, verdict.lacking,
-        verdict.order_open,
-    )  # fmt: skip
 
 
 def _counted(items: Sequence[Observed], hints: Hints) -> Verdict | None:
@@ -167,9 +175,11 @@ def _head_only(items: Sequence[Observed], hints: Hints) -> Verdict | None:
 def _layouts(hints: Hints) -> list[Layout]:
     generation = (hints.config.generation if hints.config else None) or hints.generation
     wanted = hints.config.class_name if hints.config else None
-    chosen = [each for each in LAYOUTS if generation in {None, each.generation} and wanted in {None, each.class_name}]
+    open_to = [
+        each for each in LAYOUTS if generation in {None, each.generation} and (hints.wrapped or not each.wrapped)
+    ]
     # A class that is not in the catalogue: any layout of its generation that fits is better than none.
-    return chosen or [each for each in LAYOUTS if generation in {None, each.generation}]
+    return [each for each in open_to if wanted in {None, each.class_name}] or open_to
 
 
 def _ranked(items: Sequence[Observed], seen: Sequence[Observed], hints: Hints, lacking: int) -> list[_Ranked]:
@@ -189,21 +199,29 @@ def _has_slots(fit: Fit) -> bool:
     return any(isinstance(a.kind, SlotKind) for a in fit.assigned)
 
 
-def _rank(fit: Fit, judged: Fit, seen: Sequence[Observed], hints: Hints) -> tuple[int, ...]:
+def _rank(fit: Fit, judged: Fit, seen: Sequence[Observed], hints: Hints) -> tuple[float, ...]:
     flags = fit.settings.flags
     unconfigured = int(hints.config is not None and flags != hints.config.settings.flags)
     named = int(hints.class_name is not None and fit.layout.class_name != hints.class_name)
     return (
         named,
         unconfigured,
-        len({a.variable for a in fit.assigned}),
-        len(flags & _RARE),
-        doubts(judged, seen),
+        _length(fit) + _DOUBT_BITS * doubts(judged, seen),
         CLASSES_BY_POPULARITY.index(fit.layout.class_name),
         _unlikely_accumulation(judged, seen),
         len(flags),
         _GENERATIONS.index(fit.layout.generation),
     )
+
+
+def _length(fit: Fit) -> float:
+    """How much a reading has to assume, in bits: the shape of each variable, and each setting that is rarely used.
+
+    Where all shapes are the same, another variable assumes nothing, and says nothing.
+    """
+    variables = {a.variable: a.shape for a in fit.assigned if a.variable is not None}
+    shapes = {a.shape for a in fit.assigned if a.variable is not None}
+    return len(variables) * log2(max(len(shapes), 1)) + _RARE_BITS * len(fit.settings.flags & _RARE)
 
 
 def _unlikely_accumulation(fit: Fit, seen: Sequence[Observed]) -> int:
@@ -218,7 +236,7 @@ def _unlikely_accumulation(fit: Fit, seen: Sequence[Observed]) -> int:
 
 def _verdict(ranked: Sequence[_Ranked], hints: Hints, lacking: int) -> Verdict:
     best = ranked[0]
-    # What needs more variables or a rare setting, or is doubted more, is no candidate.
+    # What assumes more, or is doubted more, is no candidate.
     peers = [each for each in ranked if each.rank[:_PEERS] == best.rank[:_PEERS]]
     names = dict.fromkeys(each.fit.layout.class_name for each in peers)
     own = [each for each in peers if each.fit.layout.class_name == best.fit.layout.class_name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ckptdoctor.diagnosis.status import covered
 from ckptdoctor.report.json import nbytes
@@ -65,8 +65,7 @@ def shape_text(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) if shape else "scalar"
 
 
-@dataclass(frozen=True, slots=True)
-class SlotRow:
+class SlotRow(NamedTuple):
     """One kind of slot: how many variables have it, of how many that should, and its bytes."""
 
     name: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from io import StringIO
 from typing import TYPE_CHECKING
 
@@ -13,9 +13,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ckptdoctor.report.escape import printable
 from ckptdoctor.diagnosis.rules import Severity
 from ckptdoctor.diagnosis.status import covered, enumerate_some, slot_names
+from ckptdoctor.report.escape import printable
 from ckptdoctor.report.facts import FORMATS, brief, figure, generation, human_bytes, shape_text, slot_rows
 from ckptdoctor.report.json import nbytes
 from ckptdoctor.state import OptimizerState, Status, TrainingState
@@ -120,8 +120,7 @@ def _model(state: TrainingState) -> str:
     return f"{text}, {frozen:,} not trainable" if frozen else text
 
 
-def _optimizer_facts(fact: object, optimizer: OptimizerState) -> None:
-    add = fact
+def _optimizer_facts(add: Callable[[str, str], None], optimizer: OptimizerState) -> None:
     name = optimizer.class_name or "of unknown class"
     if optimizer.class_inferred and optimizer.class_candidates:
         name += f" (inferred; {' or '.join(optimizer.class_candidates[:3])} would fit too)"
@@ -135,29 +134,29 @@ def _optimizer_facts(fact: object, optimizer: OptimizerState) -> None:
     if optimizer.wrapper is not None:
         scale = optimizer.wrapper.loss_scale
         parts.append(f"in a {optimizer.wrapper.class_name}" + (f" at scale {scale:,.6g}" if scale is not None else ""))
-    add("optimizer", ", ".join(parts))  # type: ignore[operator]
+    add("optimizer", ", ".join(parts))
     if optimizer.iterations is not None:
         reported = optimizer.iterations_reported
         more = f" (the framework reports {reported:,})" if reported is not None else ""
-        add("iterations", f"{optimizer.iterations:,}{more}")  # type: ignore[operator]
+        add("iterations", f"{optimizer.iterations:,}{more}")
     elif optimizer.recoverable is not None:
-        add("iterations", f"not stored; {optimizer.recoverable.value:,} follows from {optimizer.recoverable.source}")  # type: ignore[operator]
+        add("iterations", f"not stored; {optimizer.recoverable.value:,} follows from {optimizer.recoverable.source}")
     elif optimizer.has_state:
-        add("iterations", "not stored")  # type: ignore[operator]
+        add("iterations", "not stored")
     if optimizer.hyperparameters:
         shown = [
             f"{key} {figure(value)}" for key, value in optimizer.hyperparameters.items() if value not in (None, False)
         ]
         if shown:
-            add("settings", ", ".join(shown))  # type: ignore[operator]
+            add("settings", ", ".join(shown))
     schedule = optimizer.schedule
     if schedule is not None:
-        add("schedule", schedule_text(optimizer))  # type: ignore[operator]
+        add("schedule", schedule_text(optimizer))
     if optimizer.missing:
         names = list(dict.fromkeys(each.variable for each in optimizer.missing))
-        add("missing", enumerate_some(names, 8))  # type: ignore[operator]
+        add("missing", enumerate_some(names, 8))
     for note in optimizer.notes:
-        add("note", note)  # type: ignore[operator]
+        add("note", note)
 
 
 def schedule_text(optimizer: OptimizerState) -> str:
@@ -208,7 +207,7 @@ def _tensor_table(each: Examination, state: TrainingState, *, stats: bool) -> Ta
         rows += [(f"{slot.name} of {slot.variable or slot.tensor.key}", slot.tensor) for slot in optimizer.slots]
         rows += [(other.name, other.tensor) for other in optimizer.other]
     for name, ref in rows:
-        cells = [Text(printable(name)), f"{ref.dtype or 'not stored'} {shape_text(ref.shape)}"]
+        cells: list[str | Text] = [Text(printable(name)), f"{ref.dtype or 'not stored'} {shape_text(ref.shape)}"]
         if stats:
             figures = each.statistics.get(ref)
             cells += [brief(getattr(figures, column, None)) for column in ("min", "max", "mean", "zeros", *rare)]

@@ -144,8 +144,8 @@ class ObjectReference(_message.Message):
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     LOCAL_NAME_FIELD_NUMBER: _ClassVar[int]
     node_id: int
-    local_name: bytes
-    def __init__(self, node_id: _Optional[int] = ..., local_name: _Optional[bytes] = ...) -> None: ...
+    local_name: str
+    def __init__(self, node_id: _Optional[int] = ..., local_name: _Optional[str] = ...) -> None: ...
 
 class SlotVariableReference(_message.Message):
     __slots__ = ("original_variable_node_id", "slot_name", "slot_variable_node_id")
@@ -153,17 +153,17 @@ class SlotVariableReference(_message.Message):
     SLOT_NAME_FIELD_NUMBER: _ClassVar[int]
     SLOT_VARIABLE_NODE_ID_FIELD_NUMBER: _ClassVar[int]
     original_variable_node_id: int
-    slot_name: bytes
+    slot_name: str
     slot_variable_node_id: int
-    def __init__(self, original_variable_node_id: _Optional[int] = ..., slot_name: _Optional[bytes] = ..., slot_variable_node_id: _Optional[int] = ...) -> None: ...
+    def __init__(self, original_variable_node_id: _Optional[int] = ..., slot_name: _Optional[str] = ..., slot_variable_node_id: _Optional[int] = ...) -> None: ...
 
 class RegisteredSaver(_message.Message):
     __slots__ = ("name", "object_name")
     NAME_FIELD_NUMBER: _ClassVar[int]
     OBJECT_NAME_FIELD_NUMBER: _ClassVar[int]
-    name: bytes
-    object_name: bytes
-    def __init__(self, name: _Optional[bytes] = ..., object_name: _Optional[bytes] = ...) -> None: ...
+    name: str
+    object_name: str
+    def __init__(self, name: _Optional[str] = ..., object_name: _Optional[str] = ...) -> None: ...
 
 class BoolValue(_message.Message):
     __slots__ = ("value",)
@@ -178,10 +178,10 @@ class TrackableObject(_message.Message):
         NAME_FIELD_NUMBER: _ClassVar[int]
         FULL_NAME_FIELD_NUMBER: _ClassVar[int]
         CHECKPOINT_KEY_FIELD_NUMBER: _ClassVar[int]
-        name: bytes
-        full_name: bytes
-        checkpoint_key: bytes
-        def __init__(self, name: _Optional[bytes] = ..., full_name: _Optional[bytes] = ..., checkpoint_key: _Optional[bytes] = ...) -> None: ...
+        name: str
+        full_name: str
+        checkpoint_key: str
+        def __init__(self, name: _Optional[str] = ..., full_name: _Optional[str] = ..., checkpoint_key: _Optional[str] = ...) -> None: ...
     CHILDREN_FIELD_NUMBER: _ClassVar[int]
     ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
     SLOT_VARIABLES_FIELD_NUMBER: _ClassVar[int]
@@ -205,10 +205,10 @@ class SavedUserObject(_message.Message):
     IDENTIFIER_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
-    identifier: bytes
+    identifier: str
     version: VersionDef
-    metadata: bytes
-    def __init__(self, identifier: _Optional[bytes] = ..., version: _Optional[_Union[VersionDef, _Mapping]] = ..., metadata: _Optional[bytes] = ...) -> None: ...
+    metadata: str
+    def __init__(self, identifier: _Optional[str] = ..., version: _Optional[_Union[VersionDef, _Mapping]] = ..., metadata: _Optional[str] = ...) -> None: ...
 
 class SavedVariable(_message.Message):
     __slots__ = ("dtype", "shape", "trainable", "name")
@@ -219,8 +219,8 @@ class SavedVariable(_message.Message):
     dtype: int
     shape: TensorShape
     trainable: bool
-    name: bytes
-    def __init__(self, dtype: _Optional[int] = ..., shape: _Optional[_Union[TensorShape, _Mapping]] = ..., trainable: bool = ..., name: _Optional[bytes] = ...) -> None: ...
+    name: str
+    def __init__(self, dtype: _Optional[int] = ..., shape: _Optional[_Union[TensorShape, _Mapping]] = ..., trainable: bool = ..., name: _Optional[str] = ...) -> None: ...
 
 class SavedObject(_message.Message):
     __slots__ = ("children", "slot_variables", "user_object", "variable")
@@ -244,9 +244,9 @@ class MetaInfo(_message.Message):
     __slots__ = ("tags", "tensorflow_version")
     TAGS_FIELD_NUMBER: _ClassVar[int]
     TENSORFLOW_VERSION_FIELD_NUMBER: _ClassVar[int]
-    tags: _containers.RepeatedScalarFieldContainer[bytes]
-    tensorflow_version: bytes
-    def __init__(self, tags: _Optional[_Iterable[bytes]] = ..., tensorflow_version: _Optional[bytes] = ...) -> None: ...
+    tags: _containers.RepeatedScalarFieldContainer[str]
+    tensorflow_version: str
+    def __init__(self, tags: _Optional[_Iterable[str]] = ..., tensorflow_version: _Optional[str] = ...) -> None: ...
 
 class KerasMetadataNode(_message.Message):
     __slots__ = ("node_id", "node_path", "identifier", "metadata")
@@ -255,10 +255,10 @@ class KerasMetadataNode(_message.Message):
     IDENTIFIER_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
     node_id: int
-    node_path: bytes
-    identifier: bytes
-    metadata: bytes
-    def __init__(self, node_id: _Optional[int] = ..., node_path: _Optional[bytes] = ..., identifier: _Optional[bytes] = ..., metadata: _Optional[bytes] = ...) -> None: ...
+    node_path: str
+    identifier: str
+    metadata: str
+    def __init__(self, node_id: _Optional[int] = ..., node_path: _Optional[str] = ..., identifier: _Optional[str] = ..., metadata: _Optional[str] = ...) -> None: ...
 
 class KerasMetadata(_message.Message):
     __slots__ = ("nodes",)
