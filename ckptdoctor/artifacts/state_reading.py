@@ -20,7 +20,7 @@ from ckptdoctor.optimizers.catalogue import (
     classes,
     layouts,
 )
-from ckptdoctor.optimizers.config import OptimizerConfig, Settings
+from ckptdoctor.optimizers.config import RARE, OptimizerConfig, Settings
 from ckptdoctor.optimizers.layout import (
     ITERATION,
     LEARNING_RATE,
@@ -37,8 +37,6 @@ from ckptdoctor.optimizers.layout import (
 from ckptdoctor.optimizers.naming import Names, role_of, same_kind, scalar_name
 from ckptdoctor.optimizers.placement import place
 from ckptdoctor.state import Generation, Mapped, ModelVariable, OtherVariable, Role, Scalar, Slot, TensorRef
-
-_RARE = frozenset({"use_ema", "gradient_accumulation", "schedule"})
 
 
 class StateVariable(NamedTuple):
@@ -117,16 +115,17 @@ class Question(NamedTuple):
             Generation.KERAS3, Generation.OPTIMIZER_V2, Generation.KERAS2, Generation.KERAS1,
         ]  # fmt: skip
         for generation in generations:
-            recorded = self._variants(self.config.class_name, generation) if self.config else ()
+            recorded = self._recorded(self.config, generation) if self.config else ()
             if recorded:
                 yield recorded
                 continue
             for name in classes(generation):
-                yield self._variants(name, generation)
+                yield layouts(name, generation)
 
-    def _variants(self, class_name: str, generation: Generation) -> tuple[Layout, ...]:
-        inside = [each for each in WRAPPED_LAYOUTS if (each.class_name, each.generation) == (class_name, generation)]
-        return (*layouts(class_name, generation), *(inside if self.wrapped else ()))
+    def _recorded(self, config: OptimizerConfig, generation: Generation) -> tuple[Layout, ...]:
+        known = layouts(config.class_name, generation)
+        inside = [one for one in WRAPPED_LAYOUTS if (one.class_name, one.generation) == (config.class_name, generation)]
+        return (*known, *inside) if self.wrapped else known
 
 
 def read_list(question: Question) -> Reading:
@@ -311,7 +310,7 @@ def _alone(question: Question) -> Reading | None:
 
 def _rarity(found: Fit) -> int:
     """How many unusual settings a reading needs: with enough of them, most lists could be most classes'."""
-    return len(found.settings.flags & _RARE)
+    return len(found.settings.flags & RARE)
 
 
 def _from_fit(

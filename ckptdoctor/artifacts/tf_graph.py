@@ -189,8 +189,10 @@ def _owned(graph: ObjectGraph, optimizers: tuple[OptimizerNode, ...]) -> set[int
             continue
         owned.add(index)
         node = graph.nodes[index]
-        stack.extend(link.slot for link in node.slots)
-        stack.extend(child for name, child in node.children.items() if name != "_trainable_variables")
+        if node.slots:
+            stack.extend([link.slot for link in node.slots])
+        if node.children:
+            stack.extend([child for name, child in node.children.items() if name != "_trainable_variables"])
     for index in roots:
         trained = graph.nodes[index].children.get("_trainable_variables")
         if trained is not None:
@@ -211,14 +213,13 @@ def _sort_variables(objects: Objects, paths: Mapping[int, str], owned: set[int],
         for _, child in graph.listed(listed)
     }
     linked = {link.variable for each in objects.optimizers for link in objects.node(each.index).slots}
-    model: list[int] = []
+    model: list[tuple[int, TensorRef]] = []
     others: list[TensorRef] = []
     for index, node in enumerate(graph.nodes):
         for _, key in node.others:
             if key in objects.bundle.tensors:
                 others.append(objects.bundle.tensors[key])
-        ref = objects.tensor(index)
-        if ref is None or index in owned:
+        if node.key is None or index in owned or (ref := objects.bundle.tensors.get(node.key)) is None:
             continue
         path = model_paths.get(index, paths.get(index, ""))
         last = path.rpartition("/")[2]
@@ -227,14 +228,11 @@ def _sort_variables(objects: Objects, paths: Mapping[int, str], owned: set[int],
         elif ref.dtype == "string" or not (index in model_paths or index in trained or index in linked):
             others.append(ref)
         else:
-            model.append(index)
-    full = [graph.nodes[index].full_name for index in model]
+            model.append((index, ref))
+    full = [graph.nodes[index].full_name for index, _ in model]
     # The names that a person gave, if they tell the variables apart; else the paths through the objects do.
     use_full = len(set(full)) == len(full) and all(full)
-    for index in model:
-        ref = objects.tensor(index)
-        if ref is None:
-            continue
+    for index, ref in model:
         node = graph.nodes[index]
         path = model_paths.get(index) or paths.get(index, "")
         name = node.full_name if use_full else path
@@ -249,5 +247,5 @@ def _sort_variables(objects: Objects, paths: Mapping[int, str], owned: set[int],
         )
         objects.by_node[index] = variable
         objects.object_paths[name] = path
-    objects.variables = tuple(objects.by_node[index] for index in model if index in objects.by_node)
+    objects.variables = tuple(objects.by_node.values())
     objects.others = tuple(others)

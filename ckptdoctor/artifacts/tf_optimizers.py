@@ -73,6 +73,10 @@ def _state(reading: Reading, inferred: inference.Inference, count: OtherVariable
     recoverable = None
     if iterations is None:
         recoverable = inference.steps_from_beta_powers(powers.get("beta1_power"), powers.get("beta2_power"))
+    notes = ("no learning rate is stored: a schedule sets it, which only the training code knows",)
+    scheduled = (
+        config is None and iterations is not None and not {"learning_rate", "_learning_rate"} & set(reading.singles)
+    )
     return OptimizerState(
         name=reading.node.path,
         class_name=class_name,
@@ -88,6 +92,7 @@ def _state(reading: Reading, inferred: inference.Inference, count: OtherVariable
         missing=tuple(reading.missing),
         other=tuple(reading.singles.values()),
         wrapper=_wrapper(reading),
+        notes=notes if scheduled else (),
     )
 
 

@@ -23,6 +23,6 @@ cli.add_command(inspect)
 
 def main() -> None:
     """The console script."""
-    # A command lives for a moment and builds large acyclic data: collecting garbage would cost more than it frees.
-    gc.disable()
+    # A command builds much data and no cycles: looking for garbage as often as Python does costs more than it frees.
+    gc.set_threshold(200_000, 20, 100)
     cli(prog_name="ckptdoctor")

@@ -122,21 +122,19 @@ def parse_object_graph(data: bytes, path: str) -> ObjectGraph:
 def _node(node: pb.TrackableObject) -> Node:
     """One node. Most are variables without children: they share their empty parts."""
     children = {child.local_name: child.node_id for child in node.children} or _NONE
-    slots = tuple(
-        [SlotLink(s.original_variable_node_id, s.slot_name, s.slot_variable_node_id) for s in node.slot_variables]
-    )
+    slots = [SlotLink(s.original_variable_node_id, s.slot_name, s.slot_variable_node_id) for s in node.slot_variables]
     key, full_name = None, ""
-    others: list[tuple[str, str]] = []
+    others: tuple[tuple[str, str], ...] = ()
     for attribute in node.attributes:
         if attribute.name == VARIABLE_VALUE:
             key, full_name = attribute.checkpoint_key, attribute.full_name
         else:
-            others.append((attribute.name, attribute.checkpoint_key))
-    return Node(children, key, full_name, slots, tuple(others))
+            others = (*others, (attribute.name, attribute.checkpoint_key))
+    return Node(children, key, full_name, tuple(slots) if slots else (), others)
 
 
 def _refers_within(node: Node, last: int) -> bool:
     """Whether every node that this one refers to exists."""
     if node.children and not 0 <= min(node.children.values()) <= max(node.children.values()) <= last:
         return False
-    return all(0 <= link.variable <= last and 0 <= link.slot <= last for link in node.slots)
+    return not node.slots or all(0 <= link.variable <= last and 0 <= link.slot <= last for link in node.slots)

@@ -159,11 +159,8 @@ def _schedule_restarts(state: TrainingState) -> Iterator[tuple[str, str]]:
         if schedule is None or schedule.learning_rate_if_lost is None or each.iterations is not None:
             continue
         if each.has_state or each.recorded:
-            yield (
-                f"{schedule.class_name} would restart: the next learning rate would be "
-                f"{schedule.learning_rate_if_lost:.6g}, as at step 0",
-                "",
-            )
+            rate = f"{schedule.learning_rate_if_lost:.6g}"
+            yield f"{schedule.class_name} would restart: the next learning rate would be {rate}, as at step 0", ""
 
 
 RULES: tuple[Rule, ...] = (

@@ -12,6 +12,9 @@ from ckptdoctor.state import Generation, Schedule
 FLAGS = ("amsgrad", "momentum", "centered", "use_ema", "gradient_accumulation", "schedule")
 """What in a configuration decides which state variables exist. All six in the order of `Settings`."""
 
+RARE = frozenset({"use_ema", "gradient_accumulation", "schedule"})
+"""Flags that any class can have and few users set: guessed last, for with them most lists could be most classes'."""
+
 _NOT_HYPERPARAMETERS = frozenset(
     {"name", "jit_compile", "is_legacy_optimizer", "module", "registered_name", "class_name", "dtype"}
 )
@@ -74,7 +77,11 @@ class OptimizerConfig:
 def every_setting(relevant: Iterator[str] | tuple[str, ...] = FLAGS) -> Iterator[Settings]:
     """All combinations of the given flags, the plainest first, for artifacts that have no configuration."""
     names = tuple(relevant)
-    combinations = sorted(product((False, True), repeat=len(names)), key=sum)
+
+    def plainness(bits: tuple[bool, ...]) -> tuple[int, int]:
+        return sum(on for name, on in zip(names, bits, strict=True) if name in RARE), sum(bits)
+
+    combinations = sorted(product((False, True), repeat=len(names)), key=plainness)
     for bits in combinations:
         yield Settings(frozenset(name for name, on in zip(names, bits, strict=True) if on))
 

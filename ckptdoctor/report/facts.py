@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from ckptdoctor.diagnosis.status import covered
@@ -51,6 +52,16 @@ def figure(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return str(value)
+
+
+def worth_showing(hyperparameters: Mapping[str, object]) -> list[tuple[str, object]]:
+    """The hyperparameters that are in force: not what is switched off, nor the details of what is."""
+    averaged = hyperparameters.get("use_ema") is True
+    return [
+        (name, value)
+        for name, value in hyperparameters.items()
+        if value is not None and value is not False and (averaged or not name.startswith("ema_"))
+    ]
 
 
 def brief(value: float | None) -> str:

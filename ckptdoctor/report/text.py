@@ -16,7 +16,16 @@ from rich.text import Text
 from ckptdoctor.diagnosis.rules import Severity
 from ckptdoctor.diagnosis.status import covered, enumerate_some, slot_names
 from ckptdoctor.report.escape import printable
-from ckptdoctor.report.facts import FORMATS, brief, figure, generation, human_bytes, shape_text, slot_rows
+from ckptdoctor.report.facts import (
+    FORMATS,
+    brief,
+    figure,
+    generation,
+    human_bytes,
+    shape_text,
+    slot_rows,
+    worth_showing,
+)
 from ckptdoctor.report.json import nbytes
 from ckptdoctor.state import OptimizerState, Status, TrainingState
 
@@ -143,12 +152,9 @@ def _optimizer_facts(add: Callable[[str, str], None], optimizer: OptimizerState)
         add("iterations", f"not stored; {optimizer.recoverable.value:,} follows from {optimizer.recoverable.source}")
     elif optimizer.has_state:
         add("iterations", "not stored")
-    if optimizer.hyperparameters:
-        shown = [
-            f"{key} {figure(value)}" for key, value in optimizer.hyperparameters.items() if value not in (None, False)
-        ]
-        if shown:
-            add("settings", ", ".join(shown))
+    settings = ", ".join(f"{key} {figure(value)}" for key, value in worth_showing(optimizer.hyperparameters))
+    if settings:
+        add("settings", settings)
     schedule = optimizer.schedule
     if schedule is not None:
         add("schedule", schedule_text(optimizer))
