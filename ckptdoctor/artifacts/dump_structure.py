@@ -26,6 +26,7 @@ COUNT_NAMES = frozenset({"iterations", "iteration", "iter", "step", "steps", "t"
 _OPTIMIZER = re.compile(r"opt|adam|sgd|rmsprop|adagrad|adadelta|ftrl|moment", re.IGNORECASE)
 _MODEL = re.compile(r"weight|model|param|layer|net|variables|encoder|decoder", re.IGNORECASE)
 _MAX_NAME = 1000
+_MAX_HEAD = 8
 
 SLOT_TAGS = frozenset(kind.name for layout in LAYOUTS for kind in layout.kinds)
 """Every name of a slot kind: what the keys of a hand-made dict of slots are."""
@@ -128,7 +129,9 @@ def _walk_list(node: Sequence[Node], place: _Place, config: OptimizerConfig | No
         elements = [element(value, f"{place.written}[{index}][1]", name) for index, (name, value) in enumerate(pairs)]
         found.groups.append(Group(place.label, tuple(elements), config))
     elif all(_is_leaf(each) for each in node):
-        if any(isinstance(each, TensorRef) for each in node):
+        # Numbers alone, and many of them, are a history; the longest head of an optimizer has six.
+        arrays = [each for each in node if isinstance(each, TensorRef)]
+        if any(each.shape for each in arrays) or (arrays and len(node) <= _MAX_HEAD):
             elements = [element(each, f"{place.written}[{index}]") for index, each in enumerate(node)]
             found.groups.append(Group(place.label, tuple(elements), config))
     else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from ckptdoctor.artifacts.keras_h5 import code_inside
@@ -18,7 +19,7 @@ from ckptdoctor.containers.strict_json import MAX_BYTES, parse_object
 from ckptdoctor.containers.zip_archive import ZipArchive
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 from ckptdoctor.optimizers.config import read_config
-from ckptdoctor.state import Format, Oddity, TrainingState
+from ckptdoctor.state import Format, Oddity, OptimizerState, TrainingState
 
 CONFIG = "config.json"
 METADATA = "metadata.json"
@@ -112,10 +113,18 @@ def _read(source: _Source) -> TrainingState:
         format=Format.KERAS_ARCHIVE,
         producer=producer(version),
         variables=contents.model.variables,
-        optimizers=contents.optimizers,
+        optimizers=_forgotten(contents.optimizers)
+        if isinstance(compiled, Mapping) and node is None
+        else contents.optimizers,
         others=contents.others,
         oddities=(*source.oddities, *store.oddities, *code_inside(config)),
     )
+
+
+def _forgotten(optimizers: tuple[OptimizerState, ...]) -> tuple[OptimizerState, ...]:
+    """Tells of state whose optimizer the configuration lacks: `model.save("m.h5")` takes it out of later archives."""
+    note = "compile_config names no optimizer: load_model would start with a new RMSprop"
+    return tuple(replace(each, notes=(*each.notes, note)) if each.has_state else each for each in optimizers)
 
 
 def _object(source: _Source, name: str) -> dict[str, object]:

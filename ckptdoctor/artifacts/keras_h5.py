@@ -16,7 +16,7 @@ from ckptdoctor.containers.strict_json import parse_json
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.optimizers.config import OptimizerConfig, read_config
 from ckptdoctor.optimizers.naming import generation_of
-from ckptdoctor.state import Format, Oddity, OptimizerState, TensorRef, TrainingState
+from ckptdoctor.state import Format, Generation, Oddity, OptimizerState, TensorRef, TrainingState
 
 MODEL = "model_weights"
 OPTIMIZER = "optimizer_weights"
@@ -110,7 +110,7 @@ def _optimizers(file: H5File, model: Model, version: str | None, oddities: list[
     return (read_state(state, model.variables, config=config, generation=kind, version=version, orders=model.orders),)
 
 
-def _generation(config: OptimizerConfig | None, names: list[str], version: str | None):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _generation(config: OptimizerConfig | None, names: list[str], version: str | None) -> Generation | None:
     """Which implementation wrote the state: its own names say it best, then the configuration, then the version."""
     return generation_of(names) or (config.generation if config is not None else None) or generation(version)
 

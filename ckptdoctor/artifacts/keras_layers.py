@@ -108,10 +108,8 @@ def weight_names(class_name: str | None, count: int, config: Mapping[str, object
     names = [name for name in names if name not in switched or options.get(switched[name], True) is not False]
     if len(names) == count:
         return names
-    # Without the options: biases and offsets come last among the trained ones and are what is left out.
-    if config is None and class_name in {"Dense", "EinsumDense", "Conv1D", "Conv2D", "Conv3D"} and count == 1:
-        return ["kernel"]
-    return None
+    # Whatever the options say: what comes last, and is left out, is the bias.
+    return names[:count] if 0 < count < len(names) and names[-1] == "bias" else None
 
 
 def untrained(class_name: str | None, names: Sequence[str]) -> list[bool]:

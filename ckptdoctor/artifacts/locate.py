@@ -216,7 +216,7 @@ def _lonely(given: str, path: str, names: list[str]) -> tuple[Target, ...]:
 
     foreign = name_foreign(path, b"")
     if foreign:
-        raise UnreadableArtifact(f"{foreign}, which ckptdoctor does not read", path)
+        raise UnreadableArtifact(f"not an artifact that ckptdoctor reads: {foreign}", path)
     found = _all_in(path, names, strict=False)
     if len(found) == 1:
         only = found[0]
@@ -267,7 +267,6 @@ def _file(given: str, path: str) -> Target:
     with RegularFile(path) as file:
         head = file.read(0, min(_HEAD, file.size))
         tail = file.read(max(file.size - FOOTER, 0), min(FOOTER, file.size))
-        size = file.size
         signature = _hdf5_at(file)
     name = os.path.basename(path)
     shard = _SHARD.match(path)
@@ -296,7 +295,7 @@ def _file(given: str, path: str) -> Target:
             Table(file)  # says what is wrong with it
     named = foreign.name_foreign(path, head)
     if named:
-        raise UnreadableArtifact(f"{named}, which ckptdoctor does not read" if size else named, path)
+        raise UnreadableArtifact(f"not an artifact that ckptdoctor reads: {named}", path)
     raise UnreadableArtifact("it is of no format that is known", path)
 
 

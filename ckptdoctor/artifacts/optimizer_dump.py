@@ -109,7 +109,7 @@ def _state(path: str, found: Contents) -> TrainingState:
     judged = [(group, _judged(group)) for group in found.groups]
     variables: list[ModelVariable] = []
     for group, answer in judged:
-        if answer is None:
+        if answer is None and any(each.tensor.shape for each in group.elements):
             variables.extend(_model(group))
         elif isinstance(answer, tuple):
             variables.extend(answer[1])

@@ -215,7 +215,8 @@ def _missing(reading: Reading, layout: Layout | None, orders: Orders, *, started
     if None in seen:
         return ()  # state that nobody could place: what is missing cannot be told either
     expected = [each for each in orders[0] if each.trainable is True or each.path in seen]
-    expected += [each for each in orders[-1] if each.path in seen and each not in expected]
+    known = {each.path for each in expected}
+    expected += [each for each in orders[-1] if each.path in seen and each.path not in known]
     trained = [Trained(each.path, each.tensor.shape) for each in expected]
     return tuple(
         MissingSlot(one.kind.name, one.kind.role, trained[one.variable].path)

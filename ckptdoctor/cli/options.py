@@ -55,7 +55,11 @@ def complain(error: CkptDoctorError, path: str | None = None) -> None:
     """One line on stderr: which path, and what is wrong with it."""
     where = path or error.path
     prefix = f"{printable(where)}: " if where else ""
-    click.echo(f"ckptdoctor: {prefix}{printable(str(error))}", err=True)
+    sentence = str(error)
+    if where:
+        # A reader names the file at fault; where that is the path itself, once is enough.
+        sentence = sentence.removeprefix(f"{os.path.basename(where.rstrip('/'))}: ")
+    click.echo(f"ckptdoctor: {prefix}{printable(sentence)}", err=True)
 
 
 class Outcome:

@@ -125,7 +125,8 @@ def optimizer_verdict(optimizer: OptimizerState) -> str:
         have, total = covered(optimizer)
         lacking = list(dict.fromkeys(each.variable for each in optimizer.missing))
         verb = "has" if total - have == 1 else "have"
-        return f"{at}, but {total - have:,} of {_count(total, 'variable')} {verb} no full {name} state: {enumerate_some(lacking)}"
+        some = f"{total - have:,} of {_count(total, 'variable')}"
+        return f"{at}, but {some} {verb} no full {name} state: {enumerate_some(lacking)}"
     if not optimizer.slots:
         return (
             f"resumes at {at}; {name} keeps no slots"

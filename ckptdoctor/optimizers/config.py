@@ -107,10 +107,7 @@ def read_config(node: object, keras_version: str | None = None) -> OptimizerConf
         if inner is not None:
             outer = {key: value for key, value in config.items() if not isinstance(value, Mapping)}
             return _wrapped(inner, class_name, outer)
-    children = config.get("optimizers")
-    inner_configs: tuple[OptimizerConfig, ...] = ()
-    if isinstance(children, (list, tuple)):
-        inner_configs = tuple(each for child in children if (each := read_config(child, keras_version)) is not None)
+    inner_configs = tuple(each for one in _children(config) if (each := read_config(one, keras_version)) is not None)
     schedule = _schedule(config.get("learning_rate", config.get("lr")))
     name = config.get("name")
     return OptimizerConfig(
@@ -122,6 +119,19 @@ def read_config(node: object, keras_version: str | None = None) -> OptimizerConf
         schedule=schedule,
         inner=inner_configs,
     )
+
+
+def _children(config: Mapping[str, object]) -> list[object]:
+    """The optimizers inside a MultiOptimizer, in its order: those of its OptimizerMap, then the default one."""
+    listed = config.get("optimizers")
+    if isinstance(listed, (list, tuple)):
+        return list(listed)
+    mapped = config.get("optimizer_map")
+    about = mapped.get("config") if isinstance(mapped, Mapping) else None
+    if not isinstance(about, Mapping):
+        return []
+    chosen = about.get("optimizer_map")
+    return [*(chosen.values() if isinstance(chosen, Mapping) else ()), about.get("default_optimizer")]
 
 
 def _wrapped(inner: OptimizerConfig, wrapper: str, outer: Mapping[str, object]) -> OptimizerConfig:

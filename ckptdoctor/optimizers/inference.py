@@ -70,7 +70,7 @@ def by_slots(
         if (
             layout.generation is generation
             and layout.class_name not in fitting
-            and _fits(layout, there, attributes, scalars)
+            and _fits(layout, there, scalars, attributes=attributes)
         ):
             fitting.append(layout.class_name)
     if not there and generation is Generation.OPTIMIZER_V2:
@@ -85,7 +85,7 @@ def by_slots(
     return Inference(ordered[0], tuple(ordered[1:])) if ordered else Inference(None)
 
 
-def _fits(layout: Layout, there: set[str], attributes: bool, scalars: Collection[str]) -> bool:
+def _fits(layout: Layout, there: set[str], scalars: Collection[str], *, attributes: bool) -> bool:
     def label(kind: object) -> str:
         return str(getattr(kind, "attribute" if attributes else "name"))
 
@@ -116,6 +116,10 @@ def _attributes_of(layout: Layout) -> set[str]:
     return (lists | set(layout.attributes)) - {""}
 
 
+_SMALLEST = 1e-37  # below it float32 has lost digits, or everything
+_TELLING = 0.2  # how far from a whole number a count may be, for its rounding errors
+
+
 def steps_from_beta_powers(
     beta1_power: float | None, beta2_power: float | None, beta_1: float = 0.9, beta_2: float = 0.999
 ) -> Recoverable | None:
@@ -126,9 +130,9 @@ def steps_from_beta_powers(
     """
     counts: list[tuple[float, str]] = []
     for power, beta, name in ((beta2_power, beta_2, "beta2_power"), (beta1_power, beta_1, "beta1_power")):
-        if power is not None and 1e-37 < power < 1:
+        if power is not None and _SMALLEST < power < 1:
             counts.append((log(power) / log(beta) - 1, name))
-    if not counts or any(abs(count - round(count)) > 0.2 for count, _ in counts):
+    if not counts or any(abs(count - round(count)) > _TELLING for count, _ in counts):
         return None
     value = round(counts[0][0])
     if any(not isclose(count, value, abs_tol=0.5) for count, _ in counts) or value < 0:

@@ -242,11 +242,14 @@ def fit_alone(items: Sequence[Item], layouts: Iterable[Layout], settings: Settin
     found: list[Fit] = []
     for layout in layouts:
         for each in settings_to_try(layout, settings):
-            assigned = _solve(items, layout, each)
-            if assigned is not None and _plausible(assigned, items):
-                found.append(Fit(layout, each, assigned))
-                if settings is not None and each is settings:
-                    break
+            fits = [
+                Fit(variant, each, assigned)
+                for variant, _ in _heads(layout, each)
+                if (assigned := _solve(items, variant, each)) is not None and _plausible(assigned, items)
+            ]
+            found.extend(fits)
+            if fits and settings is not None and each is settings:
+                break
     return found
 
 

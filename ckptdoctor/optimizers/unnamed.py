@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import log2
 
-from ckptdoctor.optimizers.catalogue import CLASSES_BY_POPULARITY, LAYOUTS, Layout, SlotKind
+from ckptdoctor.optimizers.catalogue import CLASSES_BY_POPULARITY, LAYOUTS, WRAPPED_LAYOUTS, Layout, SlotKind
 from ckptdoctor.optimizers.config import OptimizerConfig
 from ckptdoctor.optimizers.evidence import Observed, all_zero, contradicts, doubts, supported
 from ckptdoctor.optimizers.layout import ITERATION, LEARNING_RATE, Fit, Item, fit_alone
@@ -24,6 +24,9 @@ _RARE = frozenset({"use_ema", "gradient_accumulation"})
 
 _GENERATIONS = (Generation.OPTIMIZER_V2, Generation.KERAS2, Generation.KERAS3, Generation.KERAS1)
 """By how many dumps each has left behind."""
+
+MAX_ELEMENTS = 20_000
+"""Longer lists are no optimizer's: the largest models have a few thousand variables."""
 
 _RARE_BITS = 8
 _DOUBT_BITS = 6
@@ -89,7 +92,7 @@ def judge(items: Sequence[Observed], hints: Hints | None = None) -> Verdict | No
         The verdict; None if it is no optimizer's state as far as can be seen.
     """
     hints = hints or Hints()
-    if not items:
+    if not items or len(items) > MAX_ELEMENTS:
         return None
     found = _judge(items, hints)
     if found is None and hints.config is not None:
@@ -102,7 +105,7 @@ def judge(items: Sequence[Observed], hints: Hints | None = None) -> Verdict | No
 def _judge(items: Sequence[Observed], hints: Hints) -> Verdict | None:
     wrapped = _wrapped(items)
     if wrapped:
-        inner = _counted(items[wrapped:], replace(hints, wrapped=True))
+        inner = _counted(items[wrapped:], replace(hints, wrapped=True, generation=Generation.KERAS3))
         if inner is not None:
             return replace(inner, start=wrapped)
     if _is_number(items[0]):
@@ -175,9 +178,8 @@ def _head_only(items: Sequence[Observed], hints: Hints) -> Verdict | None:
 def _layouts(hints: Hints) -> list[Layout]:
     generation = (hints.config.generation if hints.config else None) or hints.generation
     wanted = hints.config.class_name if hints.config else None
-    open_to = [
-        each for each in LAYOUTS if generation in {None, each.generation} and (hints.wrapped or not each.wrapped)
-    ]
+    known = (*LAYOUTS, *WRAPPED_LAYOUTS) if hints.wrapped else LAYOUTS
+    open_to = [each for each in known if generation in {None, each.generation}]
     # A class that is not in the catalogue: any layout of its generation that fits is better than none.
     return [each for each in open_to if wanted in {None, each.class_name}] or open_to
 

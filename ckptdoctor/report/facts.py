@@ -35,14 +35,17 @@ def generation(value: Generation) -> str:
     return _GENERATIONS[value]
 
 
+_KILO = 1000
+
+
 def human_bytes(count: int) -> str:
     """`104 B`, `1.5 MB`: decimal units, as disks and `ls -h --si` count."""
     size = float(count)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if size < 1000 or unit == "TB":
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < _KILO:
             return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{count} B"
+        size /= _KILO
+    return f"{size:.1f} TB"
 
 
 def figure(value: object) -> str:
@@ -58,9 +61,7 @@ def worth_showing(hyperparameters: Mapping[str, object]) -> list[tuple[str, obje
     """The hyperparameters that are in force: not what is switched off, nor the details of what is."""
     averaged = hyperparameters.get("use_ema") is True
     return [
-        (name, value)
-        for name, value in hyperparameters.items()
-        if value is not None and value is not False and (averaged or not name.startswith("ema_"))
+        (name, value) for name, value in hyperparameters.items() if value and (averaged or not name.startswith("ema_"))
     ]
 
 

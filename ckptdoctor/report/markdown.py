@@ -55,7 +55,8 @@ def _artifact(each: Examination, *, tensors: bool, stats: bool) -> str:
         if rows:
             lines += ["| slot | what it is | variables | bytes |", "| --- | --- | ---: | ---: |"]
             lines += [
-                f"| {code(row.name)} | {row.role.replace('_', ' ')} | {row.have:,} of {row.total:,} | {human_bytes(row.size)} |"
+                f"| {code(row.name)} | {row.role.replace('_', ' ')} | {row.have:,} of {row.total:,} "
+                f"| {human_bytes(row.size)} |"
                 for row in rows
             ]
             lines.append("")

@@ -123,6 +123,8 @@ def _format(each: Examination) -> str:
 
 def _model(state: TrainingState) -> str:
     stored = [variable for variable in state.variables if variable.tensor.location is not None]
+    if not stored:
+        return "no model variables are in it"
     size = sum(nbytes(variable.tensor) for variable in stored)
     text = f"{len(stored):,} variable{'' if len(stored) == 1 else 's'}, {human_bytes(size)}"
     frozen = sum(variable.trainable is False for variable in stored)

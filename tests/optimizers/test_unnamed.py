@@ -58,7 +58,6 @@ CASES = [
     for setting in every_setting(relevant_flags(layout))
     if (not setting.flags & RARE or layout.class_name in {"Adam", "SGD"})
     and not setting.flags >= RARE
-    and not layout.wrapped
     and (flags := "+".join(sorted(setting.flags)) or "plain")
 ]
 
@@ -121,7 +120,7 @@ def test_a_models_weights_are_no_state() -> None:
 
 
 def test_accumulators_without_a_count_are_state() -> None:
-    """Keras before 2.3 saved no count with RMSprop: sums of squares are never negative, weights always are somewhere."""
+    """RMSprop had no count before Keras 2.3: sums of squares are never negative, weights always are somewhere."""
     verdict = judge([observe(shape, "float32", SQUARES) for shape in SHAPES])
     assert verdict is not None
     assert (verdict.class_name, verdict.candidates) == ("RMSprop", ("Adagrad",))
