@@ -36,7 +36,17 @@ def facts(prefix: str) -> Facts:
     reader = tf.train.load_checkpoint(prefix)
     shapes = reader.get_variable_to_shape_map()
     dtypes = reader.get_variable_to_dtype_map()
-    return {name: [dtypes[name].name, list(shapes[name]), digest(reader.get_tensor(name))] for name in shapes}
+    return {
+        name: [dtypes[name].name, list(shapes[name]), digest(_value(reader, prefix, name, dtypes[name]))]
+        for name in shapes
+    }
+
+
+def _value(reader: Any, prefix: str, name: str, dtype: Any) -> Any:
+    try:
+        return reader.get_tensor(name)
+    except tf.errors.UnimplementedError:  # slices and complex numbers of V1 tables: only the operation reads those
+        return tf.raw_ops.Restore(file_pattern=prefix, tensor_name=name, dt=dtype).numpy()
 
 
 def digest(value: Any) -> str:
