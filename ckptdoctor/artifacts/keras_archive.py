@@ -107,6 +107,7 @@ def _read(source: _Source) -> TrainingState:
     store = source.store()
     compiled = config.get("compile_config")
     node = compiled.get("optimizer") if isinstance(compiled, Mapping) else None
+    forgotten = isinstance(compiled, Mapping) and node is None
     contents = read_store(store, config=config or None, optimizer=read_config(node, version), version=version)
     return TrainingState(
         path=source.path,

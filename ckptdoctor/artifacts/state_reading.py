@@ -27,6 +27,7 @@ from ckptdoctor.optimizers.layout import (
     Assigned,
     Fit,
     Item,
+    Shape,
     Trained,
     blocks,
     fit,
@@ -35,7 +36,7 @@ from ckptdoctor.optimizers.layout import (
     settings_to_try,
 )  # fmt: skip
 from ckptdoctor.optimizers.naming import Names, role_of, same_kind, scalar_name
-from ckptdoctor.optimizers.placement import place
+from ckptdoctor.optimizers.placement import Placement, place
 from ckptdoctor.state import Generation, Mapped, ModelVariable, OtherVariable, Role, Scalar, Slot, TensorRef
 
 
@@ -289,11 +290,13 @@ def _alone(question: Question) -> Reading | None:
         return None
     pool = question.orders[-1] if question.orders else ()
     candidates = _trained(pool)
+    places: dict[tuple[Shape, ...], Placement] = {}
     found: list[tuple[Fit, tuple[str | None, ...], Mapped]] = []
     for variants in question.layouts():
         answers = []
         for one in fit_alone(_items(question), variants, question.settings):
-            placed = place(one.trained, candidates)
+            placed = places.get(one.trained) or place(one.trained, candidates)
+            places[one.trained] = placed
             paths = tuple(None if index is None else pool[index].path for index in placed.indices)
             answers.append((one, paths, placed.mapping))
         if answers:

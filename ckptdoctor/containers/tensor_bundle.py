@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ckptdoctor.containers.dtypes import ITEMSIZE, tensorflow_dtype
 from ckptdoctor.containers.files import RegularFile, plural
@@ -299,10 +299,12 @@ def read_strings(ref: TensorRef, limit: int = 1 << 30) -> list[bytes]:
             lengths.append(length)
     except CorruptBytes as error:
         raise corrupt(str(error)) from error
-    checked = b"".join(length.to_bytes(4 if length <= 0xFFFFFFFF else 8, "little") for length in lengths)
+    # Varints have no byte order, but what is checked are the writer's own integers.
+    order: Literal["big", "little"] = "big" if location.big_endian else "little"
+    checked = b"".join(length.to_bytes(4 if length <= 0xFFFFFFFF else 8, order) for length in lengths)
     stored = data[position : position + 4]
     position += 4
-    if int.from_bytes(stored, "little") != masked_crc32c(checked) or position + sum(lengths) != len(data):
+    if int.from_bytes(stored, order) != masked_crc32c(checked) or position + sum(lengths) != len(data):
         raise corrupt("its lengths do not check out")
     if location.crc32c is not None and masked_crc32c(checked + data[position - 4 :]) != location.crc32c:
         raise corrupt("its checksum does not match")

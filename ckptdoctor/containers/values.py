@@ -119,6 +119,47 @@ def chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> Iterator[NDArray[Any]]:
         yield from read_chunks(location, chunk_bytes=chunk_bytes)
 
 
+def ordered_chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> Iterator[NDArray[Any]]:
+    """The elements of a tensor, flat, in C order, at most about `chunk_bytes` at a time.
+
+    Partitioned tensors that are not cut along their first dimension, and column-major arrays, are put together in
+    memory first.
+
+    Raises:
+        UnreadableArtifact: The bytes are not there.
+    """
+    location = ref.location
+    if isinstance(location, Pieces):
+        along_first = all(piece.shape[1:] == ref.shape[1:] for piece in location.parts)
+        if along_first:  # parts are sorted by their start
+            yield from chunks(ref, chunk_bytes)
+        else:
+            yield assembled(ref)
+    elif isinstance(location, FileRange) and location.fortran_order and len(ref.shape) > 1:
+        yield assembled(ref)
+    else:
+        yield from chunks(ref, chunk_bytes)
+
+
+def assembled(ref: TensorRef) -> NDArray[Any]:
+    """A whole tensor in memory, flat, in C order."""
+    import numpy as np
+
+    location = ref.location
+    if isinstance(location, Pieces):
+        whole = np.empty(ref.shape, numpy_dtype(ref.dtype))
+        for piece in location.parts:
+            part = assembled(TensorRef(ref.key, ref.dtype, piece.shape, piece.location))
+            window = tuple(slice(start, start + size) for start, size in zip(piece.start, piece.shape, strict=True))
+            whole[window] = part.reshape(piece.shape)
+        return whole.reshape(-1)
+    parts = list(chunks(ref))
+    flat = np.concatenate(parts) if parts else np.empty(0, numpy_dtype(ref.dtype))
+    if isinstance(location, FileRange) and location.fortran_order:
+        return flat.reshape(ref.shape, order="F").ravel(order="C")
+    return flat
+
+
 def _array(buffer: bytearray, dtype: str, *, big_endian: bool) -> NDArray[Any]:
     import numpy as np
 

@@ -2,83 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 
-from ckptdoctor.optimizers.catalogue import Layout, SlotKind
-from ckptdoctor.optimizers.config import Settings
-from ckptdoctor.state import Format, Generation, Schedule, TensorRef
-
-Matched: TypeAlias = Literal["map", "path", "name", "structure", "order", "weights", "own"]
-"""How a donor's variable was found for a target's; `own`: the target's own state, which stays."""
-
-
-class PlannedSlot(NamedTuple):
-    """One slot variable of the result.
-
-    Attributes:
-        kind: What it is, in the generation that is written.
-        variable: Path of the target's model variable.
-        shape: Its shape.
-        dtype: Its type: that of the model variable.
-        source: The donor's tensor; None: zeros, the state of an optimizer that has not stepped.
-        factor: What the values are multiplied by.
-        formula: The same for people; "" if they are copied as they are.
-        donor_variable: The donor's name for the variable.
-        matched: How it was found.
-    """
-
-    kind: SlotKind
-    variable: str
-    shape: tuple[int, ...]
-    dtype: str
-    source: TensorRef | None
-    factor: float = 1.0
-    formula: str = ""
-    donor_variable: str | None = None
-    matched: Matched = "path"
-
-
-class PlannedOptimizer(NamedTuple):
-    """The optimizer as it will be in the result.
-
-    Attributes:
-        name: Its name or attribute path in the result (`optimizer`, `model/optimizer`).
-        class_name: The Keras class.
-        generation: The generation that is written.
-        layout: The catalogue's entry for the list that is written.
-        settings: Which state variables it keeps.
-        hyperparameters: In force in the result, under Keras 3's names.
-        schedule: The learning-rate schedule; None if the rate is a number.
-        iterations: The count as it is stored.
-        singles: Scalars that belong to no variable (`u_product`, `beta1_power`), by the target's name.
-        trained: Paths of the target's variables that it trains, in its order.
-        slots: Every slot, in the order of the layout (`layout.expand`).
-        wrapper: Class of a wrapper around it, with the wrapper's own scalars; None if there is none.
-        configured: The target's own configuration of the optimizer stays as it is.
-    """
-
-    name: str
-    class_name: str
-    generation: Generation
-    layout: Layout
-    settings: Settings
-    hyperparameters: Mapping[str, object]
-    schedule: Schedule | None
-    iterations: int
-    singles: Mapping[str, float]
-    trained: tuple[str, ...]
-    slots: tuple[PlannedSlot, ...]
-    wrapper: tuple[str, Mapping[str, float | int]] | None = None
-    configured: bool = False
-
-    @property
-    def learning_rate(self) -> float | None:
-        """The constant learning rate; None where a schedule sets it or none is known."""
-        rate = self.hyperparameters.get("learning_rate")
-        if self.schedule is not None or isinstance(rate, bool) or not isinstance(rate, (int, float)):
-            return None
-        return float(rate)
+from ckptdoctor.optimizers.planned import PlannedOptimizer
+from ckptdoctor.state import Format
 
 
 class Plan(NamedTuple):

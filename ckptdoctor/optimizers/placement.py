@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from ckptdoctor.optimizers.layout import Shape, Trained, attach, unique_by_shape
 from ckptdoctor.state import Mapped
@@ -85,11 +85,23 @@ def _agreed(answers: Iterator[tuple[int, ...] | None], length: int) -> tuple[int
     return None if first is None else tuple(v if agreed else None for v, agreed in zip(first, same, strict=True))
 
 
+_Chain: TypeAlias = "tuple[_Chain, tuple[int, ...]] | None"
+"""Choices made so far, each pointing to the one before: branches share what they have in common."""
+
+
+def _indices(chain: _Chain) -> tuple[int, ...]:
+    links: list[tuple[int, ...]] = []
+    while chain is not None:
+        chain, indices = chain
+        links.append(indices)
+    return tuple(index for link in reversed(links) for index in link)
+
+
 def _selections(shapes: Sequence[Shape], blocks: Sequence[_Block]) -> Iterator[tuple[int, ...] | None]:
     """Every way to leave out blocks so that the rest, in order, has these shapes; None when it takes too long."""
     steps = 0
-    # (blocks seen, shapes matched, indices chosen)
-    pending: list[tuple[int, int, tuple[int, ...]]] = [(0, 0, ())]
+    # (blocks seen, shapes matched, what was chosen)
+    pending: list[tuple[int, int, _Chain]] = [(0, 0, None)]
     while pending:
         steps += 1
         if steps > _MOST_STEPS:
@@ -98,28 +110,30 @@ def _selections(shapes: Sequence[Shape], blocks: Sequence[_Block]) -> Iterator[t
         at, matched, chosen = pending.pop()
         if at == len(blocks):
             if matched == len(shapes):
-                yield chosen
+                yield _indices(chosen)
             continue
         block = blocks[at]
         pending.append((at + 1, matched, chosen))
         if tuple(shapes[matched : matched + len(block.shapes)]) == block.shapes:
-            pending.append((at + 1, matched + len(block.shapes), chosen + block.indices))
+            pending.append((at + 1, matched + len(block.shapes), (chosen, block.indices)))
 
 
 def _arrangements(shapes: Sequence[Shape], blocks: Sequence[_Block]) -> Iterator[tuple[int, ...] | None]:
     """Every way to put blocks in a row, each at most once, with these shapes; None when it takes too long."""
     steps = 0
-    pending: list[tuple[int, tuple[int, ...], frozenset[int]]] = [(0, (), frozenset())]
+    # (shapes matched, what was chosen, which blocks those are, bit by bit)
+    pending: list[tuple[int, _Chain, int]] = [(0, None, 0)]
     while pending:
-        steps += 1
-        if steps > _MOST_STEPS:
-            yield None
-            return
         matched, chosen, used = pending.pop()
         if matched == len(shapes):
-            yield chosen
+            yield _indices(chosen)
             continue
         for number in reversed(range(len(blocks))):
+            steps += 1
+            if steps > _MOST_STEPS:
+                yield None
+                return
             block = blocks[number]
-            if number not in used and tuple(shapes[matched : matched + len(block.shapes)]) == block.shapes:
-                pending.append((matched + len(block.shapes), chosen + block.indices, used | {number}))
+            if used >> number & 1 or tuple(shapes[matched : matched + len(block.shapes)]) != block.shapes:
+                continue
+            pending.append((matched + len(block.shapes), (chosen, block.indices), used | 1 << number))

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from support.bundles import Tensor, split, write_bundle, write_v1
 from support.objects import keras2, keras3, legacy, model, tf1, tracked, variables, write_objects
 
+from ckptdoctor.artifacts.locate import locate
 from ckptdoctor.artifacts.saved_model import variables_prefix
 from ckptdoctor.containers.checkpoint_v1 import read_v1
 from ckptdoctor.containers.dtypes import ITEMSIZE
@@ -114,16 +115,17 @@ def test_museum(museum: Path, museum_truth: list[dict[str, Any]]) -> None:
     """Every TensorFlow checkpoint and SavedModel of the museum, from 1.4 to 2.21."""
     cases: dict[str, Facts] = {}
     for record in museum_truth:
-        path = str(museum / record["path"])
-        if record["format"] == "tf-checkpoint":
-            cases[path] = _by_us(read_bundle(path).tensors)
-        elif record["format"] == "saved-model":
-            prefix = variables_prefix(path)
+        if record["format"] not in {"tf-checkpoint", "saved-model", "tf-checkpoint-v1"}:
+            continue
+        (target,) = locate(str(museum / record["path"]))
+        assert target.reader == record["format"]
+        if record["format"] == "tf-checkpoint-v1":
+            v1 = read_v1(target.resolved)
+            cases[v1.prefix] = _by_us(v1.tensors)
+        else:
+            prefix = variables_prefix(target.resolved) if target.reader == "saved-model" else target.resolved
             assert prefix is not None, record["case"]
             cases[prefix] = _by_us(read_bundle(prefix).tensors)
-        elif record["format"] == "tf-checkpoint-v1":
-            there = sorted(Path(path).parent.glob(f"{Path(path).name}*-of-*"))
-            cases[path] = _by_us(read_v1(str(there[0]) if there else path).tensors)
     assert len(cases) > 400
     _assert_alike(cases)
 
