@@ -108,7 +108,7 @@ class Inline(NamedTuple):
 
 
 class Coded(NamedTuple):
-    """Bytes that a file holds under a coding: a deflated npz member, an array that a pickle of protocol 0 to 2 made text.
+    """Bytes that a file holds under a coding: a deflated npz member, an array that a pickle of protocol 0 to 2 wrote.
 
     They can be streamed (`containers.coded.chunks`) but not addressed.
 
@@ -352,7 +352,7 @@ class TrainingState:
 
     path: str
     format: Format
-    producer: Producer = Producer()
+    producer: Producer = field(default_factory=Producer)
     variables: tuple[ModelVariable, ...] = ()
     optimizers: tuple[OptimizerState, ...] = ()
     counters: Mapping[str, int] = field(default_factory=dict)

@@ -114,9 +114,7 @@ def _read(source: _Source) -> TrainingState:
         format=Format.KERAS_ARCHIVE,
         producer=producer(version),
         variables=contents.model.variables,
-        optimizers=_forgotten(contents.optimizers)
-        if isinstance(compiled, Mapping) and node is None
-        else contents.optimizers,
+        optimizers=_forgotten(contents.optimizers) if forgotten else contents.optimizers,
         others=contents.others,
         oddities=(*source.oddities, *store.oddities, *code_inside(config)),
     )

@@ -240,6 +240,9 @@ def read_tree(root: SavedNode, config: object, generation: Generation | None) ->
     return _finish(list(_object(root, about, (), _Walk(generation), frozen=False)))
 
 
+_COUNTER = re.compile(r"(.+)_(\d{1,6})")
+
+
 @dataclass(frozen=True, slots=True)
 class _Walk:
     """What stays the same on the way down."""
@@ -275,7 +278,7 @@ def _object(
         rest = set(holder.children) - {
             group for group, _ in _layer_groups(holder, inner, twice=container == _COUNTED_TWICE)
         }
-        for group in (each for each in holder.children if each in rest):
+        for group in counted([each for each in holder.children if each in rest]):
             yield from _child(holder.children[group], names, inside, frozen=frozen)
     for group in _ordered(class_name, node.children):
         if group not in done:
@@ -310,7 +313,22 @@ def _ordered(class_name: str, children: Mapping[str, SavedNode]) -> list[str]:
     known = CHILD_ORDER.get(class_name, ())
     stripped = {group.lstrip("_"): group for group in children}
     first = [stripped[name] for name in known if name in stripped]
-    return [*first, *(group for group in children if group not in first)]
+    return [*first, *counted([group for group in children if group not in first])]
+
+
+def counted(groups: Sequence[str]) -> list[str]:
+    """Groups in the order of writing, but those that only a counter tells apart (`dense`, `dense_1`) in its order.
+
+    HDF5 reuses the place of a table that it outgrew, so that one of the last groups may seem to be the first.
+    """
+    numbered: dict[str, list[tuple[int, str]]] = {}
+    for group in groups:
+        match = _COUNTER.fullmatch(group)
+        stem, number = (match.group(1), int(match.group(2))) if match else (group, 0)
+        numbered.setdefault(stem, []).append((number, group))
+    queues = {stem: iter(sorted(members)) for stem, members in numbered.items()}
+    stems = [match.group(1) if (match := _COUNTER.fullmatch(group)) else group for group in groups]
+    return [next(queues[stem])[1] for stem in stems]
 
 
 def _layer_groups(

@@ -7,7 +7,7 @@ answers with, and `read_store` finds the model and the optimizer in it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from ckptdoctor.artifacts.keras_model import Model, SavedNode, read_tree
@@ -15,12 +15,13 @@ from ckptdoctor.artifacts.keras_producer import generation as generation_by_vers
 from ckptdoctor.artifacts.state_list import StateVariable, read_state
 from ckptdoctor.containers.hdf5 import H5File
 from ckptdoctor.optimizers.config import OptimizerConfig
-from ckptdoctor.state import Generation, Oddity, OptimizerState, Scalar, TensorRef
+from ckptdoctor.state import Generation, Oddity, OptimizerState, Scalar, TensorRef, Wrapper
 
 _MOST_DIGITS = 10
 
 VARS = "vars"
 OPTIMIZER = "optimizer"
+INNER = "inner_optimizer"
 METRICS = "metrics"
 MARKERS = frozenset({"layers", "_layer_checkpoint_dependencies", VARS, OPTIMIZER, METRICS})
 """What the root of this layout holds; one is enough."""
@@ -123,6 +124,9 @@ def read_store(
                 orders=model.orders,
             ),
         )  # fmt: skip
+    if optimizers and optimizers[0].wrapper is None and f"{OPTIMIZER}/{INNER}/{VARS}" in store.groups:
+        # Keras 2 writes the inner optimizer's list twice; that there is an inner one tells of the wrapper.
+        optimizers = (replace(optimizers[0], wrapper=Wrapper("LossScaleOptimizer")),)
     return Contents(model, optimizers, tuple(others))
 
 

@@ -67,6 +67,14 @@ class Known(Enum):
     TENSOR = auto()
     """TensorFlow's way back from an array to an EagerTensor: the array."""
     JAX_ARRAY = auto()
+    VARIABLE = auto()
+    """A Keras 3 variable: stands for its value."""
+    PARTIAL = auto()
+    """functools.partial, understood around a TensorFlow variable and nothing else."""
+    AS_DTYPE = auto()
+    """TensorFlow's name of an element type, beside a value that has its own: the name."""
+    RESOURCE = auto()
+    """A TensorFlow variable's class: is never called."""
 
 
 _ELEMENTS = frozenset(
@@ -86,7 +94,15 @@ def _allowed() -> dict[tuple[str, str], Known]:
         ("tensorflow.python.framework.ops", "convert_to_tensor"): Known.TENSOR,
         ("tensorflow.python.framework.tensor_conversion", "convert_to_tensor"): Known.TENSOR,
         ("jax._src.array", "_reconstruct_array"): Known.JAX_ARRAY,
+        # ResourceVariable.__reduce__ is functools.partial(ResourceVariable, initial_value=array).
+        ("functools", "partial"): Known.PARTIAL,
+        ("tensorflow.python.ops.resource_variable_ops", "ResourceVariable"): Known.RESOURCE,
+        ("tensorflow.python.framework.dtypes", "as_dtype"): Known.AS_DTYPE,
+        ("keras.src.backend", "Variable"): Known.VARIABLE,
     }
+    for backend in ("common.variables", "tensorflow.core", "jax.core", "numpy.core", "torch.core"):
+        for name in ("Variable", "KerasVariable"):
+            table[f"keras.src.backend.{backend}", name] = Known.VARIABLE
     # numpy 2 moved `core` to `_core`; each release writes its own name and reads both.
     for core in ("numpy.core", "numpy._core"):
         table[f"{core}.multiarray", "_reconstruct"] = Known.RECONSTRUCT
@@ -166,6 +182,13 @@ class Bag:
     items: list[object] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class Held:
+    """A variable of a framework: nothing but the value that it holds."""
+
+    value: object = None
+
+
 _CODES = {
     "f2": "float16", "f4": "float32", "f8": "float64", "i1": "int8", "i2": "int16", "i4": "int32", "i8": "int64",
     "u1": "uint8", "u2": "uint16", "u4": "uint32", "u8": "uint64", "b1": "bool", "c8": "complex64",
@@ -212,6 +235,8 @@ def call(function: object, args: object) -> object:
     Raises:
         NotThese: It does not take such arguments.
     """
+    if isinstance(function, Held) and args == ():
+        return function  # the partial around a TensorFlow variable: making the variable gives its value
     if not isinstance(function, Global) or not isinstance(args, tuple):
         raise NotThese("something is called that is no import")
     made: object
@@ -233,6 +258,10 @@ def call(function: object, args: object) -> object:
             build(made, state)
         case Known.TENSOR, (value, *_):
             made = value
+        case Known.AS_DTYPE, (str() as name,):
+            made = name
+        case (Known.VARIABLE, ()) | (Known.PARTIAL, (Global(known=Known.RESOURCE),)):
+            made = Held()
         case _:
             made = _container(function, args)
     return made
@@ -318,10 +347,18 @@ def build(made: object, state: object) -> None:
             made.big_endian = order == ">"
             if subarray is not None or names is not None:
                 made.name, made.itemsize = "unknown(structured)", max(itemsize, 0)
+        case Held(), (Global(known=Known.RESOURCE), (), Pairs(items=items), *_):
+            made.value = dict(_named(items)).get("initial_value")
+        case Held(), Pairs(items=items):
+            made.value = dict(_named(items)).get("_value")
         case ((Pairs() | Bag()), None | Pairs(items=[])):
             pass
         case _:
             raise NotThese(f"BUILD gives state to {_noun(made)} that it cannot have")
+
+
+def _named(items: list[tuple[object, object]]) -> list[tuple[str, object]]:
+    return [(name, value) for name, value in items if isinstance(name, str)]
 
 
 def _noun(value: object) -> str:

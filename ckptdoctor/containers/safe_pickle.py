@@ -14,7 +14,7 @@ from ckptdoctor.containers.cursor import Cursor
 from ckptdoctor.containers.dtypes import unpack_scalar
 from ckptdoctor.containers.files import RegularFile
 from ckptdoctor.containers.pickle_machine import MAX_TEXT, Machine
-from ckptdoctor.containers.pickle_values import Array, Bag, ForbiddenImport, Pairs, Stretch
+from ckptdoctor.containers.pickle_values import Array, Bag, ForbiddenImport, Held, Pairs, Stretch
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 from ckptdoctor.state import Coded, Inline, Location, TensorRef
 
@@ -102,6 +102,8 @@ class _Tree:
             return self._stretch(value, key)
         if isinstance(value, Array):
             return self._array(value, key, depth)
+        if isinstance(value, Held):
+            return self.node(value.value, key, depth + 1)
         if isinstance(value, list):
             return [self.node(each, (key, index), depth + 1) for index, each in enumerate(value)]
         if isinstance(value, tuple):

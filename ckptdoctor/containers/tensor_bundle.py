@@ -264,7 +264,26 @@ def assemble(
         total *= extent
     if covered != total:
         raise CorruptBytes(f"its slices hold {covered:,} of {plural(total, 'element')}")
+    _require_apart(pieces)
     return Pieces(tuple(sorted(pieces)))
+
+
+def _require_apart(pieces: Sequence[Piece]) -> None:
+    """Raises CorruptBytes where slices overlap: as many elements as the whole are then not the whole."""
+    if len(pieces) < 2 or not pieces[0].shape:
+        return
+    axis = max(range(len(pieces[0].shape)), key=lambda each: len({piece.start[each] for piece in pieces}))
+    ordered = sorted(pieces, key=lambda piece: piece.start[axis])
+    for number, one in enumerate(ordered):
+        end = one.start[axis] + one.shape[axis]
+        for other in ordered[number + 1 :]:
+            if other.start[axis] >= end:
+                break
+            if all(
+                a < b + m and b < a + n
+                for a, n, b, m in zip(one.start, one.shape, other.start, other.shape, strict=True)
+            ):
+                raise CorruptBytes(f"the slices at {list(one.start)} and {list(other.start)} overlap")
 
 
 def read_strings(ref: TensorRef, limit: int = 1 << 30) -> list[bytes]:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from io import StringIO
+from math import isclose
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -181,7 +182,7 @@ def schedule_text(optimizer: OptimizerState) -> str:
     if lost is None or lost == schedule.learning_rate:
         return text
     ratio = lost / schedule.learning_rate if schedule.learning_rate else float("inf")
-    times = f", {ratio:,.3g} times" if ratio >= 1.1 or ratio <= 0.9 else ""
+    times = "" if isclose(ratio, 1, rel_tol=0.1) else f", {ratio:,.3g} times"
     return f"{text}; if the count were lost {lost:.6g}{times}"
 
 

@@ -156,6 +156,7 @@ def test_state_without_a_configuration(tmp_path: Path) -> None:
     config = {**TWO, "compile_config": {"loss": "mse"}}
     (optimizer,) = save(tmp_path, {**DENSE, "optimizer": ADAM_STATE}, config).optimizers
     assert (optimizer.class_name, optimizer.class_inferred, optimizer.iterations) == ("Adam", True, 7)
+    assert "RMSprop" in optimizer.notes[0]
 
 
 def test_a_configuration_without_state(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import io
 import math
 import os
@@ -13,6 +14,7 @@ import struct
 import subprocess
 import sys
 import tracemalloc
+import types
 from pathlib import Path
 from typing import Any
 
@@ -388,3 +390,41 @@ def test_reading_imports_neither_numpy_nor_pickle(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_framework_variables_stand_for_their_values(
+    protocol: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pickled TensorFlow variable is read as the array in it; nothing of TensorFlow is called."""
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    name = "tensorflow.python.ops.resource_variable_ops"
+
+    class ResourceVariable:
+        """As ResourceVariable.__reduce__ (TensorFlow 2.21) pickles itself."""
+
+        def __reduce__(self) -> tuple[object, ...]:
+            return functools.partial(ResourceVariable, initial_value=array, name="kernel"), ()
+
+    ResourceVariable.__module__, ResourceVariable.__qualname__ = name, "ResourceVariable"
+    module = types.ModuleType(name)
+    module.ResourceVariable = ResourceVariable  # type: ignore[attr-defined]
+    for parent in ("tensorflow", "tensorflow.python", "tensorflow.python.ops"):
+        monkeypatch.setitem(sys.modules, parent, types.ModuleType(parent))
+    monkeypatch.setitem(sys.modules, name, module)
+    path = tmp_path / "variable.pkl"
+    path.write_bytes(pickle.dumps([ResourceVariable()], protocol=protocol))
+    (node,) = load(str(path))
+    assert isinstance(node, list)
+    (ref,) = node
+    assert isinstance(ref, TensorRef)
+    assert ref.shape == (2, 3)
+    assert np.array_equal(np.concatenate(list(chunks(ref))).reshape(2, 3), array)
+
+
+def test_a_partial_of_anything_else_is_refused(tmp_path: Path) -> None:
+    """functools.partial is understood around a TensorFlow variable's class and nothing else."""
+    path = tmp_path / "partial.pkl"
+    path.write_bytes(pickle.dumps(functools.partial(os.system, "true")))
+    with pytest.raises(UnreadableArtifact):
+        load(str(path))

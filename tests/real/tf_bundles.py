@@ -73,9 +73,7 @@ def _merge(parts: list[str], prefix: str) -> None:
 
 
 def _facts(values: dict[str, Any]) -> Facts:
-    return {
-        name: [value.dtype.name, value.shape.as_list(), digest(value.numpy())] for name, value in values.items()
-    }
+    return {name: [value.dtype.name, value.shape.as_list(), digest(value.numpy())] for name, value in values.items()}
 
 
 if __name__ == "__main__":
