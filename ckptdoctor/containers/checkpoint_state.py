@@ -41,7 +41,7 @@ def read_checkpoint_state(path: str) -> CheckpointState:
         data = file.read(0, file.size)
     try:
         state = text_format.Parse(data.decode(), pb.CheckpointState(), allow_unknown_field=True)
-    except (text_format.ParseError, UnicodeDecodeError) as error:
+    except (text_format.ParseError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableArtifact(
             f"{os.path.basename(path)} is no checkpoint state file: {str(error).splitlines()[0]}", path
         ) from error

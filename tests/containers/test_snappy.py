@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 
 import pytest
@@ -52,8 +53,8 @@ def test_tags(data: bytes, expected: bytes) -> None:
         (b"\x08\x00a\x01\x00", "a snappy copy points before the block"),
     ],
     ids=[
-        "empty", "4 GiB", "over the limit", "too little", "too much", "literal cut", "length cut", "copy cut", "too far",
-        "offset 0",
+        "empty", "4 GiB", "over the limit", "too little", "too much", "literal cut", "length cut", "copy cut",
+        "too far", "offset 0",
     ],
 )  # fmt: skip
 def test_corrupt(data: bytes, message: str) -> None:
@@ -72,7 +73,5 @@ def test_a_bomb_stays_within_its_claim() -> None:
 @given(st.binary(max_size=200))
 def test_garbage(data: bytes) -> None:
     """Any bytes are decompressed or refused, nothing else."""
-    try:
+    with contextlib.suppress(CorruptBytes):
         decompress(data)
-    except CorruptBytes:
-        pass

@@ -50,15 +50,15 @@ NUMBERS = tuple(name for name in ITEMSIZE if not name.startswith("q"))
 # ------------------------------------------------------------------------------------------------------- both readers
 
 
-def _run(script: str, *arguments: str, text: str = "") -> list[Any]:
-    """Answers the lines of JSON that a script beside this file prints."""
+def _tensorflow(*arguments: str, text: str = "") -> list[Any]:
+    """Answers the lines of JSON that TensorFlow prints in a process of its own."""
     environment = {
         **os.environ,
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "CUDA_VISIBLE_DEVICES": "-1",
         "KERAS_BACKEND": "tensorflow",
     }
-    command = [sys.executable, str(Path(__file__).with_name(script)), *arguments]
+    command = [sys.executable, str(Path(__file__).with_name("tf_tensors.py")), *arguments]
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     return [json.loads(line) for line in done.stdout.splitlines()]
@@ -97,7 +97,7 @@ def _differences(case: str, ours: Facts, theirs: Facts) -> list[str]:
 
 def _assert_alike(cases: Mapping[str, Facts]) -> None:
     """Holds what we read of each prefix against what TensorFlow reads."""
-    answers = _run("tf_tensors.py", text=json.dumps(list(cases)))
+    answers = _tensorflow("read", text=json.dumps(list(cases)))
     assert len(answers) == len(cases)
     different: list[str] = []
     for (prefix, ours), answer in zip(cases.items(), answers, strict=True):
@@ -185,8 +185,9 @@ def _tensors(draw: st.DrawFn, dtypes: Sequence[str], num_shards: int, *, sliced:
     shard = draw(st.integers(0, num_shards - 1))
     if dtype == "string":
         values = draw(st.lists(st.binary(max_size=200), max_size=4))
-        shape = () if len(values) == 1 and draw(st.booleans()) else (len(values),)
-        return Tensor(dtype, shape, b"", tuple(values), shard)
+        scalar = len(values) == 1 and draw(st.booleans())
+        text_shape: tuple[int, ...] = () if scalar else (len(values),)
+        return Tensor(dtype, text_shape, b"", tuple(values), shard)
     shape, seed = draw(_SHAPES), draw(st.integers(0, 2**32))
     if dtype not in sliced or not math.prod(shape) or not shape or not draw(st.booleans()):
         return _numbers(dtype, shape, seed, shard=shard)
@@ -271,12 +272,12 @@ def test_object_graphs(tmp_path: Path) -> None:
     _assert_alike(cases)
 
 
-# --------------------------------------------------------------------------------------------- (c) what TensorFlow writes
+# ------------------------------------------------------------------------------------------- (c) what TensorFlow writes
 
 
 def test_written_by_tensorflow(tmp_path: Path) -> None:
     """Bundles by SaveV2 and MergeV2Checkpoints, slices in two shards among them, and a V1 table by Save."""
-    (truth,) = _run("tf_bundles.py", str(tmp_path))
+    (truth,) = _tensorflow("write", str(tmp_path))
     assert {Path(prefix).name for prefix in truth} == {"plain", "merged", "v1"}
     different: list[str] = []
     for prefix, wanted in truth.items():

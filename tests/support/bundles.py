@@ -1,6 +1,6 @@
 """A writer of TensorFlow's checkpoint files: what TensorFlow writes, and on request what it never would.
 
-Nothing of TensorFlow is used. tests/real/test_differential.py proves that TensorFlow reads these files as they are meant.
+Nothing of TensorFlow is used. tests/real/test_differential.py proves that TensorFlow reads these files as meant.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ def block(entries: Sequence[tuple[bytes, bytes]], restart_interval: int = 16) ->
         if number % restart_interval == 0:
             restarts.append(len(out))
         else:
-            shared = len(os.path.commonprefix([last, key]))
+            shared = next(
+                (at for at, (a, b) in enumerate(zip(last, key, strict=False)) if a != b), min(len(last), len(key))
+            )
         out += varint(shared) + varint(len(key) - shared) + varint(len(value)) + key[shared:] + value
         last = key
     restarts = restarts or [0]

@@ -1,0 +1,441 @@
+"""From two artifacts and a request to a plan, or to the reason why there is none. Nothing is written here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from ckptdoctor.diagnosis.status import enumerate_some
+from ckptdoctor.errors import GraftRefused
+from ckptdoctor.graft.match import Match, Named, explain_unmatched, match
+from ckptdoctor.graft.options import Options
+from ckptdoctor.graft.plan import Plan
+from ckptdoctor.graft.sides import Side, choose, donor_side, pick_layout, settings_of, target_variables
+from ckptdoctor.graft.weights import Likeness, compare, permutation
+from ckptdoctor.optimizers import translation
+from ckptdoctor.optimizers.catalogue import Extent, PerVariable, Single, SlotKind
+from ckptdoctor.optimizers.config import Settings
+from ckptdoctor.optimizers.layout import Trained, blocks, expand
+from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
+from ckptdoctor.state import Format, Generation, OptimizerState, Role, Schedule, Slot, TensorRef, TrainingState
+
+_COPIED_BITS = {
+    ("float16", "float32"), ("bfloat16", "float32"), ("float32", "float64"), ("float16", "float64"),
+    ("bfloat16", "float64"), ("int32", "int64"),
+}  # fmt: skip
+"""Changes of type that lose nothing."""
+_MUST_AGREE = ("amsgrad", "momentum", "centered", "use_ema", "gradient_accumulation")
+
+
+def make_plan(donor: TrainingState | None, target: TrainingState, output: str, options: Options | None = None) -> Plan:
+    """Plans a graft.
+
+    Args:
+        donor: Where the state comes from; None if only the count is set.
+        target: The artifact that is completed.
+        output: The path to write.
+        options: What is asked for.
+
+    Raises:
+        GraftRefused: The graft would be incompatible, ambiguous or incomplete; the message says what would settle it.
+    """
+    options = options or Options()
+    own = choose(target, options.optimizer if len(target.optimizers) > 1 else None, "target")
+    if donor is None:
+        return _count_only(target, own, output, options)
+    side = donor_side(donor, target, options)
+    if not options.only >= {"slots"} and (own is None or not own.has_state):
+        raise GraftRefused("the target has no optimizer state of its own that could keep its slots", target.path)
+    return _Planner(side, target, own, output, options).plan()
+
+
+def _count_only(target: TrainingState, own: OptimizerState | None, output: str, options: Options) -> Plan:
+    """Sets the count of a target that has everything else."""
+    if options.iterations is None:
+        raise GraftRefused("there is neither a donor nor a count to set: give --from DONOR or --iterations N")
+    if own is None or not own.has_state:
+        raise GraftRefused("the target has no optimizer state whose count could be set", target.path)
+    side = Side(target, own, {}, ())
+    chosen = options._replace(only=frozenset({"iterations"}))
+    return _Planner(side, target, own, output, chosen).plan()._replace(donor=None)
+
+
+class _Sources(NamedTuple):
+    """Where slots come from: the side, each target variable's name there, and the side's slots."""
+
+    optimizer: OptimizerState
+    slots: Mapping[tuple[str, Role], Slot]
+    matches: Mapping[str, Match]
+
+
+class _Planner:
+    """One plan in the making."""
+
+    def __init__(
+        self, donor: Side, target: TrainingState, own: OptimizerState | None, output: str, options: Options
+    ) -> None:
+        self.donor = donor
+        self.target = target
+        self.own = own if own is not None and (own.has_state or own.recorded) else None
+        self.output = output
+        self.options = options
+        self.warnings: list[str] = []
+        self.unmatched: list[tuple[str, str]] = []
+        self.class_name = self._class()
+        self.generation = self._generation()
+        self.layout = pick_layout(self.class_name, self.generation, target.producer.version)
+
+    # ------------------------------------------------------------------------------------------------ what is written
+
+    def _class(self) -> str:
+        theirs = self.donor.optimizer
+        name = self.options.optimizer_class or theirs.class_name
+        if name is None:
+            raise GraftRefused("nothing tells the class of the donor's optimizer: name it with --optimizer-class")
+        if self.own is not None and self.own.class_name is not None:
+            mine = {self.own.class_name, *self.own.class_candidates}
+            if not mine & {name, *(theirs.class_candidates if theirs.class_inferred else ())}:
+                raise GraftRefused(
+                    f"the donor's optimizer is {name}, the target's {self.own.class_name}: their state means "
+                    "different things"
+                )
+            if not self.own.class_inferred:
+                name = self.own.class_name
+        return name
+
+    def _generation(self) -> Generation:
+        asked = self.options.generation
+        if asked is not None:
+            return asked
+        if self.own is not None and self.own.generation is not None:
+            return self.own.generation
+        written = _by_producer(self.target)
+        found = written or self.donor.optimizer.generation
+        if found is None:
+            raise GraftRefused("nothing tells which generation of optimizers to write: say it with --as")
+        return found
+
+    def plan(self) -> Plan:
+        """The whole plan."""
+        theirs = self.donor.optimizer
+        variables = target_variables(self.target, self.own)
+        slots_from_donor = "slots" in self.options.only
+        if slots_from_donor:
+            variables = self._trained_by_donor(variables)
+        matches = self._matches(variables) if slots_from_donor else {}
+        variables = self._in_order(variables, matches)
+        settings = self._settings()
+        hyperparameters, schedule, configured = self._hyperparameters()
+        iterations = self._iterations()
+        numbers = _numbers(iterations, hyperparameters, schedule is not None)
+        trained = [Trained(each.path, each.shape) for each in variables]
+        if slots_from_donor:
+            sources = _Sources(theirs, self.donor.slots, matches)
+        else:
+            mine = self.own or theirs
+            identity = {each.path: Match(each.path, "own") for each in variables}
+            own_slots = {(slot.variable, slot.role): slot for slot in mine.slots if slot.variable is not None}
+            sources = _Sources(mine, own_slots, identity)
+        slots = self._slots(trained, settings, sources, numbers)
+        donor_generation = theirs.generation or self.generation
+        self.warnings += translation.warnings(self.class_name, donor_generation, self.generation)
+        optimizer = PlannedOptimizer(
+            name=self.own.name if self.own is not None else "optimizer",
+            class_name=self.class_name,
+            generation=self.generation,
+            layout=self.layout,
+            settings=settings,
+            hyperparameters=hyperparameters,
+            schedule=schedule,
+            iterations=iterations,
+            singles=self._singles(numbers),
+            trained=tuple(each.path for each in variables),
+            slots=tuple(slots),
+            wrapper=self._wrapper(),
+            configured=configured,
+        )
+        used = {each.donor for each in matches.values()}
+        unused = tuple(each.path for each in self.donor.trained if each.path not in used) if slots_from_donor else ()
+        if unused and theirs.slots:
+            self.warnings.append(f"state of {len(unused)} donor variables goes nowhere: {', '.join(unused[:4])}")
+        return Plan(
+            donor=self.donor.state.path,
+            target=self.target.path,
+            output=self.output,
+            format=self.target.format,
+            optimizer=optimizer,
+            unmatched=tuple(self.unmatched),
+            unused=unused if theirs.slots else (),
+            warnings=tuple(self.warnings),
+            link=self.options.link,
+        )
+
+    # ------------------------------------------------------------------------------------------------------- matching
+
+    def _trained_by_donor(self, variables: tuple[Named, ...]) -> tuple[Named, ...]:
+        """Of a target that does not say what is trained, what the donor has state for (by name)."""
+        if self.own is not None and self.own.slots:
+            return variables
+        unsure = {v.path for v in self.target.variables if v.trainable is None}
+        if not unsure or not self.donor.optimizer.slots:
+            return variables
+        found = match(variables, self.donor.trained, self.options.mapping)
+        return tuple(each for each in variables if each.path in found or each.path not in unsure) or variables
+
+    def _in_order(self, variables: tuple[Named, ...], matches: Mapping[str, Match]) -> tuple[Named, ...]:
+        """Layouts that go by index need the optimizer's order, which an object graph without one does not tell.
+
+        Then the donor's is the best there is: its slots lie in the order in which its optimizer was built.
+        """
+        told = self.target.format not in {Format.TF_CHECKPOINT, Format.SAVED_MODEL} or (self.own and self.own.slots)
+        if told or self.donor.optimizer.generation is Generation.TF1:
+            return variables
+        places = {each.path: place for place, each in enumerate(self.donor.trained)}
+        last = len(places)
+        return tuple(
+            sorted(
+                variables, key=lambda each: places.get(matches[each.path].donor, last) if each.path in matches else last
+            )
+        )
+
+    def _matches(self, variables: Sequence[Named]) -> dict[str, Match]:
+        donors = self.donor.trained
+        found = match(variables, donors, self.options.mapping)
+        keeps = bool(self.donor.optimizer.slots)
+        missing = [each for each in variables if each.path not in found]
+        if missing and keeps and not self.options.partial:
+            raise GraftRefused(
+                f"{len(missing)} of {len(variables)} target variables have no counterpart in the donor: "
+                f"{explain_unmatched(missing, donors, found)}; or leave them without state by --partial"
+            )
+        self.unmatched += [(each.path, "no counterpart in the donor") for each in missing] if keeps else []
+        self._check_weights(found)
+        return found
+
+    def _check_weights(self, found: dict[str, Match]) -> None:
+        """Equal weights confirm the matches; a permutation is refused; weights of another run are a warning."""
+        mine = {variable.path: variable for variable in self.target.variables}
+        theirs = {variable.path: variable for variable in self.donor.state.variables}
+        likeness = compare(found, mine, theirs)
+        order = [path for path, each in found.items() if each.ambiguous]
+        swapped = permutation(likeness, found, mine, theirs)
+        swapped = {path: other for path, other in swapped.items() if found[path].how in {"order", "structure"}}
+        if swapped:
+            path, other = next(iter(swapped.items()))
+            raise GraftRefused(
+                f"by order {path} would get the state of {found[path].donor}, but its weights are those of {other}: "
+                f"settle it with --map {other}={path}"
+            )
+        for path in order:
+            if likeness.get(path) is Likeness.EQUAL:
+                found[path] = found[path]._replace(how="weights", ambiguous=False)
+        unsure = [path for path in order if found[path].ambiguous]
+        if unsure:
+            self.warnings.append(
+                f"{len(unsure)} variables are matched by order among equal shapes, which nothing proves: "
+                f"{', '.join(unsure[:4])}"
+            )
+        known = [each for each in likeness.values() if each is not Likeness.UNKNOWN]
+        other_run = sum(each is Likeness.OTHER for each in known)
+        if known and other_run * 2 > len(known):
+            self.warnings.append(
+                "the donor's weights are not the target's: these moments belong to another run or another moment of it"
+            )
+
+    # ----------------------------------------------------------------------------------------------------- the pieces
+
+    def _settings(self) -> Settings:
+        theirs = settings_of(self.donor.optimizer)
+        if self.own is None or not (self.own.slots or self.own.hyperparameters):
+            return theirs
+        mine = settings_of(self.own)
+        relevant = {
+            kind.when.lstrip("!") for b in blocks(self.layout) if isinstance(b, PerVariable) for kind in b.kinds
+        }
+        recorded = not self.own.class_inferred or bool(self.own.slots)
+        for flag in _MUST_AGREE:
+            differs = (flag in mine.flags) != (flag in theirs.flags)
+            if flag in relevant and differs and recorded and "slots" in self.options.only:
+                has, lacks = ("target", "donor") if flag in mine.flags else ("donor", "target")
+                raise GraftRefused(
+                    f"the {has}'s {self.class_name} keeps state for {flag.replace('_', ' ')}, the {lacks}'s does not: "
+                    "they are not the same optimizer"
+                )
+        flags = set(mine.flags if recorded else theirs.flags)
+        if "hyperparameters" in self.options.only and self._schedule_known():
+            flags = (flags - {"schedule"}) | (theirs.flags & {"schedule"})
+        return Settings(frozenset(flags), mine.exclude_layers, mine.exclude_embeddings)
+
+    def _schedule_known(self) -> bool:
+        optimizer = self.donor.optimizer
+        return optimizer.schedule is not None or "learning_rate" in optimizer.hyperparameters
+
+    def _hyperparameters(self) -> tuple[dict[str, object], Schedule | None, bool]:
+        """(hyperparameters, schedule, whether the target's own configuration stays)."""
+        theirs, mine = self.donor.optimizer, self.own
+        has_config = mine is not None and not mine.class_inferred and bool(mine.hyperparameters)
+        if mine is not None and ("hyperparameters" not in self.options.only or not theirs.hyperparameters):
+            return dict(mine.hyperparameters), mine.schedule, has_config
+        merged = dict(mine.hyperparameters) if mine is not None else {}
+        merged.update({name: value for name, value in theirs.hyperparameters.items() if value is not None})
+        schedule = theirs.schedule
+        if schedule is None and mine is not None and "learning_rate" not in theirs.hyperparameters:
+            schedule = mine.schedule
+        if "learning_rate" not in merged and schedule is None:
+            self.warnings.append("no learning rate is known: the class's default will be in force")
+        problems = translation.obstacles(self.generation, merged)
+        if problems:
+            raise GraftRefused(problems[0])
+        same = has_config and mine is not None and all(mine.hyperparameters.get(k) == v for k, v in merged.items())
+        return merged, schedule, same
+
+    def _iterations(self) -> int:
+        if self.options.iterations is not None:
+            return self.options.iterations
+        source = self.donor.optimizer if "iterations" in self.options.only or self.own is None else self.own
+        if source.iterations is not None:
+            return source.iterations
+        if source.recoverable is not None:
+            self.warnings.append(
+                f"the count is not stored in the donor; {source.recoverable.value} follows from "
+                f"{source.recoverable.source}"
+            )
+            return source.recoverable.value
+        steps = self.donor.state.counters.get("global_step", self.donor.state.counters.get("step"))
+        hint = f"; a counter beside it says {steps}" if steps is not None else ""
+        raise GraftRefused(f"the donor holds no iteration count{hint}: set it with --iterations N")
+
+    def _slots(
+        self, trained: Sequence[Trained], settings: Settings, sources: _Sources, numbers: translation.Numbers
+    ) -> list[PlannedSlot]:
+        dtypes = {variable.path: variable.tensor.dtype for variable in self.target.variables}
+        planned: list[PlannedSlot] = []
+        lacking: list[str] = []
+        for each in expand(self.layout, trained, settings):
+            if not isinstance(each.kind, SlotKind) or each.variable is None:
+                continue
+            path = trained[each.variable].path
+            found = sources.matches.get(path)
+            slot = sources.slots.get((found.donor, each.kind.role)) if found is not None else None
+            if slot is not None and slot.tensor.shape != each.shape:
+                slot = None if each.kind.extent is Extent.PLACEHOLDER or slot.tensor.shape == (1,) else slot
+            if slot is None:
+                if found is not None and not self._may_be_zero(each.kind, each.shape):
+                    lacking.append(f"{each.kind.name} of {path}")
+                planned.append(_fresh(each.kind, path, each.shape, dtypes.get(path, "float32"), found))
+                continue
+            planned.append(self._from_slot(each.kind, path, each.shape, dtypes, slot, found, sources, numbers))
+        if lacking and not self.options.partial:
+            raise GraftRefused(f"the donor lacks {enumerate_some(lacking, 4)}; leave them empty by --partial")
+        self.unmatched += [(each, "not in the donor") for each in lacking]
+        return planned
+
+    def _may_be_zero(self, kind: SlotKind, shape: tuple[int, ...]) -> bool:
+        """State that an optimizer keeps without using it, and that is zero in every run."""
+        unused_momentum = (
+            self.class_name == "SGD"
+            and kind.role is Role.MOMENTUM
+            and "momentum" not in settings_of(self.donor.optimizer).flags
+        )
+        factored = kind.extent in {Extent.ROWS, Extent.COLUMNS} and shape == ()
+        return unused_momentum or factored or kind.extent is Extent.PLACEHOLDER
+
+    def _from_slot(
+        self,
+        kind: SlotKind,
+        path: str,
+        shape: tuple[int, ...],
+        dtypes: Mapping[str, str],
+        slot: Slot,
+        found: Match | None,
+        sources: _Sources,
+        numbers: translation.Numbers,
+    ) -> PlannedSlot:
+        ref: TensorRef = slot.tensor
+        if ref.shape != shape:
+            raise GraftRefused(
+                f"{slot.name} of {slot.variable} has shape {list(ref.shape)}, {path} needs {list(shape)}"
+            )
+        dtype = ref.dtype
+        wanted = dtypes.get(path, dtype)
+        if dtype != wanted and kind.extent is Extent.VARIABLE:
+            if (dtype, wanted) not in _COPIED_BITS:
+                raise GraftRefused(
+                    f"{slot.name} of {slot.variable} is {dtype}, {path} is {wanted}: that would lose digits"
+                )
+            dtype = wanted
+        factor, formula = 1.0, ""
+        origin = sources.optimizer.generation
+        rule = translation.slot_rule(self.class_name, kind.role, origin, self.generation) if origin else None
+        if rule is not None:
+            try:
+                factor, formula = rule.factor(numbers), rule.formula
+            except translation.Untranslatable as error:
+                raise GraftRefused(str(error)) from error
+        how = found.how if found is not None else "path"
+        return PlannedSlot(kind, path, shape, dtype, ref, factor, formula, slot.variable, how)
+
+    def _singles(self, numbers: translation.Numbers) -> dict[str, float]:
+        """Scalars of the target's layout: stored ones of the same generation, else what their formula gives."""
+        names = [block.name for block in blocks(self.layout) if isinstance(block, Single)]
+        if self.class_name == "Nadam" and self.generation is Generation.KERAS2:
+            names.append("u_product")
+        if self.generation is Generation.TF1:
+            names += ["beta1_power", "beta2_power"] if self.class_name in {"Adam", "AdamW", "Nadam", "Adamax"} else []
+        stored = {
+            other.name.lstrip("_"): other.value
+            for other in self.donor.optimizer.other
+            if isinstance(other.value, (int, float)) and self.donor.optimizer.generation is self.generation
+        }
+        found: dict[str, float] = {}
+        for name in names:
+            value = stored.get(name)
+            if value is not None:
+                found[name] = float(value)
+                continue
+            try:
+                found[name] = translation.SINGLES[name](numbers, self.generation)
+            except translation.Untranslatable as error:
+                raise GraftRefused(str(error)) from error
+        return found
+
+    def _wrapper(self) -> tuple[str, Mapping[str, float | int]] | None:
+        """The target's own wrapper; where the target has no optimizer, the donor's."""
+        source = self.own if self.own is not None else self.donor.optimizer
+        if source.wrapper is None:
+            return None
+        donated = self.donor.optimizer.wrapper or source.wrapper
+        values = {
+            other.name: other.value
+            for other in donated.variables
+            if isinstance(other.value, (int, float)) and not isinstance(other.value, bool)
+        }
+        return source.wrapper.class_name, values
+
+
+def _fresh(kind: SlotKind, path: str, shape: tuple[int, ...], dtype: str, found: Match | None) -> PlannedSlot:
+    """A slot that nothing is known of: zeros."""
+    return PlannedSlot(kind, path, shape, dtype, None, matched=found.how if found is not None else "path")
+
+
+def _by_producer(target: TrainingState) -> Generation | None:
+    """The generation that the target's own framework reads, where that is no choice: `.keras` and the like."""
+    version = target.producer.version or ""
+    if target.format in {Format.KERAS_ARCHIVE, Format.KERAS_WEIGHTS} and version:
+        return Generation.KERAS3 if version.startswith("3.") else Generation.KERAS2
+    return None
+
+
+def _numbers(iterations: int, hyperparameters: Mapping[str, object], scheduled: bool) -> translation.Numbers:  # noqa: FBT001
+    def number(name: str, default: float) -> float:
+        value = hyperparameters.get(name)
+        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else default
+
+    rate = number("learning_rate", 0.0)
+    return translation.Numbers(
+        iterations=iterations,
+        learning_rate=rate if rate and not scheduled else None,
+        beta_1=number("beta_1", 0.9),
+        beta_2=number("beta_2", 0.999),
+        schedule_decay=number("schedule_decay", 0.004),
+    )

@@ -1,0 +1,222 @@
+"""The two sides of a graft, as far as planning needs them: one optimizer each, with the variables that it trains."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ckptdoctor.artifacts.state_list import StateVariable, read_state
+from ckptdoctor.containers.values import read_scalar
+from ckptdoctor.errors import GraftRefused
+from ckptdoctor.graft.match import Named
+from ckptdoctor.graft.options import Options
+from ckptdoctor.optimizers.catalogue import Extent, Layout, layouts
+from ckptdoctor.optimizers.config import OptimizerConfig, Settings
+from ckptdoctor.optimizers.layout import slot_shape
+from ckptdoctor.state import (
+    Format,
+    Generation,
+    ModelVariable,
+    OptimizerState,
+    Role,
+    Slot,
+    TensorRef,
+    TrainingState,
+)
+
+_FLAGS = {
+    Role.MAX_SECOND_MOMENT: "amsgrad",
+    Role.MEAN_GRADIENT: "centered",
+    Role.MOVING_AVERAGE: "use_ema",
+    Role.GRADIENT_ACCUMULATOR: "gradient_accumulation",
+}
+
+
+class Side(NamedTuple):
+    """An optimizer of an artifact.
+
+    Attributes:
+        state: The artifact.
+        optimizer: The optimizer.
+        slots: (variable, role) → slot, for slots whose variable is known.
+        trained: The variables that it trains, in its order as far as that is known.
+    """
+
+    state: TrainingState
+    optimizer: OptimizerState
+    slots: dict[tuple[str, Role], Slot]
+    trained: tuple[Named, ...]
+
+
+def choose(state: TrainingState, wanted: str | None, what: str) -> OptimizerState | None:
+    """The optimizer that is meant; None if there is none.
+
+    Raises:
+        GraftRefused: There are several and `wanted` does not say which.
+    """
+    found = state.optimizers
+    if wanted is not None:
+        exact = [each for each in found if each.name == wanted]
+        found = tuple(exact or [each for each in found if wanted in each.name])
+        if not found and state.optimizers:
+            names = ", ".join(each.name for each in state.optimizers)
+            raise GraftRefused(f"the {what} has no optimizer {wanted!r}: it has {names}", state.path)
+    if len(found) > 1:
+        names = ", ".join(each.name for each in found)
+        raise GraftRefused(f"the {what} has {len(found)} optimizers ({names}): name one with --optimizer", state.path)
+    return found[0] if found else None
+
+
+def donor_side(state: TrainingState, target: TrainingState, options: Options) -> Side:
+    """The donor's optimizer; a dump, which has no variables of its own, is read against the target's.
+
+    Raises:
+        GraftRefused: It holds no optimizer state, or a dump does not fit the target's variables.
+    """
+    optimizer = choose(state, options.optimizer, "donor")
+    if optimizer is None or not optimizer.has_state:
+        raise GraftRefused("the donor holds no optimizer state", state.path)
+    if state.format is Format.OPTIMIZER_DUMP and all(slot.variable is None for slot in optimizer.slots):
+        optimizer = _against_target(optimizer, target, options)
+    trained = _trained(state, optimizer)
+    return Side(state, optimizer, _slots(optimizer), trained)
+
+
+def _against_target(optimizer: OptimizerState, target: TrainingState, options: Options) -> OptimizerState:
+    """A list of arrays without names: the target says what the variables are, and who trained them."""
+    own = target.optimizers[0] if len(target.optimizers) == 1 else None
+    class_name = options.optimizer_class or (own.class_name if own and not own.class_inferred else None)
+    generation = optimizer.generation
+    if class_name is not None and class_name not in {optimizer.class_name, *optimizer.class_candidates}:
+        fitting = ", ".join(filter(None, (optimizer.class_name, *optimizer.class_candidates)))
+        raise GraftRefused(f"the donor's list fits {fitting}, not {class_name}: this is another optimizer's state")
+    class_name = class_name or optimizer.class_name
+    if class_name is None:
+        raise GraftRefused("nothing tells the class of the donor's optimizer: name it with --optimizer-class")
+    config = OptimizerConfig(class_name, generation, settings=settings_of(optimizer))
+    variables = [variable for variable in target.variables if variable.tensor.location is not None]
+    read = read_state(_in_list_order(optimizer), variables, config=config, generation=generation, name=optimizer.name)
+    if any(slot.variable is None for slot in read.slots) or (not read.slots and optimizer.slots):
+        raise GraftRefused(
+            f"the donor's {len(optimizer.slots)} slots do not fit the shapes of the target's trainable variables: "
+            "they are of another model, or their order cannot be told"
+        )
+    return read
+
+
+def _in_list_order(optimizer: OptimizerState) -> list[StateVariable]:
+    """The list as it was dumped, from the places that the tensors' keys name."""
+    refs: list[TensorRef] = [slot.tensor for slot in optimizer.slots] + [other.tensor for other in optimizer.other]
+    state = [StateVariable(ref, read_scalar(ref) if ref.shape == () else None) for ref in refs]
+    numbers = [(_place(ref.key), each) for ref, each in zip(refs, state, strict=True)]
+    if optimizer.iterations is not None:
+        from ckptdoctor.state import Inline
+
+        count = TensorRef(
+            optimizer.iterations_key or "", "int64", (), Inline(optimizer.iterations.to_bytes(8, "little", signed=True))
+        )
+        numbers.append((_place(count.key), StateVariable(count, optimizer.iterations)))
+    return [each for _, each in sorted(numbers, key=lambda pair: pair[0])]
+
+
+def _place(key: str) -> int:
+    digits = "".join(char if char.isdigit() else " " for char in key).split()
+    return int(digits[-1][-9:]) if digits else 0
+
+
+def _slots(optimizer: OptimizerState) -> dict[tuple[str, Role], Slot]:
+    return {(slot.variable, slot.role): slot for slot in optimizer.slots if slot.variable is not None}
+
+
+def _trained(state: TrainingState, optimizer: OptimizerState) -> tuple[Named, ...]:
+    """The variables that have slots, in the order of the slots; of an optimizer without slots, all that are trained."""
+    by_path = {variable.path: variable for variable in state.variables}
+    paths = dict.fromkeys(slot.variable for slot in optimizer.slots if slot.variable is not None)
+    if paths:
+        return tuple(_named(path, by_path.get(path), optimizer) for path in paths)
+    return tuple(_named(v.path, v, optimizer) for v in state.variables if v.trainable is not False)
+
+
+def _named(path: str, variable: ModelVariable | None, optimizer: OptimizerState) -> Named:
+    if variable is not None:
+        return Named(path, variable.tensor.shape, variable.aliases)
+    shape = max((s.tensor.shape for s in optimizer.slots if s.variable == path), key=len, default=())
+    return Named(path, shape)
+
+
+def target_variables(state: TrainingState, optimizer: OptimizerState | None) -> tuple[Named, ...]:
+    """The variables that the target's optimizer trains: those of its slots, else the model's trainable ones."""
+    if optimizer is not None and optimizer.slots and all(slot.variable for slot in optimizer.slots):
+        return _trained(state, optimizer)
+    return tuple(
+        Named(v.path, v.tensor.shape, v.aliases)
+        for v in state.variables
+        if v.trainable is not False and v.tensor.location is not None
+    )
+
+
+def settings_of(optimizer: OptimizerState) -> Settings:
+    """Which state variables an optimizer keeps, from what is there and what its configuration says."""
+    hyper = optimizer.hyperparameters
+    kinds = {
+        slot.role for slot in optimizer.slots if slot.tensor.shape != (1,) or slot.role is not Role.MAX_SECOND_MOMENT
+    }
+    flags = {flag for role, flag in _FLAGS.items() if role in kinds}
+    for name in ("amsgrad", "centered", "use_ema"):
+        if hyper.get(name) is True:
+            flags.add(name)
+    steps, momentum = hyper.get("gradient_accumulation_steps"), hyper.get("momentum")
+    if isinstance(steps, int) and steps > 1:
+        flags.add("gradient_accumulation")
+    has_momentum = Role.MOMENTUM in kinds and optimizer.class_name in {"SGD", "RMSprop"}
+    if isinstance(momentum, (int, float)) and not isinstance(momentum, bool):
+        has_momentum = momentum > 0
+    if has_momentum:
+        flags.add("momentum")
+    if optimizer.schedule is not None or _scheduled(optimizer):
+        flags.add("schedule")
+    return Settings(frozenset(flags))
+
+
+def _scheduled(optimizer: OptimizerState) -> bool:
+    """Whether the learning rate is a schedule that only the training code knows: Keras 3 stores any other."""
+    if optimizer.generation is not Generation.KERAS3 or not optimizer.has_state:
+        return False
+    stored = {other.name.lstrip("_") for other in optimizer.other}
+    return "learning_rate" not in stored and not isinstance(
+        optimizer.hyperparameters.get("learning_rate"), (int, float)
+    )
+
+
+def pick_layout(class_name: str, generation: Generation, version: str | None) -> Layout:
+    """The catalogue's layout for a class in the version that will read it; the newest where none is known.
+
+    Raises:
+        GraftRefused: The generation has no such class.
+    """
+    variants = layouts(class_name, generation)
+    if not variants:
+        raise GraftRefused(f"{generation.value} has no {class_name} whose state is known")
+    release = _release(version)
+    for variant in variants:
+        if release is None or _within(release, variant.versions):
+            return variant
+    return variants[0]
+
+
+def _release(version: str | None) -> tuple[int, ...] | None:
+    parts = (version or "").split("-")[0].split(".")
+    numbers = [int(part) for part in parts[:3] if part.isdigit()]
+    return tuple(numbers) or None
+
+
+def _within(release: tuple[int, ...], versions: str) -> bool:
+    if not versions:
+        return True
+    bound = tuple(int(part) for part in versions.lstrip("<>=").split("."))
+    return release < bound if versions.startswith("<") else release >= bound
+
+
+def expected_shape(layout: Layout, role: Role, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The shape of a role's slot for a variable of this shape."""
+    kind = next((kind for kind in layout.kinds if kind.role is role and kind.extent is not Extent.PLACEHOLDER), None)
+    return None if kind is None else slot_shape(kind, shape)

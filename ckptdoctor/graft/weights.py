@@ -1,0 +1,99 @@
+"""The donor's model weights beside the target's: equal ones confirm a match, others say what the moments belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from ckptdoctor.graft.match import Match
+from ckptdoctor.state import ModelVariable, TensorRef
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_SAMPLE = 1 << 20
+"""Bytes of each variable that are compared; more would not tell more, and a graft need not read every weight twice."""
+_EQUAL = 1e-6
+_NEAR = 0.5
+
+
+class Likeness(Enum):
+    """How two variables' values relate."""
+
+    EQUAL = "equal"
+    NEAR = "near"
+    OTHER = "other"
+    UNKNOWN = "unknown"
+
+
+def likeness(first: TensorRef, second: TensorRef) -> Likeness:
+    """Compares the beginnings of two tensors of one shape."""
+    import numpy as np
+
+    if first.location is None or second.location is None or first.shape != second.shape or not first.size:
+        return Likeness.UNKNOWN
+    one, two = _head(first), _head(second)
+    if one is None or two is None:
+        return Likeness.UNKNOWN
+    size = min(one.size, two.size)
+    one, two = one[:size], two[:size]
+    norm = float(np.linalg.norm(two))
+    distance = float(np.linalg.norm(one - two))
+    if distance <= _EQUAL * norm:
+        return Likeness.EQUAL
+    if norm == 0:
+        return Likeness.UNKNOWN
+    return Likeness.NEAR if distance < _NEAR * norm else Likeness.OTHER
+
+
+def _head(ref: TensorRef) -> NDArray[Any] | None:
+    import numpy as np
+
+    from ckptdoctor.containers.values import ordered_chunks
+
+    for chunk in ordered_chunks(ref, _SAMPLE):
+        if chunk.dtype.kind in "OSU":
+            return None
+        values: NDArray[Any] = np.asarray(chunk).astype(np.float64)
+        return values
+    return None
+
+
+def compare(
+    matches: Mapping[str, Match], target: Mapping[str, ModelVariable], donor: Mapping[str, ModelVariable]
+) -> dict[str, Likeness]:
+    """Compares the weights of each matched pair whose values both sides hold: target path → likeness."""
+    found: dict[str, Likeness] = {}
+    for path, each in matches.items():
+        mine, other = target.get(path), donor.get(each.donor)
+        if mine is not None and other is not None:
+            found[path] = likeness(other.tensor, mine.tensor)
+    return found
+
+
+def permutation(
+    likenesses: Mapping[str, Likeness],
+    matches: Mapping[str, Match],
+    target: Mapping[str, ModelVariable],
+    donor: Mapping[str, ModelVariable],
+) -> dict[str, str]:
+    """Matches that the weights contradict: target path → the donor variable whose weights are equal to its own."""
+    suspects = [path for path, each in likenesses.items() if each is not Likeness.EQUAL]
+    found: dict[str, str] = {}
+    for path in suspects:
+        mine = target[path]
+        for other in donor.values():
+            same = other.tensor.shape == mine.tensor.shape and other.path != matches[path].donor
+            if same and likeness(other.tensor, mine.tensor) is Likeness.EQUAL and _tells(mine):
+                found[path] = other.path
+                break
+    return found
+
+
+def _tells(variable: ModelVariable) -> bool:
+    """Whether its values could not be another's by chance: fresh biases are all zero."""
+    import numpy as np
+
+    head = _head(variable.tensor)
+    return head is not None and head.size > 1 and bool(np.any(head != head[0]))

@@ -1,0 +1,63 @@
+"""`python -m ckptdoctor.verify.child`: a request as JSON on stdin, the answer as `reply.json` in the request's folder.
+
+Frameworks write what they like to stdout and stderr; nobody parses that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+from ckptdoctor.verify.child import attempts, frameworks
+
+
+def main() -> None:
+    """Answers one request."""
+    request = json.load(sys.stdin)
+    reply = answer(request)
+    temporary = os.path.join(request["folder"], "reply.tmp")
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump(reply, file)
+    os.replace(temporary, os.path.join(request["folder"], "reply.json"))
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """What the framework holds after each call that the request's kind of artifact is loaded by."""
+    try:
+        framework = frameworks.load(request["framework"])
+    except frameworks.MissingFramework as missing:
+        return {"missing": str(missing)}
+    return {
+        "framework": framework.name,
+        "version": framework.version,
+        "tensorflow": framework.tensorflow_version,
+        "attempts": attempts.run(_kind(request["kind"]), framework, request),
+    }
+
+
+def _kind(name: str) -> Any:
+    if name in {"archive", "h5", "saved_model"}:
+        from ckptdoctor.verify.child import models
+
+        return models
+    if name == "weights":
+        from ckptdoctor.verify.child import weights
+
+        return weights
+    if name == "objects":
+        from ckptdoctor.verify.child import objects
+
+        return objects
+    if name == "names":
+        from ckptdoctor.verify.child import names
+
+        return names
+    from ckptdoctor.verify.child import dumps
+
+    return dumps
+
+
+if __name__ == "__main__":
+    main()

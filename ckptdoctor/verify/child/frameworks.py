@@ -1,0 +1,87 @@
+"""Which framework is here, under one name for each family."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+KERAS3_MAJOR = 3
+
+
+class MissingFramework(Exception):  # noqa: N818 - it is a value of this protocol, not a fault
+    """The framework that the artifact needs is not installed; its text is the module's name."""
+
+
+class Framework:
+    """An imported framework.
+
+    Attributes:
+        name: `keras`, `tf_keras`, `tf.keras` or `tensorflow`: as users write it.
+        version: Its version.
+        keras: The Keras module; None for plain TensorFlow.
+        tensorflow: The TensorFlow module; None where Keras runs on something else.
+    """
+
+    def __init__(self, name: str, version: str, keras: Any, tensorflow: Any) -> None:
+        self.name = name
+        self.version = version
+        self.keras = keras
+        self.tensorflow = tensorflow
+
+    @property
+    def tensorflow_version(self) -> str | None:
+        """TensorFlow's version."""
+        return self.tensorflow.__version__ if self.tensorflow is not None else None
+
+    @property
+    def is_keras3(self) -> bool:
+        """Whether it is Keras 3."""
+        return self.name == "keras"
+
+
+def load(wanted: str) -> Framework:
+    """Imports `keras` (3), `tf_keras` (or the tf.keras of TensorFlow before 2.16) or `tensorflow`.
+
+    Raises:
+        MissingFramework: It is not installed.
+    """
+    if wanted == "keras":
+        return _keras3()
+    tensorflow = _import("tensorflow")
+    if tensorflow is None:
+        raise MissingFramework("tensorflow")
+    if wanted == "tensorflow":
+        return Framework("tensorflow", tensorflow.__version__, None, tensorflow)
+    package = _import("tf_keras")
+    if package is not None:
+        return Framework("tf_keras", package.__version__, package, tensorflow)
+    keras = getattr(tensorflow, "keras", None)
+    if keras is None or _major(getattr(keras, "__version__", "2")) >= KERAS3_MAJOR:
+        raise MissingFramework("tf_keras")
+    return Framework("tf.keras", tensorflow.__version__, keras, tensorflow)
+
+
+def _keras3() -> Framework:
+    if find_spec("keras") is None:
+        raise MissingFramework("keras")
+    if "KERAS_BACKEND" not in os.environ:
+        backend = next((each for each in ("tensorflow", "jax", "torch") if find_spec(each) is not None), None)
+        if backend is None:
+            raise MissingFramework("tensorflow")
+        os.environ["KERAS_BACKEND"] = backend
+    keras = _import("keras")
+    if keras is None or _major(keras.__version__) < KERAS3_MAJOR:
+        raise MissingFramework("keras>=3")
+    return Framework("keras", keras.__version__, keras, _import("tensorflow"))
+
+
+def _import(name: str) -> Any:
+    """The module, or None if it is not installed; an installation that is broken speaks for itself."""
+    return import_module(name) if find_spec(name) is not None else None
+
+
+def _major(version: str) -> int:
+    first = version.partition(".")[0]
+    return int(first) if first.isdigit() else 0

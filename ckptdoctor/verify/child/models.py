@@ -1,0 +1,155 @@
+"""Whole models: `.keras`, `.h5` and SavedModels, loaded by `load_model` with its defaults (safe mode on)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from ckptdoctor.verify.child import objects, snapshot, standins
+from ckptdoctor.verify.child.attempts import Attempt, describe
+
+
+def attempts(framework: Any, request: dict[str, Any]) -> Iterator[Attempt]:
+    """`load_model`; then what restores the state where that does not."""
+    path, kind = request["path"], request["kind"]
+    name = "keras.saving.load_model" if framework.is_keras3 else f"{framework.name}.models.load_model"
+    yield Attempt(f"{kind}-load-model", f"{name}(path)", lambda: _loaded(framework, request))
+    if kind == "h5":
+        yield Attempt(
+            "h5-assign",
+            f"{name}(path, compile=False), model.compile(optimizer), model.optimizer.build(model.trainable_variables), "
+            "then each of model.optimizer.variables assigned in the order of the attribute weight_names",
+            lambda: _assigned(framework, request),
+        )
+    elif kind == "archive":
+        yield Attempt(
+            "archive-load-weights",
+            f"{name}(path, compile=False), model.compile(optimizer), model.optimizer.build(model.trainable_variables), "
+            "model.load_weights(path)",
+            lambda: _recompiled(framework, request),
+        )
+    else:
+        inside = os.path.join(path, "variables", "variables")
+        yield Attempt(
+            "saved-model-load-weights",
+            f'{name}(path), then model.load_weights(path + "/variables/variables")',
+            lambda: _loaded(framework, request, inside),
+        )
+        if request.get("graph"):
+            yield Attempt(
+                "saved-model-checkpoint",
+                'tf.train.Checkpoint(model=model, optimizer=optimizer).restore(path + "/variables/variables")',
+                lambda: objects.restored(framework, dict(request, path=inside), built=False),
+            )
+
+
+def load(framework: Any, path: str, **options: Any) -> Any:
+    """The public `load_model`; code in the model stays refused."""
+    keras = framework.keras
+    return keras.saving.load_model(path, **options) if framework.is_keras3 else keras.models.load_model(path, **options)
+
+
+def _loaded(framework: Any, request: dict[str, Any], weights: str | None = None) -> list[dict[str, Any]]:
+    model = load(framework, request["path"])
+    if weights is not None:
+        model.load_weights(weights)
+    return taken(model, request)
+
+
+def taken(model: Any, request: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a model's optimizer holds; nothing if it has none."""
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is None:
+        return []
+    trained = model.trainable_variables
+    inner = snapshot.innermost(optimizer)
+    if not getattr(inner, "built", True) and not hasattr(inner, "get_slot_names"):
+        standins.build(optimizer, trained)  # what the next step would create, it would create empty
+    own = getattr(inner, "_trainable_variables", None)
+    return [snapshot.take(optimizer, own or trained, snapshot.Store(request))]
+
+
+def _optimizer(framework: Any, request: dict[str, Any]) -> Any:
+    """The optimizer of the stored configuration."""
+    config = stored_config(request)
+    if config is None:
+        return standins.optimizer(framework, request["optimizers"][0])
+    return framework.keras.optimizers.deserialize(config)
+
+
+def stored_config(request: dict[str, Any]) -> Any:
+    """The optimizer's configuration in an `.h5` or a `.keras`; None if there is none."""
+    if request["kind"] == "h5":
+        import h5py
+
+        with h5py.File(request["path"], "r") as file:
+            text = file.attrs.get("training_config")
+        if text is None:
+            return None
+        return json.loads(text.decode() if isinstance(text, bytes) else text).get("optimizer_config")
+    import zipfile
+
+    if os.path.isdir(request["path"]):
+        with open(os.path.join(request["path"], "config.json"), encoding="utf-8") as file:
+            config = json.load(file)
+    else:
+        with zipfile.ZipFile(request["path"]) as archive:
+            config = json.loads(archive.read("config.json"))
+    return (config.get("compile_config") or {}).get("optimizer")
+
+
+def _recompiled(framework: Any, request: dict[str, Any]) -> list[dict[str, Any]]:
+    model = _compiled(framework, request)
+    model.load_weights(request["path"])
+    return taken(model, request)
+
+
+def _assigned(framework: Any, request: dict[str, Any]) -> list[dict[str, Any]]:
+    import h5py
+
+    model = _compiled(framework, request)
+    with h5py.File(request["path"], "r") as file:
+        group = file["optimizer_weights"]
+        names = [each.decode() if isinstance(each, bytes) else each for each in _attribute(group, "weight_names")]
+        values = [group[name][()] for name in names]
+    optimizer = model.optimizer
+    held = optimizer.variables() if callable(optimizer.variables) else list(optimizer.variables)
+    values = _with_rate(held, values, optimizer)
+    if len(held) != len(values):
+        raise ValueError(f"the optimizer has {len(held)} variables, the file {len(values)}")
+    for index, variable in enumerate(held):
+        variable.assign(values[index])
+    return taken(model, request)
+
+
+def _attribute(group: Any, name: str) -> list[Any]:
+    """An attribute that Keras may have cut into `name0`, `name1`, ..."""
+    if name in group.attrs:
+        return list(group.attrs[name])
+    parts: list[Any] = []
+    while f"{name}{len(parts)}" in group.attrs:
+        parts.append(list(group.attrs[f"{name}{len(parts)}"]))
+    return [each for part in parts for each in part]
+
+
+def _with_rate(held: list[Any], values: list[Any], optimizer: Any) -> list[Any]:
+    """Keras 2 files have no learning rate in their list, Keras 3's optimizers have it in second place."""
+    if len(held) == len(values) + 1 and tuple(held[1].shape) == () and "learning_rate" in str(held[1].name):
+        return [values[0], snapshot.rate(snapshot.innermost(optimizer)), *values[1:]]
+    return values
+
+
+def _compiled(framework: Any, request: dict[str, Any]) -> Any:
+    model = load(framework, request["path"], compile=False)
+    try:
+        optimizer = _optimizer(framework, request)
+    except Exception as error:
+        if request["optimizers"] and request["optimizers"][0]["class"]:
+            optimizer = standins.optimizer(framework, request["optimizers"][0])
+        else:
+            raise ValueError(f"the stored optimizer configuration is refused: {describe(error)}") from error
+    model.compile(optimizer=optimizer, loss="mse")
+    standins.build(model.optimizer, model.trainable_variables)
+    return model
