@@ -162,7 +162,7 @@ def _given(optimizer: PlannedOptimizer, defaults: Mapping[str, object]) -> dict[
 
 
 def _renamed(optimizer: PlannedOptimizer) -> dict[str, object]:
-    """Nadam's decay of its momentum schedule is `decay` in OptimizerV2, `schedule_decay` in Keras 1, fixed in others."""
+    """Nadam's own decay, of its momentum: `decay` in OptimizerV2, `schedule_decay` in Keras 1, fixed in the others."""
     known = dict(optimizer.hyperparameters)
     if optimizer.class_name != "Nadam":
         return known

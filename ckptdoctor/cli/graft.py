@@ -1,0 +1,104 @@
+"""`ckptdoctor graft`."""
+
+from __future__ import annotations
+
+import click
+
+from ckptdoctor.cli.options import deliver, output_options, reporting, wants_color
+from ckptdoctor.errors import UsageProblem
+
+_GENERATIONS = ("tf1", "keras1", "optimizer-v2", "keras2", "keras3")
+
+
+@click.command(short_help="Put optimizer state from one artifact into another.")
+@click.option("--from", "donor", metavar="DONOR", help="Where the optimizer state comes from.")
+@click.option("--into", "target", metavar="TARGET", required=True, help="The artifact that is completed; not changed.")
+@click.option("--output", metavar="OUT", required=True, help="What is written, in TARGET's format.")
+@click.option(
+    "--only",
+    multiple=True,
+    type=click.Choice(["iterations", "slots", "hyperparameters"]),
+    help="Only this part (repeatable).",
+)
+@click.option("--optimizer", metavar="NAME", help="Which optimizer, where an artifact has several.")
+@click.option("--map", "maps", metavar="OLD=NEW", multiple=True, help="Donor variable (or PREFIX/) = target variable.")
+@click.option("--map-file", type=click.Path(exists=True, dir_okay=False), help="A file of OLD=NEW lines.")
+@click.option("--partial", is_flag=True, help="Leave variables without a counterpart in a fresh state.")
+@click.option("--as", "generation", type=click.Choice(_GENERATIONS), help="The generation of optimizers to write.")
+@click.option("--optimizer-class", metavar="CLASS", help="The class, for a dump whose target names none.")
+@click.option("--iterations", type=click.IntRange(min=0), help="Set the count by hand; needs no donor.")
+@click.option("--dry-run", is_flag=True, help="Print the plan, write nothing.")
+@click.option("--link", is_flag=True, help="Share unchanged data files by hard link instead of copying them.")
+@click.option("--overwrite", is_flag=True, help="Replace what lies at OUT.")
+@output_options("text", "json", "markdown")
+@click.pass_context
+def graft(  # noqa: PLR0913 - a command takes its options as arguments
+    context: click.Context,
+    *,
+    donor: str | None,
+    target: str,
+    output: str,
+    only: tuple[str, ...],
+    optimizer: str | None,
+    maps: tuple[str, ...],
+    map_file: str | None,
+    partial: bool,
+    generation: str | None,
+    optimizer_class: str | None,
+    iterations: int | None,
+    dry_run: bool,
+    link: bool,
+    overwrite: bool,
+    form: str,
+    output_file: str | None,
+    quiet: bool,
+    no_color: bool,
+) -> None:
+    r"""Write OUT: TARGET's model with DONOR's optimizer state, in TARGET's format.
+
+    Inputs are never changed. What cannot be translated exactly, matched without doubt or completed is refused with
+    the reason and the option that would settle it.
+
+    \b
+    Exit codes: 0 done; 2 wrong use; 3 an input cannot be read; 4 refused, nothing was written.
+    """
+    from ckptdoctor.graft.options import PARTS, Options
+    from ckptdoctor.graft.run import graft as run
+    from ckptdoctor.graft.run import plan_graft
+    from ckptdoctor.report import graft as report
+    from ckptdoctor.state import Generation
+
+    with reporting() as outcome:
+        options = Options(
+            only=frozenset(only or PARTS),
+            optimizer=optimizer,
+            mapping=_mapping(maps, map_file),
+            partial=partial,
+            generation=Generation(generation) if generation else None,
+            optimizer_class=optimizer_class,
+            iterations=iterations,
+            link=link,
+        )
+        color = wants_color(no_color) and output_file is None
+        if dry_run:
+            plan = plan_graft(donor, target, output, options)
+            deliver(report.render_plan(plan, form, quiet=quiet, color=color), output_file)
+        else:
+            receipt = run(donor, target, output, options, overwrite=overwrite)
+            deliver(report.render_receipt(receipt, form, quiet=quiet, color=color), output_file)
+    context.exit(outcome.exit_code)
+
+
+def _mapping(maps: tuple[str, ...], map_file: str | None) -> dict[str, str]:
+    """`OLD=NEW` pairs, from the command line and from a file; lines that begin with `#` are comments."""
+    lines = list(maps)
+    if map_file is not None:
+        with open(map_file, encoding="utf-8") as file:
+            lines += [line.strip() for line in file if line.strip() and not line.startswith("#")]
+    found: dict[str, str] = {}
+    for line in lines:
+        old, equals, new = line.partition("=")
+        if not (equals and old and new):
+            raise UsageProblem(f"--map {line!r} should be OLD=NEW")
+        found[old] = new
+    return found

@@ -1,0 +1,167 @@
+"""Carrying out a plan: write beside the output, read back, compare, sync, rename."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from ckptdoctor.artifacts.written import Written
+from ckptdoctor.containers.files import RegularFile, reason
+from ckptdoctor.errors import GraftRefused, UnreadableArtifact
+from ckptdoctor.examination import Examination, examine
+from ckptdoctor.graft.compare import hold_against_plan
+from ckptdoctor.graft.plan import Plan
+from ckptdoctor.graft.staging import check_output, existing, publish, staging
+from ckptdoctor.optimizers.planned import PlannedOptimizer
+from ckptdoctor.state import Format
+
+_BLOCK = 1 << 22
+
+
+class FileRecord(NamedTuple):
+    """A file of an input or of the output.
+
+    Attributes:
+        path: Where it is.
+        size: Bytes.
+        sha256: Its digest; None for a file that input and output share by hard link, which was not read.
+    """
+
+    path: str
+    size: int
+    sha256: str | None
+
+
+class Receipt(NamedTuple):
+    """What was done.
+
+    Attributes:
+        plan: The plan that was carried out.
+        written: What the writer says.
+        inputs: The files of donor and target.
+        outputs: The files of the result.
+    """
+
+    plan: Plan
+    written: Written
+    inputs: tuple[FileRecord, ...]
+    outputs: tuple[FileRecord, ...]
+
+
+def carry_out(
+    plan: Plan,
+    donor: Examination | None,
+    target: Examination,
+    *,
+    overwrite: bool = False,
+    check: Callable[[str], None] | None = None,
+) -> Receipt:
+    """Writes what a plan says.
+
+    Args:
+        plan: The plan.
+        donor: The donor as it was examined; None if there is none.
+        target: The target as it was examined.
+        overwrite: Replace what lies under the output's name.
+        check: Called with the staged result before it is put in place; it raises to stop.
+
+    Raises:
+        GraftRefused: The output exists, is an input, cannot be written, or is not as planned; nothing was written.
+    """
+    inputs = [each.resolved for each in (donor, target) if each is not None]
+    check_output(plan.output, inputs, overwrite=overwrite)
+    if target.state is None:
+        raise GraftRefused("the target cannot be read", target.path)
+    sources = files_of(donor.resolved) + files_of(target.resolved) if donor is not None else files_of(target.resolved)
+    with staging(plan.output) as folder:
+        staged = os.path.join(folder, os.path.basename(plan.output.rstrip("/")))
+        try:
+            written = _write(plan.optimizer, target, staged, link=plan.link, donor=donor)
+        except OSError as error:
+            raise GraftRefused(f"writing failed: {reason(error)}; nothing is left behind", plan.output) from error
+        result = next(iter(examine(staged)))
+        if result.state is None:
+            raise GraftRefused(f"the result was read back and {result.error}; nothing was written", plan.output)
+        hold_against_plan(result.state, target.state, plan.optimizer)
+        if check is not None:
+            check(staged)
+        made = files_of(staged)
+        records = _records([*sources, *made], shared=_shared(sources, made))
+        publish(staged, plan.output, overwrite=overwrite)
+    inputs_read = records[: len(sources)]
+    outputs = [each._replace(path=plan.output + each.path[len(staged) :]) for each in records[len(sources) :]]
+    return Receipt(plan, written, tuple(inputs_read), tuple(outputs))
+
+
+def _write(
+    optimizer: PlannedOptimizer, target: Examination, staged: str, *, link: bool, donor: Examination | None
+) -> Written:
+    kind, path = target.format, target.resolved
+    if kind in {Format.TF_CHECKPOINT, Format.TF_CHECKPOINT_V1}:
+        from ckptdoctor.artifacts import tf_write
+
+        return tf_write.write(optimizer, path, staged, link=link)
+    if kind is Format.SAVED_MODEL:
+        from ckptdoctor.artifacts import saved_model_write
+
+        return saved_model_write.write(optimizer, path, staged, link=link)
+    from ckptdoctor.artifacts import keras_write
+
+    if kind is Format.KERAS_H5:
+        loss_from = donor.resolved if donor is not None and donor.format is Format.KERAS_H5 else None
+        return keras_write.write_h5(optimizer, path, staged, loss_from=loss_from)
+    if kind is Format.KERAS_ARCHIVE:
+        return keras_write.write_keras_archive(optimizer, path, staged)
+    if kind is Format.KERAS_WEIGHTS:
+        return keras_write.write_keras_weights(optimizer, path, staged)
+    if kind is Format.OPTIMIZER_DUMP:
+        return keras_write.write_dump(optimizer, path, staged)
+    raise GraftRefused(
+        "the old weights layout of HDF5 has no place for optimizer state: graft into a whole model, a `.keras` or a "
+        "`.weights.h5`",
+        path,
+    )
+
+
+def files_of(path: str) -> list[str]:
+    """Every file of an artifact: itself, a checkpoint's index and data, everything below a directory."""
+    if os.path.isdir(path):
+        return sorted(os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
+    found = existing(path)
+    return [each for each in found if os.path.isfile(each)] or ([path] if os.path.isfile(path) else [])
+
+
+def _shared(sources: Sequence[str], made: Sequence[str]) -> frozenset[tuple[int, int]]:
+    """Files that the result shares with an input: one file under two names."""
+
+    def identities(paths: Sequence[str]) -> set[tuple[int, int]]:
+        return {(status.st_dev, status.st_ino) for status in map(os.stat, paths)}
+
+    return frozenset(identities(sources) & identities(made))
+
+
+def _records(paths: Sequence[str], shared: frozenset[tuple[int, int]]) -> list[FileRecord]:
+    """Digests of files, two at a time: hashing gives the interpreter's lock away."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def record(path: str) -> FileRecord:
+        status = os.stat(path)
+        if (status.st_dev, status.st_ino) in shared:
+            return FileRecord(path, status.st_size, None)
+        return _record(path)
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        return list(pool.map(record, paths))
+
+
+def _record(path: str) -> FileRecord:
+    digest = hashlib.sha256()
+    try:
+        with RegularFile(path) as file:
+            for start in range(0, file.size, _BLOCK):
+                digest.update(file.read(start, min(_BLOCK, file.size - start)))
+            return FileRecord(path, file.size, digest.hexdigest())
+    except UnreadableArtifact as error:
+        raise GraftRefused(f"{os.path.basename(path)} could not be read again: {error}", path) from error

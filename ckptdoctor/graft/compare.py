@@ -1,0 +1,136 @@
+"""The result, read back by our own reader and held against the plan, tensor by tensor, before it is put in place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ckptdoctor.containers.values import kept_open, numpy_dtype, ordered_chunks
+from ckptdoctor.errors import GraftRefused
+from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
+from ckptdoctor.state import FileRange, OptimizerState, TensorRef, TrainingState
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_CHUNK = 4 << 20
+
+
+def hold_against_plan(result: TrainingState, target: TrainingState, optimizer: PlannedOptimizer) -> None:
+    """Checks that the result holds the planned state, and the target's own variables as they were.
+
+    Raises:
+        GraftRefused: It does not; nothing is put in place.
+    """
+    found = _optimizer(result, optimizer)
+    if found.iterations != optimizer.iterations:
+        raise _failed(f"the count is {found.iterations} instead of {optimizer.iterations}")
+    slots = {(slot.variable, slot.role): slot for slot in found.slots}
+    with kept_open():
+        for planned in optimizer.slots:
+            slot = slots.get((planned.variable, planned.kind.role))
+            if slot is None:
+                raise _failed(f"{planned.kind.name} of {planned.variable} is not in it")
+            if planned.source is not None and planned.factor == 1.0 and _shared(slot.tensor, planned.source):
+                continue
+            if slot.tensor.shape != planned.shape or not _same(slot.tensor, planned):
+                raise _failed(f"{planned.kind.name} of {planned.variable} is not what was planned")
+        _same_model(result, target)
+
+
+def _optimizer(result: TrainingState, planned: PlannedOptimizer) -> OptimizerState:
+    options = [each for each in result.optimizers if each.has_state]
+    named = [each for each in options if each.name == planned.name]
+    if not (named or options):
+        raise _failed("it holds no optimizer state")
+    return (named or options)[0]
+
+
+def _shared(one: TensorRef, other: TensorRef) -> bool:
+    """Whether two references are the same bytes of one file (a hard link): then there is nothing to compare."""
+    first, second = one.location, other.location
+    if not isinstance(first, FileRange) or not isinstance(second, FileRange):
+        return False
+    place = (first.offset, first.nbytes, one.dtype, one.shape) == (
+        second.offset,
+        second.nbytes,
+        other.dtype,
+        other.shape,
+    )
+    return place and os.path.samefile(first.path, second.path)
+
+
+def _failed(what: str) -> GraftRefused:
+    return GraftRefused(f"the result was read back and {what}; nothing was written. This is a defect of ckptdoctor")
+
+
+def _same(written: TensorRef, planned: PlannedSlot) -> bool:
+    import numpy as np
+
+    wanted = _expected(planned)
+    for got in ordered_chunks(written, _CHUNK):
+        have = np.asarray(got)
+        while have.size:
+            want = next(wanted, None)
+            if want is None:
+                return False
+            size = min(have.size, want.size)
+            if not _equal(have[:size], want[:size]):
+                return False
+            if want.size > size:
+                wanted = _before(want[size:], wanted)
+            have = have[size:]
+    return next(wanted, None) is None
+
+
+def _before(first: NDArray[Any], rest: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    yield first
+    yield from rest
+
+
+def _equal(have: NDArray[Any], want: NDArray[Any]) -> bool:
+    """The same bytes; NaN included."""
+    if have.dtype == want.dtype:
+        return have.tobytes() == want.tobytes() if have.dtype.kind in "fV" else bool((have == want).all())
+    return bool((have.astype(want.dtype) == want).all())
+
+
+def _expected(planned: PlannedSlot) -> Iterator[NDArray[Any]]:
+    """The planned values, in the type that was planned."""
+    import numpy as np
+
+    dtype = numpy_dtype(planned.dtype)
+    if planned.source is None:
+        size = 1
+        for extent in planned.shape:
+            size *= extent
+        step = max(_CHUNK // max(dtype.itemsize, 1), 1)
+        for start in range(0, size, step):
+            yield np.zeros(min(step, size - start), dtype)
+        return
+    for chunk in ordered_chunks(planned.source, _CHUNK):
+        yield scaled(chunk, planned)
+
+
+def scaled(chunk: NDArray[Any], planned: PlannedSlot) -> NDArray[Any]:
+    """A piece of the donor's values as the plan wants them: multiplied in float64, in the planned type."""
+    dtype = numpy_dtype(planned.dtype)
+    if planned.factor != 1.0:
+        scaled_up: NDArray[Any] = (chunk.astype("float64") * planned.factor).astype(dtype)
+        return scaled_up
+    return chunk if chunk.dtype == dtype else chunk.astype(dtype)
+
+
+def _same_model(result: TrainingState, target: TrainingState) -> None:
+    theirs = {variable.path: variable.tensor for variable in target.variables if variable.tensor.location is not None}
+    ours = {variable.path: variable.tensor for variable in result.variables}
+    for path, before in theirs.items():
+        after = ours.get(path)
+        if after is None or after.shape != before.shape or after.dtype != before.dtype:
+            raise _failed(f"the model variable {path} is not in it as it was")
+        if before.dtype == "string" or _shared(before, after):
+            continue
+        pairs = zip(ordered_chunks(before, _CHUNK), ordered_chunks(after, _CHUNK), strict=True)
+        if any(one.tobytes() != two.tobytes() for one, two in pairs):
+            raise _failed(f"the model variable {path} has changed")

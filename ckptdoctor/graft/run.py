@@ -1,0 +1,74 @@
+"""A graft from paths to receipt: examine both sides, plan, carry out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from ckptdoctor.errors import GraftRefused
+from ckptdoctor.examination import Examination, examine
+from ckptdoctor.graft.apply import Receipt, carry_out
+from ckptdoctor.graft.options import Options
+from ckptdoctor.graft.plan import Plan
+from ckptdoctor.graft.planner import make_plan
+
+Path = str | os.PathLike[str]
+
+
+def look(path: Path, what: str) -> Examination:
+    """Examines the one artifact that a path means.
+
+    Raises:
+        UnreadableArtifact: It cannot be read.
+        UsageProblem: Nothing is at this path.
+    """
+    found = list(examine(path))
+    if len(found) != 1:
+        raise GraftRefused(f"the {what} should be one artifact, {os.fspath(path)} holds {len(found)}")
+    if found[0].error is not None:
+        raise found[0].error
+    return found[0]
+
+
+def plan_graft(donor: Path | None, target: Path, output: Path, options: Options | None = None) -> Plan:
+    """Plans a graft without writing anything; raises as `graft` does."""
+    return _prepare(donor, target, output, options)[0]
+
+
+def graft(
+    donor: Path | None,
+    target: Path,
+    output: Path,
+    options: Options | None = None,
+    *,
+    overwrite: bool = False,
+    check: Callable[[str], None] | None = None,
+) -> Receipt:
+    """Writes `output`: the target's model with the donor's optimizer state, in the target's format.
+
+    Args:
+        donor: Where the optimizer state comes from; None to set the count only.
+        target: The artifact that is completed; it is not changed.
+        output: What is written.
+        options: What is asked for.
+        overwrite: Replace what lies under the output's name.
+        check: Called with the staged result before it is put in place; it raises to stop.
+
+    Raises:
+        GraftRefused: It would be incompatible, ambiguous or incomplete, or the output exists; nothing was written.
+        UnreadableArtifact: An input cannot be read.
+        UsageProblem: A path does not exist.
+    """
+    plan, source, goal = _prepare(donor, target, output, options)
+    return carry_out(plan, source, goal, overwrite=overwrite, check=check)
+
+
+def _prepare(
+    donor: Path | None, target: Path, output: Path, options: Options | None
+) -> tuple[Plan, Examination | None, Examination]:
+    source = look(donor, "donor") if donor is not None else None
+    goal = look(target, "target")
+    if goal.state is None:
+        raise GraftRefused("the target cannot be read", goal.path)
+    state = source.state if source is not None else None
+    return make_plan(state, goal.state, os.fspath(output), options), source, goal

@@ -1,0 +1,183 @@
+"""Plans and receipts of grafts, as text, JSON and Markdown."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ckptdoctor import __version__
+from ckptdoctor.containers.dtypes import ITEMSIZE
+from ckptdoctor.graft.apply import Receipt
+from ckptdoctor.graft.plan import Plan
+from ckptdoctor.optimizers.planned import PlannedSlot
+from ckptdoctor.report.escape import printable
+from ckptdoctor.report.facts import generation, human_bytes, shape_text
+from ckptdoctor.report.json import plain
+
+SCHEMA = "ckptdoctor.graft/1"
+_MATCHED = {
+    "map": "--map",
+    "path": "same path",
+    "name": "same name",
+    "structure": "structure",
+    "order": "order only",
+    "weights": "order, confirmed by equal weights",
+    "own": "its own",
+}
+
+
+def render_plan(plan: Plan, form: str, *, quiet: bool, color: bool) -> str:
+    """A plan, before it is carried out."""
+    if form == "json":
+        return _json({"plan": _plan(plan)})
+    if form == "markdown":
+        return _markdown(_lines(plan, "would write"), plan)
+    return _text(_lines(plan, "would write"), plan, quiet=quiet, color=color)
+
+
+def render_receipt(receipt: Receipt, form: str, *, quiet: bool, color: bool) -> str:
+    """A receipt, after a graft."""
+    plan = receipt.plan
+    lines = _lines(plan, "wrote")
+    written = receipt.written
+    new, copied, shared = map(human_bytes, written[1:])
+    lines.append(("bytes", f"{new} new, {copied} copied, {shared} shared"))
+    lines += [("note", note) for note in written.notes]
+    lines += [("sha256", f"{each.sha256 or 'shared with an input'}  {each.path}") for each in receipt.outputs]
+    if form == "json":
+        return _json({
+            "plan": _plan(plan),
+            "notes": list(written.notes),
+            "bytes": {"new": written.bytes_new, "copied": written.bytes_copied, "shared": written.bytes_linked},
+            "inputs": [each._asdict() for each in receipt.inputs],
+            "outputs": [each._asdict() for each in receipt.outputs],
+        })  # fmt: skip
+    if form == "markdown":
+        return _markdown(lines, plan)
+    return _text(lines, plan, quiet=quiet, color=color)
+
+
+def _json(body: dict[str, Any]) -> str:
+    return json.dumps({"schema": SCHEMA, "version": __version__, **body}, allow_nan=False) + "\n"
+
+
+def _plan(plan: Plan) -> dict[str, Any]:
+    optimizer = plan.optimizer
+    return {
+        "donor": plan.donor,
+        "target": plan.target,
+        "output": plan.output,
+        "format": plan.format.value,
+        "optimizer": {
+            "name": optimizer.name,
+            "class": optimizer.class_name,
+            "generation": optimizer.generation.value,
+            "iterations": optimizer.iterations,
+            "hyperparameters": plain(dict(optimizer.hyperparameters)),
+            "schedule": optimizer.schedule.class_name if optimizer.schedule else None,
+            "singles": plain(dict(optimizer.singles)),
+            "wrapper": optimizer.wrapper[0] if optimizer.wrapper else None,
+            "slots": [_slot(each) for each in optimizer.slots],
+        },
+        "unmatched": [{"variable": name, "reason": reason} for name, reason in plan.unmatched],
+        "unused": list(plan.unused),
+        "warnings": list(plan.warnings),
+    }
+
+
+def _slot(slot: PlannedSlot) -> dict[str, Any]:
+    return {
+        "name": slot.kind.name,
+        "role": slot.kind.role.value,
+        "variable": slot.variable,
+        "shape": list(slot.shape),
+        "dtype": slot.dtype,
+        "from": slot.source.key if slot.source is not None else None,
+        "donor_variable": slot.donor_variable,
+        "matched": slot.matched,
+        "translation": slot.formula or None,
+    }
+
+
+def _lines(plan: Plan, verb: str) -> list[tuple[str, str]]:
+    optimizer = plan.optimizer
+    filled = [slot for slot in optimizer.slots if slot.source is not None]
+    size = sum(_size(slot) for slot in optimizer.slots)
+    where = f" from {plan.donor}" if plan.donor else ""
+    lines = [
+        ("", f"{plan.output}: {verb} {optimizer.class_name} at iteration {optimizer.iterations:,}{where}"),
+        ("into", plan.target),
+        ("optimizer", f"{optimizer.class_name}, {generation(optimizer.generation)}, as {optimizer.name}"),
+        ("slots", f"{len(filled):,} from the donor, {len(optimizer.slots) - len(filled):,} empty, {human_bytes(size)}"),
+    ]
+    formulas = sorted({slot.formula for slot in optimizer.slots if slot.formula})
+    lines += [("translated", formula) for formula in formulas]
+    for name, value in optimizer.singles.items():
+        lines.append(("computed", f"{name} {value:.6g}"))
+    if plan.unmatched:
+        lines.append(("empty", "; ".join(f"{name} ({reason})" for name, reason in plan.unmatched[:8])))
+    lines += [("warning", each) for each in plan.warnings]
+    return lines
+
+
+def _size(slot: PlannedSlot) -> int:
+    count = ITEMSIZE.get(slot.dtype, 0)
+    for extent in slot.shape:
+        count *= extent
+    return count
+
+
+def _rows(plan: Plan) -> list[tuple[str, str, str, str]]:
+    rows: dict[str, tuple[list[str], PlannedSlot]] = {}
+    for slot in plan.optimizer.slots:
+        rows.setdefault(slot.variable, ([], slot))[0].append(slot.kind.name if slot.source else f"({slot.kind.name})")
+    return [
+        (name, shape_text(first.shape), ", ".join(kinds), f"{first.donor_variable or '-'} ({_MATCHED[first.matched]})")
+        for name, (kinds, first) in rows.items()
+    ]
+
+
+def _text(lines: list[tuple[str, str]], plan: Plan, *, quiet: bool, color: bool) -> str:
+    import os
+    import sys
+    from io import StringIO
+
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    out = StringIO()
+    terminal = sys.stdout.isatty()
+    console = Console(
+        file=out, force_terminal=terminal and color, no_color=not color, highlight=False, markup=False, emoji=False,
+        width=None if terminal or "COLUMNS" in os.environ else 120,
+    )  # fmt: skip
+    console.print(Text(printable(lines[0][1]), style="bold"), overflow="fold")
+    if not quiet:
+        facts = Table.grid(padding=(0, 2, 0, 0))
+        facts.add_column(style="dim", no_wrap=True, min_width=11)
+        facts.add_column(overflow="fold")
+        for label, text in lines[1:]:
+            facts.add_row(label, Text(printable(text), style="yellow" if label == "warning" else ""))
+        console.print(Padding(facts, (0, 0, 0, 2)))
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+        for column in ("variable", "shape", "slots", "from"):
+            table.add_column(column, overflow="fold")
+        for row in _rows(plan):
+            table.add_row(*(Text(printable(cell)) for cell in row))
+        if plan.optimizer.slots:
+            console.print(Padding(table, (1, 0, 0, 2)))
+    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
+
+
+def _markdown(lines: list[tuple[str, str]], plan: Plan) -> str:
+    from ckptdoctor.report.markdown import code, escape
+
+    text = [f"### {escape(lines[0][1])}", "", "| | |", "| --- | --- |"]
+    text += [f"| {label} | {escape(value)} |" for label, value in lines[1:]]
+    text += ["", "| variable | shape | slots | from |", "| --- | --- | --- | --- |"]
+    text += [
+        f"| {code(name)} | {shape} | {escape(kinds)} | {escape(source)} |" for name, shape, kinds, source in _rows(plan)
+    ]
+    return "\n".join([*text, ""])
