@@ -46,11 +46,23 @@ class UnreadableArtifact(CkptDoctorError):
         message: One sentence that says what was expected and found.
         path: The file at fault.
         place: Where in the file: a byte offset, a key, a member, a data set.
+        code: The rule that a report files it under.
     """
 
-    def __init__(self, message: str, path: str | os.PathLike[str] | None = None, *, place: str | None = None) -> None:
+    code = "I001"
+
+    def __init__(
+        self,
+        message: str,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        place: str | None = None,
+        code: str | None = None,
+    ) -> None:
         super().__init__(f"{place}: {message}" if place else message, path)
         self.place = place
+        if code is not None:
+            self.code = code
 
 
 class LimitExceeded(UnreadableArtifact):

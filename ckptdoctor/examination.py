@@ -112,7 +112,7 @@ def _resource(error: BaseException) -> str:
 
 def _unreadable(path: str, resolved: str, error: UnreadableArtifact) -> Examination:
     sentence = str(error)
-    finding = Finding("I001", Severity.ERROR, sentence)
+    finding = Finding(error.code, Severity.ERROR, sentence)
     return Examination(path, resolved, None, Status.UNREADABLE, "cannot be read", sentence, (finding,), error)
 
 

@@ -212,11 +212,11 @@ def _from_state(given: str, path: str, names: list[str]) -> Target | None:
 
 def _lonely(given: str, path: str, names: list[str]) -> tuple[Target, ...]:
     """A directory without a checkpoint: the one artifact in it, if there is one."""
-    from ckptdoctor.artifacts.foreign import name_foreign
+    from ckptdoctor.artifacts.foreign import recognise
 
-    foreign = name_foreign(path, b"")
+    foreign = recognise(path, b"")
     if foreign:
-        raise UnreadableArtifact(f"not an artifact that ckptdoctor reads: {foreign}", path)
+        raise UnreadableArtifact(f"not an artifact that ckptdoctor reads: {foreign.sentence}", path)
     found = _all_in(path, names, strict=False)
     if len(found) == 1:
         only = found[0]
@@ -293,9 +293,10 @@ def _file(given: str, path: str) -> Target:
             from ckptdoctor.containers.sstable import Table
 
             Table(file)  # says what is wrong with it
-    named = foreign.name_foreign(path, head)
+    named = foreign.recognise(path, head)
     if named:
-        raise UnreadableArtifact(f"not an artifact that ckptdoctor reads: {named}", path)
+        code = "I001" if named.artifact else "I008"
+        raise UnreadableArtifact(f"not an artifact that ckptdoctor reads: {named.sentence}", path, code=code)
     raise UnreadableArtifact("it is of no format that is known", path)
 
 

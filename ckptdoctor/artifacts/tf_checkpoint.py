@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from ckptdoctor.artifacts.tf_graph import Objects, classify
-from ckptdoctor.artifacts.tf_names import Names, read_names
-from ckptdoctor.artifacts.tf_optimizers import read_optimizer
-from ckptdoctor.containers.checkpoint_v1 import read_v1
+from typing import TYPE_CHECKING
+
 from ckptdoctor.containers.object_graph import read_object_graph
 from ckptdoctor.containers.tensor_bundle import read_bundle
 from ckptdoctor.containers.values import kept_open, read_scalar
 from ckptdoctor.optimizers.config import OptimizerConfig
 from ckptdoctor.state import Format, ModelVariable, Oddity, OptimizerState, TrainingState
+
+# A checkpoint is object-based or name-based: what reads the other kind is not imported.
+if TYPE_CHECKING:
+    from ckptdoctor.artifacts.tf_graph import Objects
+    from ckptdoctor.artifacts.tf_names import Names
 
 
 def read(prefix: str) -> TrainingState:
@@ -23,7 +26,11 @@ def read(prefix: str) -> TrainingState:
     graph = read_object_graph(bundle)
     with kept_open():
         if graph is None:
+            from ckptdoctor.artifacts.tf_names import read_names
+
             return from_names(prefix, Format.TF_CHECKPOINT, read_names(bundle.tensors))
+        from ckptdoctor.artifacts.tf_graph import classify
+
         objects = classify(graph, bundle)
         variables, optimizers = read_objects(objects)
         return TrainingState(
@@ -42,6 +49,9 @@ def read_v1_checkpoint(path: str) -> TrainingState:
     Raises:
         UnreadableArtifact: It is corrupt, or a shard is missing.
     """
+    from ckptdoctor.artifacts.tf_names import read_names
+    from ckptdoctor.containers.checkpoint_v1 import read_v1
+
     checkpoint = read_v1(path)
     with kept_open():
         return from_names(path, Format.TF_CHECKPOINT_V1, read_names(checkpoint.tensors))
@@ -54,6 +64,8 @@ def read_objects(
 
     Variables that only slots know of, in a checkpoint of the optimizer alone, are among them without a location.
     """
+    from ckptdoctor.artifacts.tf_optimizers import read_optimizer
+
     found = [read_optimizer(objects, node, config) for node in objects.optimizers]
     unstored = {variable.path: variable for each in found for variable in each.unstored}
     return (*objects.variables, *unstored.values()), tuple(each.optimizer for each in found)

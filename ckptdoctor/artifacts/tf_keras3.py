@@ -90,10 +90,12 @@ def _by_lists(
         name, role = (kind.name, kind.role) if kind else (attribute.lstrip("_"), Role.OTHER)
         for position, child in members:
             ref = reading.objects.tensor(child)
+            path = variables[position].path if position < len(variables) else None
             if ref is not None and child not in seen:
                 seen.add(child)
-                path = variables[position].path if position < len(variables) else None
                 reading.slots.append(Slot(name, role, path, ref, "name"))
+            elif ref is None and path is not None:
+                reading.missing.append(MissingSlot(name, role, path))
     if not reading.slots:
         state = [
             StateVariable(ref, read_scalar(ref) if ref.shape == () else None, reading.objects.node(child).full_name)

@@ -29,7 +29,7 @@ from ckptdoctor.state import (
 _NUMBERED = re.compile(r"(.+)_(\d{1,3})\Z", re.DOTALL)
 _BETA_POWER = re.compile(r"beta([12])_power(_\d+)?\Z")
 _STEPS = ("global_step", "step", "GlobalStep", "train_step")
-_NON_TRAINABLE = frozenset({"moving_mean", "moving_variance"})
+_NON_TRAINABLE = ("moving_mean", "moving_variance")
 _KERAS_COUNTS = frozenset({"iter", "iterations", "iteration"})
 _KERAS_SCALARS = frozenset({"lr", "learning_rate", "decay", "beta_1", "beta_2", "rho", "momentum", "momentum_cache"})
 
@@ -70,20 +70,24 @@ def read_names(tensors: Mapping[str, TensorRef], *, serving: bool = False) -> Na
     """
     names = Names()
     left = dict(tensors)
-    powers = _take_beta_powers(left)
-    steps = _take_steps(left, names)
-    keras = _keras_optimizer(left, tensors)
+    scalars = [name for name, ref in tensors.items() if not ref.shape]
+    powers = _take_beta_powers(left, scalars)
+    steps = _take_steps(left, scalars, names)
+    keras = _keras_optimizer(left, scalars, tensors)
     groups, averages = _slots(left)
     trained = {owner for group in groups for owner in group.slots} | (
         {slot.variable for slot in keras.slots if slot.variable} if keras else set()
     )
-    for name, ref in left.items():
-        last = name.rpartition("/")[2]
-        if ref.dtype == "string":
-            names.others.append(ref)
-        else:
-            flag = True if name in trained else False if last in _NON_TRAINABLE else None
-            names.variables.append(ModelVariable(name, ref, flag))
+    names.others += [ref for ref in left.values() if ref.dtype == "string"]
+    new = tuple.__new__  # what the named tuple's constructor calls: this runs once per tensor
+    names.variables += [
+        new(
+            ModelVariable,
+            (name, ref, True if name in trained else None if not name.endswith(_NON_TRAINABLE) else False, ()),
+        )
+        for name, ref in left.items()
+        if ref.dtype != "string"
+    ]
     if keras:
         names.optimizers.append(keras)
     for group in groups:
@@ -96,21 +100,21 @@ def read_names(tensors: Mapping[str, TensorRef], *, serving: bool = False) -> Na
     return names
 
 
-def _take_beta_powers(left: dict[str, TensorRef]) -> dict[str, OtherVariable]:
+def _take_beta_powers(left: dict[str, TensorRef], scalars: Iterable[str]) -> dict[str, OtherVariable]:
     found: dict[str, OtherVariable] = {}
-    for name in [name for name, ref in left.items() if ref.shape == () and _BETA_POWER.match(name.rpartition("/")[2])]:
+    for name in [name for name in scalars if _BETA_POWER.match(name.rpartition("/")[2])]:
         ref = left.pop(name)
         found[name] = OtherVariable(name, ref, read_scalar(ref))
     return found
 
 
-def _take_steps(left: dict[str, TensorRef], names: Names) -> tuple[str, int] | None:
+def _take_steps(left: dict[str, TensorRef], scalars: Iterable[str], names: Names) -> tuple[str, int] | None:
     """Takes out whole-number scalars that count something; answers the global step."""
     best: tuple[str, int] | None = None
     candidates = [
         name
-        for name, ref in left.items()
-        if ref.dtype in INTEGRAL and ref.shape == () and name.rpartition("/")[2] not in _KERAS_COUNTS
+        for name in scalars
+        if name in left and left[name].dtype in INTEGRAL and name.rpartition("/")[2] not in _KERAS_COUNTS
     ]
     for name in candidates:
         last = name.rpartition("/")[2]
@@ -129,12 +133,16 @@ def _slots(left: dict[str, TensorRef]) -> tuple[list[_Found], _Found]:
     """Takes every slot out of `left`, by the op name that it carries."""
     groups: dict[str, _Found] = {}
     averages = _Found(TF1_AVERAGE.name)
-    known = {each.op_name for each in TF1_OPTIMIZERS if not each.suffixes}
+    known = {each.op_name for each in TF1_OPTIMIZERS if not each.suffixes} | {TF1_AVERAGE.name}
     suffixes = {suffix: (each.op_name, k) for each in TF1_OPTIMIZERS for k, suffix in enumerate(each.suffixes)}
     by_last: dict[str, list[tuple[str, str]]] = {}
+    telling: dict[str, bool] = {}  # whether a last component names an optimizer by itself
     for name in left:
         stem, _, last = name.rpartition("/")
-        if stem:
+        if last not in telling:
+            match = _NUMBERED.match(last)
+            telling[last] = last in suffixes or bool({last, match.group(1) if match else last} & known)
+        if stem in left or telling[last]:
             by_last.setdefault(last, []).append((name, stem))
     taken: list[str] = []
     for last, members in by_last.items():
@@ -142,13 +150,11 @@ def _slots(left: dict[str, TensorRef]) -> tuple[list[_Found], _Found]:
         base, number = (match.group(1), int(match.group(2))) if match else (last, 0)
         if last in suffixes:
             op, number = suffixes[last]
-        elif base in known or base == TF1_AVERAGE.name:
+        elif base in known or (match and base in by_last):
             op = base
-        elif last in known or (match and base in by_last) or not match:
-            op, number = (base, number) if match and base in by_last else (last, 0)
         else:
             op, number = last, 0
-        scoped = op in known or op == TF1_AVERAGE.name or last in suffixes
+        scoped = op in known or last in suffixes
         for name, stem in members:
             owner = _owner(stem, left[name], left) if scoped or stem in left else None
             if owner is None:
@@ -299,9 +305,11 @@ def _add_averages(names: Names, averages: _Found) -> None:
     names.optimizers[0] = replace(first, slots=(*first.slots, *slots))
 
 
-def _keras_optimizer(left: dict[str, TensorRef], tensors: Mapping[str, TensorRef]) -> OptimizerState | None:
+def _keras_optimizer(
+    left: dict[str, TensorRef], scalars: Iterable[str], tensors: Mapping[str, TensorRef]
+) -> OptimizerState | None:
     """A Keras optimizer whose variables went through a Saver: `Adam/iter`, `Adam/kernel/m`, `Adam/m/kernel`."""
-    counts = [name for name, ref in left.items() if ref.shape == () and name.rpartition("/")[2] in _KERAS_COUNTS]
+    counts = [name for name in scalars if name in left and name.rpartition("/")[2] in _KERAS_COUNTS]
     if not counts:
         return None
     count = counts[0]
@@ -313,7 +321,7 @@ def _keras_optimizer(left: dict[str, TensorRef], tensors: Mapping[str, TensorRef
         if layout.generation is not Generation.KERAS3
         for kind in layout.kinds
     }
-    scalars: dict[str, OtherVariable] = {}
+    own: dict[str, OtherVariable] = {}
     slots: list[Slot] = []
     generation = Generation.OPTIMIZER_V2
     for name in list(left):
@@ -325,7 +333,7 @@ def _keras_optimizer(left: dict[str, TensorRef], tensors: Mapping[str, TensorRef
         head, _, tail = inner.partition("/")
         stem, _, last = inner.rpartition("/")
         if ref.shape == () and inner in _KERAS_SCALARS:
-            scalars[inner] = OtherVariable(inner, left.pop(name), read_scalar(ref))
+            own[inner] = OtherVariable(inner, left.pop(name), read_scalar(ref))
         elif stem in tensors and last in kinds and tensors[stem].shape == ref.shape:
             slots.append(Slot(last, kinds[last], stem, left.pop(name), "name"))
         elif tail in tensors and head in kinds and tensors[tail].shape == ref.shape:
@@ -337,7 +345,7 @@ def _keras_optimizer(left: dict[str, TensorRef], tensors: Mapping[str, TensorRef
     ref = left.pop(count)
     value = read_scalar(ref)
     hint = inference.class_of_name(prefix) if prefix else None
-    inferred = inference.by_slots(generation, {slot.name for slot in slots}, scalars=scalars, hint=hint)
+    inferred = inference.by_slots(generation, {slot.name for slot in slots}, scalars=own, hint=hint)
     return OptimizerState(
         name=prefix or "optimizer",
         class_name=inferred.class_name,
@@ -346,7 +354,7 @@ def _keras_optimizer(left: dict[str, TensorRef], tensors: Mapping[str, TensorRef
         class_candidates=inferred.candidates,
         iterations=int(value) if isinstance(value, (int, float)) else None,
         iterations_key=count,
-        hyperparameters={name: each.value for name, each in scalars.items() if each.value is not None},
+        hyperparameters={name: each.value for name, each in own.items() if each.value is not None},
         slots=tuple(slots),
-        other=tuple(scalars.values()),
+        other=tuple(own.values()),
     )

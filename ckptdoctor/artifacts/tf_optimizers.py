@@ -5,9 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ckptdoctor.artifacts.tf_graph import Kind, Objects, OptimizerNode
-from ckptdoctor.artifacts.tf_keras3 import read_keras3
-from ckptdoctor.artifacts.tf_linked import read_linked
-from ckptdoctor.artifacts.tf_listed import read_listed
 from ckptdoctor.artifacts.tf_reading import Reading, scalars
 from ckptdoctor.optimizers import inference
 from ckptdoctor.optimizers.config import OptimizerConfig
@@ -45,12 +42,14 @@ def read_optimizer(objects: Objects, node: OptimizerNode, config: OptimizerConfi
     count_name = next((name for name in _COUNTS if name in singles), None)
     count = singles.pop(count_name) if count_name else None
     reading = Reading(objects, node, config, generation, _hint(objects, node), singles)
+    # Each way of lying there is a module of its own, imported where it is met.
     if node.kind is Kind.KERAS3:
-        inferred = read_keras3(reading)
+        from ckptdoctor.artifacts.tf_keras3 import read_keras3 as read_slots
     elif node.kind is Kind.REWRITTEN:
-        inferred = read_listed(reading)
+        from ckptdoctor.artifacts.tf_listed import read_listed as read_slots
     else:
-        inferred = read_linked(reading)
+        from ckptdoctor.artifacts.tf_linked import read_linked as read_slots
+    inferred = read_slots(reading)
     return Found(_state(reading, inferred, count), tuple(reading.unstored))
 
 

@@ -164,7 +164,7 @@ class _Writer:
     def _number(self, path: str) -> int | None:
         for number in range(self.kept):
             mine = shard_path(self.base or "", number, self.kept)
-            if os.path.exists(mine) and os.path.samefile(path, mine):
+            if os.path.exists(mine) and os.path.exists(path) and os.path.samefile(path, mine):
                 return number
         return None
 
@@ -285,5 +285,3 @@ def bytes_of(tensor: NewTensor) -> int:
     for extent in tensor.shape:
         count *= extent
     return count
-
-

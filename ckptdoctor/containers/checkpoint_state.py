@@ -6,7 +6,6 @@ import os
 from typing import NamedTuple
 
 from ckptdoctor.containers.files import RegularFile
-from ckptdoctor.containers.protos import checkpoint_pb2 as pb
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 
 NAME = "checkpoint"
@@ -34,6 +33,8 @@ def read_checkpoint_state(path: str) -> CheckpointState:
         UnreadableArtifact: It is no CheckpointState in text format.
     """
     from google.protobuf import text_format
+
+    from ckptdoctor.containers.protos import checkpoint_pb2 as pb
 
     with RegularFile(path) as file:
         if file.size > MAX_SIZE:

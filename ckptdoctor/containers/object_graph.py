@@ -121,8 +121,11 @@ def parse_object_graph(data: bytes, path: str) -> ObjectGraph:
 
 def _node(node: pb.TrackableObject) -> Node:
     """One node. Most are variables without children: they share their empty parts."""
-    children = {child.local_name: child.node_id for child in node.children} or _NONE
-    slots = [SlotLink(s.original_variable_node_id, s.slot_name, s.slot_variable_node_id) for s in node.slot_variables]
+    listed, linked = node.children, node.slot_variables
+    children = {child.local_name: child.node_id for child in listed} if listed else _NONE
+    slots: tuple[SlotLink, ...] = ()
+    if linked:
+        slots = tuple([SlotLink(s.original_variable_node_id, s.slot_name, s.slot_variable_node_id) for s in linked])
     key, full_name = None, ""
     others: tuple[tuple[str, str], ...] = ()
     for attribute in node.attributes:
@@ -130,7 +133,7 @@ def _node(node: pb.TrackableObject) -> Node:
             key, full_name = attribute.checkpoint_key, attribute.full_name
         else:
             others = (*others, (attribute.name, attribute.checkpoint_key))
-    return Node(children, key, full_name, tuple(slots) if slots else (), others)
+    return Node(children, key, full_name, slots, others)
 
 
 def _refers_within(node: Node, last: int) -> bool:

@@ -26,6 +26,8 @@ class ForbiddenImport(UnreadableArtifact):
         place: Where the import is named.
     """
 
+    code = "X003"
+
     def __init__(self, name: str, path: str, *, place: str) -> None:
         shown = name if name.isprintable() else ascii(name)
         super().__init__(

@@ -1,4 +1,4 @@
-"""The bytes of a tensor as a data file wants them: little-endian, in C order, chunk by chunk, of the type to be written.
+"""The bytes of a tensor as a data file wants them: little-endian, in C order, of the type to be written, in chunks.
 
 Values are never changed in silence: a cast that would lose something is refused, and a checksum that the source has is
 verified while its bytes pass by.
@@ -49,9 +49,7 @@ def pieces(
         yield content
     else:
         if content.shape != shape:
-            raise GraftRefused(
-                f"{content.key!r} has the shape {list(content.shape)}, but {name!r} needs {list(shape)}"
-            )
+            raise GraftRefused(f"{content.key!r} has the shape {list(content.shape)}, but {name!r} needs {list(shape)}")
         yield from _moved(content, name, dtype, nbytes, factor)
 
 
@@ -86,7 +84,9 @@ def _raw(ref: TensorRef, location: FileRange) -> Iterator[bytes]:
     crc = 0
     with RegularFile(location.path) as file:
         for start in range(0, location.nbytes, CHUNK):
-            chunk = file.read(location.offset + start, min(CHUNK, location.nbytes - start), f"the values of {ref.key!r}")
+            chunk = file.read(
+                location.offset + start, min(CHUNK, location.nbytes - start), f"the values of {ref.key!r}"
+            )
             if location.crc32c is not None:
                 crc = google_crc32c.extend(crc, chunk)
             yield chunk

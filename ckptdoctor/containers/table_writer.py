@@ -5,7 +5,6 @@ Source: tensorflow/core/lib/io/{table_builder,block_builder,format}.cc and tsl's
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from typing import IO
 
@@ -26,6 +25,20 @@ def encode_varint(value: int) -> bytes:
     return bytes(out)
 
 
+def common_length(one: bytes, other: bytes) -> int:
+    """How many bytes two keys have in common at their front."""
+    low, high = 0, min(len(one), len(other))
+    if one[:high] == other[:high]:
+        return high
+    while high - low > 1:  # comparisons of slices are done in C: halving beats counting
+        middle = (low + high) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
 class _Block:
     """A block under construction: keys share prefixes with the key before, but for every `interval`-th."""
 
@@ -40,7 +53,7 @@ class _Block:
         shared = 0
         if self.count < self.interval:
             if key[:1] == self.last[:1] and key:
-                shared = len(os.path.commonprefix((self.last, key)))
+                shared = common_length(self.last, key)
         else:
             self.restarts.append(len(self.body))
             self.count = 0
@@ -130,7 +143,7 @@ def write_table(file: IO[bytes], entries: Iterable[tuple[bytes, bytes]]) -> int:
 
 def shortest_separator(start: bytes, limit: bytes) -> bytes:
     """A short key at least `start` and below `limit` (`BytewiseComparatorImpl::FindShortestSeparator`)."""
-    at = len(os.path.commonprefix((start, limit)))
+    at = common_length(start, limit)
     if at < min(len(start), len(limit)) and start[at] < 0xFF and start[at] + 1 < limit[at]:
         return start[:at] + bytes((start[at] + 1,))
     return start

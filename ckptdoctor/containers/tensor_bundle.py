@@ -128,7 +128,14 @@ class _Reader:
             self.ends,
             self.heads,
         )
+        count, paths, new = (
+            0,
+            self.paths,
+            tuple.__new__,
+        )  # what a named tuple's constructor calls, without the constructor
         for name, raw in entries:
+            if not name:
+                raise self.corrupt("it has a second header")
             entry = parse(raw)
             # The same few types and shapes recur: they are the entry's first bytes, and are decoded once.
             head = raw[: 4 + raw[3]] if len(raw) > 3 and raw[0] == 0x08 and raw[1] < 0x80 and raw[2] == 0x12 else raw
@@ -136,13 +143,12 @@ class _Reader:
             if known is None:
                 known = heads[head] = self._type_and_shape(name, entry)
             dtype, shape, nbytes = known
-            if entry.slices:
+            shard, offset, size = entry.shard_id, entry.offset, entry.size
+            # Slices come after the checksum, which otherwise ends an entry; asking for them costs as much as parsing.
+            if (not size or raw[-5:-4] != b"\x35") and entry.slices:
                 self.partitioned[decode_name(name)] = known
                 continue
-            shard, offset, size = entry.shard_id, entry.offset, entry.size
-            path = self.paths.get(shard)
-            if path is None:
-                path = self._shard(name, shard)
+            path = paths.get(shard) or self._shard(name, shard)
             if (size != nbytes and (nbytes >= 0 or size < 0)) or offset < 0:
                 raise self.corrupt(
                     f"the entry of {decode_name(name)!r} claims {size:,} bytes at offset {offset:,} for {dtype} of "
@@ -150,12 +156,15 @@ class _Reader:
                 )
             if offset + size > ends[shard]:  # noqa: PLR1730 - max() would be a call per tensor
                 ends[shard] = offset + size
-            location = FileRange(path, offset, size, entry.crc32c, big)
-            if name[:1] == b"\0":
+            location = new(FileRange, (path, offset, size, entry.crc32c, big, False))
+            if not name[0]:
                 self._slice(name, location)
-            else:
+                continue
+            try:
+                text = name.decode()
+            except UnicodeDecodeError:
                 text = decode_name(name)
-                tensors[text] = TensorRef(text, dtype, shape, location)
+            tensors[text] = new(TensorRef, (text, dtype, shape, location))
 
     def _type_and_shape(self, name: bytes, entry: pb.BundleEntry) -> tuple[str, tuple[int, ...], int]:
         """Type, shape and number of bytes; -1 bytes where the type has no fixed size."""
@@ -219,12 +228,13 @@ class _Reader:
             if isinstance(part, FileRange) and part.path == path and part.offset + part.nbytes > size
         ]
         what = "data file" if self.num_shards == 1 else f"data file {number + 1} of {self.num_shards}"
-        if not os.path.exists(path):
-            problem = "is missing"
+        there = os.path.exists(path)
         message = (
-            f"{what} {os.path.basename(path)} {problem}: {plural(len(lost), 'tensor')} of {len(self.tensors):,} lost"
+            f"{what} {os.path.basename(path)} {problem if there else 'is missing'}: "
+            f"{plural(len(lost), 'tensor')} of {len(self.tensors):,} lost"
         )
-        return UnreadableArtifact(f"{message}, the first is {lost[0]!r}" if lost else message, path)
+        named = f"{message}, the first is {lost[0]!r}" if lost else message
+        return UnreadableArtifact(named, path, code="I003" if there else "I002")
 
 
 def assemble(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -33,6 +34,8 @@ def kept_open() -> Iterator[None]:
         yield
     finally:
         _open_files.reset(token)
+        if "ckptdoctor.containers.hdf5" in sys.modules:
+            sys.modules["ckptdoctor.containers.hdf5"].release()
         for file in cache.values():
             file.close()
 
@@ -182,9 +185,9 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
         pass
     import ml_dtypes
 
-    found: np.dtype[Any] | None = getattr(ml_dtypes, plain, None) and np.dtype(getattr(ml_dtypes, plain))
-    if found is None:
+    if not hasattr(ml_dtypes, plain):
         raise UnreadableArtifact(f"tensors of type {name} cannot be read")
+    found: np.dtype[Any] = np.dtype(getattr(ml_dtypes, plain))
     return found
 
 

@@ -115,7 +115,7 @@ def _orphan_slots(state: TrainingState) -> Iterator[tuple[str, str]]:
 
 
 def _slot_mismatch(state: TrainingState) -> Iterator[tuple[str, str]]:
-    shapes = {variable.path: variable.tensor.shape for variable in state.variables}
+    shapes = {variable.path: variable.tensor.shape for variable in state.variables} if state.optimizers else {}
     for each in state.optimizers:
         kinds = _kinds(each)
         for slot in each.slots:

@@ -11,7 +11,16 @@ from ckptdoctor import __version__
 from ckptdoctor.containers.dtypes import ITEMSIZE
 from ckptdoctor.diagnosis.status import optimizer_status
 from ckptdoctor.examination import Examination
-from ckptdoctor.state import ModelVariable, OptimizerState, OtherVariable, Schedule, TensorRef, TrainingState, Wrapper
+from ckptdoctor.state import (
+    FileRange,
+    ModelVariable,
+    OptimizerState,
+    OtherVariable,
+    Schedule,
+    TensorRef,
+    TrainingState,
+    Wrapper,
+)
 
 SCHEMA = "ckptdoctor.inspect/1"
 
@@ -73,16 +82,17 @@ def _figures(examination: Examination) -> Stats:
 
 def nbytes(ref: TensorRef) -> int:
     """Bytes of a tensor's elements; 0 for types without a fixed size."""
+    if ref.location.__class__ is FileRange and ref.dtype in ITEMSIZE:
+        return ref.location.nbytes
     return ref.size * ITEMSIZE.get(ref.dtype, 0)
 
 
 def _model(state: TrainingState, figures: Stats | None, *, tensors: bool) -> dict[str, Any]:
+    stored = [variable for variable in state.variables if variable.tensor.location is not None]
     model: dict[str, Any] = {
-        "variables": sum(variable.tensor.location is not None for variable in state.variables),
-        "trainable": sum(
-            variable.trainable is not False and variable.tensor.location is not None for variable in state.variables
-        ),
-        "bytes": sum(nbytes(variable.tensor) for variable in state.variables),
+        "variables": len(stored),
+        "trainable": len(stored) - sum([variable.trainable is False for variable in stored]),
+        "bytes": sum([nbytes(variable.tensor) for variable in stored]),
     }
     if tensors:
         model["tensors"] = [_variable(variable, figures) for variable in state.variables]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -23,9 +24,12 @@ def escape(text: str) -> str:
 
 def code(text: str) -> str:
     """A name in code style, whatever is in it."""
-    shown = printable(text).replace("|", "\\|")
-    fence = "``" if "`" in shown else "`"
-    return f"{fence} {shown} {fence}" if "`" in shown else f"{fence}{shown}{fence}"
+    # A pipe ends a table's cell unless an odd number of backslashes stands before it.
+    shown = re.sub(r"(\\*)\|", lambda found: found[1] + "\\" * (1 + len(found[1]) % 2) + "|", printable(text))
+    if "`" not in shown:
+        return f"`{shown}`"
+    fence = "`" * (1 + max(map(len, re.findall("`+", shown))))
+    return f"{fence} {shown} {fence}"
 
 
 def render(examinations: Iterable[Examination], *, tensors: bool = False, stats: bool = False) -> str:

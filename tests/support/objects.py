@@ -123,7 +123,7 @@ def keras2(
     lists: Mapping[str, str] | None = None,
     name: str = "Adam",
 ) -> Node:
-    """A rewritten optimizer of 2.11+: `_variables` and one list a kind; names are all that ties slots to variables."""
+    """A rewritten optimizer of 2.11+: `_variables`, one list a kind; names are all that ties slots to variables."""
     lists = ADAM_LISTS if lists is None else lists
     count = variable(array(iterations, "int64"), "iteration")
     slots = {
@@ -153,7 +153,7 @@ def keras3(
     filled: bool = True,
     name: str = "adam",
 ) -> Node:
-    """A Keras 3 optimizer: `_variables` with the learning rate in it, `_trainable_variables`, lists filled since 3.10."""
+    """A Keras 3 optimizer: it lists what it trains, `_variables` has the learning rate, lists are filled since 3.10."""
     lists = ADAM_SUFFIXES if lists is None else lists
     count = variable(array(iterations, "int64"), f"{name}/iteration")
     rate = variable(0.001, f"{name}/learning_rate")

@@ -58,7 +58,7 @@ def write_saved_model(
     tensors = checkpoint(root, save_counter=None)
     graph = pb.TrackableObjectGraph.FromString(tensors[GRAPH_KEY].strings[0])
     objects = pb.SavedObjectGraph()
-    named = {_find(root, graph, where): what for where, what in identifiers}
+    named = {_find(graph, where): what for where, what in identifiers}
     for number, node in enumerate(graph.nodes):
         made = objects.nodes.add()
         if node.attributes:
@@ -78,7 +78,7 @@ def write_saved_model(
     return path
 
 
-def _find(root: Node, graph: pb.TrackableObjectGraph, path: str) -> int:
+def _find(graph: pb.TrackableObjectGraph, path: str) -> int:
     """The number of the object at a path; -1 if there is none."""
     at = 0
     for name in filter(None, path.split("/")):

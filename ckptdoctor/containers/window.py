@@ -1,0 +1,132 @@
+"""A range of an open file as a file of its own, and bytes moved between such ranges by the kernel.
+
+An HDF5 file inside a zip archive can so be edited where it will lie, instead of in a second file beside it.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+from typing import TYPE_CHECKING
+
+from ckptdoctor.errors import UnreadableArtifact
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+_STEP = 64 << 20
+_PLAIN = 4 << 20
+_NOT_HERE = frozenset(
+    {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF, errno.ETXTBSY}
+)
+"""What the kernel answers where it cannot copy between these files; the bytes then pass through memory."""
+
+
+class Window(io.RawIOBase):
+    """The part of a file from `start` on, readable and writable; the last thing in it where it has to grow.
+
+    Attributes:
+        start: Its first byte in the file.
+    """
+
+    def __init__(self, descriptor: int, start: int, size: int | None = None) -> None:
+        """Opens a window; the descriptor stays the caller's.
+
+        Args:
+            descriptor: An open file.
+            start: First byte.
+            size: Number of bytes of a window that is only read; None: up to the file's end, which may move.
+        """
+        super().__init__()
+        self.start = start
+        self._descriptor = descriptor
+        self._size = size
+        self._position = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes in the window."""
+        return os.fstat(self._descriptor).st_size - self.start if self._size is None else self._size
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def writable(self) -> bool:
+        """Whether the window reaches to the end of the file."""
+        return self._size is None
+
+    def seekable(self) -> bool:
+        """Yes."""
+        return True
+
+    def tell(self) -> int:
+        """The position within the window."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Moves within the window; positions before its start are an error."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}[whence]
+        if base + offset < 0:
+            raise ValueError("seek before the start")
+        self._position = base + offset
+        return self._position
+
+    def readinto(self, buffer: Buffer) -> int:
+        """Reads into `buffer` as much as fits and the window has left."""
+        view = memoryview(buffer).cast("B")
+        count = max(0, min(len(view), self.size - self._position))
+        data = os.pread(self._descriptor, count, self.start + self._position)
+        view[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def write(self, data: Buffer) -> int:
+        """Writes all of `data` at the position."""
+        view = memoryview(data).cast("B")
+        write_at(self._descriptor, view, self.start + self._position)
+        self._position += len(view)
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Ends the file `size` bytes after the window's start."""
+        size = self._position if size is None else size
+        os.ftruncate(self._descriptor, self.start + size)
+        return size
+
+
+def write_at(descriptor: int, data: bytes | memoryview, offset: int) -> None:
+    """Writes all of `data` at `offset`; the system may take it in parts."""
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        offset += written
+        view = view[written:]
+
+
+def copy_range(source: int, start: int, count: int, target: int, at: int) -> None:
+    """Copies a range of one file into another: by the kernel where it can (which shares blocks where it can).
+
+    Raises:
+        UnreadableArtifact: The source ends early.
+    """
+    by_kernel = hasattr(os, "copy_file_range")
+    done = 0
+    while done < count:
+        step = min(_STEP, count - done)
+        moved = 0
+        if by_kernel:
+            try:
+                moved = os.copy_file_range(source, target, step, start + done, at + done)
+            except OSError as error:
+                if error.errno not in _NOT_HERE:
+                    raise
+            by_kernel = moved > 0  # some virtual file systems answer 0
+        if not moved:
+            data = os.pread(source, min(step, _PLAIN), start + done)
+            if not data:
+                raise UnreadableArtifact("it shrank while it was copied")
+            write_at(target, data, at + done)
+            moved = len(data)
+        done += moved

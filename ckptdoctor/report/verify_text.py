@@ -1,0 +1,101 @@
+"""What a person reads of `verify`: the verdict, what became of each value, and what to do."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from io import StringIO
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from ckptdoctor.report import verify_facts
+from ckptdoctor.report.escape import printable
+from ckptdoctor.report.facts import FORMATS
+from ckptdoctor.verify.results import Attempt, OptimizerResult, Outcome, Verification
+
+_STYLES = {
+    Outcome.RESTORED.value: "green",
+    Outcome.DROPPED.value: "red",
+    Outcome.CHANGED.value: "yellow",
+    Outcome.ABSENT.value: "dim",
+}
+_PIPE_WIDTH = 120
+_LABEL = 10
+
+
+def render(verifications: Iterable[Verification], *, quiet: bool = False, color: bool = True) -> str:
+    """The report on each artifact, as wide as the terminal is."""
+    out = StringIO()
+    terminal = sys.stdout.isatty()
+    console = Console(
+        file=out,
+        force_terminal=terminal and color,
+        no_color=not color,
+        color_system="auto" if terminal and color else None,
+        width=None if terminal or "COLUMNS" in os.environ else _PIPE_WIDTH,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    for each in verifications:
+        line = Text(f"{printable(each.path)}: ", style="bold")
+        line.append(printable(verify_facts.verdict(each)), style="bold green" if each.ok else "bold red")
+        console.print(line, overflow="fold")
+        if not quiet:
+            _details(console, each)
+    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
+
+
+def _details(console: Console, each: Verification) -> None:
+    facts = Table.grid(padding=(0, 2, 0, 0))
+    facts.add_column(style="dim", no_wrap=True, min_width=_LABEL)
+    facts.add_column(overflow="fold")
+    lines = [("format", FORMATS[each.format])]
+    if each.framework is not None:
+        lines.append(("framework", verify_facts.framework(each)))
+    if each.usual is not None:
+        lines += _attempt(each.usual)
+    lines += [("note", note) for note in each.notes]
+    for label, text in lines:
+        facts.add_row(label, Text(printable(text)))
+    console.print(Padding(facts, (0, 0, 0, 2)))
+    for optimizer in each.optimizers:
+        console.print(Padding(_table(optimizer, several=len(each.optimizers) > 1), (1, 0, 0, 2)))
+    if each.advice:
+        console.print(Padding(_advice(each.advice), (1, 0, 0, 2)))
+
+
+def _attempt(attempt: Attempt) -> list[tuple[str, str]]:
+    lines = [("call", attempt.call)] if attempt.call else []
+    if attempt.error is not None:
+        lines.append(("error", attempt.error))
+    return lines + [("warning", warning) for warning in attempt.warnings]
+
+
+def _table(optimizer: OptimizerResult, *, several: bool) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column(Text(printable(optimizer.name)) if several else "what", overflow="fold")
+    table.add_column("artifact", justify="right", no_wrap=True)
+    table.add_column("framework", overflow="fold")
+    table.add_column("outcome", no_wrap=True)
+    for row in verify_facts.rows(optimizer):
+        table.add_row(
+            Text(printable(row.what)),
+            row.artifact,
+            Text(printable(row.framework)),
+            Text(row.outcome, style=_STYLES[row.outcome]),
+        )
+    return table
+
+
+def _advice(advice: tuple[str, ...]) -> Table:
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for each in advice:
+        table.add_row(Text("->", style="cyan"), Text(printable(each)))
+    return table

@@ -1,0 +1,236 @@
+"""Name-based checkpoints: which name is a slot, of what, and by which optimizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.bundles import Tensor, array, split, strings, write_bundle, write_v1, zeros
+
+from ckptdoctor.artifacts import tf_checkpoint
+from ckptdoctor.diagnosis.status import artifact_status
+from ckptdoctor.state import Format, Generation, OptimizerState, Role, Status, TrainingState
+
+KERNEL, BIAS = (3, 4), (4,)
+MODEL = {"net/d1/kernel": zeros(KERNEL), "net/d1/bias": zeros(BIAS)}
+POWERS = {"beta1_power": array(0.9**8), "beta2_power": array(0.999**8)}
+STEP = {"global_step": array(7, "int64")}
+
+
+def _read(tmp_path: Path, tensors: dict[str, Tensor]) -> TrainingState:
+    return tf_checkpoint.read(write_bundle(tmp_path / "model.ckpt-7", tensors))
+
+
+def _with_slots(*suffixes: str, scope: str = "") -> dict[str, Tensor]:
+    slots = {f"{scope}{name}/{suffix}": tensor for name, tensor in MODEL.items() for suffix in suffixes}
+    return {**MODEL, **slots}
+
+
+def _kinds(optimizer: OptimizerState) -> dict[str, set[str | None]]:
+    found: dict[str, set[str | None]] = {}
+    for slot in optimizer.slots:
+        found.setdefault(slot.name, set()).add(slot.variable)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("suffixes", "more", "class_name", "kinds"),
+    [
+        (("Adam", "Adam_1"), POWERS, "Adam", ["m", "v"]),
+        (("Momentum",), {}, "SGD", ["momentum"]),
+        (("RMSProp", "RMSProp_1"), {}, "RMSprop", ["rms", "momentum"]),
+        (("RMSProp", "RMSProp_1", "RMSProp_2"), {}, "RMSprop", ["rms", "mg", "momentum"]),
+        (("Adagrad",), {}, "Adagrad", ["accumulator"]),
+        (("ProximalAdagrad",), {}, "Adagrad", ["accumulator"]),
+        (("Adadelta", "Adadelta_1"), {}, "Adadelta", ["accum", "accum_update"]),
+        (("Ftrl", "Ftrl_1"), {}, "Ftrl", ["accum", "linear"]),
+        (("adam_m", "adam_v"), {}, "AdamW", ["m", "v"]),
+        (("my_opt", "my_opt_1"), POWERS, "Adam", ["m", "v"]),
+    ],
+)
+def test_optimizers(
+    tmp_path: Path, suffixes: tuple[str, ...], more: dict[str, Tensor], class_name: str, kinds: list[str]
+) -> None:
+    """Each TF1 optimizer by its slots' names, in the order in which it made them."""
+    state = _read(tmp_path, _with_slots(*suffixes) | more | STEP)
+    (found,) = state.optimizers
+    assert (found.class_name, found.generation, found.iterations) == (class_name, Generation.TF1, 7)
+    assert found.iterations_key == "global_step"
+    assert _kinds(found) == {kind: set(MODEL) for kind in kinds}
+    assert {each.path for each in state.variables} == set(MODEL)
+    assert all(each.trainable for each in state.variables)
+    assert artifact_status(state) is Status.COMPLETE
+
+
+@pytest.mark.parametrize("steps", [0, 1, 7, 100, 500])
+def test_steps_from_beta_powers(tmp_path: Path, steps: int) -> None:
+    """Without a global step the count is none, but follows from Adam's beta powers, and says from which."""
+    powers = {"beta1_power": array(0.9 ** (steps + 1)), "beta2_power": array(0.999 ** (steps + 1))}
+    state = _read(tmp_path, _with_slots("Adam", "Adam_1") | powers)
+    (found,) = state.optimizers
+    assert found.iterations is None
+    assert found.recoverable == (steps, "beta2_power")
+    assert artifact_status(state) is Status.PARTIAL
+
+
+def test_powers_that_disagree(tmp_path: Path) -> None:
+    """Beta powers of other betas, or of two different counts, answer nothing."""
+    powers = {"beta1_power": array(0.9**8), "beta2_power": array(0.999**500)}
+    (found,) = _read(tmp_path, _with_slots("Adam", "Adam_1") | powers).optimizers
+    assert found.recoverable is None
+
+
+@pytest.mark.parametrize("scope", ["train/", "tower_0/train/"])
+def test_scopes(tmp_path: Path, scope: str) -> None:
+    """A variable scope stands before the whole name of a slot."""
+    tensors = _with_slots("Adam", "Adam_1", scope=scope) | {f"{scope}{name}": each for name, each in POWERS.items()}
+    (found,) = _read(tmp_path, tensors | STEP).optimizers
+    assert _kinds(found) == {"m": set(MODEL), "v": set(MODEL)}
+    assert len(found.other) == 2
+
+
+def test_two_of_one_class(tmp_path: Path) -> None:
+    """Two Adams on the same variables share the op name: their slots follow one another."""
+    tensors = _with_slots("Adam", "Adam_1", "Adam_2", "Adam_3") | POWERS | STEP
+    tensors |= {f"{name}_1": each for name, each in POWERS.items()}
+    (found,) = _read(tmp_path, tensors).optimizers
+    assert (found.class_name, len(found.slots)) == ("Adam", 8)
+    assert set(_kinds(found)) == {"m", "v"}
+    assert "2 sets of beta powers" in found.notes[0]
+
+
+def test_two_classes(tmp_path: Path) -> None:
+    """A wide-and-deep model: Ftrl on one part, Adagrad on the other."""
+    tensors = {
+        "linear/w": zeros((5,)), "linear/w/Ftrl": zeros((5,)), "linear/w/Ftrl_1": zeros((5,)),
+        "dnn/kernel": zeros(KERNEL), "dnn/kernel/Adagrad": zeros(KERNEL),
+    }  # fmt: skip
+    state = _read(tmp_path, tensors | STEP)
+    assert {each.class_name: _kinds(each) for each in state.optimizers} == {
+        "Ftrl": {"accum": {"linear/w"}, "linear": {"linear/w"}},
+        "Adagrad": {"accumulator": {"dnn/kernel"}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("lost", "missing"),
+    [
+        ("net/d1/bias/Adam_1", {("v", "net/d1/bias")}),
+        ("net/d1/bias/Adam", {("v", "net/d1/bias")}),
+    ],
+)
+def test_a_lost_slot(tmp_path: Path, lost: str, missing: set[tuple[str, str]]) -> None:
+    """A variable with fewer slots than its neighbours is missing one."""
+    tensors = _with_slots("Adam", "Adam_1") | POWERS | STEP
+    del tensors[lost]
+    state = _read(tmp_path, tensors)
+    assert {(each.name, each.variable) for each in state.optimizers[0].missing} == missing
+    assert artifact_status(state) is Status.PARTIAL
+
+
+def test_a_variable_without_slots(tmp_path: Path) -> None:
+    """In a trained layer a variable without slots is missing them; moving statistics are not."""
+    tensors = _with_slots("Adam", "Adam_1") | POWERS | STEP
+    tensors |= {"net/d1/gamma": zeros(BIAS), "net/d1/moving_mean": zeros(BIAS), "frozen/kernel": zeros(KERNEL)}
+    (found,) = _read(tmp_path, tensors).optimizers
+    assert {(each.name, each.variable) for each in found.missing} == {("m", "net/d1/gamma"), ("v", "net/d1/gamma")}
+
+
+def test_a_variable_that_looks_like_a_slot(tmp_path: Path) -> None:
+    """A name of two parts whose stem is no variable of that shape is a variable itself."""
+    tensors = {"Adam": zeros(KERNEL), "head/Adam": zeros(BIAS), "net/w": zeros(BIAS), "net/w/Adam": zeros(KERNEL)}
+    state = _read(tmp_path, tensors)
+    assert {each.path for each in state.variables} == set(tensors)
+    assert not any(each.slots for each in state.optimizers)
+
+
+def test_gradient_descent(tmp_path: Path) -> None:
+    """Plain gradient descent keeps nothing but the step: there is an optimizer to resume, and no more to lose."""
+    state = _read(tmp_path, {**MODEL, **STEP})
+    (found,) = state.optimizers
+    assert (found.class_name, found.iterations, found.slots) == (None, 7, ())
+    assert "gradient descent keeps none" in found.notes[0]
+    assert artifact_status(state) is Status.COMPLETE
+
+
+def test_weights_only(tmp_path: Path) -> None:
+    """Variables alone are weights; strings are neither."""
+    state = _read(tmp_path, {**MODEL, "labels": strings(b"a", b"b")})
+    assert (state.optimizers, artifact_status(state)) == ((), Status.ABSENT)
+    assert {each.path for each in state.variables} == set(MODEL)
+    assert [each.key for each in state.others] == ["labels"]
+
+
+def test_moving_averages(tmp_path: Path) -> None:
+    """Averages beside an optimizer are slots of it; alone they are told."""
+    averages = {f"{name}/ExponentialMovingAverage": tensor for name, tensor in MODEL.items()}
+    (found,) = _read(tmp_path, _with_slots("Momentum") | averages | STEP).optimizers
+    assert {slot.role for slot in found.slots} == {Role.MOMENTUM, Role.MOVING_AVERAGE}
+    assert len(found.slots) == 4
+    state = _read(tmp_path, {**MODEL, **averages})
+    assert {each.path for each in state.variables} == set(MODEL)
+    assert [oddity.code for oddity in state.oddities] == ["S012"]
+
+
+def test_counters(tmp_path: Path) -> None:
+    """Whole-number scalars that count are counters; the global step is the optimizer's."""
+    tensors = {
+        **_with_slots("Adam", "Adam_1"), **POWERS, **STEP,
+        "epoch": array(3, "int32"), "eval/eval_step": array(9, "int64"), "temperature": array(0.5),
+    }  # fmt: skip
+    state = _read(tmp_path, tensors)
+    assert state.counters == {"global_step": 7, "epoch": 3, "eval_step": 9}
+    assert state.optimizers[0].iterations == 7
+    assert "temperature" in {each.path for each in state.variables}
+
+
+def test_a_step_that_is_no_whole_number(tmp_path: Path) -> None:
+    """A float called global_step is a variable, not a count."""
+    state = _read(tmp_path, _with_slots("Momentum") | {"global_step": array(7.5)})
+    assert state.optimizers[0].iterations is None
+    assert state.counters == {}
+
+
+def test_partitioned_variables(tmp_path: Path) -> None:
+    """A partitioned variable and its partitioned slots are one variable with its slots."""
+    parts = split(KERNEL, (1, 2))
+    tensors = {name: zeros(KERNEL)._replace(parts=parts) for name in ("emb", "emb/Adam", "emb/Adam_1")}
+    (found,) = _read(tmp_path, tensors | POWERS | STEP).optimizers
+    assert _kinds(found) == {"m": {"emb"}, "v": {"emb"}}
+    assert all(slot.tensor.shape == KERNEL for slot in found.slots)
+
+
+@pytest.mark.parametrize(
+    ("names", "generation"),
+    [
+        (["Adam/net/d1/kernel/m", "Adam/net/d1/kernel/v"], Generation.OPTIMIZER_V2),
+        (["Adam/m/net/d1/kernel", "Adam/v/net/d1/kernel"], Generation.KERAS2),
+    ],
+)
+def test_keras_optimizers_in_a_saver(tmp_path: Path, names: list[str], generation: Generation) -> None:
+    """A Keras optimizer that went through a Saver keeps its own names."""
+    tensors = {**MODEL, **{name: zeros(KERNEL) for name in names}}
+    tensors |= {"Adam/iter": array(7, "int64"), "Adam/learning_rate": array(0.001)}
+    state = _read(tmp_path, tensors)
+    (found,) = state.optimizers
+    assert (found.class_name, found.iterations, found.generation) == ("Adam", 7, generation)
+    assert _kinds(found) == {"m": {"net/d1/kernel"}, "v": {"net/d1/kernel"}}
+    assert found.hyperparameters == {"learning_rate": pytest.approx(0.001)}
+
+
+def test_v1(tmp_path: Path) -> None:
+    """A V1 table is read the same."""
+    path = write_v1(tmp_path / "model.ckpt-7", _with_slots("Adam", "Adam_1") | POWERS | STEP)
+    state = tf_checkpoint.read_v1_checkpoint(path)
+    assert state.format is Format.TF_CHECKPOINT_V1
+    assert (state.optimizers[0].class_name, state.optimizers[0].iterations) == ("Adam", 7)
+    assert artifact_status(state) is Status.COMPLETE
+
+
+@pytest.mark.parametrize(
+    "name", ["/", "//", "a//Adam", "/Adam", "Adam_1", "x_" + "9" * 400, "a/" + "b/" * 500, "ключ/Adam"]
+)
+def test_odd_names(tmp_path: Path, name: str) -> None:
+    """Any name is read as something; none is lost."""
+    state = _read(tmp_path, {name: zeros(BIAS), **MODEL})
+    assert name in {each.path for each in state.variables}

@@ -1,0 +1,47 @@
+"""The command line in a process of its own, as a user runs it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+class Result(NamedTuple):
+    """How a command ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+def environment(**more: str) -> dict[str, str]:
+    """This process's, without what would change how output looks."""
+    kept = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "COLUMNS", "FORCE_COLOR"}}
+    return {**kept, "PYTHONPATH": str(ROOT), **more}
+
+
+def python(*arguments: str, cwd: str | os.PathLike[str] | None = None, **variables: str) -> Result:
+    """Runs this interpreter."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env=environment(**variables),
+        encoding="utf-8",
+        timeout=120,
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def ckptdoctor(
+    *arguments: str | os.PathLike[str], cwd: str | os.PathLike[str] | None = None, **variables: str
+) -> Result:
+    """Runs `python -m ckptdoctor`."""
+    return python("-m", "ckptdoctor", *map(os.fspath, arguments), cwd=cwd, **variables)
