@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ckptdoctor.examination import Examination
+    from ckptdoctor.verify import Verification
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "inspect"]
+__all__ = ["__version__", "inspect", "verify"]
 
 
 def inspect(path: str | os.PathLike[str], *, everything: bool = False, stats: bool = False) -> tuple[Examination, ...]:
@@ -37,3 +38,27 @@ def inspect(path: str | os.PathLike[str], *, everything: bool = False, stats: bo
     from ckptdoctor.examination import examine
 
     return tuple(examine(path, everything=everything, stats=stats))
+
+
+def verify(
+    path: str | os.PathLike[str],
+    *,
+    model: str | os.PathLike[str] | None = None,
+    python: str | None = None,
+    timeout: float = 600.0,
+) -> Verification:
+    """Loads an artifact with the installed TensorFlow or Keras, in a child process, and says what it restored.
+
+    Args:
+        path: A file, a SavedModel directory, a checkpoint prefix, or a directory (then its latest artifact).
+        model: For weights without a model: a `.keras`, `.h5` or JSON file of the same architecture.
+        python: The interpreter whose framework is asked; None for the running one.
+        timeout: Seconds that the framework may take.
+
+    Raises:
+        ckptdoctor.errors.UsageProblem: Nothing is at this path, or the framework is not installed.
+        ckptdoctor.errors.UnreadableArtifact: The artifact cannot be read.
+    """
+    from ckptdoctor.verify import verify as verify_artifact
+
+    return verify_artifact(path, model=model, python=python, timeout=timeout)

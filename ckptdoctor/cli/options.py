@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -86,6 +87,8 @@ def deliver(text: str, output_file: str | None) -> None:
         UsageProblem: The file cannot be written.
     """
     if output_file is None or output_file == "-":
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # what a terminal cannot show is no reason to fail
         sys.stdout.write(text)
         sys.stdout.flush()
         return

@@ -121,18 +121,9 @@ class _Reader:
 
     def _entries(self, entries: Iterable[tuple[bytes, bytes]]) -> None:
         """Turns entries into references. One long loop: it runs once per tensor, and calls would double its time."""
-        parse, big, tensors, ends, heads = (
-            pb.BundleEntry.FromString,
-            self.big_endian,
-            self.tensors,
-            self.ends,
-            self.heads,
-        )
-        count, paths, new = (
-            0,
-            self.paths,
-            tuple.__new__,
-        )  # what a named tuple's constructor calls, without the constructor
+        parse, big, tensors = pb.BundleEntry.FromString, self.big_endian, self.tensors
+        ends, heads, paths = self.ends, self.heads, self.paths
+        new = tuple.__new__  # what a named tuple's constructor calls, without the constructor
         for name, raw in entries:
             if not name:
                 raise self.corrupt("it has a second header")

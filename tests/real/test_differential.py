@@ -121,8 +121,8 @@ def test_museum(museum: Path, museum_truth: list[dict[str, Any]]) -> None:
         assert target.reader == record["format"]
         if record["format"] == "tf-checkpoint-v1":
             v1 = read_v1(target.resolved)
-            # TensorFlow wants a pattern where there are several files.
-            cases[v1.prefix + "-?????-of-?????" * (len(v1.files) > 1)] = _by_us(v1.tensors)
+            # TensorFlow wants a pattern where the files are numbered.
+            cases[v1.prefix + "-?????-of-?????" * (v1.files != (v1.prefix,))] = _by_us(v1.tensors)
         else:
             prefix = variables_prefix(target.resolved) if target.reader == "saved-model" else target.resolved
             assert prefix is not None, record["case"]

@@ -29,12 +29,12 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         framework = frameworks.load(request["framework"])
     except frameworks.MissingFramework as missing:
         return {"missing": str(missing)}
-    return {
-        "framework": framework.name,
-        "version": framework.version,
-        "tensorflow": framework.tensorflow_version,
-        "attempts": attempts.run(_kind(request["kind"]), framework, request),
-    }
+    return dict(
+        attempts.run(_kind(request["kind"]), framework, request),
+        framework=framework.name,
+        version=framework.version,
+        tensorflow=framework.tensorflow_version,
+    )
 
 
 def _kind(name: str) -> Any:

@@ -26,18 +26,19 @@ class Attempt(NamedTuple):
     run: Callable[[], list[dict[str, Any]]]
 
 
-def run(kind: Any, framework: Any, request: dict[str, Any]) -> list[dict[str, Any]]:
-    """Tries a kind's calls, the usual one first; later ones only while none has restored anything in question."""
+def run(kind: Any, framework: Any, request: dict[str, Any]) -> dict[str, Any]:
+    """Tries a kind's calls from the one that is asked for, until one seems to restore everything."""
     done: list[dict[str, Any]] = []
-    for attempt in kind.attempts(framework, request):
-        done.append(_one(attempt))
-        if satisfied(done[-1], request):
-            break
-    return done
+    for number, attempt in enumerate(kind.attempts(framework, request)):
+        if number >= request["start"]:
+            done.append(_one(attempt))
+            if satisfied(done[-1], request):
+                return {"attempts": done, "stopped": True}
+    return {"attempts": done, "stopped": False}
 
 
 def satisfied(result: dict[str, Any], request: dict[str, Any]) -> bool:
-    """Whether the framework holds every value that is expected of it: then no other way needs to be tried."""
+    """Whether the framework holds every value that is expected of it, though perhaps in wrong places."""
     if result["error"] is not None or len(result["optimizers"]) < len(request["expected"]):
         return False
     for index, expected in enumerate(request["expected"]):
@@ -80,7 +81,7 @@ class Listening(logging.Handler):
         self._warnings: Any = None
         self._caught: Any = None
 
-    def __enter__(self) -> Listening:  # noqa: D105
+    def __enter__(self) -> Listening:
         self._warnings = warnings.catch_warnings(record=True)
         self._caught = self._warnings.__enter__()
         warnings.simplefilter("always")
@@ -88,7 +89,7 @@ class Listening(logging.Handler):
             logging.getLogger(name).addHandler(self)
         return self
 
-    def __exit__(self, *details: object) -> None:  # noqa: D105
+    def __exit__(self, *details: object) -> None:
         for name in ("tensorflow", "absl", ""):
             logging.getLogger(name).removeHandler(self)
         self._texts += [str(each.message) for each in self._caught]

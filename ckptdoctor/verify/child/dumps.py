@@ -28,9 +28,7 @@ def _assigned(framework: Any, request: dict[str, Any]) -> list[dict[str, Any]]:
     optimizer = standins.optimizer(framework, wanted)
     trained = standins.variables(framework, wanted["trained"])
     standins.build(optimizer, trained)
-    values = [
-        np.load(os.path.join(request["folder"], name), allow_pickle=False) for name in request["values"]
-    ]
+    values = [np.load(os.path.join(request["folder"], name), allow_pickle=False) for name in request["values"]]
     if wanted["legacy"]:
         optimizer.set_weights(values)
     else:

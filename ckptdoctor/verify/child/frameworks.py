@@ -10,7 +10,7 @@ from typing import Any
 KERAS3_MAJOR = 3
 
 
-class MissingFramework(Exception):  # noqa: N818 - it is a value of this protocol, not a fault
+class MissingFramework(Exception):
     """The framework that the artifact needs is not installed; its text is the module's name."""
 
 

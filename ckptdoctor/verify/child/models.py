@@ -20,7 +20,7 @@ def attempts(framework: Any, request: dict[str, Any]) -> Iterator[Attempt]:
         yield Attempt(
             "h5-assign",
             f"{name}(path, compile=False), model.compile(optimizer), model.optimizer.build(model.trainable_variables), "
-            "then each of model.optimizer.variables assigned in the order of the attribute weight_names",
+            "then each of model.optimizer.variables assigned from optimizer_weights by its name (weight_names)",
             lambda: _assigned(framework, request),
         )
     elif kind == "archive":
@@ -34,7 +34,8 @@ def attempts(framework: Any, request: dict[str, Any]) -> Iterator[Attempt]:
         inside = os.path.join(path, "variables", "variables")
         yield Attempt(
             "saved-model-load-weights",
-            f'{name}(path), then model.load_weights(path + "/variables/variables")',
+            f"{name}(path), model.compile(...) if it is not compiled, "
+            'then model.load_weights(path + "/variables/variables")',
             lambda: _loaded(framework, request, inside),
         )
         if request.get("graph"):
@@ -54,6 +55,9 @@ def load(framework: Any, path: str, **options: Any) -> Any:
 def _loaded(framework: Any, request: dict[str, Any], weights: str | None = None) -> list[dict[str, Any]]:
     model = load(framework, request["path"])
     if weights is not None:
+        # Saved without its configuration, it comes with no optimizer, or with a RestoredOptimizer that cannot train.
+        if type(getattr(model, "optimizer", None)).__name__ in {"NoneType", "RestoredOptimizer"}:
+            model.compile(optimizer=standins.optimizer(framework, request["optimizers"][0]), loss="mse")
         model.load_weights(weights)
     return taken(model, request)
 
@@ -65,8 +69,10 @@ def taken(model: Any, request: dict[str, Any]) -> list[dict[str, Any]]:
         return []
     trained = model.trainable_variables
     inner = snapshot.innermost(optimizer)
-    if not getattr(inner, "built", True) and not hasattr(inner, "get_slot_names"):
-        standins.build(optimizer, trained)  # what the next step would create, it would create empty
+    # What the next step would create. Optimizers before Keras 3 create it now, or keep what they have; one of Keras 3
+    # that calls itself built creates nothing any more.
+    if snapshot.generation(inner) != "keras3" or not inner.built:
+        standins.build(optimizer, trained)
     own = getattr(inner, "_trainable_variables", None)
     return [snapshot.take(optimizer, own or trained, snapshot.Store(request))]
 
@@ -116,7 +122,13 @@ def _assigned(framework: Any, request: dict[str, Any]) -> list[dict[str, Any]]:
         values = [group[name][()] for name in names]
     optimizer = model.optimizer
     held = optimizer.variables() if callable(optimizer.variables) else list(optimizer.variables)
+    by_name = {name: values[index] for index, name in enumerate(names)}
+    paths = [str(getattr(each, "path", None) or each.name) for each in held]
+    if set(paths) == set(by_name):
+        values = [by_name[path] for path in paths]
     values = _with_rate(held, values, optimizer)
+    if not request["expected"][0]["slots"]:
+        held = held[: len(values)]  # it was saved before its first step: no slots to assign
     if len(held) != len(values):
         raise ValueError(f"the optimizer has {len(held)} variables, the file {len(values)}")
     for index, variable in enumerate(held):
@@ -150,6 +162,9 @@ def _compiled(framework: Any, request: dict[str, Any]) -> Any:
             optimizer = standins.optimizer(framework, request["optimizers"][0])
         else:
             raise ValueError(f"the stored optimizer configuration is refused: {describe(error)}") from error
+    if request["optimizers"][0]["wrapped"] and not hasattr(optimizer, "inner_optimizer"):
+        # A mixed_float16 policy wraps optimizers on its own; the policy is not in force here.
+        optimizer = standins.wrapped(framework, optimizer)
     model.compile(optimizer=optimizer, loss="mse")
     standins.build(model.optimizer, model.trainable_variables)
     return model

@@ -13,6 +13,7 @@ from ckptdoctor.verify.child import snapshot
 from ckptdoctor.verify.child.attempts import Attempt
 
 CALL = "tf.compat.v1.train.Saver().restore(session, prefix)"
+AVERAGE = "ExponentialMovingAverage"
 
 
 def attempts(framework: Any, request: dict[str, Any]) -> Iterator[Attempt]:
@@ -77,7 +78,11 @@ def _built(tf: Any, wanted: dict[str, Any], keyed: dict[str, Any]) -> dict[str, 
             made.apply_gradients(gradients)
     else:
         made.apply_gradients(gradients)
-    return {"optimizer": made, "trained": trained}
+    averages = None
+    if wanted["averaged"]:
+        averages = v1.train.ExponentialMovingAverage(0.9)
+        averages.apply(trained)
+    return {"optimizer": made, "trained": trained, "averages": averages}
 
 
 def _by_key(request: dict[str, Any], made: list[dict[str, Any]], keyed: dict[str, Any]) -> dict[str, Any]:
@@ -85,17 +90,24 @@ def _by_key(request: dict[str, Any], made: list[dict[str, Any]], keyed: dict[str
     variables = dict(keyed)
     for index, wanted in enumerate(request["optimizers"]):
         for name, position, key in wanted["slot_keys"]:
-            slot = made[index]["optimizer"].get_slot(made[index]["trained"][position], name)
+            slot = _slot(made[index], made[index]["trained"][position], name)
             if slot is not None:
                 variables[key] = slot
     return variables
 
 
+def _slot(made: dict[str, Any], variable: Any, name: str) -> Any:
+    """A slot of the optimizer, or the moving average beside it; None if there is none."""
+    if name == AVERAGE:
+        return made["averages"].average(variable) if made["averages"] is not None else None
+    return made["optimizer"].get_slot(variable, name)
+
+
 def _take(made: dict[str, Any], session: Any, store: snapshot.Store, count: int | None) -> dict[str, Any]:
     found = []
-    for name in made["optimizer"].get_slot_names():
+    for name in (*made["optimizer"].get_slot_names(), AVERAGE):
         for index, variable in enumerate(made["trained"]):
-            slot = made["optimizer"].get_slot(variable, name)
+            slot = _slot(made, variable, name)
             if slot is not None:
                 found.append(dict(store.describe(session.run(slot)), name=name, variable=index))
     return {
@@ -103,9 +115,7 @@ def _take(made: dict[str, Any], session: Any, store: snapshot.Store, count: int 
         "generation": "tf1",
         "iterations": count,
         "learning_rate": None,
-        "variables": [
-            {"path": each.op.name, "shape": [int(size) for size in each.shape]} for each in made["trained"]
-        ],
+        "variables": [{"path": each.op.name, "shape": [int(size) for size in each.shape]} for each in made["trained"]],
         "slots": found,
         "given": True,
     }

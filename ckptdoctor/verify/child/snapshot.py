@@ -95,7 +95,8 @@ def take(optimizer: Any, trained: Any, store: Store, **more: Any) -> dict[str, A
         more,
         class_name=type(inner).__name__,
         generation=generation(inner),
-        iterations=_whole(inner.iterations),
+        # As stored: with gradient accumulation, Keras 3 reports another number.
+        iterations=_whole(getattr(inner, "_iterations", None) if not legacy else inner.iterations),
         learning_rate=rate(inner),
         variables=[
             {"path": str(getattr(each, "path", None) or each.name), "shape": [int(size) for size in each.shape]}
@@ -109,13 +110,8 @@ def generation(optimizer: Any) -> str:
     """Which implementation an optimizer is, as ckptdoctor names them."""
     if hasattr(optimizer, "get_slot_names"):
         return "optimizer-v2"
-    return "keras3" if hasattr(optimizer, "_trainable_variables") and _is_keras3(optimizer) else "keras2"
-
-
-def _is_keras3(optimizer: Any) -> bool:
-    module = type(optimizer).__mro__[-2].__module__ if type(optimizer).__module__ == "__main__" else ""
-    names = [each.__module__ for each in type(optimizer).__mro__] + [module]
-    return any(name.startswith("keras.src.optimizers.base_optimizer") for name in names)
+    modules = [each.__module__ for each in type(optimizer).__mro__]
+    return "keras3" if any(name.startswith("keras.src.optimizers.base_optimizer") for name in modules) else "keras2"
 
 
 def rate(optimizer: Any) -> float | None:

@@ -35,10 +35,13 @@ def optimizer(framework: Any, wanted: dict[str, Any]) -> Any:
     }
     config["learning_rate"] = schedule(keras) if wanted["scheduled"] else RATE
     made = cls(**config)
-    if wanted["wrapped"]:
-        wrappers = keras.optimizers if framework.is_keras3 else keras.mixed_precision
-        made = wrappers.LossScaleOptimizer(made)
-    return made
+    return wrapped(framework, made) if wanted["wrapped"] else made
+
+
+def wrapped(framework: Any, made: Any) -> Any:
+    """A LossScaleOptimizer around an optimizer."""
+    home = framework.keras.optimizers if framework.is_keras3 else framework.keras.mixed_precision
+    return home.LossScaleOptimizer(made)
 
 
 def schedule(keras: Any) -> Any:
@@ -53,7 +56,7 @@ def variables(framework: Any, wanted: list[dict[str, Any]]) -> list[Any]:
 
 def variable(framework: Any, shape: list[int], dtype: str, path: str) -> Any:
     """A variable of zeros."""
-    name = "".join(char if char.isalnum() or char in "_" else "_" for char in path).lstrip("_") or "variable"
+    name = "".join(char if char.isalnum() or char == "_" else "_" for char in path).lstrip("_") or "variable"
     if framework.is_keras3 and dtype != "string":
         return framework.keras.Variable(
             framework.keras.ops.zeros(shape, dtype=dtype), dtype=dtype, name=name[-60:] or "variable"
