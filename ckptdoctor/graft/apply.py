@@ -107,17 +107,20 @@ def _write(
         from ckptdoctor.artifacts import saved_model_write
 
         return saved_model_write.write(optimizer, path, staged, link=link)
+    if kind is Format.OPTIMIZER_DUMP:
+        from ckptdoctor.artifacts import dump_write
+
+        return dump_write.write_dump(optimizer, path, staged)
     from ckptdoctor.artifacts import keras_write
 
+    configured = donor is not None and donor.format in {Format.KERAS_H5, Format.KERAS_ARCHIVE}
+    loss_from = donor.resolved if donor is not None and configured else None
     if kind is Format.KERAS_H5:
-        loss_from = donor.resolved if donor is not None and donor.format is Format.KERAS_H5 else None
         return keras_write.write_h5(optimizer, path, staged, loss_from=loss_from)
     if kind is Format.KERAS_ARCHIVE:
-        return keras_write.write_keras_archive(optimizer, path, staged)
+        return keras_write.write_keras_archive(optimizer, path, staged, loss_from=loss_from)
     if kind is Format.KERAS_WEIGHTS:
         return keras_write.write_keras_weights(optimizer, path, staged)
-    if kind is Format.OPTIMIZER_DUMP:
-        return keras_write.write_dump(optimizer, path, staged)
     raise GraftRefused(
         "the old weights layout of HDF5 has no place for optimizer state: graft into a whole model, a `.keras` or a "
         "`.weights.h5`",

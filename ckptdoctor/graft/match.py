@@ -121,7 +121,8 @@ def _by_key(
         if name and len(mine) == 1 and len(options) == 1 and mine[0].path not in found:
             taken = {each.donor for each in found.values()}
             if options[0].path not in taken:
-                found[mine[0].path] = Match(options[0].path, how)
+                same = mine[0].path == options[0].path
+                found[mine[0].path] = Match(options[0].path, "path" if same else "name" if how == "path" else how)
 
 
 def _without_model(name: str) -> str:

@@ -31,7 +31,7 @@ def test_normalized(name: str, plain: str) -> None:
         ("hidden/kernel", Named("hidden/kernel", KERNEL), "path"),
         ("hidden/kernel", Named("hidden/kernel:0", KERNEL), "name"),
         ("hidden/kernel", Named("m/hidden/kernel", KERNEL), "name"),
-        ("hidden/kernel", Named("x", KERNEL, ("hidden/kernel",)), "path"),
+        ("hidden/kernel", Named("x", KERNEL, ("hidden/kernel",)), "name"),
         ("hidden/kernel", Named("quite/another", KERNEL), "structure"),
     ],
 )

@@ -1,0 +1,144 @@
+"""Writing optimizer state into sharded weights: `.weights.json` and the HDF5 files that it maps groups to.
+
+Keras opens the shards by the names in the JSON, but also the first one by the JSON's own name (`ShardedH5IOStore`), so
+that all are renamed after the output. The state goes into shards of its own, none larger than the target's largest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from ckptdoctor.artifacts.keras_tree import OPTIMIZER
+from ckptdoctor.artifacts.keras_weights import MAX_SHARDS
+from ckptdoctor.containers.dtypes import ITEMSIZE
+from ckptdoctor.containers.files import RegularFile
+from ckptdoctor.containers.hdf5 import H5File
+from ckptdoctor.containers.hdf5_edit import Edit, NewDataset, Sizes, create_file, edit_file
+from ckptdoctor.containers.strict_json import parse_object
+from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
+
+
+class _Shard(NamedTuple):
+    """A shard of the target: its path, the groups that it holds but for the optimizer's, and their bytes."""
+
+    path: str
+    groups: tuple[str, ...]
+    nbytes: int
+    labelled: bool
+
+
+def write_shards(
+    target: str, output: str, edit_for: Callable[[bool], Edit], is_labelled: Callable[[H5File], bool]
+) -> Sizes:
+    """Writes a JSON and its shards.
+
+    Args:
+        target: The JSON that is completed.
+        output: The JSON that is written; its shards go beside it.
+        edit_for: The edit that a single file would get, given whether groups carry names.
+        is_labelled: Whether a file's groups do.
+    """
+    with RegularFile(target) as file:
+        document = parse_object(file.read(0, file.size, "the weight map"), target, os.path.basename(target))
+    shards = [_examined(path, is_labelled) for path in _shard_paths(document, target)]
+    kept = [shard for shard in shards if shard.groups] or shards[:1]
+    edit = edit_for(any(shard.labelled for shard in shards))
+    limit = max((shard.nbytes for shard in kept), default=0)
+    names = _names(output)
+    weight_map: dict[str, list[str]] = {}
+    new = copied = total = 0
+    for shard in kept:
+        name = next(names)
+        copied += edit_file(shard.path, _beside(output, name), Edit(delete=edit.delete)).copied
+        total += shard.nbytes
+        for group in shard.groups:
+            weight_map.setdefault(f"/{group}", []).append(name)
+    for part in _parts(edit.datasets, limit):
+        name = next(names)
+        groups = tuple(dict.fromkeys(each.path.rpartition("/")[0] for each in part))
+        texts = {key: text for key, text in edit.texts.items() if key[0] in groups}
+        new += create_file(_beside(output, name), Edit(datasets=tuple(part), texts=texts))
+        total += sum(_nbytes(each) for each in part)
+        for group in groups:
+            weight_map.setdefault(f"/{group}", []).append(name)
+    _write_map(document, weight_map, total, output)
+    return Sizes(new, copied)
+
+
+def _write_map(document: Mapping[str, object], weight_map: Mapping[str, list[str]], total: int, output: str) -> None:
+    metadata = document.get("metadata")
+    about = dict(metadata) if isinstance(metadata, Mapping) else {}
+    written = {**document, "metadata": {**about, "total_size": float(total)}, "weight_map": weight_map}
+    with open(output, "x", encoding="utf-8") as stream:
+        json.dump(written, stream, indent=4)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _shard_paths(document: Mapping[str, object], target: str) -> list[str]:
+    """The shards in the order in which they were written; each is a file beside the JSON."""
+    mapping = document.get("weight_map")
+    if not isinstance(mapping, Mapping):
+        raise UnreadableArtifact("has no weight_map: these are no sharded weights", target)
+    names: set[str] = set()
+    for value in mapping.values():
+        for name in [value] if isinstance(value, str) else value if isinstance(value, list) else []:
+            if not isinstance(name, str) or os.path.basename(name) != name or name in {"", ".", ".."}:
+                raise UnreadableArtifact(f"names a shard {name!r}, which is no file beside it", target)
+            names.add(name)
+    if len(names) > MAX_SHARDS:
+        raise LimitExceeded(f"lists {len(names):,} shards; {MAX_SHARDS:,} are read", target)
+    paths = [os.path.join(os.path.dirname(target), name) for name in sorted(names)]
+    missing = [os.path.basename(path) for path in paths if not os.path.isfile(path)]
+    if missing:
+        raise UnreadableArtifact(f"shards are missing: {', '.join(missing[:5])}", target)
+    return paths
+
+
+def _examined(path: str, is_labelled: Callable[[H5File], bool]) -> _Shard:
+    with H5File(path) as file:
+        groups: list[str] = []
+        total = 0
+        for group, _, datasets in file.walk():
+            if group.partition("/")[0] == OPTIMIZER or not datasets:
+                continue
+            groups.append(group)
+            tensors = [file.tensor(f"{group}/{name}") for name in datasets]
+            total += sum(each.size * ITEMSIZE.get(each.dtype, 0) for each in tensors if each is not None)
+        return _Shard(path, tuple(groups), total, is_labelled(file))
+
+
+def _parts(datasets: tuple[NewDataset, ...], limit: int) -> Iterator[list[NewDataset]]:
+    """The new data sets in runs of at most `limit` bytes, or one data set."""
+    part: list[NewDataset] = []
+    size = 0
+    for each in datasets:
+        nbytes = _nbytes(each)
+        if part and size + nbytes > limit:
+            yield part
+            part, size = [], 0
+        part.append(each)
+        size += nbytes
+    if part:
+        yield part
+
+
+def _nbytes(dataset: NewDataset) -> int:
+    total = ITEMSIZE[dataset.dtype]
+    for extent in dataset.shape:
+        total *= extent
+    return total
+
+
+def _names(output: str) -> Iterator[str]:
+    """`run_00000.weights.h5` and so on for `run.weights.json` (`ShardedH5IOStore._create_new_shard_file`)."""
+    base = os.path.splitext(os.path.basename(output))[0].replace(".weights", "")
+    for number in range(MAX_SHARDS):
+        yield f"{base}_{number:05}.weights.h5"
+
+
+def _beside(output: str, name: str) -> str:
+    return os.path.join(os.path.dirname(output), name)

@@ -1,0 +1,88 @@
+"""`ckptdoctor verify`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ckptdoctor.cli.options import deliver, output_options, reporting, wants_color
+from ckptdoctor.errors import EXIT_FINDINGS, EXIT_OK
+
+if TYPE_CHECKING:
+    from ckptdoctor.verify import Verification
+
+_TIMEOUT = 600.0
+
+
+@click.command(short_help="Proof by the real framework: what it restores of an artifact.")
+@click.argument("path", metavar="PATH", type=click.Path())
+@click.option(
+    "--model",
+    type=click.Path(),
+    help="For weights without a model: a .keras, .h5 or JSON file of the same architecture.",
+)
+@click.option(
+    "--python",
+    metavar="INTERPRETER",
+    help="Ask the framework of this interpreter instead of the running one. It needs no ckptdoctor.",
+)
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    default=_TIMEOUT,
+    show_default=True,
+    help="How long the framework may take.",
+)
+@output_options("text", "json", "markdown")
+@click.pass_context
+def verify(
+    context: click.Context,
+    *,
+    path: str,
+    model: str | None,
+    python: str | None,
+    timeout: float,
+    form: str,
+    output_file: str | None,
+    quiet: bool,
+    no_color: bool,
+) -> None:
+    r"""Load PATH with the installed TensorFlow or Keras and say what it restored.
+
+    The framework runs in a child process and loads the artifact by the call that users would use. What it then holds
+    (iterations, learning rate, each slot) is compared with what the artifact holds. Where the usual call does not
+    restore it, the ones that do are tried and named. Code inside a model (Lambda layers, custom classes) is not run.
+
+    \b
+    Exit codes: 0 all of it was restored; 1 the usual call did not restore what the artifact holds;
+    2 wrong use, no such path, or no framework; 3 the artifact cannot be read.
+    """
+    from ckptdoctor.verify import verify as verify_artifact
+
+    code = EXIT_OK
+    found: list[Verification] = []
+    with reporting(path) as outcome:
+        found.append(verify_artifact(path, model=model, python=python, timeout=timeout))
+        code = EXIT_OK if found[0].ok else EXIT_FINDINGS
+    code = max(code, outcome.exit_code)
+    if found or form == "json":
+        with reporting() as outcome:
+            color = wants_color(no_color) and output_file is None
+            deliver(_render(found, form, quiet=quiet, color=color), output_file)
+    context.exit(max(code, outcome.exit_code))
+
+
+def _render(found: list[Verification], form: str, *, quiet: bool, color: bool) -> str:
+    if form == "json":
+        from ckptdoctor.report import verify_json
+
+        return verify_json.render(found)
+    if form == "markdown":
+        from ckptdoctor.report import verify_markdown
+
+        return verify_markdown.render(found)
+    from ckptdoctor.report import verify_text
+
+    return verify_text.render(found, quiet=quiet, color=color)

@@ -1,0 +1,148 @@
+"""Proof by the real framework: it loads an artifact in a child process, and what it then holds is compared.
+
+Nothing here imports a framework; `verify.child` does, under an interpreter of the user's choice.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+from typing import Any
+
+from ckptdoctor.errors import UsageProblem
+from ckptdoctor.examination import Examination, examine
+from ckptdoctor.state import Format, Status
+from ckptdoctor.verify import advice, compare, process
+from ckptdoctor.verify.process import TIMEOUT, ChildFailed
+from ckptdoctor.verify.request import NotVerifiable, Prepared, prepare
+from ckptdoctor.verify.results import Attempt, OptimizerResult, Outcome, Restored, SlotResult, Verification
+
+__all__ = ["Attempt", "OptimizerResult", "Outcome", "Restored", "SlotResult", "Verification", "verify"]
+
+
+def verify(
+    path: str | os.PathLike[str],
+    *,
+    model: str | os.PathLike[str] | None = None,
+    python: str | None = None,
+    timeout: float = TIMEOUT,
+) -> Verification:
+    """Loads an artifact with the installed framework and compares what it then holds with what the artifact holds.
+
+    Args:
+        path: A file, a SavedModel directory, a checkpoint prefix, or a directory (then its latest artifact).
+        model: For weights without a model: a `.keras`, `.h5` or JSON file of the same architecture.
+        python: The interpreter whose framework is asked; None for the running one.
+        timeout: Seconds that the framework may take.
+
+    Raises:
+        UsageProblem: Nothing is at this path, or the framework is not installed.
+        UnreadableArtifact: It cannot be read.
+    """
+    found = list(examine(path))
+    if not found:
+        raise UsageProblem("nothing is here that a framework could load", path)
+    return verify_examined(found[0], model=model, python=python, timeout=timeout)
+
+
+def verify_examined(
+    examination: Examination,
+    *,
+    model: str | os.PathLike[str] | None = None,
+    python: str | None = None,
+    timeout: float = TIMEOUT,
+) -> Verification:
+    """The same for an artifact that was examined already."""
+    state = examination.state
+    if state is None:
+        assert examination.error is not None  # noqa: S101 - what has no state has an error
+        raise examination.error
+    if model is not None and not os.path.exists(model):
+        raise UsageProblem("there is no such file for --model", model)
+    if not any(each.has_state for each in state.optimizers):
+        return Verification(examination.path, state.format)
+    with process.workspace() as folder:
+        try:
+            prepared = prepare(examination, state, model=None if model is None else os.fspath(model), folder=folder)
+        except NotVerifiable as reason:
+            return _failed(examination, str(reason))
+        try:
+            reply, attempts = _asked(prepared, folder, python=python, timeout=timeout)
+        except ChildFailed as failure:
+            return _failed(examination, str(failure))
+    attempts, notes = _judged(attempts, state.format)
+    if examination.status is Status.PARTIAL:
+        notes = (*notes, "the artifact itself is incomplete: see ckptdoctor inspect")
+    return Verification(
+        examination.path,
+        state.format,
+        framework=str(reply["framework"]),
+        version=str(reply["version"]),
+        attempts=attempts,
+        advice=_advice(attempts, str(reply["framework"]), examination.path),
+        notes=notes,
+    )
+
+
+def _asked(
+    prepared: Prepared, folder: str, *, python: str | None, timeout: float
+) -> tuple[dict[str, Any], tuple[Attempt, ...]]:
+    """Asks until a call restores everything or the framework knows no other.
+
+    The child stops where it finds every value; that each is at its place, the comparison knows better.
+    """
+    attempts: tuple[Attempt, ...] = ()
+    while True:
+        reply = process.ask(dict(prepared.request, start=len(attempts)), folder, python=python, timeout=timeout)
+        more = tuple(compare.attempt(each, prepared.wanted, folder) for each in reply["attempts"])
+        attempts += more
+        if not reply["stopped"] or not more or more[-1].ok:
+            return reply, attempts
+
+
+def _failed(examination: Examination, why: str) -> Verification:
+    return Verification(examination.path, examination.format, attempts=(Attempt("none", "", error=why),))
+
+
+def _judged(attempts: tuple[Attempt, ...], kind: Format) -> tuple[tuple[Attempt, ...], tuple[str, ...]]:
+    """Puts first what the verdict is about.
+
+    Where `load_model` fails on how the model was compiled (a custom loss), users load it with compile=False and
+    compile it themselves: then that is the usual call. The `.h5` of Keras 3 is not among these, for there Keras fails
+    on its own files.
+    """
+    if len(attempts) > 1 and attempts[0].error is not None and kind is Format.KERAS_ARCHIVE:
+        retry = attempts[1]
+        if retry.error is None:
+            return (retry, attempts[0], *attempts[2:]), (f"load_model(path) alone fails: {attempts[0].error}",)
+    return attempts, ()
+
+
+def _advice(attempts: tuple[Attempt, ...], framework: str, path: str) -> tuple[str, ...]:
+    """What restores the state where the usual call does not."""
+    usual = attempts[0]
+    if usual.ok:
+        return ()
+    restoring = next((each for each in attempts if each.ok), None)
+    fact = advice.find(usual.key, framework, by=restoring.key if restoring else None)
+    found = []
+    if fact is not None and usual.error is None:
+        found.append(fact.does)
+    if restoring is not None:
+        instead = fact.instead.format(path=path) if fact is not None and fact.by == restoring.key else restoring.call
+        found.append(f"this restores all of it (tried): {instead}")
+    elif usual.key != "none":
+        found.append("no call was found that restores all of it; ckptdoctor graft can write it into a target that fits")
+    if usual.error is not None and ("custom" in usual.error.lower() or "lambda" in usual.error.lower()):
+        found.append("code in a model is never run here: load it in your own script with custom_objects")
+    return tuple(found)
+
+
+class _CallablePackage(types.ModuleType):
+    """Importing a package binds it to its name in the parent: `ckptdoctor.verify(path)` works nevertheless."""
+
+    __call__ = staticmethod(verify)
+
+
+sys.modules[__name__].__class__ = _CallablePackage

@@ -1,0 +1,141 @@
+"""The rules: pure functions of a state, one table."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from ckptdoctor.diagnosis.rules import ODDITIES, RULES, Severity, judge
+from ckptdoctor.state import (
+    Format,
+    Generation,
+    Mapped,
+    MissingSlot,
+    ModelVariable,
+    Oddity,
+    OptimizerState,
+    Recoverable,
+    Role,
+    Schedule,
+    Slot,
+    TensorRef,
+    TrainingState,
+)
+
+
+def _ref(key: str, shape: tuple[int, ...] = (3,)) -> TensorRef:
+    return TensorRef(key, "float32", shape, None)
+
+
+def _slot(variable: str | None, shape: tuple[int, ...] = (3,), *, name: str = "m", mapping: Mapped = "name") -> Slot:
+    return Slot(name, Role.FIRST_MOMENT, variable, _ref(f"{variable}/{name}", shape), mapping)
+
+
+ADAM = OptimizerState("optimizer", "Adam", Generation.OPTIMIZER_V2, iterations=7, slots=(_slot("a"), _slot("b")))
+SCHEDULE = Schedule("CosineDecay", {}, learning_rate_if_lost=0.1)
+
+
+def _state(*optimizers: OptimizerState, oddities: tuple[Oddity, ...] = (), **shapes: tuple[int, ...]) -> TrainingState:
+    shapes = shapes or {"a": (3,), "b": (3,)}
+    held = tuple(ModelVariable(name, _ref(name, shape)) for name, shape in shapes.items())
+    return TrainingState("p", Format.TF_CHECKPOINT, variables=held, optimizers=optimizers, oddities=oddities)
+
+
+CASES: dict[str, tuple[TrainingState, list[tuple[str, str]]]] = {
+    "complete": (_state(ADAM), []),
+    "weights only": (_state(), [("S001", "no optimizer state is here: training would start with a new optimizer")]),
+    "configured": (
+        _state(OptimizerState("optimizer", "Adam", None)),
+        [("S001", "Adam is configured, but none of its state is here")],
+    ),
+    "the reader knows why": (
+        _state(oddities=(Oddity("S001", "written by an export"),)),
+        [("S001", r"with a new optimizer \(written by an export\)")],
+    ),
+    "no count": (
+        _state(replace(ADAM, iterations=None)),
+        [("S002", "Adam has slots but no iteration count")],
+    ),
+    "fresh": (_state(replace(ADAM, iterations=0)), [("S004", "Adam never stepped: its count is 0")]),
+    "missing": (
+        _state(replace(ADAM, slots=(_slot("a"),), missing=(MissingSlot("m", Role.FIRST_MOMENT, "b"),))),
+        [("S003", "1 of 2 variables lack m: b")],
+    ),
+    "all lost": (
+        _state(replace(ADAM, slots=())),
+        [("S003", "Adam is at iteration 7, but holds no slot variables")],
+    ),
+    "orphans": (
+        _state(replace(ADAM, slots=(_slot("a"), _slot(None)))),
+        [("S007", "1 slots belong to variables that are not in the artifact: None/m")],
+    ),
+    "unmapped is no orphan": (_state(replace(ADAM, slots=(_slot("a"), _slot(None, mapping="order")))), []),
+    "shapes": (
+        _state(replace(ADAM, slots=(_slot("a", (4,)), _slot("b")))),
+        [("S008", r"m of a has shape \[4\], its variable \[3\]")],
+    ),
+    "ambiguous": (
+        _state(replace(ADAM, slots=(_slot("a", mapping="order"), _slot("b", mapping="order")))),
+        [("S010", "2 of 2 slots are known by position only, among equal shapes")],
+    ),
+    "by position, but shapes differ": (
+        _state(replace(ADAM, slots=(_slot("a", mapping="order"), _slot("b", (4,), mapping="order"))), a=(3,), b=(4,)),
+        [],
+    ),
+    "schedule": (
+        _state(replace(ADAM, iterations=None, schedule=SCHEDULE)),
+        [("S002", "no iteration count"), ("L001", "CosineDecay would restart: the next learning rate would be 0.1")],
+    ),
+    "schedule with its count": (_state(replace(ADAM, schedule=SCHEDULE)), []),
+    "two of them": (
+        _state(replace(ADAM, iterations=0), replace(ADAM, iterations=0)),
+        [("S004", "never stepped"), ("S004", "never stepped")],
+    ),
+    "oddities": (
+        _state(ADAM, oddities=(Oddity("P001", "names nothing"), Oddity("Z999", "who knows"))),
+        [("P001", "names nothing"), ("Z999", "who knows")],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_findings(case: str) -> None:
+    """What each rule finds, and that the others are silent."""
+    state, expected = CASES[case]
+    found = judge(state)
+    assert [each.code for each in found] == [code for code, _ in expected]
+    for each, (_, message) in zip(found, expected, strict=True):
+        assert re.search(message, each.message)
+
+
+def test_factored_slots_have_shapes_of_their_own() -> None:
+    """Adafactor's factored slots are not their variable's shape, and no mismatch."""
+    slots = (_slot("w", (3,), name="r"), _slot("w", (4,), name="c"), _slot("w", (3, 4), name="v"))
+    held = OptimizerState("o", "Adafactor", Generation.KERAS2, iterations=7, slots=slots)
+    assert "S008" not in {each.code for each in judge(_state(held, w=(3, 4)))}
+    wrong = replace(held, slots=(_slot("w", (5,), name="r"),))
+    assert "S008" in {each.code for each in judge(_state(wrong, w=(3, 4)))}
+
+
+def test_a_recoverable_count_is_a_hint() -> None:
+    """Where the count follows from something, the hint says its value and source."""
+    held = replace(ADAM, iterations=None, recoverable=Recoverable(7, "beta2_power"))
+    (finding,) = judge(_state(held))
+    assert finding.hint == "set it to 7, which follows from beta2_power"
+
+
+def test_severities() -> None:
+    """Findings carry the severity of their rule, oddities that of the table."""
+    found = {each.code: each.severity for each in judge(_state(oddities=(Oddity("P003", "a data file"),)))}
+    assert found == {"S001": Severity.ERROR, "P003": Severity.INFO}
+
+
+def test_the_table() -> None:
+    """Codes are unique, well-formed and in order; a code belongs to a rule or to the readers, not to both."""
+    codes = [rule.code for rule in RULES]
+    assert len(set(codes)) == len(codes)
+    assert not set(codes) & set(ODDITIES)
+    assert all(re.fullmatch(r"[ISVLPX]\d{3}", code) for code in [*codes, *ODDITIES])
+    assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", rule.name) for rule in RULES)

@@ -1,0 +1,161 @@
+"""What a command loads, opens and starts: as little as the artifact at hand needs, and nothing that it names."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pytest
+from support.bundles import array, write_bundle, write_state, write_v1
+from support.commands import python
+from support.objects import keras2, keras3, model, tracked, variables, write_model, write_objects
+from support.saved_models import write_saved_model
+
+FRAMEWORKS = {"tensorflow", "keras", "tf_keras", "torch", "jax"}
+
+WATCH = """
+import json, os, sys
+opened, forbidden = [], []
+def watch(event, arguments):
+    if event == "open" and isinstance(arguments[0], (str, bytes)):
+        opened.append([os.path.realpath(os.fsdecode(arguments[0])), arguments[1] or "r", arguments[2]])
+    elif event.split(".")[0] in {"socket", "subprocess", "shutil", "tempfile", "webbrowser", "pickle"} or event in {
+        "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.remove", "os.rename", "os.mkdir", "os.truncate"}:
+        forbidden.append(event)
+sys.addaudithook(watch)
+from ckptdoctor.cli import cli
+try:
+    cli(json.loads(sys.argv[1]), prog_name="ckptdoctor")
+except SystemExit as end:
+    code = end.code
+print(json.dumps({"code": code, "modules": sorted(sys.modules), "opened": opened, "forbidden": forbidden}), file=sys.stderr)
+"""
+
+
+def _watched(*arguments: str) -> dict[str, Any]:
+    """Runs a command in a process that tells what it loaded and opened."""
+    result = python("-c", WATCH, json.dumps(arguments))
+    assert result.code == 0, result.err
+    report: dict[str, Any] = json.loads(result.err.splitlines()[-1])
+    assert report["code"] == 0, result.err
+    return report
+
+
+def _modules(report: dict[str, Any]) -> set[str]:
+    return {name.partition(".")[0] for name in report["modules"]}
+
+
+def _artifacts(folder: Path) -> dict[str, str]:
+    net, other = model(), model()
+    net.children["optimizer"] = keras2(variables(net))
+    return {
+        "object-based": write_model(folder / "a" / "ckpt-1"),
+        "keras 3": write_objects(folder / "b" / "ckpt-1", tracked(m=other, o=keras3(variables(other)))),
+        "name-based": write_bundle(folder / "c" / "ckpt-1", {"w": array([1.0]), "w/Momentum": array([1.0])}),
+        "v1": write_v1(folder / "d" / "ckpt-1", {"w": array([1.0]), "global_step": array(7, "int64")}),
+        "saved model": write_saved_model(folder / "e", net, config={"class_name": "Adam", "config": {}}),
+        "folder": os.path.dirname(write_state(folder / "a", "ckpt-1")),
+    }
+
+
+KINDS = ["object-based", "keras 3", "name-based", "v1", "saved model", "folder"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tensorflow_in_json(tmp_path: Path, kind: str) -> None:
+    """A TensorFlow artifact in JSON needs neither numpy nor h5py nor rich, and no framework."""
+    report = _watched("inspect", "--format", "json", _artifacts(tmp_path)[kind])
+    assert not _modules(report) & (FRAMEWORKS | {"numpy", "h5py", "rich", "ml_dtypes", "zipfile"})
+
+
+def test_tensorflow_in_text(tmp_path: Path) -> None:
+    """For a terminal rich is loaded, and still neither numpy nor h5py."""
+    loaded = _modules(_watched("inspect", _artifacts(tmp_path)["object-based"]))
+    assert "rich" in loaded
+    assert not loaded & (FRAMEWORKS | {"numpy", "h5py"})
+
+
+def test_figures_load_numpy(tmp_path: Path) -> None:
+    """Figures need numpy, and no framework."""
+    loaded = _modules(_watched("inspect", "--stats", "--format", "json", _artifacts(tmp_path)["object-based"]))
+    assert "numpy" in loaded
+    assert not loaded & (FRAMEWORKS | {"h5py", "rich"})
+
+
+def test_hdf5_loads_no_framework(fixtures_dir: Path) -> None:
+    """HDF5 needs h5py, and no framework."""
+    loaded = _modules(_watched("inspect", "--format", "json", str(fixtures_dir / "whole-model.h5")))
+    assert "h5py" in loaded
+    assert not loaded & (FRAMEWORKS | {"rich"})
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["inspect", "--help"]])
+def test_help_loads_nothing(arguments: list[str]) -> None:
+    """Help and version load neither formats nor reports."""
+    report = _watched(*arguments)
+    loaded = _modules(report)
+    assert not loaded & (FRAMEWORKS | {"numpy", "h5py", "rich", "google"})
+    assert "ckptdoctor.examination" not in report["modules"]
+
+
+def _outside(report: dict[str, Any], *allowed: str) -> list[str]:
+    """Files that were opened and are neither allowed nor Python's own code."""
+    folders = tuple(os.path.realpath(each) for each in allowed)
+    own = (".py", ".pyc", ".so", ".pyd", ".pth", ".zip", ".pxd", ".dist-info")
+    return [
+        path
+        for path, _, _ in report["opened"]
+        if not path.startswith(folders)
+        and not path.endswith(own)
+        and not path.startswith(("/proc", "/sys", "/dev", "/etc"))
+    ]
+
+
+def _written(report: dict[str, Any]) -> list[str]:
+    """Files that were opened to be written, but for byte code."""
+    return [
+        path
+        for path, mode, flags in report["opened"]
+        if (set(mode) & set("wax+") or flags & (os.O_WRONLY | os.O_RDWR)) and "__pycache__" not in path
+    ]
+
+
+@pytest.mark.parametrize("flags", [[], ["--tensors"], ["--stats"]])
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_the_artifact_is_opened(tmp_path: Path, kind: str, flags: list[str]) -> None:
+    """No file but the artifact's own is opened, none is written, no process is started, nothing goes to the network."""
+    path = _artifacts(tmp_path)[kind]
+    folder = path if os.path.isdir(path) else os.path.dirname(path)
+    report = _watched("inspect", "--format", "json", *flags, path)
+    assert _outside(report, folder) == []
+    assert _written(report) == []
+    assert report["forbidden"] == []
+    assert any(opened.startswith(os.path.realpath(folder)) for opened, _, _ in report["opened"])
+
+
+def test_data_is_not_read(tmp_path: Path) -> None:
+    """Without --stats only scalars and the object graph are read of 4 GB: the rest could be anything."""
+    net = model({"w/kernel": (2,)})
+    prefix = write_objects(tmp_path / "p", tracked(model=net))
+    with open(f"{prefix}.data-00000-of-00001", "r+b") as file:
+        file.truncate(4 << 30)
+    assert _watched("inspect", "--format", "json", prefix)["code"] == 0
+
+
+def test_a_links_target_is_not_read(tmp_path: Path) -> None:
+    """An HDF5 file that links to another one is read without the other."""
+    secret, path = tmp_path / "secret" / "s.h5", tmp_path / "in" / "model.h5"
+    for each in (secret, path):
+        each.parent.mkdir()
+    with h5py.File(str(secret), "w") as file:
+        file["w"] = [1.0]
+    with h5py.File(str(path), "w") as file:
+        file.attrs["layer_names"] = [b"d"]
+        file.create_group("d").attrs["weight_names"] = [b"w"]
+        file["d/w"] = h5py.ExternalLink(str(secret), "w")
+    result = python("-c", WATCH, json.dumps(["inspect", "--stats", "--format", "json", str(path)]))
+    report = json.loads(result.err.splitlines()[-1])
+    assert not [opened for opened, _, _ in report["opened"] if "secret" in opened]
