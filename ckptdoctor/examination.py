@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -54,13 +54,24 @@ class Examination:
         return self.state.optimizers if self.state else ()
 
 
-def examine(path: str | os.PathLike[str], *, everything: bool = False, stats: bool = False) -> Iterator[Examination]:
+Progress = Callable[[int, int], None]
+"""Is told how many bytes of how many have been read."""
+
+
+def examine(
+    path: str | os.PathLike[str],
+    *,
+    everything: bool = False,
+    stats: bool = False,
+    progress: Progress | None = None,
+) -> Iterator[Examination]:
     """Reads and judges what a path means.
 
     Args:
         path: A file, a directory or a checkpoint prefix.
         everything: Of a directory, every artifact that lies there.
         stats: Read the data too, for figures per tensor.
+        progress: Is told how far reading the data is.
 
     Yields:
         One examination an artifact; artifacts that cannot be read carry an `error`.
@@ -75,10 +86,10 @@ def examine(path: str | os.PathLike[str], *, everything: bool = False, stats: bo
         yield _unreadable(given, given, error)
         return
     for target in targets:
-        yield examine_target(target, stats=stats)
+        yield examine_target(target, stats=stats, progress=progress)
 
 
-def examine_target(target: Target, *, stats: bool = False) -> Examination:
+def examine_target(target: Target, *, stats: bool = False, progress: Progress | None = None) -> Examination:
     """Reads and judges one artifact."""
     try:
         state = READERS[target.reader](target.resolved)
@@ -88,7 +99,7 @@ def examine_target(target: Target, *, stats: bool = False) -> Examination:
             oddities=(*target.oddities, *state.oddities),
             optimizers=tuple(_with_schedule(each) for each in state.optimizers),
         )
-        statistics = _statistics(state) if stats else {}
+        statistics = _statistics(state, progress) if stats else {}
     except UnreadableArtifact as error:
         return _unreadable(target.path, target.resolved, error)
     except (MemoryError, RecursionError) as error:
@@ -125,11 +136,20 @@ def _with_schedule(optimizer: OptimizerState) -> OptimizerState:
     return replace(optimizer, schedule=evaluate(optimizer.schedule, count))
 
 
-def _statistics(state: TrainingState) -> dict[TensorRef, Statistics | None]:
+def _statistics(state: TrainingState, progress: Progress | None) -> dict[TensorRef, Statistics | None]:
+    from ckptdoctor.containers.dtypes import ITEMSIZE
     from ckptdoctor.containers.values import kept_open, statistics
 
+    refs = list(dict.fromkeys(tensors(state)))
+    total, done = sum(ref.size * ITEMSIZE.get(ref.dtype, 0) for ref in refs), 0
+    found: dict[TensorRef, Statistics | None] = {}
     with kept_open():
-        return {ref: statistics(ref) for ref in tensors(state)}
+        for ref in refs:
+            found[ref] = statistics(ref)
+            done += ref.size * ITEMSIZE.get(ref.dtype, 0)
+            if progress is not None:
+                progress(done, total)
+    return found
 
 
 def tensors(state: TrainingState) -> Iterator[TensorRef]:

@@ -23,7 +23,8 @@ def watch(event, arguments):
     if event == "open" and isinstance(arguments[0], (str, bytes)):
         opened.append([os.path.realpath(os.fsdecode(arguments[0])), arguments[1] or "r", arguments[2]])
     elif event.split(".")[0] in {"socket", "subprocess", "shutil", "tempfile", "webbrowser", "pickle"} or event in {
-        "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.remove", "os.rename", "os.mkdir", "os.truncate"}:
+        "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.remove", "os.rename", "os.mkdir", "os.truncate"
+    }:
         forbidden.append(event)
 sys.addaudithook(watch)
 from ckptdoctor.cli import cli
@@ -31,7 +32,8 @@ try:
     cli(json.loads(sys.argv[1]), prog_name="ckptdoctor")
 except SystemExit as end:
     code = end.code
-print(json.dumps({"code": code, "modules": sorted(sys.modules), "opened": opened, "forbidden": forbidden}), file=sys.stderr)
+report = {"code": code, "modules": sorted(sys.modules), "opened": opened, "forbidden": forbidden}
+print(json.dumps(report), file=sys.stderr)
 """
 
 
@@ -155,7 +157,7 @@ def test_a_links_target_is_not_read(tmp_path: Path) -> None:
     with h5py.File(str(path), "w") as file:
         file.attrs["layer_names"] = [b"d"]
         file.create_group("d").attrs["weight_names"] = [b"w"]
-        file["d/w"] = h5py.ExternalLink(str(secret), "w")
+        file["d/w"] = h5py.ExternalLink(str(secret), "w")  # type: ignore[attr-defined]
     result = python("-c", WATCH, json.dumps(["inspect", "--stats", "--format", "json", str(path)]))
     report = json.loads(result.err.splitlines()[-1])
     assert not [opened for opened, _, _ in report["opened"] if "secret" in opened]

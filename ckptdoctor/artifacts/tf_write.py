@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 from ckptdoctor.artifacts.graph_editor import GraphEditor
 from ckptdoctor.artifacts.tf_graph import Kind, Objects, OptimizerNode, classify
+from ckptdoctor.artifacts.tf_write_linked import build_optimizer_v2, build_tf1
+from ckptdoctor.artifacts.tf_write_listed import build_keras2, build_keras3
 from ckptdoctor.artifacts.tf_write_names import write_named
-from ckptdoctor.artifacts.tf_write_optimizers import Site, build
+from ckptdoctor.artifacts.tf_write_site import Site
 from ckptdoctor.artifacts.written import Written
 from ckptdoctor.containers.bundle_writer import BundleReport, NewTensor, Text, write_bundle
 from ckptdoctor.containers.copying import Progress
@@ -16,6 +18,7 @@ from ckptdoctor.containers.object_graph import GRAPH_KEY, parse_object_graph
 from ckptdoctor.containers.tensor_bundle import read_bundle, read_strings
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.optimizers.planned import PlannedOptimizer
+from ckptdoctor.state import Generation
 
 
 def write(
@@ -119,11 +122,20 @@ def edit_graph(
     site.float_dtype = _float_dtype(optimizer, objects)
     if old is not None:
         _look_at_old(site, objects, old)
-    build(site)
+    builder = _BUILDERS.get(optimizer.generation)
+    if builder is None:
+        raise GraftRefused("optimizers of standalone Keras 1 and 2 were never part of a TensorFlow checkpoint")
+    builder(site)
     graph, gone = editor.finish(node, objects.by_node.keys(), compact=compact)
     return Edited(graph, editor.tensors, gone, tuple(site.notes), editor, node)
 
 
+_BUILDERS = {
+    Generation.OPTIMIZER_V2: build_optimizer_v2,
+    Generation.TF1: build_tf1,
+    Generation.KERAS2: build_keras2,
+    Generation.KERAS3: build_keras3,
+}
 _COUNTS = ("iter", "_iterations", "iterations")
 
 

@@ -95,7 +95,7 @@ def write_named(
             raise GraftRefused(f"the V1 checkpoint holds strings ({strings[0]!r}), which are not converted to V2")
         report = write_bundle(output, {**kept, **new}, progress=progress)
         notes.append(
-            "the target is a V1 checkpoint; the result is V2 (an index and a data file), which Saver.restore reads alike"
+            "the target is a V1 checkpoint; the result is V2 (an index and a data file), which Saver reads alike"
         )
     else:
         report = write_bundle(output, new, base=target, drop=gone, link=link, progress=progress)

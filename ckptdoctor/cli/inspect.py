@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ckptdoctor.cli.options import complain, deliver, output_options, reporting, wants_color
+from ckptdoctor.cli.options import complain, deliver, output_options, progress_bar, reporting, wants_color
 from ckptdoctor.errors import EXIT_OK
 
 
@@ -47,8 +47,8 @@ def inspect(
     found: list[Examination] = []
     code = EXIT_OK
     for path in paths:
-        with reporting(path) as outcome:
-            for each in examine(path, everything=everything, stats=stats):
+        with reporting(path) as outcome, progress_bar(path, wanted=stats and not quiet) as progress:
+            for each in examine(path, everything=everything, stats=stats, progress=progress):
                 found.append(each)
                 if each.error is not None:
                     code = max(code, each.error.exit_code)

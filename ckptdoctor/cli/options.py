@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any, TypeVar
 
 import click
@@ -78,6 +79,30 @@ def reporting(path: str | None = None) -> Iterator[Outcome]:
     except CkptDoctorError as error:
         outcome.exit_code = error.exit_code
         complain(error, path)
+
+
+@contextmanager
+def progress_bar(path: str, *, wanted: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on stderr for what takes over a second; only on a terminal.
+
+    Yields:
+        What is to be told how many bytes of how many are done; None where no bar is shown.
+    """
+    if not wanted or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    started = monotonic()
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(printable(path)[-40:], total=None, visible=False)
+
+        def tell(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, visible=monotonic() - started > 1)
+
+        yield tell
 
 
 def deliver(text: str, output_file: str | None) -> None:

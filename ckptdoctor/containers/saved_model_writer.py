@@ -1,7 +1,7 @@
 """`saved_model.pb` with another object graph: one field is replaced, everything else passes through unread.
 
-Source: tensorflow/core/protobuf/{saved_model,meta_graph,saved_object_graph}.proto. The GraphDef, which may be gigabytes,
-is copied in chunks; only the lengths around the changed field are written anew.
+Source: tensorflow/core/protobuf/{saved_model,meta_graph,saved_object_graph}.proto. The GraphDef, which may be
+gigabytes, is copied in chunks; only the lengths around the changed field are written anew.
 """
 
 from __future__ import annotations

@@ -103,9 +103,11 @@ def _details(console: Console, each: Examination, *, tensors: bool, stats: bool)
     if state.counters:
         fact("counters", ", ".join(f"{name} {value:,}" for name, value in state.counters.items()))
     console.print(Padding(facts, (0, 0, 0, 2)))
+    several = len(state.optimizers) > 1
     for optimizer in state.optimizers:
         if optimizer.slots:
-            console.print(Padding(_slot_table(optimizer), (1, 0, 0, 2)))
+            heading = f"slot of {optimizer.name}" if several else "slot"
+            console.print(Padding(_slot_table(optimizer, heading), (1, 0, 0, 2)))
     if tensors or stats:
         console.print(Padding(_tensor_table(each, state, stats=stats), (1, 0, 0, 2)))
     _findings(console, each)
@@ -186,10 +188,10 @@ def schedule_text(optimizer: OptimizerState) -> str:
     return f"{text}; if the count were lost {lost:.6g}{times}"
 
 
-def _slot_table(optimizer: OptimizerState) -> Table:
+def _slot_table(optimizer: OptimizerState, heading: str) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    for column in ("slot", "what it is"):
-        table.add_column(column, overflow="fold")
+    for column in (printable(heading), "what it is"):
+        table.add_column(Text(column), overflow="fold")
     for column in ("variables", "bytes"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in slot_rows(optimizer):

@@ -110,12 +110,27 @@ def _by_layout(optimizer: OptimizerState, slots: Sequence[Slot]) -> list[int]:
 
 
 def _by_count(slots: Sequence[Slot]) -> list[int]:
-    """The i-th slot of each kind belongs to the i-th variable."""
+    """The i-th slot of each kind belongs to the i-th variable; where variables have different kinds, they alternate."""
+    totals = Counter(slot.name for slot in slots)
+    if len(set(totals.values())) > 1:
+        return _by_turns(slots)
     seen: Counter[str] = Counter()
     places = []
     for slot in slots:
         places.append(seen[slot.name])
         seen[slot.name] += 1
+    return places
+
+
+def _by_turns(slots: Sequence[Slot]) -> list[int]:
+    """A variable's slots stand together: the next one's begin where the order of kinds begins anew."""
+    order = {name: index for index, name in enumerate(dict.fromkeys(slot.name for slot in slots))}
+    places: list[int] = []
+    last = len(order)
+    for slot in slots:
+        new = order[slot.name] <= last
+        places.append((places[-1] if places else -1) + new)
+        last = order[slot.name]
     return places
 
 

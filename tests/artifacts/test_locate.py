@@ -179,7 +179,7 @@ def test_a_broken_index(tmp_path: Path, size: int) -> None:
     """An index that was cut says so."""
     prefix = write_model(tmp_path / "p")
     os.truncate(f"{prefix}.index", size)
-    with pytest.raises(UnreadableArtifact, match="empty|truncated"):
+    with pytest.raises(UnreadableArtifact, match=r"empty|truncated"):
         locate(f"{prefix}.index")
 
 

@@ -1,6 +1,7 @@
 """Trains, saves and resumes models in one framework, for test_graft_keras.py; run in a process of its own.
 
     python graft_keras_child.py FRAMEWORK make FOLDER     < cases
+    python graft_keras_child.py FRAMEWORK retarget FOLDER < names
     python graft_keras_child.py FRAMEWORK resume FOLDER   < jobs
     python graft_keras_child.py FRAMEWORK configure FOLDER < configurations
 
@@ -105,8 +106,23 @@ def make(cases: dict[str, Any]) -> dict[str, Any]:
         zeros = [np.zeros_like(each) for each in values]
         (folder / "target.pkl").write_bytes(pickle.dumps(zeros))
         np.savez(folder / "target.npz", *zeros)
+        np.savez(folder / "before.npz", *built.get_weights())
         train(built, BEFORE, AFTER)
         np.savez(folder / "expected.npz", *built.get_weights())
+    return {}
+
+
+def retarget(folders: list[str]) -> dict[str, Any]:
+    """Targets of this framework with the weights that another one's donor has."""
+    for each in folders:
+        folder = FOLDER / each
+        with np.load(folder / "before.npz") as archive:
+            weights = [archive[name] for name in archive.files]
+        bare = model()
+        bare.set_weights(weights)
+        if HAS_ARCHIVES:
+            bare.save(folder / f"{PACKAGE}.keras")
+        bare.save(str(folder / f"{PACKAGE}.h5"), include_optimizer=False)
     return {}
 
 
@@ -195,7 +211,7 @@ def configure(configurations: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Prints one JSON document."""
     given = json.load(sys.stdin)
-    answer = {"make": make, "resume": resume, "configure": configure}[MODE](given)
+    answer = {"make": make, "retarget": retarget, "resume": resume, "configure": configure}[MODE](given)
     json.dump(answer, sys.stdout, default=float)
 
 

@@ -44,4 +44,4 @@ def ckptdoctor(
     *arguments: str | os.PathLike[str], cwd: str | os.PathLike[str] | None = None, **variables: str
 ) -> Result:
     """Runs `python -m ckptdoctor`."""
-    return python("-m", "ckptdoctor", *map(os.fspath, arguments), cwd=cwd, **variables)
+    return python("-m", "ckptdoctor", *[os.fspath(each) for each in arguments], cwd=cwd, **variables)

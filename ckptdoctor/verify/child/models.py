@@ -122,10 +122,7 @@ def _assigned(framework: Any, request: dict[str, Any]) -> list[dict[str, Any]]:
         values = [group[name][()] for name in names]
     optimizer = model.optimizer
     held = optimizer.variables() if callable(optimizer.variables) else list(optimizer.variables)
-    by_name = {name: values[index] for index, name in enumerate(names)}
-    paths = [str(getattr(each, "path", None) or each.name) for each in held]
-    if set(paths) == set(by_name):
-        values = [by_name[path] for path in paths]
+    values = _by_name(held, names, values)
     values = _with_rate(held, values, optimizer)
     if not request["expected"][0]["slots"]:
         held = held[: len(values)]  # it was saved before its first step: no slots to assign
@@ -134,6 +131,23 @@ def _assigned(framework: Any, request: dict[str, Any]) -> list[dict[str, Any]]:
     for index, variable in enumerate(held):
         variable.assign(values[index])
     return taken(model, request)
+
+
+def _by_name(held: list[Any], names: list[str], values: list[Any]) -> list[Any]:
+    """The values in the optimizer's order, if the names tell all of them apart; else as they come."""
+    found = []
+    for variable in held:
+        own = _plain(str(getattr(variable, "path", None) or variable.name))
+        # tf_keras puts the optimizer's name in front only while it trains in a graph: `Adam/m/dense/kernel`.
+        fitting = [index for index, name in enumerate(names) if f"/{_plain(name)}".endswith(f"/{own}")]
+        if len(fitting) != 1:
+            return values
+        found.append(fitting[0])
+    return [values[index] for index in found] if len(set(found)) == len(values) else values
+
+
+def _plain(name: str) -> str:
+    return name[: -len(":0")] if name.endswith(":0") else name
 
 
 def _attribute(group: Any, name: str) -> list[Any]:

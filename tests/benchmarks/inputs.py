@@ -1,0 +1,135 @@
+"""The benchmarks' inputs, made without TensorFlow: `python inputs.py NAME FOLDER` writes one and prints its path."""
+
+from __future__ import annotations
+
+import json
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+import numpy as np  # noqa: E402 - after the path
+from support.bundles import Tensor, array, write_bundle, zeros  # noqa: E402
+from support.objects import legacy, model, tracked, variables, write_model, write_objects  # noqa: E402
+
+MANY = 30_000
+"""Variables of the large checkpoints: with m and v, 90,000 tensors."""
+
+
+def small(folder: Path) -> str:
+    """Two dense layers and Adam: 4 variables, 8 slots."""
+    return write_model(folder / "small" / "ckpt-7")
+
+
+def many_names(folder: Path) -> str:
+    """30,000 variables with Adam's slots, by a tf.compat.v1 Saver."""
+    tensors: dict[str, Tensor] = {
+        "global_step": array(7, "int64"),
+        "beta1_power": array(0.43),
+        "beta2_power": array(0.99),
+    }
+    for number in range(MANY):
+        name = f"model/block_{number // 16:05d}/layer_{number % 16:02d}/kernel"
+        for suffix in ("", "/Adam", "/Adam_1"):
+            tensors[name + suffix] = zeros((2, 2))
+    return write_bundle(folder / "names" / "model.ckpt-7", tensors)
+
+
+def many_objects(folder: Path) -> str:
+    """30,000 variables with a legacy Adam, by tf.train.Checkpoint."""
+    net = model({f"block_{number // 16:05d}/layer_{number % 16:02d}/kernel": (2, 2) for number in range(MANY)})
+    return write_objects(folder / "objects" / "ckpt-7", tracked(model=net, optimizer=legacy(variables(net))))
+
+
+def whole_h5(folder: Path) -> str:
+    """A whole model of 50 layers by Keras 3, in HDF5: 100 variables, 200 slots."""
+    path = folder / "whole.h5"
+    _write_h5(path, layers=50, units=64)
+    return str(path)
+
+
+def large_archive(folder: Path) -> str:
+    """A `.keras` of 400 MB: 11 layers of 12 MB and Adam's slots, stored without compression as Keras does."""
+    path, weights = folder / "large.keras", folder / "model.weights.h5"
+    _write_store(weights, layers=11, shape=(3072, 1024))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("metadata.json", json.dumps({"keras_version": "3.15.1", "date_saved": "2026-11-01@00:00:00"}))
+        archive.writestr("config.json", json.dumps(_config(11, 1024)))
+        archive.write(weights, "model.weights.h5")
+    weights.unlink()
+    return str(path)
+
+
+def _adam() -> dict[str, Any]:
+    return {
+        "module": "keras.optimizers", "class_name": "Adam", "registered_name": None,
+        "config": {
+            "name": "adam", "learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7, "amsgrad": False,
+        },
+    }  # fmt: skip
+
+
+def _config(layers: int, units: int) -> dict[str, Any]:
+    dense = [
+        {
+            "module": "keras.layers",
+            "class_name": "Dense",
+            "config": {"name": _dense(at), "units": units, "use_bias": False},
+        }
+        for at in range(layers)
+    ]
+    return {
+        "module": "keras", "class_name": "Sequential", "config": {"name": "sequential", "layers": dense},
+        "compile_config": {"optimizer": _adam(), "loss": "mse"},
+    }  # fmt: skip
+
+
+def _dense(number: int) -> str:
+    return f"dense_{number}" if number else "dense"
+
+
+def _write_store(path: Path, *, layers: int, shape: tuple[int, int]) -> None:
+    import h5py
+
+    with h5py.File(str(path), "w") as file:
+        values = np.zeros(shape, np.float32)
+        for number in range(layers):
+            file[f"layers/{_dense(number)}/vars/0"] = values
+        file["optimizer/vars/0"] = np.int64(7)
+        file["optimizer/vars/1"] = np.float32(0.001)
+        for number in range(2 * layers):
+            file[f"optimizer/vars/{2 + number}"] = values
+
+
+def _write_h5(path: Path, *, layers: int, units: int) -> None:
+    import h5py
+
+    with h5py.File(str(path), "w") as file:
+        file.attrs["keras_version"], file.attrs["backend"] = "3.15.1", "tensorflow"
+        config = _config(layers, units)
+        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": config["config"]})
+        file.attrs["training_config"] = json.dumps({"optimizer_config": _adam(), "loss": "mse"})
+        weights, names = file.create_group("model_weights"), []
+        weights.attrs["layer_names"] = [_dense(number).encode() for number in range(layers)]
+        slots = file.create_group("optimizer_weights")
+        slots["iteration"], slots["learning_rate"] = np.int64(7), np.float32(0.001)
+        for number in range(layers):
+            group = weights.create_group(_dense(number))
+            own = [f"sequential/{_dense(number)}/{part}" for part in ("kernel", "bias")]
+            group.attrs["weight_names"] = [name.encode() for name in own]
+            for name, shape in zip(own, ((units, units), (units,)), strict=True):
+                group[name] = np.zeros(shape, np.float32)
+                for kind in ("momentum", "velocity"):
+                    slot = f"adam/{name.replace('/', '_')}_{kind}"
+                    slots[slot] = np.zeros(shape, np.float32)
+                    names.append(slot.encode())
+        slots.attrs["weight_names"] = [b"iteration", b"learning_rate", *names]
+
+
+INPUTS = {each.__name__: each for each in (small, many_names, many_objects, whole_h5, large_archive)}
+
+if __name__ == "__main__":
+    sys.stdout.write(INPUTS[sys.argv[1]](Path(sys.argv[2])) + "\n")
