@@ -13,11 +13,16 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ckptdoctor.examination import Examination
+    from ckptdoctor.grafting.apply import Receipt
+    from ckptdoctor.grafting.options import Options
+    from ckptdoctor.grafting.plan import Plan
     from ckptdoctor.verify import Verification
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "inspect", "verify"]
+__all__ = ["__version__", "graft", "inspect", "plan_graft", "verify"]
 
 
 def inspect(path: str | os.PathLike[str], *, everything: bool = False, stats: bool = False) -> tuple[Examination, ...]:
@@ -38,6 +43,56 @@ def inspect(path: str | os.PathLike[str], *, everything: bool = False, stats: bo
     from ckptdoctor.examination import examine
 
     return tuple(examine(path, everything=everything, stats=stats))
+
+
+def plan_graft(
+    donor: str | os.PathLike[str] | None,
+    target: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    **options: object,
+) -> Plan:
+    """Plans a graft without writing anything: what will go where, how it was matched, what is translated.
+
+    Arguments and errors are those of `graft`.
+    """
+    from ckptdoctor.grafting import run
+
+    return run.plan_graft(donor, target, output, _options(options))
+
+
+def graft(
+    donor: str | os.PathLike[str] | None,
+    target: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    **options: object,
+) -> Receipt:
+    """Writes `output`: the target's model with the donor's optimizer state, in the target's format.
+
+    Args:
+        donor: Where the optimizer state comes from; None with `iterations` to set the count only.
+        target: The artifact that is completed; it is not changed.
+        output: What is written.
+        overwrite: Replace what lies under the output's name.
+        **options: `only` (some of iterations, slots, hyperparameters), `optimizer`, `mapping` (donor variable → target
+            variable), `partial`, `generation` (tf1, keras1, optimizer-v2, keras2, keras3), `optimizer_class`,
+            `iterations`, `link`: as the options of the command.
+
+    Raises:
+        ckptdoctor.errors.GraftRefused: It would be incompatible, ambiguous or incomplete; nothing was written.
+        ckptdoctor.errors.UnreadableArtifact: An input cannot be read.
+        ckptdoctor.errors.UsageProblem: A path does not exist, or an option is not known.
+    """
+    from ckptdoctor.grafting import run
+
+    return run.graft(donor, target, output, _options(options), overwrite=overwrite)
+
+
+def _options(given: Mapping[str, object]) -> Options:
+    from ckptdoctor.grafting.options import make_options
+
+    return make_options(given)
 
 
 def verify(

@@ -1,4 +1,4 @@
-"""The rewritten optimizers of Keras 2.11 and later, and of Keras 3: one list `_variables`, and one for each kind of slot.
+"""Optimizers of Keras 2.11 and later, and of Keras 3: one list `_variables`, and one for each kind of slot.
 
 Source: `_trackable_children` of Keras 2 (keras/optimizers/optimizer.py, 2.11 to 2.15 and tf_keras) and of Keras 3
 (keras/src/optimizers/base_optimizer.py, loss_scale_optimizer.py), and what TensorFlow 2.11 to 2.21 wrote with them.

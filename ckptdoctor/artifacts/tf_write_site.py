@@ -100,18 +100,22 @@ class Place:
         site.editor.clear(node)
 
     def spare(self, name: str) -> int | None:
+        """The old object's child with this name."""
         return self._old.get(name)
 
     def variable(self, name: str, full_name: str, tensor: NewTensor) -> int:
+        """Adds a child that is a variable; answers its node."""
         node = self.site.editor.take(self.spare(name))
         self.site.editor.set_value(node, full_name, (*self.path, name), tensor)
         return self.attach(name, node)
 
     def attach(self, name: str, node: int) -> int:
+        """Makes a node a child, whatever else it is; answers it."""
         self.site.editor.attach(self.node, name, node)
         return node
 
     def object(self, name: str) -> Place:
+        """Adds a child that is an object: a list, a dictionary, an inner optimizer."""
         node = self.site.editor.take(self.spare(name), emptied=False)
         self.attach(name, node)
         return Place(self.site, node, (*self.path, name))
@@ -136,6 +140,7 @@ def loss_scale(site: Site, values: Mapping[str, float | int]) -> tuple[int, floa
 
 
 def note_unknown(site: Site, names: Sequence[str]) -> None:
+    """Says which hyperparameters the result does not hold."""
     if names:
         site.notes.append(
             f"{', '.join(names)}: not known, so not in the result; what the training program sets stays in force"
@@ -143,4 +148,5 @@ def note_unknown(site: Site, names: Sequence[str]) -> None:
 
 
 def count_tensor(value: int) -> NewTensor:
+    """A whole number, as counts are stored."""
     return NewTensor("int64", (), struct.pack("<q", value))

@@ -62,9 +62,9 @@ def graft(  # noqa: PLR0913 - a command takes its options as arguments
     \b
     Exit codes: 0 done; 2 wrong use; 3 an input cannot be read; 4 refused, nothing was written.
     """
-    from ckptdoctor.graft.options import PARTS, Options
-    from ckptdoctor.graft.run import graft as run
-    from ckptdoctor.graft.run import plan_graft
+    from ckptdoctor.grafting.options import PARTS, Options
+    from ckptdoctor.grafting.run import graft as run
+    from ckptdoctor.grafting.run import plan_graft
     from ckptdoctor.report import graft as report
     from ckptdoctor.state import Generation
 

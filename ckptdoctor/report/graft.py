@@ -7,8 +7,8 @@ from typing import Any
 
 from ckptdoctor import __version__
 from ckptdoctor.containers.dtypes import ITEMSIZE
-from ckptdoctor.graft.apply import Receipt
-from ckptdoctor.graft.plan import Plan
+from ckptdoctor.grafting.apply import Receipt
+from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.optimizers.planned import PlannedSlot
 from ckptdoctor.report.escape import printable
 from ckptdoctor.report.facts import generation, human_bytes, shape_text

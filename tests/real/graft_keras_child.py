@@ -71,10 +71,12 @@ def optimizer(class_name: str, options: dict[str, Any]) -> Any:
 
 
 def compile_(built: Any, some: Any) -> None:
+    """Compiles without graphs: tracing would take longer than the steps."""
     built.compile(optimizer=some, loss=LOSS, run_eagerly=True)
 
 
 def train(built: Any, first: int, count: int) -> None:
+    """Trains some steps, each on a batch of its own."""
     for x, y in batches(first, count):
         built.train_on_batch(x, y)
 
@@ -127,6 +129,7 @@ def retarget(folders: list[str]) -> dict[str, Any]:
 
 
 def variables(some: Any) -> list[Any]:
+    """`optimizer.variables`, a method in OptimizerV2."""
     found = some.variables
     return list(found() if callable(found) else found)
 
@@ -171,6 +174,7 @@ def restore_weights(built: Any, folder: Path) -> None:
 
 
 def count(some: Any) -> int:
+    """The count that the framework reports, of the inner optimizer of a wrapper."""
     return int(np.array(getattr(some, "inner_optimizer", some).iterations))
 
 
@@ -201,7 +205,9 @@ def configure(configurations: dict[str, Any]) -> dict[str, Any]:
     """What the framework makes of each serialized optimizer, and what it says of a default instance of the class."""
     found: dict[str, Any] = {}
     for key, (class_name, node) in configurations.items():
-        made = keras.optimizers.deserialize(node)
+        # As the loaders of archives and of HDF5 files do.
+        is_object = "module" in node
+        made = keras.saving.deserialize_keras_object(node) if is_object else keras.optimizers.deserialize(node)
         found[key] = {"config": made.get_config(), "class": type(made).__name__}
         if class_name:
             found[key]["default"] = getattr(CLASSES, class_name)().get_config()
@@ -211,8 +217,8 @@ def configure(configurations: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Prints one JSON document."""
     given = json.load(sys.stdin)
-    answer = {"make": make, "retarget": retarget, "resume": resume, "configure": configure}[MODE](given)
-    json.dump(answer, sys.stdout, default=float)
+    modes: dict[str, Any] = {"make": make, "retarget": retarget, "resume": resume, "configure": configure}
+    json.dump(modes[MODE](given), sys.stdout, default=float)
 
 
 if __name__ == "__main__":

@@ -7,16 +7,21 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from support.plans import planned, trained
+from support.plans import planned, settings_of, trained
 
-from ckptdoctor.artifacts import locate
 from ckptdoctor.artifacts.keras_write import write_dump, write_h5, write_keras_archive, write_keras_weights
 from ckptdoctor.artifacts.written import Written
+from ckptdoctor.optimizers.catalogue import classes, layouts
+from ckptdoctor.optimizers.config import read_config
+from ckptdoctor.optimizers.planned import PlannedOptimizer
+from ckptdoctor.optimizers.serialize import Form, to_config
 from ckptdoctor.state import Generation, TrainingState
 
 pytestmark = [
@@ -74,6 +79,8 @@ NOT_SAVED = {
 }
 STATELESS = frozenset({"sgd"})
 """Cases that go on the same without any state."""
+UNKNOWN_TO_KERAS = frozenset({"lamb legacy"})
+"""Keras 3.15 cannot read what it writes of Lamb into HDF5 files: it is not among `optimizers.ALL_OBJECTS`."""
 STEPS = 7
 TOLERANCE = 1e-6
 VISIBLE = 1e-4
@@ -105,13 +112,23 @@ def read(path: Path) -> TrainingState:
     return state
 
 
-@pytest.fixture(scope="module", params=CASES)
-def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """A framework, and its donors, targets and expected weights."""
-    framework: str = request.param
-    folder = tmp_path_factory.mktemp(framework)
-    child(framework, "make", folder, CASES[framework])
-    return framework, folder
+@pytest.fixture(scope="module")
+def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Makes a framework's donors, targets and expected weights, once."""
+
+    @cache
+    def make_once(framework: str) -> Path:
+        folder = tmp_path_factory.mktemp(framework)
+        child(framework, "make", folder, CASES[framework])
+        return folder
+
+    return make_once
+
+
+@pytest.fixture(params=CASES)
+def made(request: pytest.FixtureRequest, make: Callable[[str], Path]) -> tuple[str, Path]:
+    """A framework, and the folder with what it made."""
+    return request.param, make(request.param)
 
 
 def graft(
@@ -173,3 +190,146 @@ def test_without_the_state(made: tuple[str, Path]) -> None:
     near = {name: each for name, each in found.items() if name not in STATELESS and each["away"] < VISIBLE}
     assert not near
     assert all(found[name]["away"] < TOLERANCE for name in STATELESS & set(found))
+
+
+# ------------------------------------------------------------------------------------------- from one to another
+
+MOVED = (
+    "adam", "amsgrad", "sgd", "momentum", "nesterov", "rmsprop", "rmsprop_all", "adagrad", "adadelta", "adamax", "ftrl",
+    "schedule", "clipped",
+)  # fmt: skip
+"""What means the same before and after Keras 2.11: all but Nadam."""
+
+
+def test_legacy_into_keras3(make: Callable[[str], Path]) -> None:
+    """HDF5 by OptimizerV2, and the pickle of its get_weights, into `.keras` of Keras 3."""
+    folder = make("tf_keras.legacy")
+    child("keras", "retarget", folder, MOVED)
+    jobs = []
+    for name in MOVED:
+        here = folder / name
+        class_name, options = COMMON[name]
+        donors = [("h5", read(here / "donor.h5").optimizers[0])]
+        if name in {"adam", "rmsprop_all"}:
+            dumped = read(here / "donor.pkl").optimizers[0]
+            known = donors[0][1].hyperparameters
+            donors.append(("pkl", replace(dumped, class_name=class_name, hyperparameters=known)))
+        for kind, donor in donors:
+            output = here / f"keras-from-{kind}.keras"
+            optimizer = planned(donor, trained(read(here / "keras.keras")), Generation.KERAS3)
+            written = write_keras_archive(
+                optimizer, str(here / "keras.keras"), str(output), loss_from=str(here / "donor.h5")
+            )
+            assert "its loss is the donor's" in written.notes[1]
+            jobs.append([f"{name} {kind}", str(output), class_name, options, str(here / "expected.npz")])
+    found = child("keras", "resume", folder, jobs)
+    wrong = {
+        key: each
+        for key, each in found.items()
+        if each.get("count") != STEPS or each["away"] > TOLERANCE or "mean_squared_error" not in each["loss"]
+    }
+    assert not wrong
+
+
+def test_keras3_into_legacy(make: Callable[[str], Path]) -> None:
+    """`.keras` of Keras 3, and the pickle of its variables, into HDF5 for OptimizerV2 and for the new optimizers."""
+    folder = make("keras")
+    names = ("adam", "momentum", "rmsprop_all", "schedule")
+    child("tf_keras", "retarget", folder, names)
+    jobs = []
+    for name in names:
+        here = folder / name
+        class_name, options = COMMON[name]
+        donor = read(here / "donor.keras").optimizers[0]
+        variables = trained(read(here / "tf_keras.h5"))
+        for generation in (Generation.OPTIMIZER_V2, Generation.KERAS2):
+            output = here / f"{generation.value}.h5"
+            written = write_h5(planned(donor, variables, generation), str(here / "tf_keras.h5"), str(output))
+            assert "none was written" in written.notes[1]
+            jobs.append([f"{name} {generation.value}", str(output), class_name, options, str(here / "expected.npz")])
+    here = folder / "adam"
+    dumped = replace(read(here / "donor.pkl").optimizers[0], class_name="Adam")
+    plan = planned(
+        dumped, trained(read(here / "tf_keras.h5")), Generation.OPTIMIZER_V2, hyperparameters={"beta_1": 0.8}
+    )
+    write_h5(plan, str(here / "tf_keras.h5"), str(here / "from-pickle.h5"))
+    jobs.append(["adam pickle", str(here / "from-pickle.h5"), *COMMON["adam"], str(here / "expected.npz")])
+    found = child("tf_keras", "resume", folder, jobs)
+    wrong = {key: each for key, each in found.items() if each.get("count") != STEPS or each["away"] > TOLERANCE}
+    assert not wrong
+
+
+def test_keras3_drops_slots_from_hdf5(make: Callable[[str], Path]) -> None:
+    """What the note on HDF5 for Keras 3 says is so: training does not go on as it would have."""
+    folder = make("keras")
+    output, written = graft(folder / "adam", "h5", Generation.KERAS3, read(folder / "adam/donor.keras"))
+    assert "drops the slots" in written.notes[0]
+    assert read(output).optimizers[0].iterations == STEPS
+    assert len(read(output).optimizers[0].slots) == 2 * 8
+    job = ["adam", str(output), *COMMON["adam"], str(folder / "adam/expected.npz")]
+    found = child("keras", "resume", folder, [job])["adam"]
+    assert "error" in found or found["away"] > VISIBLE
+
+
+# ------------------------------------------------------------------------------------------------ configurations
+
+
+def bare(class_name: str, generation: Generation, hyperparameters: Mapping[str, Any]) -> PlannedOptimizer:
+    """An optimizer without any state."""
+    node = read_config({"class_name": class_name, "config": dict(hyperparameters)})
+    assert node is not None
+    return PlannedOptimizer(
+        name="optimizer", class_name=class_name, generation=generation, layout=layouts(class_name, generation)[0],
+        settings=settings_of(node.hyperparameters, node.schedule), hyperparameters=node.hyperparameters,
+        schedule=node.schedule, iterations=0, singles={}, trained=(), slots=(),
+    )  # fmt: skip
+
+
+def forms(generation: Generation) -> tuple[Form, ...]:
+    """The forms that a generation is written in: legacy optimizers are never in a `.keras` archive."""
+    return (Form.LEGACY,) if generation is Generation.OPTIMIZER_V2 else tuple(Form)
+
+
+@pytest.mark.parametrize("framework", CASES)
+def test_configurations(framework: str, tmp_path: Path) -> None:
+    """The real class is built from every configuration, has just that, and our defaults are its own."""
+    generation = GENERATIONS[framework]
+    given: dict[str, tuple[str | None, dict[str, Any]]] = {}
+    for form in forms(generation):
+        for name in classes(generation):
+            given[f"{name} {form.value}"] = (name, to_config(bare(name, generation, {}), form))
+        for name, (class_name, options) in CASES[framework].items():
+            known = dict(options)
+            schedule, scaled = known.pop("schedule", None), known.pop("loss_scale", False)
+            if schedule:
+                known["learning_rate"] = {"class_name": schedule[0], "config": schedule[1]}
+            optimizer = bare(class_name, generation, known)
+            if scaled:
+                optimizer = optimizer._replace(wrapper=("LossScaleOptimizer", {"initial_scale": 8.0}))
+            package = framework.partition(".")[0]
+            given[f"{name} {form.value}"] = (None, to_config(optimizer, form, package=package))
+    given = {key: each for key, each in given.items() if key.lower() not in UNKNOWN_TO_KERAS}
+    found = child(framework, "configure", tmp_path, given)
+    wrong = []
+    for key, (default, node) in given.items():
+        wanted, real = plain(node["config"]), plain(found[key]["config"])
+        if not contained(wanted, real) or (default and not contained(plain(found[key]["default"]), wanted)):
+            wrong.append(f"{key}: {wanted} became {real}; default {found[key].get('default')}")
+    assert not wrong, "\n".join(wrong)
+
+
+def plain(config: Any) -> Any:
+    """A configuration without the words that say how it is written, numbers as float32 keeps them."""
+    if isinstance(config, Mapping):
+        skipped = {"module", "registered_name", "class_name", "name"}
+        return {key: plain(value) for key, value in config.items() if key not in skipped}
+    if isinstance(config, (int, float)) and not isinstance(config, bool):
+        return f"{config:.6g}"
+    return config
+
+
+def contained(wanted: Any, real: Any) -> bool:
+    """Whether everything that is wanted is there, at any depth."""
+    if isinstance(wanted, Mapping) and isinstance(real, Mapping):
+        return all(key in real and contained(value, real[key]) for key, value in wanted.items())
+    return bool(wanted == real)

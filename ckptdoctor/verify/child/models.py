@@ -147,7 +147,7 @@ def _by_name(held: list[Any], names: list[str], values: list[Any]) -> list[Any]:
 
 
 def _plain(name: str) -> str:
-    return name[: -len(":0")] if name.endswith(":0") else name
+    return name.partition(":")[0]
 
 
 def _attribute(group: Any, name: str) -> list[Any]:

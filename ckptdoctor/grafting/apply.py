@@ -11,9 +11,9 @@ from ckptdoctor.artifacts.written import Written
 from ckptdoctor.containers.files import RegularFile, reason
 from ckptdoctor.errors import GraftRefused, UnreadableArtifact
 from ckptdoctor.examination import Examination, examine
-from ckptdoctor.graft.compare import hold_against_plan
-from ckptdoctor.graft.plan import Plan
-from ckptdoctor.graft.staging import check_output, existing, publish, staging
+from ckptdoctor.grafting.compare import hold_against_plan
+from ckptdoctor.grafting.plan import Plan
+from ckptdoctor.grafting.staging import check_output, existing, publish, staging
 from ckptdoctor.optimizers.planned import PlannedOptimizer
 from ckptdoctor.state import Format
 

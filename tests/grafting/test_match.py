@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ckptdoctor.errors import GraftRefused
-from ckptdoctor.graft.match import Named, explain_unmatched, match, normalized
+from ckptdoctor.grafting.match import Named, explain_unmatched, match, normalized
 
 KERNEL, BIAS = (3, 4), (4,)
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from ckptdoctor.errors import GraftRefused
-from ckptdoctor.graft.options import Options
-from ckptdoctor.graft.planner import make_plan
+from ckptdoctor.grafting.options import Options
+from ckptdoctor.grafting.planner import make_plan
 from ckptdoctor.state import (
     Format,
     Generation,

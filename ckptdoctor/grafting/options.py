@@ -5,9 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from ckptdoctor.errors import UsageProblem
 from ckptdoctor.state import Generation
 
 PARTS = ("iterations", "slots", "hyperparameters")
+
+
+def make_options(given: Mapping[str, object]) -> Options:
+    """Options from keywords.
+
+    Raises:
+        UsageProblem: One is not known, or its value is not of its kind.
+    """
+    unknown = sorted(set(given) - set(Options._fields))
+    if unknown:
+        raise UsageProblem(f"unknown option {unknown[0]!r}; there are {', '.join(Options._fields)}")
+    values = dict(given)
+    try:
+        if "generation" in values and values["generation"] is not None:
+            values["generation"] = Generation(values["generation"])
+        if "only" in values:
+            parts = values["only"]
+            values["only"] = frozenset([parts] if isinstance(parts, str) else parts)  # type: ignore[call-overload]
+    except (TypeError, ValueError) as error:
+        raise UsageProblem(f"an option has a value that it cannot have: {error}") from error
+    chosen = Options(**values)  # type: ignore[arg-type]
+    if not chosen.only or not chosen.only <= frozenset(PARTS):
+        raise UsageProblem(f"only is some of {', '.join(PARTS)}")
+    return chosen
 
 
 class Options(NamedTuple):

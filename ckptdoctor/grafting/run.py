@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.examination import Examination, examine
-from ckptdoctor.graft.apply import Receipt, carry_out
-from ckptdoctor.graft.options import Options
-from ckptdoctor.graft.plan import Plan
-from ckptdoctor.graft.planner import make_plan
+from ckptdoctor.grafting.apply import Receipt, carry_out
+from ckptdoctor.grafting.options import Options
+from ckptdoctor.grafting.plan import Plan
+from ckptdoctor.grafting.planner import make_plan
 
 Path = str | os.PathLike[str]
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from ckptdoctor.artifacts.state_list import StateVariable, read_state
 from ckptdoctor.containers.values import read_scalar
 from ckptdoctor.errors import GraftRefused
-from ckptdoctor.graft.match import Named
-from ckptdoctor.graft.options import Options
+from ckptdoctor.grafting.match import Named
+from ckptdoctor.grafting.options import Options
 from ckptdoctor.optimizers.catalogue import Extent, Layout, layouts
 from ckptdoctor.optimizers.config import OptimizerConfig, Settings
 from ckptdoctor.optimizers.layout import slot_shape

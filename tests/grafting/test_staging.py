@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ckptdoctor.errors import GraftRefused
-from ckptdoctor.graft.staging import check_output, publish, staging
+from ckptdoctor.grafting.staging import check_output, publish, staging
 
 
 def test_an_existing_output_is_refused(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_what_a_killed_graft_left_is_cleared_by_the_next(tmp_path: Path) -> None
     """A staging folder whose process was killed disappears with the next graft; a living one's stays."""
     script = (
         "import sys, time\n"
-        "from ckptdoctor.graft.staging import staging\n"
+        "from ckptdoctor.grafting.staging import staging\n"
         "with staging(sys.argv[1]):\n"
         "    print('ready', flush=True)\n"
         "    time.sleep(60)\n"

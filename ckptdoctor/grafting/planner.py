@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from ckptdoctor.diagnosis.status import enumerate_some
 from ckptdoctor.errors import GraftRefused
-from ckptdoctor.graft.match import Match, Named, explain_unmatched, match
-from ckptdoctor.graft.options import Options
-from ckptdoctor.graft.plan import Plan
-from ckptdoctor.graft.sides import Side, choose, donor_side, pick_layout, settings_of, target_variables
-from ckptdoctor.graft.weights import Likeness, compare, permutation
+from ckptdoctor.grafting.match import Match, Named, explain_unmatched, match
+from ckptdoctor.grafting.options import Options
+from ckptdoctor.grafting.plan import Plan
+from ckptdoctor.grafting.sides import Side, choose, donor_side, pick_layout, settings_of, target_variables
+from ckptdoctor.grafting.weights import Likeness, compare, permutation
 from ckptdoctor.optimizers import translation
 from ckptdoctor.optimizers.catalogue import Extent, PerVariable, Single, SlotKind
 from ckptdoctor.optimizers.config import Settings

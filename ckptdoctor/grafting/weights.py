@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from ckptdoctor.graft.match import Match
+from ckptdoctor.grafting.match import Match
 from ckptdoctor.state import ModelVariable, TensorRef
 
 if TYPE_CHECKING:

@@ -1,1 +1,0 @@
-"""Grafting: optimizer state from a donor into a target. First a plan, which is pure data, then the act."""

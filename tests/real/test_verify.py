@@ -1,0 +1,177 @@
+"""`ckptdoctor verify` with the frameworks of today, against what their loaders were measured to do.
+
+Each case is one run of the child process, so they are a selection: every kind of artifact, and every way in which a
+loader loses state.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+import ckptdoctor
+from ckptdoctor.verify import Outcome
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(
+        importlib.util.find_spec("tf_keras") is None, reason="TensorFlow and tf_keras are not installed"
+    ),
+]
+
+RESTORED, DROPPED, CHANGED = Outcome.RESTORED, Outcome.DROPPED, Outcome.CHANGED
+
+
+class Case(NamedTuple):
+    """An artifact and what its loader does.
+
+    Attributes:
+        path: In the museum, or among the fixtures.
+        framework: Which framework is asked.
+        iterations: What becomes of the count by the usual call; None if the call fails.
+        slots: What becomes of the slots.
+        restoring: The key of the call that restores everything; "" if there is none.
+    """
+
+    path: str
+    framework: str
+    iterations: Outcome | None
+    slots: set[Outcome]
+    restoring: str
+
+
+EXAMPLES = (
+    Case("keras3.keras", "keras", RESTORED, {RESTORED}, "archive-load-model"),
+    Case("whole-model.h5", "tf_keras", RESTORED, {RESTORED}, "h5-load-model"),
+    Case("savedmodel", "tf_keras", DROPPED, {DROPPED}, "saved-model-load-weights"),
+    Case("run-a", "tf_keras", RESTORED, {RESTORED}, "checkpoint"),
+    Case("tf1", "tensorflow", RESTORED, {RESTORED}, "saver"),
+    Case("optimizer.pkl", "tf_keras", RESTORED, {RESTORED}, "dump"),
+)
+
+MUSEUM = (
+    # Keras 3 keeps the count of an .h5 and drops the slots; where the loss is a string, it refuses even its own files.
+    Case("keras/k3.15lo-adam-h5.h5", "keras", RESTORED, {DROPPED}, "h5-assign"),
+    Case("keras/k3.15tf-adam-h5.h5", "keras", None, set(), "h5-assign"),
+    Case("keras/k3.15tf-reversed_sameshape-h5.h5", "keras", RESTORED, {DROPPED}, "h5-assign"),
+    Case("keras/k3.15jax-mixed_f16-keras.keras", "keras", DROPPED, {DROPPED}, "archive-load-weights"),
+    Case("keras/k3.15tf-freeze_after-keras.keras", "keras", DROPPED, {DROPPED}, ""),
+    Case("keras/k3.15tf-muon-keras.keras", "keras", RESTORED, {RESTORED}, "archive-load-model"),
+    Case("keras/k3.15jax-lossscale_adam-keras.keras", "keras", RESTORED, {RESTORED}, "archive-load-model"),
+    Case("keras/k3.15tf-containers-keras.keras", "keras", None, set(), ""),
+    Case("keras/k3.15tf-adam-wh5.weights.h5", "keras", DROPPED, {DROPPED}, "weights-load-built"),
+    Case("keras/k3.15tf-adam-wjson.weights.json", "keras", DROPPED, {DROPPED}, "weights-load-built"),
+    Case("keras/k3.15tf-adafactor-vars.pkl", "keras", RESTORED, {RESTORED}, "dump"),
+    # tf_keras: slots by position land on other variables of the same shape, and nothing says so.
+    Case("tf2.21-tf_keras/reversed_sameshape-h5.h5", "tf_keras", RESTORED, {RESTORED, CHANGED}, "h5-assign"),
+    Case("keras/tfk2.21-freeze_after-h5.h5", "tf_keras", RESTORED, {DROPPED}, ""),
+    Case("keras/tfk2.21-adam-keras.keras", "tf_keras", RESTORED, {RESTORED}, "archive-load-model"),
+    Case("keras/tfk2.21-adam-wh5.weights.h5", "tf_keras", DROPPED, {DROPPED}, "weights-load-built"),
+    Case("tf/v2.21-tfk_pkg-sm-adam/sm", "tf_keras", DROPPED, {DROPPED}, "saved-model-load-weights"),
+    Case("tf/v2.10-tfk-sm-adam_lr_schedule/sm", "tf_keras", DROPPED, {DROPPED}, "saved-model-load-weights"),
+    Case("tf/v2.21-tfk_pkg-ckpt-adam/ckpt", "tf_keras", RESTORED, {RESTORED}, "checkpoint"),
+    Case("tf/v2.21-tfk_pkg-ckpt-legacy_adam_amsgrad/ckpt", "tf_keras", RESTORED, {RESTORED}, "checkpoint"),
+    Case("tf/v2.21-k3-ckpt-gan/ckpt-1", "keras", RESTORED, {RESTORED}, "checkpoint"),
+    Case("tf/v2.21-k3-ckpt-loss_scale/ckpt", "keras", RESTORED, {RESTORED}, "checkpoint"),
+    Case("tf/v2.21-tf1-adam_partitioned/model.ckpt-7", "tensorflow", RESTORED, {RESTORED}, "saver"),
+    Case("tf/v2.21-tf1-adam_v1/model.ckpt-7", "tensorflow", RESTORED, {RESTORED}, "saver"),
+)
+
+
+def hold(case: Case, folder: Path) -> ckptdoctor.verify.Verification:  # type: ignore[name-defined]
+    """Verifies one artifact and holds the result against the case."""
+    found = ckptdoctor.verify(folder / case.path)
+    assert found.framework == case.framework
+    if case.iterations is None:
+        assert found.error is not None
+    else:
+        assert found.iterations.outcome is case.iterations
+        assert {slot.outcome for slot in found.slots} == case.slots
+    assert (found.restoring.key if found.restoring else "") == case.restoring
+    assert found.ok == (found.restoring is found.usual)
+    assert bool(found.advice) != found.ok
+    return found
+
+
+@pytest.mark.parametrize("case", EXAMPLES, ids=lambda case: str(case.path))
+def test_examples(case: Case, fixtures_dir: Path) -> None:
+    """The examples of each kind."""
+    hold(case, fixtures_dir)
+
+
+@pytest.mark.parametrize("case", MUSEUM, ids=lambda case: str(case.path))
+def test_museum(case: Case, museum: Path) -> None:
+    """Each way in which loaders restore, drop and exchange state."""
+    hold(case, museum)
+
+
+def test_weights_into_a_model(museum: Path) -> None:
+    """With --model the weights are loaded into the real model: not before its optimizer is built, but then."""
+    found = ckptdoctor.verify(
+        museum / "keras/k3.15tf-adam-wh5.weights.h5", model=museum / "keras/k3.15tf-sgd-keras.keras"
+    )
+    assert found.call == "model.compile(optimizer), model.load_weights(path)"
+    assert found.iterations.outcome is DROPPED
+    assert found.restoring is not None
+    assert found.restoring.key == "weights-load-built"
+    assert any("Skipping variable loading" in warning for warning in found.attempts[0].warnings)
+
+
+def test_the_command_line(fixtures_dir: Path) -> None:
+    """The verdict first, every line within 80 columns, exit code 1, and JSON alone on stdout."""
+    command = [sys.executable, "-m", "ckptdoctor", "verify", "savedmodel"]
+    environment = dict(os.environ, COLUMNS="80")
+    done = subprocess.run(command, cwd=fixtures_dir, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stdout.startswith("savedmodel: tf_keras ")
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "/variables/variables" in done.stdout
+    done = subprocess.run([*command, "--format", "json"], cwd=fixtures_dir, capture_output=True, text=True, check=False)
+    document = json.loads(done.stdout)
+    assert document["schema"] == "ckptdoctor.verify/1"
+    artifact = document["artifacts"][0]
+    assert (artifact["ok"], artifact["restorable"]) == (False, True)
+    assert artifact["attempts"][0]["optimizers"][0]["iterations"] == {"expected": 7, "found": 0, "outcome": "dropped"}
+    assert [each["ok"] for each in artifact["attempts"]] == [False, True]
+
+
+def test_code_in_a_model_is_not_run(tmp_path: Path) -> None:
+    """A Lambda layer is refused by the framework's safe mode, and what it would have done is not done."""
+    witness = tmp_path / "witness"
+    script = (
+        "import keras, sys, numpy as np\n"
+        f"effect = lambda x: (open({str(witness)!r}, 'w'), x)[1]\n"
+        "model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1), keras.layers.Lambda(effect)])\n"
+        "model.compile('adam', 'mse')\n"
+        "model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0)\n"
+        "model.save(sys.argv[1])\n"
+    )
+    path = tmp_path / "lambda.keras"
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True, capture_output=True)
+    witness.unlink()
+    found = ckptdoctor.verify(path)
+    assert not found.ok
+    assert found.error is not None
+    assert "ambda" in found.error
+    assert not witness.exists()
+
+
+def test_a_change_in_the_file_is_seen(tmp_path: Path, fixtures_dir: Path) -> None:
+    """What the artifact holds is read by us and not by the framework: both must agree on every element."""
+    import h5py
+
+    path = tmp_path / "model.h5"
+    path.write_bytes((fixtures_dir / "whole-model.h5").read_bytes())
+    with h5py.File(path, "r+") as file:
+        name = next(each for each in file["optimizer_weights"].attrs["weight_names"] if "kernel" in str(each))
+        dataset = file["optimizer_weights"][name]
+        dataset[...] = np.arange(dataset.size, dtype=np.float32).reshape(dataset.shape)
+    assert ckptdoctor.verify(path).ok
