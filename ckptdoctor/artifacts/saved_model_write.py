@@ -87,11 +87,15 @@ def write_saved_model(
     edited = edit_graph(optimizer, source.data, source.objects, length=len(source.saved.nodes), compact=False)
     _check_functions(edited, source.saved_data)
     where = os.path.relpath(source.prefix, target_dir).replace(os.sep, "/")
-    call = (
-        f'model.load_weights("OUT/{where}") after load_model restores the state: load_model itself rebuilds the '
-        "optimizer from its configuration and ignores its state, in every version"
-    )
-    notes = [call, *edited.notes]
+    call = f'model.load_weights("OUT/{where}")'
+    notes = [*edited.notes]
+    if source.root is None:
+        notes.append(f"the SavedModel has no Keras metadata: compile a model of the same code, then {call}")
+    else:
+        notes.append(
+            f"{call} after load_model restores the state: load_model itself rebuilds the optimizer from its "
+            "configuration and ignores its state, in every version"
+        )
     configured = _configure(optimizer, source.root, notes)
     had_one = any(each.path == optimizer.name for each in source.objects.optimizers)
     result = _Result(source, edited, source.root if configured else None, None)
@@ -199,7 +203,6 @@ def _configure(optimizer: PlannedOptimizer, root: _Root | None, notes: list[str]
     Without a configuration load_model gives an uncompiled model, which takes the state after `compile`.
     """
     if root is None:
-        notes.append("the SavedModel has no Keras metadata: compile a model of the same code, then load_weights")
         return False
     training = root.data.get("training_config")
     if isinstance(training, dict) and optimizer.configured:

@@ -18,6 +18,8 @@ from ckptdoctor.optimizers.planned import PlannedOptimizer
 from ckptdoctor.state import Format
 
 _BLOCK = 1 << 22
+DIGESTED = 64 << 20
+"""Larger files are not digested: SHA-256 takes longer than copying them."""
 
 
 class FileRecord(NamedTuple):
@@ -26,7 +28,9 @@ class FileRecord(NamedTuple):
     Attributes:
         path: Where it is.
         size: Bytes.
-        sha256: Its digest; None for a file that input and output share by hard link, which was not read.
+        sha256: Its digest; None for what was not read for it: a file that input and output share by hard link, and
+            files above `DIGESTED`. Of a large checkpoint the index is digested, whose checksums cover every tensor and
+            were verified on the way.
     """
 
     path: str
@@ -151,7 +155,7 @@ def _records(paths: Sequence[str], shared: frozenset[tuple[int, int]]) -> list[F
 
     def record(path: str) -> FileRecord:
         status = os.stat(path)
-        if (status.st_dev, status.st_ino) in shared:
+        if (status.st_dev, status.st_ino) in shared or status.st_size > DIGESTED:
             return FileRecord(path, status.st_size, None)
         return _record(path)
 

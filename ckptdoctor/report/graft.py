@@ -43,7 +43,7 @@ def render_receipt(receipt: Receipt, form: str, *, quiet: bool, color: bool) -> 
     new, copied, shared = map(human_bytes, written[1:])
     lines.append(("bytes", f"{new} new, {copied} copied, {shared} shared"))
     lines += [("note", note) for note in written.notes]
-    lines += [("sha256", f"{each.sha256 or 'shared with an input'}  {each.path}") for each in receipt.outputs]
+    lines += [("sha256", f"{each.sha256}  {each.path}") for each in receipt.outputs if each.sha256]
     if form == "json":
         return _json({
             "plan": _plan(plan),

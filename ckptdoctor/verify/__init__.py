@@ -6,19 +6,23 @@ Nothing here imports a framework; `verify.child` does, under an interpreter of t
 from __future__ import annotations
 
 import os
+import re
 import sys
 import types
 from typing import Any
 
 from ckptdoctor.errors import UsageProblem
 from ckptdoctor.examination import Examination, examine
-from ckptdoctor.state import Format, Status
+from ckptdoctor.state import Status
 from ckptdoctor.verify import advice, compare, process
 from ckptdoctor.verify.process import TIMEOUT, ChildFailed
 from ckptdoctor.verify.request import NotVerifiable, Prepared, prepare
 from ckptdoctor.verify.results import Attempt, OptimizerResult, Outcome, Restored, SlotResult, Verification
 
 __all__ = ["Attempt", "OptimizerResult", "Outcome", "Restored", "SlotResult", "Verification", "verify"]
+
+_NEEDS_CODE = re.compile("register_keras_serializable|custom_object|Unknown (loss|metric)")
+"""How frameworks say that they were not given the user's own classes and functions."""
 
 
 def verify(
@@ -71,7 +75,7 @@ def verify_examined(
             reply, attempts = _asked(prepared, folder, python=python, timeout=timeout)
         except ChildFailed as failure:
             return _failed(examination, str(failure))
-    attempts, notes = _judged(attempts, state.format)
+    attempts, notes = _judged(attempts)
     if examination.status is Status.PARTIAL:
         notes = (*notes, "the artifact itself is incomplete: see ckptdoctor inspect")
     return Verification(
@@ -105,17 +109,17 @@ def _failed(examination: Examination, why: str) -> Verification:
     return Verification(examination.path, examination.format, attempts=(Attempt("none", "", error=why),))
 
 
-def _judged(attempts: tuple[Attempt, ...], kind: Format) -> tuple[tuple[Attempt, ...], tuple[str, ...]]:
+def _judged(attempts: tuple[Attempt, ...]) -> tuple[tuple[Attempt, ...], tuple[str, ...]]:
     """Puts first what the verdict is about.
 
-    Where `load_model` fails on how the model was compiled (a custom loss), users load it with compile=False and
-    compile it themselves: then that is the usual call. The `.h5` of Keras 3 is not among these, for there Keras fails
-    on its own files.
+    Where `load_model` fails because it needs the user's own code (a custom loss), and the model itself does not, then
+    loading it with compile=False is the nearest to what users do.
     """
-    if len(attempts) > 1 and attempts[0].error is not None and kind is Format.KERAS_ARCHIVE:
+    if len(attempts) > 1 and attempts[0].error is not None and _NEEDS_CODE.search(attempts[0].error):
         retry = attempts[1]
         if retry.error is None:
-            return (retry, attempts[0], *attempts[2:]), (f"load_model(path) alone fails: {attempts[0].error}",)
+            note = f"load_model(path) alone needs code that is not run here: {attempts[0].error}"
+            return (retry, attempts[0], *attempts[2:]), (note,)
     return attempts, ()
 
 
@@ -134,7 +138,7 @@ def _advice(attempts: tuple[Attempt, ...], framework: str, path: str) -> tuple[s
         found.append(f"this restores all of it (tried): {instead}")
     elif usual.key != "none":
         found.append("no call was found that restores all of it; ckptdoctor graft can write it into a target that fits")
-    if usual.error is not None and ("custom" in usual.error.lower() or "lambda" in usual.error.lower()):
+    if usual.error is not None and (_NEEDS_CODE.search(usual.error) or "ambda" in usual.error):
         found.append("code in a model is never run here: load it in your own script with custom_objects")
     return tuple(found)
 

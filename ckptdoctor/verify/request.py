@@ -90,7 +90,7 @@ def prepare(examination: Examination, state: TrainingState, *, model: str | None
     requests = []
     for index, each in enumerate(wanted):
         trained = list(each.trained)
-        described = _optimizer(each.state, each.slots)
+        described = _optimizer(each.state, each.slots, by_objects=rebuilt is not None)
         if rebuilt is not None:
             described.update(graph.optimizer(rebuilt, each.state.name, trained))
         else:
@@ -103,7 +103,9 @@ def prepare(examination: Examination, state: TrainingState, *, model: str | None
         "kind": kind,
         "start": 0,
         "framework": framework,
-        "path": os.path.join(path, _VARIABLES) if kind == "names" and state.format is Format.SAVED_MODEL else path,
+        "path": os.path.join(path, _VARIABLES)
+        if kind in {"names", "objects"} and state.format is Format.SAVED_MODEL
+        else path,
         "model": None if model is None else os.path.abspath(model),
         "folder": folder,
         "optimizers": requests,
@@ -135,11 +137,18 @@ def _kind(state: TrainingState, holding: Sequence[OptimizerState], *, by_objects
         kind = "names"
     if kind == "saved_model" and any(each.generation is Generation.KERAS3 for each in holding):
         kind = "objects"
+    if kind == "names" and any(_shared(each) for each in holding):
+        raise NotVerifiable("the slots of several optimizers stand under one name, so none can be made to load them")
     if kind in {"objects", "weights", "dump"} and any(each.class_name is None and each.slots for each in holding):
         raise NotVerifiable("the optimizer's class cannot be told, so none can be made to load it")
     if len(holding) > 1 and kind in {"archive", "h5", "weights", "dump"}:
         raise NotVerifiable("it holds several optimizers in one (MultiOptimizer), which verify cannot tell apart yet")
     return kind
+
+
+def _shared(optimizer: OptimizerState) -> bool:
+    """Whether a variable has two slots of one kind: two optimizers under one name."""
+    return len({(slot.name, slot.variable) for slot in optimizer.slots}) < len(optimizer.slots)
 
 
 def _framework(state: TrainingState, holding: Sequence[OptimizerState], kind: str) -> str:
@@ -164,7 +173,7 @@ def _expected(wanted: Wanted) -> dict[str, Any]:
     return {"iterations": wanted.state.iterations, "slots": list(wanted.digests.values())}
 
 
-def _optimizer(optimizer: OptimizerState, slots: Sequence[Expected]) -> dict[str, Any]:
+def _optimizer(optimizer: OptimizerState, slots: Sequence[Expected], *, by_objects: bool) -> dict[str, Any]:
     """A stand-in's class and settings: those that decide which variables it keeps."""
     roles = {each.slot.role for each in slots}
     config: dict[str, Any] = {
@@ -189,25 +198,26 @@ def _optimizer(optimizer: OptimizerState, slots: Sequence[Expected]) -> dict[str
         "legacy": optimizer.generation in {Generation.OPTIMIZER_V2, Generation.KERAS1},
         "config": config,
         "wrapped": optimizer.wrapper is not None,
-        "scheduled": _scheduled(optimizer),
+        "scheduled": _scheduled(optimizer, by_objects=by_objects),
         **_tf1(optimizer, slots, roles),
     }
 
 
-def _scheduled(optimizer: OptimizerState) -> bool:
+def _scheduled(optimizer: OptimizerState, *, by_objects: bool) -> bool:
     """Whether a schedule sets the rate, so that no variable holds it."""
     if optimizer.schedule is not None:
         return True
     if optimizer.generation is Generation.KERAS3:
         return not any(each.name.lstrip("_") == "learning_rate" for each in optimizer.other)
-    return "learning_rate" not in optimizer.hyperparameters and optimizer.generation is not Generation.TF1
+    # Before Keras 3 lists of variables never have the rate; object graphs have it unless a schedule sets it.
+    return by_objects and "learning_rate" not in optimizer.hyperparameters
 
 
 def _tf1(optimizer: OptimizerState, slots: Sequence[Expected], roles: set[Role]) -> dict[str, Any]:
     """What names a TF1 optimizer's slots: its own name, and the scope around it."""
     name, scope = _op_name(optimizer, slots)
     arguments: dict[str, Any] = {}
-    cls = _TF1_CLASSES.get(optimizer.class_name or "")
+    cls = _TF1_CLASSES.get(optimizer.class_name or "") if slots else "GradientDescentOptimizer"
     if cls == "MomentumOptimizer":
         arguments["momentum"] = 0.9
     if Role.MEAN_GRADIENT in roles:

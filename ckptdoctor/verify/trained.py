@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from ckptdoctor.containers.dtypes import INTEGRAL
 from ckptdoctor.optimizers.catalogue import PerVariable, layouts
 from ckptdoctor.optimizers.layout import Item, blocks, fit_alone
-from ckptdoctor.state import Format, OptimizerState, Role, Slot, TrainingState
+from ckptdoctor.state import Format, Generation, OptimizerState, Role, Slot, TrainingState
 
 Shape = tuple[int, ...]
 
@@ -42,6 +43,9 @@ class Expected(NamedTuple):
 
 def read(state: TrainingState, optimizer: OptimizerState) -> tuple[list[Trained], list[Expected]]:
     """The trained variables and the slots."""
+    optimizer = replace(
+        optimizer, slots=tuple(slot for slot in optimizer.slots if not _is_placeholder(slot, optimizer))
+    )
     if any(slot.variable is None for slot in optimizer.slots):
         return _unnamed(optimizer)
     known = {variable.path: variable for variable in state.variables}
@@ -61,6 +65,17 @@ def read(state: TrainingState, optimizer: OptimizerState) -> tuple[list[Trained]
         shape = stored.shape if stored else slot.tensor.shape if slot else ()
         trained.append(Trained(path, names, shape, stored.dtype if stored else "float32"))
     return trained, [Expected(slot, slot.variable) for slot in optimizer.slots if slot.variable is not None]
+
+
+def _is_placeholder(slot: Slot, optimizer: OptimizerState) -> bool:
+    """Whether it is one of the dummies that standalone Keras' Adam kept for vhat: no loader wants them back."""
+    return (
+        optimizer.generation in {Generation.KERAS1, Generation.OPTIMIZER_V2}
+        and slot.role is Role.MAX_SECOND_MOMENT
+        and slot.tensor.shape == (1,)
+        and optimizer.hyperparameters.get("amsgrad") is not True
+        and sum(each.role is Role.MAX_SECOND_MOMENT and each.tensor.shape != (1,) for each in optimizer.slots) == 0
+    )
 
 
 def _in_order(state: TrainingState, optimizer: OptimizerState) -> tuple[Slot, ...] | list[Slot]:

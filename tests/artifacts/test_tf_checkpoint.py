@@ -272,6 +272,25 @@ def test_a_gan(read: Read, build: Build, generation: Generation, kinds: tuple[st
     assert all((each.generation, set(_slots(each))) == (generation, set(kinds)) for each in state.optimizers)
 
 
+@pytest.mark.parametrize(
+    ("generators", "discriminators", "told"),
+    [
+        ("gen_opt", "disc_opt", True),
+        ("opt_g", "opt_d", True),
+        ("mygeneratoroptimizer", "mydiscriminatoroptimizer", True),
+        ("first", "second", False),
+    ],
+)
+def test_whose_optimizer(read: Read, generators: str, discriminators: str, *, told: bool) -> None:
+    """Where only an optimizer's attribute can tell whose it is, it does; where it does not, nothing is guessed."""
+    one, other = model({"d1/kernel": (2, 3)}), model({"d1/kernel": (2, 3)})
+    root = tracked(generator=one, discriminator=other)
+    root.children |= {generators: keras2(variables(one)), discriminators: keras2(variables(other))}
+    found = {each.name: {slot.variable for slot in each.slots} for each in read(root).optimizers}
+    assert found[generators] == ({"generator/d1/kernel"} if told else {None})
+    assert found[discriminators] == ({"discriminator/d1/kernel"} if told else {None})
+
+
 @pytest.mark.parametrize("build", [legacy, keras2, keras3])
 def test_the_worst_counts(read: Read, build: Callable[..., Node]) -> None:
     """Of several optimizers the worst decides the artifact's status; each has its own."""

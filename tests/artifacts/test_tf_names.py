@@ -184,6 +184,13 @@ def test_counters(tmp_path: Path) -> None:
     assert "temperature" in {each.path for each in state.variables}
 
 
+@pytest.mark.parametrize("others", [["GlobalStep"], ["step", "train_step"], ["a/step", "GlobalStep", "z_step"]])
+def test_the_global_step_among_others(tmp_path: Path, others: list[str]) -> None:
+    """Of several step counts the global step is the optimizer's, whichever comes first in the index."""
+    tensors = _with_slots("Momentum") | STEP | {name: array(99, "int64") for name in others}
+    assert _read(tmp_path, tensors).optimizers[0].iterations == 7
+
+
 def test_a_step_that_is_no_whole_number(tmp_path: Path) -> None:
     """A float called global_step is a variable, not a count."""
     state = _read(tmp_path, _with_slots("Momentum") | {"global_step": array(7.5)})

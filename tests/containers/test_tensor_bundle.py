@@ -158,6 +158,7 @@ LIES: dict[str, tuple[Callable[[Index], object], str]] = {
     "negative size of strings": (_entry(dtype=7, size=-12), "claims -12 bytes"),
     "negative offset": (_entry(offset=-4), "at offset -4"),
     "shard out of range": (_entry(shard_id=3), "lies in data file 3, but there are 1"),
+    "one shard too far": (_entry(shard_id=1), "lies in data file 1, but there are 1"),
     "negative shard": (_entry(shard_id=-1), "lies in data file -1"),
     "no shards": (_header(num_shards=0), "its header claims 0 data files"),
     "negative shards": (_header(num_shards=-1), "its header claims -1 data files"),

@@ -164,13 +164,32 @@ def test_code_in_a_model_is_not_run(tmp_path: Path) -> None:
     assert not witness.exists()
 
 
+def test_a_custom_loss_is_not_needed(tmp_path: Path) -> None:
+    """Where only the loss is the user's own, the model is loaded with compile=False, and that is said."""
+    script = (
+        "import keras, sys, numpy as np\n"
+        "def own_loss(true, predicted): return keras.ops.mean(abs(true - predicted))\n"
+        "model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])\n"
+        "model.compile('adam', own_loss)\n"
+        "model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0)\n"
+        "model.save(sys.argv[1])\n"
+    )
+    path = tmp_path / "own.keras"
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True, capture_output=True)
+    found = ckptdoctor.verify(path)
+    assert found.ok
+    assert found.call is not None
+    assert "compile=False" in found.call
+    assert "own_loss" in found.notes[0]
+
+
 def test_a_change_in_the_file_is_seen(tmp_path: Path, fixtures_dir: Path) -> None:
     """What the artifact holds is read by us and not by the framework: both must agree on every element."""
     import h5py
 
     path = tmp_path / "model.h5"
     path.write_bytes((fixtures_dir / "whole-model.h5").read_bytes())
-    with h5py.File(path, "r+") as file:
+    with h5py.File(str(path), "r+") as file:
         name = next(each for each in file["optimizer_weights"].attrs["weight_names"] if "kernel" in str(each))
         dataset = file["optimizer_weights"][name]
         dataset[...] = np.arange(dataset.size, dtype=np.float32).reshape(dataset.shape)

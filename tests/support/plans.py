@@ -84,3 +84,50 @@ def _layout(donor: OptimizerState, generation: Generation) -> Layout:
     known = layouts(donor.class_name, generation)
     wrapped = [each for each in known if each.wrapped] if donor.wrapper else []
     return (wrapped or [each for each in known if not each.wrapped])[0]
+
+
+_BY_ROLE = {
+    Role.MAX_SECOND_MOMENT: "amsgrad",
+    Role.MEAN_GRADIENT: "centered",
+    Role.MOVING_AVERAGE: "use_ema",
+    Role.GRADIENT_ACCUMULATOR: "gradient_accumulation",
+    Role.MOMENTUM: "momentum",
+}
+
+
+def itself(state: TrainingState, *, configured: bool = True) -> PlannedOptimizer | None:
+    """The one optimizer of an artifact, planned as it is; None where its slots cannot all be placed."""
+    own = state.optimizers[0]
+    if own.class_name is None or own.generation is None or own.iterations is None:
+        return None
+    if any(slot.variable is None for slot in own.slots):
+        return None
+    by_path = {each.path: each for each in state.variables}
+    order = list(dict.fromkeys(slot.variable for slot in own.slots if slot.variable is not None))
+    targets = [Trained(path, by_path[path].tensor.shape) for path in order if path in by_path]
+    flags = {_BY_ROLE[slot.role] for slot in own.slots if slot.role in _BY_ROLE}
+    if own.generation is Generation.KERAS3 and all(each.name != "learning_rate" for each in own.other):
+        flags.add("schedule")
+    settings = Settings(frozenset(flags))
+    listed = [(slot.role, slot.variable, slot.tensor.shape) for slot in own.slots]
+    known = layouts(own.class_name, own.generation)
+    for layout in (*known, *(each._replace(early=True) for each in known)):
+        slots = [
+            (one, targets[one.variable].path)
+            for one in expand(layout, targets, settings)
+            if isinstance(one.kind, SlotKind) and one.variable is not None
+        ]
+        if [(one.kind.role, path, one.shape) for one, path in slots if isinstance(one.kind, SlotKind)] != listed:
+            continue
+        plan = planned(own, [by_path[path] for path in order], own.generation, configured=configured)
+        return plan._replace(
+            layout=layout,
+            settings=settings,
+            slots=tuple(
+                PlannedSlot(one.kind, path, one.shape, slot.tensor.dtype, slot.tensor)
+                for (one, path), slot in zip(slots, own.slots, strict=True)
+                if isinstance(one.kind, SlotKind)
+            ),
+            singles={each.name: float(each.value) for each in own.other if isinstance(each.value, (int, float))},
+        )
+    return None

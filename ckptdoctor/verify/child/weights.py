@@ -37,7 +37,7 @@ def attempts(framework: Any, request: dict[str, Any]) -> Iterator[Attempt]:
 
 def _loaded(framework: Any, request: dict[str, Any], *, built: bool = False) -> list[dict[str, Any]]:
     model = _model(framework, request["model"])
-    model.compile(optimizer=_fresh(framework, request, model), loss="mse")
+    model.compile(optimizer=standins.optimizer(framework, request["optimizers"][0]), loss="mse")
     if built:
         standins.build(model.optimizer, model.trainable_variables)
     model.load_weights(request["path"])
@@ -49,12 +49,6 @@ def _model(framework: Any, path: str) -> Any:
         return models.load(framework, path, compile=False)
     with open(path, encoding="utf-8") as file:
         return framework.keras.models.model_from_json(file.read())
-
-
-def _fresh(framework: Any, request: dict[str, Any], model: Any) -> Any:
-    """A new optimizer of the class that the weights are of."""
-    del model
-    return standins.optimizer(framework, request["optimizers"][0])
 
 
 def _stood_in(framework: Any, request: dict[str, Any], *, built: bool = False) -> list[dict[str, Any]]:
