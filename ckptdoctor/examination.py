@@ -85,6 +85,9 @@ def examine(
     except UnreadableArtifact as error:
         yield _unreadable(given, given, error)
         return
+    except (MemoryError, RecursionError) as error:
+        yield _unreadable(given, given, _exhausted(error))
+        return
     for target in targets:
         yield examine_target(target, stats=stats, progress=progress)
 
@@ -103,8 +106,7 @@ def examine_target(target: Target, *, stats: bool = False, progress: Progress | 
     except UnreadableArtifact as error:
         return _unreadable(target.path, target.resolved, error)
     except (MemoryError, RecursionError) as error:
-        shown = UnreadableArtifact(f"reading it needs more {_resource(error)} than there is: it is corrupt or hostile")
-        return _unreadable(target.path, target.resolved, shown)
+        return _unreadable(target.path, target.resolved, _exhausted(error))
     return Examination(
         path=target.path,
         resolved=target.resolved,
@@ -117,8 +119,9 @@ def examine_target(target: Target, *, stats: bool = False, progress: Progress | 
     )
 
 
-def _resource(error: BaseException) -> str:
-    return "memory" if isinstance(error, MemoryError) else "nesting"
+def _exhausted(error: BaseException) -> UnreadableArtifact:
+    resource = "memory" if isinstance(error, MemoryError) else "nesting"
+    return UnreadableArtifact(f"reading it needs more {resource} than there is: it is corrupt or hostile")
 
 
 def _unreadable(path: str, resolved: str, error: UnreadableArtifact) -> Examination:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ckptdoctor.containers.files import RegularFile
+
 _PICKLE_PROTO = 0x80
 _NEWEST_PROTOCOL = 5
 _NPY = b"\x93NUMPY"
@@ -30,8 +32,8 @@ def _text(path: str, head: bytes) -> bytes:
     """Enough of a JSON file to see whether it lists shards; Keras writes the metadata first."""
     if b'"weight_map"' in head or b'"metadata"' not in head:
         return head
-    with open(path, "rb") as file:
-        return file.read(1 << 20)
+    with RegularFile(path) as file:
+        return file.read(0, min(file.size, 1 << 20))
 
 
 def _zip(path: str) -> str | None:

@@ -82,7 +82,8 @@ def _verdict(console: Console, each: Examination) -> None:
     line = Text(printable(each.path), style="bold")
     line.append(": ", style="bold")
     line.append(printable(each.verdict), style=_STYLES[each.status])
-    console.print(line, overflow="fold")
+    # In a pipe the verdict is one line, however long the path is: people grep for it.
+    console.print(line, overflow="fold", soft_wrap=not console.is_terminal)
 
 
 def _details(console: Console, each: Examination, *, tensors: bool, stats: bool) -> None:

@@ -403,6 +403,9 @@ def test_framework_variables_stand_for_their_values(
     class ResourceVariable:
         """As ResourceVariable.__reduce__ (TensorFlow 2.21) pickles itself."""
 
+        def __init__(self, **_: object) -> None:
+            """Takes what the real one takes."""
+
         def __reduce__(self) -> tuple[object, ...]:
             return functools.partial(ResourceVariable, initial_value=array, name="kernel"), ()
 
