@@ -83,7 +83,10 @@ def _verdict(console: Console, each: Examination) -> None:
     line.append(": ", style="bold")
     line.append(printable(each.verdict), style=_STYLES[each.status])
     # In a pipe the verdict is one line, however long the path is: people grep for it.
-    console.print(line, overflow="fold", soft_wrap=not console.is_terminal)
+    if console.is_terminal:
+        console.print(line, overflow="fold")
+    else:
+        console.print(line, soft_wrap=True)
 
 
 def _details(console: Console, each: Examination, *, tensors: bool, stats: bool) -> None:
