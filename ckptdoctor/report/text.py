@@ -83,7 +83,7 @@ def _verdict(console: Console, each: Examination) -> None:
     line.append(": ", style="bold")
     line.append(printable(each.verdict), style=_STYLES[each.status])
     # In a pipe the verdict is one line, however long the path is: people grep for it.
-    if console.is_terminal:
+    if console.is_terminal or "COLUMNS" in os.environ:
         console.print(line, overflow="fold")
     else:
         console.print(line, soft_wrap=True)
