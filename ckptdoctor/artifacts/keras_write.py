@@ -255,12 +255,12 @@ def _compiled(
     version = version if isinstance(version, str) else None
     package = "tf_keras" if _by_tf_keras(version) else "keras"
     serialized = to_config(optimizer, Form.OBJECT, package=package)
-    if isinstance(compiled, dict):
+    if isinstance(compiled, dict) and "loss" in compiled:
         document["compile_config"] = {**compiled, "optimizer": serialized}
         return json.dumps(document).encode(), call
     found = None if loss_from is None else loss_of(loss_from)
     loss, note = chosen_loss(found, optimizer.generation, Form.OBJECT, version)
-    document["compile_config"] = {
+    document["compile_config"] = {  # an uncompiled model has none, or an empty one
         "optimizer": serialized,
         "loss": loss,
         "loss_weights": None,

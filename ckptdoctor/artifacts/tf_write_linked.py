@@ -25,6 +25,10 @@ _V2_SCALARS: Mapping[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 """Hyperparameters that OptimizerV2 keeps as variables (`_set_hyper`), in the order in which it creates them."""
+_NADAM_DECAY = 0.004
+"""OptimizerV2's Nadam keeps `schedule_decay` under the name `decay`; that of Keras 2.11 and later is built in."""
+_SINCE_2_6 = "beta"
+"""Ftrl's; before, it was always 0, which it still is unless somebody sets it."""
 _OFF_UNLESS_SET = frozenset({"decay", "momentum"})
 
 
@@ -43,7 +47,7 @@ def build_optimizer_v2(site: Site) -> None:
         if each == "learning_rate" and site.scheduled:
             continue
         if value is None:
-            unknown.append(each)
+            unknown += [each] if each != _SINCE_2_6 else []
         else:
             place.variable(each, f"{name}/{each}", site.number(value))
     note_unknown(site, unknown)
@@ -82,6 +86,8 @@ def _link_slots(site: Site, place: Place, full_name: Callable[[PlannedSlot], str
 
 def _hyperparameter(optimizer: PlannedOptimizer, name: str) -> float | None:
     value = optimizer.hyperparameters.get(name)
+    if value is None and (optimizer.class_name, name) == ("Nadam", "decay"):
+        value = optimizer.hyperparameters.get("schedule_decay", _NADAM_DECAY)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
     return 0.0 if value is None and name in _OFF_UNLESS_SET and name not in optimizer.settings.flags else None

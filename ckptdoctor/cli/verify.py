@@ -49,15 +49,14 @@ def verify(
     quiet: bool,
     no_color: bool,
 ) -> None:
-    r"""Load PATH with the installed TensorFlow or Keras and say what it restored.
+    """Load PATH with the installed TensorFlow or Keras and say what it restored.
 
     The framework runs in a child process and loads the artifact by the call that users would use. What it then holds
     (iterations, learning rate, each slot) is compared with what the artifact holds. Where the usual call does not
-    restore it, the ones that do are tried and named. Code inside a model (Lambda layers, custom classes) is not run.
+    restore it, the ones that do are tried and named. A model with Python code in it (Lambda layers) is not loaded.
 
-    \b
-    Exit codes: 0 all of it was restored; 1 the usual call did not restore what the artifact holds;
-    2 wrong use, no such path, or no framework; 3 the artifact cannot be read.
+    Exit codes: 0 all of it was restored; 1 the usual call did not restore what the artifact holds; 2 wrong use, no such
+    path, or no framework; 3 the artifact cannot be read.
     """
     from ckptdoctor.verify import verify as verify_artifact
 

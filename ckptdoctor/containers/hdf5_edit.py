@@ -18,6 +18,7 @@ import numpy as np
 
 from ckptdoctor.containers.h5_copy import copy_tree
 from ckptdoctor.containers.hdf5 import H5File
+from ckptdoctor.containers.raw_places import RawPlaces
 from ckptdoctor.containers.shard_data import pieces
 from ckptdoctor.containers.values import numpy_dtype
 from ckptdoctor.containers.window import Window, copy_range, write_at
@@ -28,6 +29,8 @@ h5py: Any = _h5py  # its stubs leave out the low-level interface, which is what 
 
 ATTRIBUTE_BYTES = 64_512
 """Keras' limit for a list of names in one attribute (HDF5_OBJECT_HEADER_LIMIT); HDF5's own is 64 KiB."""
+_WORTH_IT = 1 << 16
+"""Smaller tensors are read; finding out where their bytes are would take longer."""
 MOST_DEAD = 0.1
 """The part of a file that deleted groups may leave behind as dead bytes; above, the file is made anew."""
 
@@ -124,7 +127,7 @@ def create_file(output: str, edit: Edit) -> int:
         window = Window(writing, 0)
         with h5py.File(window, "w") as file:
             places = _put(file, edit)
-        new = sum(_fill(writing, place, dataset) for place, dataset in places)
+        new = _fill_all(writing, 0, places)
         os.fsync(writing)
     finally:
         os.close(writing)
@@ -153,7 +156,7 @@ def edit_span(source: Span, output: Window, descriptor: int, edit: Edit, dead: i
             else:
                 _delete(file, edit.delete)
             places = _put(file, edit)
-    new = sum(_fill(descriptor, output.start + place, dataset) for place, dataset in places)
+    new = _fill_all(descriptor, output.start, places)
     return Sizes(new, max(source.size - dead, 0))
 
 
@@ -219,7 +222,7 @@ def _create(file: Any, dataset: NewDataset) -> int:
     """Creates a data set without writing it; answers where its bytes go, counted from the start of the HDF5 file."""
     dtype = numpy_dtype(dataset.dtype)
     is_bfloat16 = dataset.dtype == "bfloat16"
-    if dtype.kind not in "iufb" and not is_bfloat16:
+    if not is_bfloat16 and (dtype.kind not in "iufb" or dtype.isbuiltin != 1):  # ml_dtypes' floats are no builtins
         raise GraftRefused(f"HDF5 as Keras writes it has no place for {dataset.dtype}, which {dataset.path!r} would be")
     kind = np.dtype("V2") if is_bfloat16 else dtype.newbyteorder("<")
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
@@ -244,7 +247,18 @@ def _create(file: Any, dataset: NewDataset) -> int:
     return int(place) if place is not None else 0  # a data set without elements has no place
 
 
-def _fill(descriptor: int, place: int, dataset: NewDataset) -> int:
+def _fill_all(descriptor: int, start: int, places: list[tuple[int, NewDataset]]) -> int:
+    """Writes every data set's bytes, counted from the start of the HDF5 file; answers how many."""
+    with RawPlaces() as raw:
+        return sum(_fill(descriptor, start + place, dataset, raw) for place, dataset in places)
+
+
+def _fill(descriptor: int, place: int, dataset: NewDataset, raw: RawPlaces) -> int:
+    content = dataset.content
+    if isinstance(content, TensorRef) and dataset.factor == 1.0 and content.shape == dataset.shape:
+        nbytes = content.size * numpy_dtype(dataset.dtype).itemsize
+        if nbytes >= _WORTH_IT and raw.copy(content, dataset.dtype, nbytes, descriptor, place):
+            return nbytes
     written = 0
     for chunk in pieces(dataset.content, dataset.path, dataset.dtype, dataset.shape, dataset.factor):
         write_at(descriptor, chunk, place + written)

@@ -19,7 +19,7 @@ _BYTES = 2
 _META_GRAPHS = 2  # SavedModel
 _OBJECT_GRAPH = 7  # MetaGraphDef
 _FUNCTIONS, _VALUE, _BOUND = 2, 2, 2  # SavedObjectGraph.concrete_functions, its values, SavedConcreteFunction
-_CHUNK = 8 << 20
+_CHUNK = 1 << 18
 
 
 def read_object_graph_def(path: str) -> bytes | None:

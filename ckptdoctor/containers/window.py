@@ -77,10 +77,9 @@ class Window(io.RawIOBase):
         """Reads into `buffer` as much as fits and the window has left."""
         view = memoryview(buffer).cast("B")
         count = max(0, min(len(view), self.size - self._position))
-        data = os.pread(self._descriptor, count, self.start + self._position)
-        view[: len(data)] = data
-        self._position += len(data)
-        return len(data)
+        done = read_at(self._descriptor, view[:count], self.start + self._position)
+        self._position += done
+        return done
 
     def write(self, data: Buffer) -> int:
         """Writes all of `data` at the position."""
@@ -94,6 +93,15 @@ class Window(io.RawIOBase):
         size = self._position if size is None else size
         os.ftruncate(self._descriptor, self.start + size)
         return size
+
+
+def read_at(descriptor: int, view: memoryview, offset: int) -> int:
+    """Fills `view` from `offset`; answers how many bytes the file had."""
+    if hasattr(os, "preadv"):
+        return os.preadv(descriptor, [view], offset) if view else 0
+    data = os.pread(descriptor, len(view), offset)
+    view[: len(data)] = data
+    return len(data)
 
 
 def write_at(descriptor: int, data: bytes | memoryview, offset: int) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import struct
+import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple, TypeAlias
 
-from ckptdoctor.containers.window import copy_range, write_at
+from ckptdoctor.containers.window import Window, copy_range, write_at
 from ckptdoctor.containers.zip_archive import BOMB_FLOOR, BOMB_RATIO, MAX_MEMBERS
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 
@@ -201,16 +202,29 @@ class _Writer:
         size = self._end - start
         if size >= _MAX32 and not wide:
             raise UnreadableArtifact(f"became {size:,} bytes, more than was reckoned with", place=info.filename)
-        entry = entry._replace(crc=self._crc(start, size), packed=size, size=size)
+        with self._syncing() if size > _STEP else nullcontext():
+            entry = entry._replace(crc=self._crc(start, size), packed=size, size=size)
         write_at(self._descriptor, _local_header(entry, b"", wide=wide), offset)
         self.replaced += size
         return entry
 
     def _crc(self, start: int, size: int) -> int:
         crc = 0
-        for at in range(start, start + size, _STEP):
-            crc = zlib.crc32(os.pread(self._descriptor, min(_STEP, start + size - at), at), crc)
+        window = Window(self._descriptor, start, size)
+        buffer = memoryview(bytearray(min(_STEP, size)))
+        while count := window.readinto(buffer):
+            crc = zlib.crc32(buffer[:count], crc)
         return crc
+
+    @contextmanager
+    def _syncing(self) -> Iterator[None]:
+        """Has the disk write what is there while the block reads it again: both take their time."""
+        thread = threading.Thread(target=os.fsync, args=(self._descriptor,))
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()
 
     def finish(self, comment: bytes) -> None:
         """Writes the directory."""

@@ -97,6 +97,8 @@ def _fits(layout: Layout, there: set[str], scalars: Collection[str], *, attribut
         return False
     if attributes and not _attributes_of(layout) <= set(scalars):
         return False
+    if attributes and (set(scalars) & _telling(layout.generation)) - known - head - _attributes_of(layout):
+        return False
     if not there - head:
         return True
     if layout.generation is Generation.OPTIMIZER_V2 and scalars:
@@ -113,7 +115,13 @@ def _attributes_of(layout: Layout) -> set[str]:
     lists = {
         kind.attribute for kind in layout.kinds if kind.when in {"momentum", "centered"} and layout.class_name != "SGD"
     }
-    return (lists | set(layout.attributes)) - {""}
+    singles = {block.attribute for block in layout.blocks if isinstance(block, Single)}
+    return (lists | singles | set(layout.attributes)) - {""}
+
+
+def _telling(generation: Generation) -> set[str]:
+    """Attributes that only optimizers of some classes have: Nadam's product, RMSprop's lists even where empty."""
+    return {each for layout in LAYOUTS if layout.generation is generation for each in _attributes_of(layout)}
 
 
 _SMALLEST = 1e-37  # below it float32 has lost digits, or everything

@@ -15,14 +15,20 @@ from ckptdoctor.errors import UsageProblem
 from ckptdoctor.examination import Examination, examine
 from ckptdoctor.state import Status
 from ckptdoctor.verify import advice, compare, process
+from ckptdoctor.verify.code import REFUSAL, carries_code, model_carries_code
 from ckptdoctor.verify.process import TIMEOUT, ChildFailed
-from ckptdoctor.verify.request import NotVerifiable, Prepared, prepare
+from ckptdoctor.verify.request import NotVerifiable, Prepared, Wanted, prepare
 from ckptdoctor.verify.results import Attempt, OptimizerResult, Outcome, Restored, SlotResult, Verification
 
 __all__ = ["Attempt", "OptimizerResult", "Outcome", "Restored", "SlotResult", "Verification", "verify"]
 
 _NEEDS_CODE = re.compile("register_keras_serializable|custom_object|Unknown (loss|metric)")
 """How frameworks say that they were not given the user's own classes and functions."""
+
+_POSITION = (
+    "the file keeps slots by position only: which of several variables of one shape they belong to is assumed by the "
+    "framework and here alike"
+)
 
 
 def verify(
@@ -64,6 +70,8 @@ def verify_examined(
         raise examination.error
     if model is not None and not os.path.exists(model):
         raise UsageProblem("there is no such file for --model", model)
+    if carries_code(state, examination.resolved) or (model is not None and model_carries_code(os.fspath(model))):
+        return _failed(examination, REFUSAL)
     if not any(each.has_state for each in state.optimizers):
         return Verification(examination.path, state.format)
     with process.workspace() as folder:
@@ -76,6 +84,8 @@ def verify_examined(
         except ChildFailed as failure:
             return _failed(examination, str(failure))
     attempts, notes = _judged(attempts)
+    if any(_by_position(each) for each in prepared.wanted):
+        notes = (*notes, _POSITION)
     if examination.status is Status.PARTIAL:
         notes = (*notes, "the artifact itself is incomplete: see ckptdoctor inspect")
     return Verification(
@@ -87,6 +97,12 @@ def verify_examined(
         advice=_advice(attempts, str(reply["framework"]), examination.path),
         notes=notes,
     )
+
+
+def _by_position(wanted: Wanted) -> bool:
+    """Whether slots of equal shape belong to their variables by position only."""
+    kinds = [(each.slot.name, each.slot.tensor.shape) for each in wanted.slots if each.slot.mapping != "name"]
+    return len(set(kinds)) < len(kinds)
 
 
 def _asked(
@@ -138,7 +154,7 @@ def _advice(attempts: tuple[Attempt, ...], framework: str, path: str) -> tuple[s
         found.append(f"this restores all of it (tried): {instead}")
     elif usual.key != "none":
         found.append("no call was found that restores all of it; ckptdoctor graft can write it into a target that fits")
-    if usual.error is not None and (_NEEDS_CODE.search(usual.error) or "ambda" in usual.error):
+    if usual.error is not None and _NEEDS_CODE.search(usual.error):
         found.append("code in a model is never run here: load it in your own script with custom_objects")
     return tuple(found)
 

@@ -1,4 +1,6 @@
-"""SavedModels of tf_keras with and without optimizer state, and models resumed from grafted ones. Run as a script:
+"""SavedModels of tf_keras with and without optimizer state, and models resumed from grafted ones.
+
+Run as a script:
 
     python graft_saved_models.py save FRAMEWORK FOLDER     # FOLDER/<case>/{full,bare,fresh,plain}, truth.npz
     python graft_saved_models.py resume FRAMEWORK FOLDER   # FOLDER/<case>/out_*; answers a line of JSON
@@ -79,7 +81,7 @@ def resume() -> None:
         for folder in sorted(glob.glob(os.path.join(FOLDER, case, "out_*"))):
             try:
                 answers[f"{case}/{os.path.basename(folder)}"] = resumed(folder, case, wanted)
-            except Exception as error:  # noqa: BLE001 - whatever the framework says is the answer
+            except Exception as error:  # noqa: BLE001, PERF203 - whatever the framework says is the answer
                 answers[f"{case}/{os.path.basename(folder)}"] = f"{type(error).__name__}: {str(error)[:300]}"
     sys.stdout.write(json.dumps(answers) + "\n")
 

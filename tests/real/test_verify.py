@@ -143,24 +143,48 @@ def test_the_command_line(fixtures_dir: Path) -> None:
     assert [each["ok"] for each in artifact["attempts"]] == [False, True]
 
 
-def test_code_in_a_model_is_not_run(tmp_path: Path) -> None:
-    """A Lambda layer is refused by the framework's safe mode, and what it would have done is not done."""
+@pytest.mark.parametrize(
+    ("package", "name"), [("keras", "m.keras"), ("keras", "m.h5"), ("tf_keras", "m.h5"), ("tf_keras", "m")]
+)
+def test_code_in_a_model_is_not_run(tmp_path: Path, package: str, name: str) -> None:
+    """Lambda layers are not run, though load_model runs those of .h5 files and SavedModels without asking."""
     witness = tmp_path / "witness"
     script = (
-        "import keras, sys, numpy as np\n"
+        f"import {package} as keras, sys, numpy as np\n"
         f"effect = lambda x: (open({str(witness)!r}, 'w'), x)[1]\n"
         "model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1), keras.layers.Lambda(effect)])\n"
         "model.compile('adam', 'mse')\n"
         "model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0)\n"
         "model.save(sys.argv[1])\n"
     )
-    path = tmp_path / "lambda.keras"
+    path = tmp_path / name
     subprocess.run([sys.executable, "-c", script, str(path)], check=True, capture_output=True)
     witness.unlink()
     found = ckptdoctor.verify(path)
     assert not found.ok
     assert found.error is not None
-    assert "ambda" in found.error
+    assert "Lambda" in found.error
+    assert not witness.exists()
+
+
+def test_the_child_refuses_code_too(tmp_path: Path) -> None:
+    """Even if our reader overlooked it, the child loads in safe mode."""
+    witness = tmp_path / "witness"
+    script = (
+        "import tf_keras as keras, sys, os, numpy as np\n"
+        f"effect = lambda x: (open({str(witness)!r}, 'w'), x)[1]\n"
+        "model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(effect)])\n"
+        "model.save(sys.argv[1])\n"
+        f"os.unlink({str(witness)!r})\n"
+        "from ckptdoctor.verify.child import frameworks, models\n"
+        "try:\n"
+        "    models.load(frameworks.load('tf_keras'), sys.argv[1])\n"
+        "except ValueError as error:\n"
+        "    sys.exit(0 if 'lambda' in str(error) else 4)\n"
+        "sys.exit(3)\n"
+    )
+    path = tmp_path / "m.h5"
+    assert subprocess.run([sys.executable, "-c", script, str(path)], check=False, capture_output=True).returncode == 0
     assert not witness.exists()
 
 

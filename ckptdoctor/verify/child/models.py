@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
+from importlib import import_module
 from typing import Any
 
 from ckptdoctor.verify.child import objects, snapshot, standins
@@ -49,7 +51,23 @@ def attempts(framework: Any, request: dict[str, Any]) -> Iterator[Attempt]:
 def load(framework: Any, path: str, **options: Any) -> Any:
     """The public `load_model`; code in the model stays refused."""
     keras = framework.keras
-    return keras.saving.load_model(path, **options) if framework.is_keras3 else keras.models.load_model(path, **options)
+    with safe_mode(framework):
+        if framework.is_keras3:
+            return keras.saving.load_model(path, **options)
+        return keras.models.load_model(path, **options)
+
+
+def safe_mode(framework: Any) -> Any:
+    """Safe mode also for `.h5` and SavedModels, where `load_model` runs Lambda layers without asking.
+
+    Frameworks before 2.13 have none; the parent does not ask them for models with code in them.
+    """
+    roots = {"keras": "keras", "tf_keras": "tf_keras", "tf.keras": "keras"}
+    try:
+        library = import_module(f"{roots[framework.name]}.src.saving.serialization_lib")
+        return library.SafeModeScope(True)
+    except (ImportError, AttributeError):
+        return nullcontext()
 
 
 def _loaded(framework: Any, request: dict[str, Any], weights: str | None = None) -> list[dict[str, Any]]:

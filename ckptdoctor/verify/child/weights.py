@@ -48,7 +48,9 @@ def _model(framework: Any, path: str) -> Any:
     if not path.endswith(".json"):
         return models.load(framework, path, compile=False)
     with open(path, encoding="utf-8") as file:
-        return framework.keras.models.model_from_json(file.read())
+        text = file.read()
+    with models.safe_mode(framework):
+        return framework.keras.models.model_from_json(text)
 
 
 def _stood_in(framework: Any, request: dict[str, Any], *, built: bool = False) -> list[dict[str, Any]]:

@@ -1,0 +1,180 @@
+"""`ckptdoctor graft` on the command line: codes, plans, receipts, refusals."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+import ckptdoctor
+from ckptdoctor.cli import cli
+
+
+def run(*words: str | Path) -> Result:
+    """Runs the command line in this process."""
+    return CliRunner().invoke(cli, [str(word) for word in words])
+
+
+@pytest.fixture
+def files(tmp_path: Path, fixtures_dir: Path) -> Path:
+    """A folder with copies of the fixtures, to graft in."""
+    folder = tmp_path / "files"
+    shutil.copytree(fixtures_dir / "run-a", folder / "run-a")
+    for name in ("whole-model.h5", "optimizer.pkl", "keras3.keras", "weights-only.h5", "lost.weights.h5"):
+        shutil.copy(fixtures_dir / name, folder / name)
+    shutil.copytree(fixtures_dir / "savedmodel", folder / "savedmodel")
+    return folder
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Every file below a folder, with its digest."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize(
+    ("donor", "target", "output"),
+    [
+        ("run-a", "keras3.keras", "out.keras"),
+        ("keras3.keras", "run-a", "out-1"),
+        ("optimizer.pkl", "whole-model.h5", "out.h5"),
+        ("whole-model.h5", "lost.weights.h5", "out.weights.h5"),
+        ("run-a", "savedmodel", "out"),
+        ("whole-model.h5", "optimizer.pkl", "out.pkl"),
+    ],
+)
+def test_a_graft(files: Path, donor: str, target: str, output: str) -> None:
+    """OUT holds the donor's count and slots in the target's format, and the inputs are what they were."""
+    before = digests(files)
+    extra = ["--as", "keras2"] if target == "savedmodel" else []
+    result = run("graft", "--from", files / donor, "--into", files / target, "--output", files / output, *extra)
+    assert result.exit_code == 0, result.output
+    (made,) = ckptdoctor.inspect(files / output)
+    assert (made.status.value, made.optimizers[0].iterations) == ("complete", 7)
+    assert len(made.optimizers[0].slots) == 8
+    after = digests(files)
+    assert {name: after[name] for name in before} == before
+    assert not [name for name in os.listdir(files) if name.startswith(".ckptdoctor")]
+
+
+def test_a_dry_run_writes_nothing(files: Path) -> None:
+    """--dry-run prints the plan and leaves the disk alone."""
+    before = digests(files)
+    result = run(
+        "graft", "--from", files / "run-a", "--into", files / "keras3.keras", "--output", files / "o", "--dry-run"
+    )
+    assert result.exit_code == 0
+    assert "would write Adam at iteration 7" in result.stdout
+    assert "same path" in result.stdout
+    assert digests(files) == before
+
+
+def test_the_receipt_as_json(files: Path) -> None:
+    """The receipt names inputs and outputs with their digests, and every slot with its source."""
+    out = files / "o.keras"
+    result = run(
+        "graft", "--from", files / "run-a", "--into", files / "keras3.keras", "--output", out, "--format", "json"
+    )
+    receipt = json.loads(result.stdout)
+    assert receipt["schema"] == "ckptdoctor.graft/1"
+    assert receipt["outputs"] == [
+        {"path": str(out), "size": out.stat().st_size, "sha256": hashlib.sha256(out.read_bytes()).hexdigest()}
+    ]
+    assert {Path(each["path"]).name for each in receipt["inputs"]} == {
+        "ckpt-7.index",
+        "ckpt-7.data-00000-of-00001",
+        "keras3.keras",
+    }
+    assert len(receipt["plan"]["optimizer"]["slots"]) == 8
+    assert all(slot["from"] for slot in receipt["plan"]["optimizer"]["slots"])
+
+
+def test_a_count_by_hand(files: Path) -> None:
+    """--iterations alone sets the count and keeps everything else."""
+    out = files / "o.h5"
+    result = run("graft", "--into", files / "whole-model.h5", "--output", out, "--iterations", "4242")
+    assert result.exit_code == 0, result.output
+    before, after = ckptdoctor.inspect(files / "whole-model.h5", stats=True)[0], ckptdoctor.inspect(out, stats=True)[0]
+    assert after.optimizers[0].iterations == 4242
+    means = [
+        sorted(str(each.mean) for ref, each in x.statistics.items() if each and ref.shape) for x in (before, after)
+    ]
+    assert means[0] == means[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["--from", "weights-only.h5", "--into", "run-a", "--output", "o"], 4, "holds no optimizer state"),
+        (["--from", "run-a", "--into", "weights-only.h5", "--output", "o"], 4, "has no place for optimizer state"),
+        (["--from", "run-a", "--into", "keras3.keras", "--output", "whole-model.h5"], 4, "exists already"),
+        (
+            ["--from", "run-a", "--into", "keras3.keras", "--output", "keras3.keras", "--overwrite"],
+            4,
+            "one of the inputs",
+        ),
+        (["--from", "run-a", "--into", "keras3.keras", "--output", "savedmodel/../no/o"], 4, "does not exist"),
+        (["--from", "nowhere", "--into", "run-a", "--output", "o"], 2, "no such file"),
+        (["--from", "run-a", "--into", "run-a", "--output", "o", "--map", "a"], 2, "OLD=NEW"),
+        (["--from", "run-a", "--into", "run-a", "--output", "o", "--map", "a=b"], 4, "no variable 'a'"),
+        (["--from", "run-a", "--into", "run-a", "--output", "o", "--optimizer", "z"], 4, "no optimizer 'z'"),
+        (["--into", "run-a", "--output", "o"], 4, "neither a donor nor a count"),
+        (["--from", "run-a", "--into", "run-a", "--output", "o", "--as", "keras9"], 2, "keras9"),
+        (["--from", "run-a", "--output", "o"], 2, "--into"),
+    ],
+)
+def test_refusals(files: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], code: int, says: str) -> None:
+    """A refusal is one sentence and its code, and nothing is written."""
+    monkeypatch.chdir(files)
+    before = digests(files)
+    result = run("graft", *words)
+    assert result.exit_code == code
+    assert says in result.stderr
+    assert "Traceback" not in result.output
+    assert digests(files) == before
+
+
+def test_a_broken_donor(files: Path) -> None:
+    """A donor that cannot be read is code 3."""
+    (files / "broken.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + b"x" * 100)
+    result = run("graft", "--from", files / "broken.h5", "--into", files / "run-a", "--output", files / "o")
+    assert result.exit_code == 3
+    assert not (files / "o.index").exists()
+
+
+def test_overwrite(files: Path) -> None:
+    """--overwrite replaces what lies at OUT."""
+    out = files / "o.keras"
+    out.write_text("old")
+    result = run("graft", "--from", files / "run-a", "--into", files / "keras3.keras", "--output", out, "--overwrite")
+    assert result.exit_code == 0, result.output
+    assert ckptdoctor.inspect(out)[0].status.value == "complete"
+
+
+def test_a_link_shares_the_data(files: Path) -> None:
+    """--link shares unchanged shards: the result's data file is the target's."""
+    result = run(
+        "graft", "--from", files / "run-a/ckpt-7", "--into", files / "run-a/ckpt-3", "--output", files / "l", "--link"
+    )
+    assert result.exit_code == 0, result.output
+    assert os.path.samefile(next(files.glob("l.data-00000-of-*")), files / "run-a/ckpt-3.data-00000-of-00001")
+    assert ckptdoctor.inspect(files / "l")[0].optimizers[0].iterations == 7
+
+
+def test_maps_come_from_a_file_too(files: Path) -> None:
+    """--map-file holds OLD=NEW lines; comments are left out."""
+    (files / "maps").write_text("# the layers\nhidden/kernel=hidden/kernel\n\n")
+    result = run(
+        "graft", "--from", files / "run-a", "--into", files / "keras3.keras", "--output", files / "o.keras",
+        "--map-file", files / "maps",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "--map" in result.stdout

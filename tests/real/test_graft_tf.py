@@ -1,0 +1,120 @@
+"""TensorFlow goes on from what was grafted as if training had never stopped: with every optimizer, in every layout.
+
+The frameworks run in child processes: one trains and saves, one restores by the public calls and trains on. What is
+compared are the weights, after the same batches, of the run that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import planned
+
+import ckptdoctor
+from ckptdoctor.artifacts import tf_write
+from ckptdoctor.grafting.compare import hold_against_plan
+from ckptdoctor.optimizers.planned import PlannedOptimizer
+from ckptdoctor.state import TrainingState
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="TensorFlow is not installed"),
+]
+
+NOT_RESUMED_BY_THE_FRAMEWORK = {
+    "tf_keras": {"Nadam", "loss_scale_Nadam"},
+}
+"""tf_keras counts in Python how often it multiplied Nadam's `_u_product`, and begins at 1 in a new process
+(tf_keras/src/optimizers/nadam.py, `_u_product_counter`): its own checkpoints do not resume exactly either."""
+
+NOT_PLANNED_RIGHT = {
+    "keras": {"loss_scale_Adafactor"},
+}
+"""Keras 3's Adafactor keeps nothing for vectors inside a wrapper (catalogue.WRAPPED_LAYOUTS), which plans ignore."""
+
+
+def _child(script: str, *arguments: object) -> dict[str, Any]:
+    """Runs a script of this folder; answers the JSON of its last line, if there is any."""
+    environment = {
+        **os.environ,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "KERAS_BACKEND": "tensorflow",
+    }
+    command = [sys.executable, str(Path(__file__).with_name(script)), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-4000:]
+    lines = done.stdout.splitlines()
+    answers: dict[str, Any] = json.loads(lines[-1]) if lines else {}
+    return answers
+
+
+def _state(path: Path) -> TrainingState:
+    (found,) = ckptdoctor.inspect(path)
+    assert found.state is not None, found.error
+    return found.state
+
+
+def _write(optimizer: PlannedOptimizer, target: TrainingState, out: Path) -> None:
+    tf_write.write(optimizer, target.path, str(out))
+    hold_against_plan(_state(out), target, optimizer)
+
+
+def _graft(folder: Path, target: str, *, link: bool) -> None:
+    """Grafts the state of `full` into another artifact beside it."""
+    ckptdoctor.graft(folder / "full", folder / target, folder / f"out_{target}", link=link)
+
+
+@pytest.mark.parametrize("framework", ["tf_keras.legacy", "tf_keras", "keras"])
+def test_checkpoints(framework: str, tmp_path: Path) -> None:
+    """tf.train.Checkpoint: into a model alone, and in place of an optimizer of another run; built before, or not."""
+    _child("graft_training.py", "train", framework, tmp_path)
+    cases = sorted(each.name for each in tmp_path.iterdir())
+    for case in cases:
+        _graft(tmp_path / case, "bare", link=False)
+        _graft(tmp_path / case, "fresh", link=True)
+    answers = _child("graft_training.py", "resume", framework, tmp_path)
+    assert len(answers) == len(cases) * 4
+    wrong = {}
+    for name, answer in answers.items():
+        case = name.partition("/")[0]
+        limit = 0.0
+        if case in NOT_RESUMED_BY_THE_FRAMEWORK.get(framework, ()):
+            limit = answers[f"{case}/full"]
+            assert limit > 1e-3, f"{case}: the framework resumes it now"
+        if not (isinstance(answer, float) and answer <= limit + 1e-6):
+            wrong[name] = answer
+    assert {name.partition("/")[0] for name in wrong} == NOT_PLANNED_RIGHT.get(framework, set()), wrong
+
+
+@pytest.mark.parametrize("framework", ["tf_keras.legacy", "tf_keras"])
+def test_saved_models(framework: str, tmp_path: Path) -> None:
+    """SavedModels: not compiled, of another run, without Keras' metadata; by load_model and load_weights."""
+    _child("graft_saved_models.py", "save", framework, tmp_path)
+    cases = sorted(each.name for each in tmp_path.iterdir())
+    for case in cases:
+        for target in ("bare", "fresh", "plain"):
+            _graft(tmp_path / case, target, link=target == "fresh")
+    answers = _child("graft_saved_models.py", "resume", framework, tmp_path)
+    assert len(answers) == len(cases) * 3
+    assert {name: answer for name, answer in answers.items() if answer[0] != 12 or answer[1] > 1e-6} == {}
+
+
+def test_names(tmp_path: Path) -> None:
+    """TensorFlow 1's optimizers through a Saver, from a V2 and a V1 checkpoint of the model."""
+    _child("graft_tf1.py", "train", tmp_path)
+    cases = sorted(each.name for each in tmp_path.iterdir())
+    for case in cases:
+        folder = tmp_path / case
+        for target in ("bare", "old"):
+            _write(planned.tf1(_state(folder / "full")), _state(folder / target), folder / f"out_{target}")
+    answers = _child("graft_tf1.py", "resume", tmp_path)
+    assert len(answers) == len(cases) * 2
+    assert {name: answer for name, answer in answers.items() if answer[0] != 7 or answer[1] > 1e-6} == {}
