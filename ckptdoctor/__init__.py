@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ckptdoctor.grafting.apply import Receipt
     from ckptdoctor.grafting.options import Options
     from ckptdoctor.grafting.plan import Plan
-    from ckptdoctor.verify import Verification
+    from ckptdoctor.verification import Verification
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "graft", "inspect", "plan_graft", "verify"]
@@ -114,6 +114,6 @@ def verify(
         ckptdoctor.errors.UsageProblem: Nothing is at this path, or the framework is not installed.
         ckptdoctor.errors.UnreadableArtifact: The artifact cannot be read.
     """
-    from ckptdoctor.verify import verify as verify_artifact
+    from ckptdoctor.verification import verify as verify_artifact
 
     return verify_artifact(path, model=model, python=python, timeout=timeout)

@@ -37,5 +37,5 @@ def test_python_example(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     example = re.search(r"```python\n(import ckptdoctor\n.*?)```", README, flags=re.DOTALL)
     assert example is not None
     monkeypatch.chdir(ROOT)
-    exec(compile(example.group(1), "README.md", "exec"), {})  # noqa: S102 - our own example
+    exec(compile(example.group(1), "README.md", "exec"), {})
     assert capsys.readouterr().out.splitlines()[0].startswith("complete resumes at iteration 7")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ckptdoctor.cli.options import deliver, output_options, reporting, wants_color
-from ckptdoctor.errors import UsageProblem
+from ckptdoctor.errors import GraftRefused, UsageProblem
 
 _GENERATIONS = ("tf1", "keras1", "optimizer-v2", "keras2", "keras3")
 
@@ -30,6 +30,7 @@ _GENERATIONS = ("tf1", "keras1", "optimizer-v2", "keras2", "keras3")
 @click.option("--dry-run", is_flag=True, help="Print the plan, write nothing.")
 @click.option("--link", is_flag=True, help="Share unchanged data files by hard link instead of copying them.")
 @click.option("--overwrite", is_flag=True, help="Replace what lies at OUT.")
+@click.option("--verify", is_flag=True, help="Let the installed framework load OUT before it is put in place.")
 @output_options("text", "json", "markdown")
 @click.pass_context
 def graft(  # noqa: PLR0913 - a command takes its options as arguments
@@ -49,19 +50,20 @@ def graft(  # noqa: PLR0913 - a command takes its options as arguments
     dry_run: bool,
     link: bool,
     overwrite: bool,
+    verify: bool,
     form: str,
     output_file: str | None,
     quiet: bool,
     no_color: bool,
 ) -> None:
-    r"""Write OUT: TARGET's model with DONOR's optimizer state, in TARGET's format.
+    """Write OUT: TARGET's model with DONOR's optimizer state, in TARGET's format.
 
     Inputs are never changed. What cannot be translated exactly, matched without doubt or completed is refused with
     the reason and the option that would settle it.
 
     \b
     Exit codes: 0 done; 2 wrong use; 3 an input cannot be read; 4 refused, nothing was written.
-    """
+    """  # noqa: D301 - \b is a backspace: click leaves the paragraph after it unwrapped
     from ckptdoctor.grafting.options import PARTS, Options
     from ckptdoctor.grafting.run import graft as run
     from ckptdoctor.grafting.run import plan_graft
@@ -84,9 +86,25 @@ def graft(  # noqa: PLR0913 - a command takes its options as arguments
             plan = plan_graft(donor, target, output, options)
             deliver(report.render_plan(plan, form, quiet=quiet, color=color), output_file)
         else:
-            receipt = run(donor, target, output, options, overwrite=overwrite)
+            receipt = run(donor, target, output, options, overwrite=overwrite, check=_verified if verify else None)
             deliver(report.render_receipt(receipt, form, quiet=quiet, color=color), output_file)
     context.exit(outcome.exit_code)
+
+
+def _verified(staged: str) -> None:
+    """Lets the framework load the result; one call at least has to restore all of it.
+
+    Raises:
+        GraftRefused: None does.
+    """
+    from ckptdoctor.verification import verify
+
+    result = verify(staged)
+    if not result.restorable:
+        why = result.error or "; ".join(result.advice) or "its slots or its count differ"
+        raise GraftRefused(
+            f"{result.framework} {result.version} does not restore the result ({why}); nothing was written"
+        )
 
 
 def _mapping(maps: tuple[str, ...], map_file: str | None) -> dict[str, str]:

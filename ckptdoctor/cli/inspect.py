@@ -31,7 +31,7 @@ def inspect(
     quiet: bool,
     no_color: bool,
 ) -> None:
-    r"""Say what an artifact holds, and whether training will resume where it stopped.
+    """Say what an artifact holds, and whether training will resume where it stopped.
 
     Shows the format, the producer, the model variables, and each optimizer with its iterations, hyperparameters and
     slot variables.
@@ -41,7 +41,7 @@ def inspect(
 
     \b
     Exit codes: 0 everything was read, whatever it holds; 2 wrong use or no such path; 3 something cannot be read.
-    """
+    """  # noqa: D301 - \b is a backspace: click leaves the paragraph after it unwrapped
     from ckptdoctor.examination import Examination, examine
 
     found: list[Examination] = []

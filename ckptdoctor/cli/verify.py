@@ -10,7 +10,7 @@ from ckptdoctor.cli.options import deliver, output_options, reporting, wants_col
 from ckptdoctor.errors import EXIT_FINDINGS, EXIT_OK
 
 if TYPE_CHECKING:
-    from ckptdoctor.verify import Verification
+    from ckptdoctor.verification import Verification
 
 _TIMEOUT = 600.0
 
@@ -58,7 +58,7 @@ def verify(
     Exit codes: 0 all of it was restored; 1 the usual call did not restore what the artifact holds; 2 wrong use, no such
     path, or no framework; 3 the artifact cannot be read.
     """
-    from ckptdoctor.verify import verify as verify_artifact
+    from ckptdoctor.verification import verify as verify_artifact
 
     code = EXIT_OK
     found: list[Verification] = []

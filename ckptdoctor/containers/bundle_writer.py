@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from ckptdoctor.containers.copying import Progress, copy_file, create, link_file
 from ckptdoctor.containers.crc import masked, masked_crc32c
-from ckptdoctor.containers.dtypes import ITEMSIZE, TENSORFLOW
+from ckptdoctor.containers.dtypes import TENSORFLOW
 from ckptdoctor.containers.files import RegularFile
 from ckptdoctor.containers.ordered_code import decode_slice_key
 from ckptdoctor.containers.protos import checkpoint_pb2 as pb
@@ -275,13 +275,3 @@ def _write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
-
-
-def bytes_of(tensor: NewTensor) -> int:
-    """How many bytes a tensor takes in a data file."""
-    if isinstance(tensor.content, Text):
-        return len(tensor.content.data) + len(encode_varint(len(tensor.content.data))) + 4
-    count = ITEMSIZE[tensor.dtype]
-    for extent in tensor.shape:
-        count *= extent
-    return count

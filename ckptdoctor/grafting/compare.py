@@ -11,7 +11,7 @@ from ckptdoctor.containers.files import RegularFile
 from ckptdoctor.containers.values import kept_open, numpy_dtype, ordered_chunks
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
-from ckptdoctor.state import FileRange, OptimizerState, TensorRef, TrainingState
+from ckptdoctor.state import FileRange, Format, OptimizerState, Role, Slot, TensorRef, TrainingState
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +29,8 @@ def hold_against_plan(result: TrainingState, target: TrainingState, optimizer: P
     if found.iterations != optimizer.iterations:
         raise _failed(f"the count is {found.iterations} instead of {optimizer.iterations}")
     slots = {(slot.variable, slot.role): slot for slot in found.slots}
+    if result.format is Format.OPTIMIZER_DUMP:
+        slots = _by_place(found, optimizer)
     with kept_open():
         for planned in optimizer.slots:
             slot = slots.get((planned.variable, planned.kind.role))
@@ -39,6 +41,17 @@ def hold_against_plan(result: TrainingState, target: TrainingState, optimizer: P
             if slot.tensor.shape != planned.shape or not _same(slot.tensor, planned):
                 raise _failed(f"{planned.kind.name} of {planned.variable} is not what was planned")
         _same_model(result, target)
+
+
+def _by_place(found: OptimizerState, planned: PlannedOptimizer) -> dict[tuple[str | None, Role], Slot]:
+    """The slots of a dump, which names no variables: the n-th of a role is the n-th planned one's."""
+    places: dict[Role, Iterator[Slot]] = {}
+    for role in {slot.role for slot in found.slots}:
+        places[role] = iter([slot for slot in found.slots if slot.role is role])
+    pairs = [
+        ((each.variable, each.kind.role), next(places.get(each.kind.role, iter(())), None)) for each in planned.slots
+    ]
+    return {key: slot for key, slot in pairs if slot is not None}
 
 
 def _optimizer(result: TrainingState, planned: PlannedOptimizer) -> OptimizerState:

@@ -118,11 +118,16 @@ class _Planner:
     def plan(self) -> Plan:
         """The whole plan."""
         theirs = self.donor.optimizer
-        variables = target_variables(self.target, self.own)
         slots_from_donor = "slots" in self.options.only
-        if slots_from_donor:
-            variables = self._trained_by_donor(variables)
-        matches = self._matches(variables) if slots_from_donor else {}
+        if self.target.format is Format.OPTIMIZER_DUMP and slots_from_donor:
+            # A list of arrays has no model: it is the donor's variables that it will be for.
+            variables = self.donor.trained
+            matches = {each.path: Match(each.path, "path") for each in variables}
+        else:
+            variables = target_variables(self.target, self.own)
+            if slots_from_donor:
+                variables = self._trained_by_donor(variables)
+            matches = self._matches(variables) if slots_from_donor else {}
         variables = self._in_order(variables, matches)
         settings = self._settings()
         hyperparameters, schedule, configured = self._hyperparameters()
@@ -283,6 +288,12 @@ class _Planner:
             schedule = mine.schedule
         if "learning_rate" not in merged and schedule is None:
             self.warnings.append("no learning rate is known: the class's default will be in force")
+        if mine is not None and mine.schedule is not None and schedule is None:
+            rate = merged.get("learning_rate")
+            self.warnings.append(
+                f"the target's {mine.schedule.class_name} is replaced by the donor's constant learning rate {rate}; "
+                "--only iterations --only slots keeps it"
+            )
         problems = translation.obstacles(self.generation, merged)
         if problems:
             raise GraftRefused(problems[0])

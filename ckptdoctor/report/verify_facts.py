@@ -6,7 +6,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from ckptdoctor.report.facts import figure
-from ckptdoctor.verify.results import Attempt, OptimizerResult, Outcome, Restored, SlotResult, Verification
+from ckptdoctor.verification.results import Attempt, OptimizerResult, Outcome, Restored, SlotResult, Verification
 
 _NAMED = 4
 

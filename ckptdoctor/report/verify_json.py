@@ -8,7 +8,7 @@ from typing import Any
 
 from ckptdoctor import __version__
 from ckptdoctor.report.json import plain
-from ckptdoctor.verify.results import Attempt, OptimizerResult, Restored, Verification
+from ckptdoctor.verification.results import Attempt, OptimizerResult, Restored, Verification
 
 SCHEMA = "ckptdoctor.verify/1"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ckptdoctor.report import verify_facts
 from ckptdoctor.report.facts import FORMATS
 from ckptdoctor.report.markdown import code, escape
-from ckptdoctor.verify.results import Verification
+from ckptdoctor.verification.results import Verification
 
 
 def render(verifications: Iterable[Verification]) -> str:

@@ -15,7 +15,7 @@ from rich.text import Text
 from ckptdoctor.report import verify_facts
 from ckptdoctor.report.escape import printable
 from ckptdoctor.report.facts import FORMATS
-from ckptdoctor.verify.results import Attempt, OptimizerResult, Outcome, Verification
+from ckptdoctor.verification.results import Attempt, OptimizerResult, Outcome, Verification
 
 _STYLES = {
     Outcome.RESTORED.value: "green",

@@ -107,13 +107,13 @@ def main() -> None:
             ("cp of the same bytes (HDF5)", best(["cp", "donor.h5", "copied.h5"], folder, "copied.h5", args.repeat)),
             ("graft into HDF5", _graft(command, folder, "donor.h5", "target.h5", "grafted.h5", args.repeat)),
         ]
-        print(f"{layers} layers, {(folder / 'donor.data-00000-of-00001').stat().st_size / 1e9:.2f} GB")
+        sys.stdout.write(f"{layers} layers, {(folder / 'donor.data-00000-of-00001').stat().st_size / 1e9:.2f} GB\n")
     script, copy = rows[0][1], rows[3][1]
     for label, each in rows:
         peer = copy if "HDF5" in label else script
-        print(
+        sys.stdout.write(
             f"{label:30} {each.seconds:7.2f} s  {each.megabytes:7.0f} MB"
-            f"  {each.seconds / peer.seconds:6.3f} of {'cp' if peer is copy else 'the script'}"
+            f"  {each.seconds / peer.seconds:6.3f} of {'cp' if peer is copy else 'the script'}\n"
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import bundles
 
@@ -231,6 +231,7 @@ def test_wrong_size(content: bytes | TensorRef) -> None:
         list(pieces(content, "y", "float32", (2,)))
 
 
+@settings(deadline=None, max_examples=40)  # it writes files
 @given(
     shapes=st.lists(st.lists(st.integers(0, 4), max_size=3), min_size=1, max_size=6),
     dropped=st.sets(st.integers(0, 5)),

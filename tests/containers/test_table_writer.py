@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckptdoctor.containers.files import RegularFile
@@ -50,6 +50,7 @@ def test_museum(museum: Path) -> None:
     assert seen > 200
 
 
+@settings(deadline=None)  # it writes files
 @given(entries=st.dictionaries(_KEYS, st.binary(max_size=300), max_size=60))
 def test_round_trip(entries: dict[bytes, bytes], tmp_path_factory: pytest.TempPathFactory) -> None:
     """What is written is read."""

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import ckptdoctor
-from ckptdoctor.verify import Outcome
+from ckptdoctor.verification import Outcome
 
 pytestmark = [
     pytest.mark.real,
@@ -86,7 +86,7 @@ MUSEUM = (
 )
 
 
-def hold(case: Case, folder: Path) -> ckptdoctor.verify.Verification:  # type: ignore[name-defined]
+def hold(case: Case, folder: Path) -> ckptdoctor.verification.Verification:
     """Verifies one artifact and holds the result against the case."""
     found = ckptdoctor.verify(folder / case.path)
     assert found.framework == case.framework
@@ -176,7 +176,7 @@ def test_the_child_refuses_code_too(tmp_path: Path) -> None:
         "model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(effect)])\n"
         "model.save(sys.argv[1])\n"
         f"os.unlink({str(witness)!r})\n"
-        "from ckptdoctor.verify.child import frameworks, models\n"
+        "from ckptdoctor.verification.child import frameworks, models\n"
         "try:\n"
         "    models.load(frameworks.load('tf_keras'), sys.argv[1])\n"
         "except ValueError as error:\n"

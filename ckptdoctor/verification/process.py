@@ -25,7 +25,7 @@ for name, folder in {packages!r}:
     package = types.ModuleType(name)
     package.__path__ = [folder]
     sys.modules[name] = package
-runpy.run_module("ckptdoctor.verify.child", run_name="__main__")
+runpy.run_module("ckptdoctor.verification.child", run_name="__main__")
 """
 
 
@@ -52,7 +52,7 @@ def ask(request: Mapping[str, Any], folder: str, *, python: str | None, timeout:
     if os.path.exists(answer):
         os.unlink(answer)
     here = os.path.dirname(os.path.abspath(__file__))
-    packages = [("ckptdoctor", os.path.dirname(here)), ("ckptdoctor.verify", here)]
+    packages = [("ckptdoctor", os.path.dirname(here)), ("ckptdoctor.verification", here)]
     command = [interpreter, "-c", _BOOTSTRAP.format(packages=packages)]
     try:
         done = subprocess.run(  # noqa: S603 - the interpreter is the user's own choice

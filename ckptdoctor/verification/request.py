@@ -12,9 +12,9 @@ from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.examination import Examination
 from ckptdoctor.optimizers.catalogue import TF1_OPTIMIZERS
 from ckptdoctor.state import Format, Generation, H5Data, OptimizerState, OtherVariable, Role, TensorRef, TrainingState
-from ckptdoctor.verify import graph
-from ckptdoctor.verify.digests import digest
-from ckptdoctor.verify.trained import Expected, Trained, position, read
+from ckptdoctor.verification import graph
+from ckptdoctor.verification.digests import digest
+from ckptdoctor.verification.trained import Expected, Trained, position, read
 
 _KINDS = {
     Format.KERAS_ARCHIVE: "archive",

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import os
 import re
-import sys
-import types
 from typing import Any
 
 from ckptdoctor.errors import UsageProblem
 from ckptdoctor.examination import Examination, examine
 from ckptdoctor.state import Status
-from ckptdoctor.verify import advice, compare, process
-from ckptdoctor.verify.code import REFUSAL, carries_code, model_carries_code
-from ckptdoctor.verify.process import TIMEOUT, ChildFailed
-from ckptdoctor.verify.request import NotVerifiable, Prepared, Wanted, prepare
-from ckptdoctor.verify.results import Attempt, OptimizerResult, Outcome, Restored, SlotResult, Verification
+from ckptdoctor.verification import advice, compare, process
+from ckptdoctor.verification.code import REFUSAL, carries_code, model_carries_code
+from ckptdoctor.verification.process import TIMEOUT, ChildFailed
+from ckptdoctor.verification.request import NotVerifiable, Prepared, Wanted, prepare
+from ckptdoctor.verification.results import Attempt, OptimizerResult, Outcome, Restored, SlotResult, Verification
 
 __all__ = ["Attempt", "OptimizerResult", "Outcome", "Restored", "SlotResult", "Verification", "verify"]
 
@@ -157,12 +155,3 @@ def _advice(attempts: tuple[Attempt, ...], framework: str, path: str) -> tuple[s
     if usual.error is not None and _NEEDS_CODE.search(usual.error):
         found.append("code in a model is never run here: load it in your own script with custom_objects")
     return tuple(found)
-
-
-class _CallablePackage(types.ModuleType):
-    """Importing a package binds it to its name in the parent: `ckptdoctor.verify(path)` works nevertheless."""
-
-    __call__ = staticmethod(verify)
-
-
-sys.modules[__name__].__class__ = _CallablePackage

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from ckptdoctor.artifacts.tf_graph import Objects, OptimizerNode, classify
 from ckptdoctor.containers.object_graph import read_object_graph
 from ckptdoctor.containers.tensor_bundle import read_bundle
-from ckptdoctor.verify.trained import Trained
+from ckptdoctor.verification.trained import Trained
 
 _REBUILT = frozenset(
     {"float16", "float32", "float64", "bfloat16", "int8", "int16", "int32", "int64", "uint8", "bool", "string"}

@@ -9,8 +9,8 @@ from contextlib import nullcontext
 from importlib import import_module
 from typing import Any
 
-from ckptdoctor.verify.child import objects, snapshot, standins
-from ckptdoctor.verify.child.attempts import Attempt, describe
+from ckptdoctor.verification.child import objects, snapshot, standins
+from ckptdoctor.verification.child.attempts import Attempt, describe
 
 
 def attempts(framework: Any, request: dict[str, Any]) -> Iterator[Attempt]:

@@ -9,7 +9,7 @@ import pytest
 
 from ckptdoctor.report import verify_facts, verify_json, verify_markdown, verify_text
 from ckptdoctor.state import Format, Role
-from ckptdoctor.verify import Attempt, OptimizerResult, Outcome, Restored, SlotResult, Verification, advice
+from ckptdoctor.verification import Attempt, OptimizerResult, Outcome, Restored, SlotResult, Verification, advice
 
 EVIL = "layer\x1b[31m\u202e|kernel"
 

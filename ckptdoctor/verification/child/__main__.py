@@ -1,4 +1,4 @@
-"""`python -m ckptdoctor.verify.child`: a request as JSON on stdin, the answer as `reply.json` in the request's folder.
+"""`python -m ckptdoctor.verification.child`: a request as JSON on stdin, the answer as `reply.json` in its folder.
 
 Frameworks write what they like to stdout and stderr; nobody parses that.
 """
@@ -10,7 +10,7 @@ import os
 import sys
 from typing import Any
 
-from ckptdoctor.verify.child import attempts, frameworks
+from ckptdoctor.verification.child import attempts, frameworks
 
 
 def main() -> None:
@@ -39,22 +39,22 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
 def _kind(name: str) -> Any:
     if name in {"archive", "h5", "saved_model"}:
-        from ckptdoctor.verify.child import models
+        from ckptdoctor.verification.child import models
 
         return models
     if name == "weights":
-        from ckptdoctor.verify.child import weights
+        from ckptdoctor.verification.child import weights
 
         return weights
     if name == "objects":
-        from ckptdoctor.verify.child import objects
+        from ckptdoctor.verification.child import objects
 
         return objects
     if name == "names":
-        from ckptdoctor.verify.child import names
+        from ckptdoctor.verification.child import names
 
         return names
-    from ckptdoctor.verify.child import dumps
+    from ckptdoctor.verification.child import dumps
 
     return dumps
 

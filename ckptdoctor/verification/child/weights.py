@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ckptdoctor.verify.child import models, snapshot, standins
-from ckptdoctor.verify.child.attempts import Attempt
+from ckptdoctor.verification.child import models, snapshot, standins
+from ckptdoctor.verification.child.attempts import Attempt
 
 
 def attempts(framework: Any, request: dict[str, Any]) -> Iterator[Attempt]:

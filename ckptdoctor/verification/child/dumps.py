@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from ckptdoctor.verify.child import snapshot, standins
-from ckptdoctor.verify.child.attempts import Attempt
+from ckptdoctor.verification.child import snapshot, standins
+from ckptdoctor.verification.child.attempts import Attempt
 
 
 def attempts(framework: Any, request: dict[str, Any]) -> Iterator[Attempt]:

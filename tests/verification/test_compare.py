@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from ckptdoctor.state import Generation, Inline, OptimizerState, Role, Slot, TensorRef
-from ckptdoctor.verify import compare
-from ckptdoctor.verify.child import snapshot
-from ckptdoctor.verify.digests import digest
-from ckptdoctor.verify.request import Wanted
-from ckptdoctor.verify.results import Outcome
-from ckptdoctor.verify.trained import Expected, Trained
+from ckptdoctor.verification import compare
+from ckptdoctor.verification.child import snapshot
+from ckptdoctor.verification.digests import digest
+from ckptdoctor.verification.request import Wanted
+from ckptdoctor.verification.results import Outcome
+from ckptdoctor.verification.trained import Expected, Trained
 
 VALUES = {
     ("momentum", "a/kernel"): np.array([[1, 2], [3, 4]], np.float32),

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ckptdoctor.verify.child import names, snapshot, standins
-from ckptdoctor.verify.child.attempts import Attempt
+from ckptdoctor.verification.child import names, snapshot, standins
+from ckptdoctor.verification.child.attempts import Attempt
 
 CALL = "tf.train.Checkpoint(...).restore(prefix)"
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ckptdoctor.verify.child import snapshot
-from ckptdoctor.verify.child.attempts import Attempt
+from ckptdoctor.verification.child import snapshot
+from ckptdoctor.verification.child.attempts import Attempt
 
 CALL = "tf.compat.v1.train.Saver().restore(session, prefix)"
 AVERAGE = "ExponentialMovingAverage"

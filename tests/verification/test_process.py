@@ -14,7 +14,7 @@ from click.testing import CliRunner
 import ckptdoctor
 from ckptdoctor.cli import cli
 from ckptdoctor.errors import UsageProblem
-from ckptdoctor.verify import Outcome, process
+from ckptdoctor.verification import Outcome, process
 
 Interpreter = Callable[[str], str]
 
@@ -131,7 +131,7 @@ def test_the_child_keeps_to_old_syntax() -> None:
         tree = ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 7))
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("ckptdoctor"):
-                assert node.module.startswith("ckptdoctor.verify.child"), path
+                assert node.module.startswith("ckptdoctor.verification.child"), path
     parents = [path for path in Path(ckptdoctor.__file__).parent.rglob("*.py") if folder not in path.parents]
     for path in parents:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -19,9 +19,9 @@ from ckptdoctor.optimizers.catalogue import (
     SlotKind,
 )
 from ckptdoctor.state import Role, TensorRef
-from ckptdoctor.verify.request import Wanted
-from ckptdoctor.verify.results import Attempt, OptimizerResult, Outcome, Restored, SlotResult
-from ckptdoctor.verify.trained import Expected, Trained
+from ckptdoctor.verification.request import Wanted
+from ckptdoctor.verification.results import Attempt, OptimizerResult, Outcome, Restored, SlotResult
+from ckptdoctor.verification.trained import Expected, Trained
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
