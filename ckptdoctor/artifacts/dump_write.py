@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
 from ckptdoctor.artifacts import optimizer_dump
-from ckptdoctor.artifacts.keras_elements import Element, assumed_rate, elements, wrapper_elements
+from ckptdoctor.artifacts.keras_elements import Element, elements, notes, wrapper_elements
 from ckptdoctor.artifacts.written import Written
 from ckptdoctor.containers.files import RegularFile
 from ckptdoctor.containers.npy import MAGIC, read_npz
@@ -70,8 +70,7 @@ def write_dump(optimizer: PlannedOptimizer, target: str, output: str) -> Written
         f"a dump names no class: build the same {optimizer.class_name} of {NAMES[optimizer.generation]} for the same "
         f"variables, then {setting}"
     )
-    note = assumed_rate(optimizer)
-    return Written((call,) if note is None else (call, note), size)
+    return Written((call, *notes(optimizer)), size)
 
 
 _Write = Callable[[BinaryIO, Sequence[Element], bool], None]

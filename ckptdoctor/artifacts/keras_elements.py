@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from ckptdoctor.errors import GraftRefused
-from ckptdoctor.optimizers.catalogue import PerVariable
+from ckptdoctor.optimizers.catalogue import PerVariable, Single
 from ckptdoctor.optimizers.layout import ITERATION, LEARNING_RATE, blocks, head
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
 from ckptdoctor.optimizers.serialize import default_rate
 from ckptdoctor.state import Generation, TensorRef
 
+_WITH_PRODUCT = frozenset({Generation.KERAS2, Generation.KERAS3})
 _STEP_COUNTER = "step_counter"
 _DYNAMIC_SCALE = "dynamic_scale"
 _INITIAL_SCALE = 2.0**15
@@ -94,8 +95,25 @@ def _rate(optimizer: PlannedOptimizer) -> float:
     return rate
 
 
-def assumed_rate(optimizer: PlannedOptimizer) -> str | None:
-    """A note where the learning rate had to be the class's default, as neither donor nor target tells it."""
+def notes(optimizer: PlannedOptimizer) -> tuple[str, ...]:
+    """What an engineer should know of the list, whatever file it goes into."""
+    found = (_assumed_rate(optimizer), _lost_product(optimizer))
+    return tuple(note for note in found if note is not None)
+
+
+def _lost_product(optimizer: PlannedOptimizer) -> str | None:
+    """Keras 2.11 to 2.15 and wrappers of Keras 3 keep Nadam's `_u_product` out of `variables`, and so of every file."""
+    has_product = any(isinstance(block, Single) for block in optimizer.layout.blocks)
+    if optimizer.class_name != "Nadam" or has_product or optimizer.generation not in _WITH_PRODUCT:
+        return None
+    return (
+        "this Keras never saves Nadam's product of momentum decays (_u_product), and starts it at 1 again after "
+        "loading: the moments are exact, the following updates differ from those of a run without interruption"
+    )
+
+
+def _assumed_rate(optimizer: PlannedOptimizer) -> str | None:
+    """The learning rate had to be the class's default, as neither donor nor target tells it."""
     if LEARNING_RATE not in head(optimizer.layout, optimizer.settings) or optimizer.learning_rate is not None:
         return None
     return (

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from ckptdoctor.artifacts import keras_h5
 from ckptdoctor.artifacts.dump_write import write_dump
 from ckptdoctor.artifacts.keras_archive import CONFIG, METADATA, WEIGHTS_H5
-from ckptdoctor.artifacts.keras_elements import Element, assumed_rate, elements, wrapper_elements
+from ckptdoctor.artifacts.keras_elements import Element, elements, wrapper_elements
+from ckptdoctor.artifacts.keras_elements import notes as notes_of
 from ckptdoctor.artifacts.keras_losses import chosen_loss, loss_of
 from ckptdoctor.artifacts.keras_slot_names import weight_names
 from ckptdoctor.artifacts.keras_tree import OPTIMIZER, VARS
@@ -88,7 +89,7 @@ def write_h5(optimizer: PlannedOptimizer, target: str, output: str, *, loss_from
         names={(group, "weight_names"): names},
     )
     sizes = edit_file(target, output, edit)
-    return Written((*_h5_notes(optimizer), *notes, *_rate_notes(optimizer)), sizes.new, sizes.copied)
+    return Written((*_h5_notes(optimizer), *notes, *notes_of(optimizer)), sizes.new, sizes.copied)
 
 
 def _training_config(
@@ -119,11 +120,6 @@ def _h5_notes(optimizer: PlannedOptimizer) -> tuple[str, ...]:
     else:
         note = f"load with load_model(path) of {NAMES[optimizer.generation]}: it restores the optimizer's state"
     return (note,)
-
-
-def _rate_notes(optimizer: PlannedOptimizer) -> tuple[str, ...]:
-    note = assumed_rate(optimizer)
-    return () if note is None else (note,)
 
 
 def _dataset(path: str, element: Element, *, marked: bool = True) -> NewDataset:
@@ -185,7 +181,7 @@ def write_keras_archive(
         replacements[CONFIG] = Replacement(changed)
     sizes = rewrite(target, output, replacements)
     copied = sizes.copied + max(expected - dead, 0)
-    return Written((*notes, *_rate_notes(optimizer)), new + len(changed or b""), copied)
+    return Written((*notes, *notes_of(optimizer)), new + len(changed or b""), copied)
 
 
 _ONLY_HDF5 = "the target keeps its weights in an npz archive, which Keras itself does not load: save it as HDF5 first"
@@ -220,7 +216,7 @@ def _write_directory(optimizer: PlannedOptimizer, target: str, output: str, loss
             stream.flush()
             os.fsync(stream.fileno())
     sizes = edit_file(weights, os.path.join(output, WEIGHTS_H5), edit)
-    notes = (*notes, *_rate_notes(optimizer))
+    notes = (*notes, *notes_of(optimizer))
     return Written(notes, sizes.new + len(changed or b""), sizes.copied + copied)
 
 
@@ -336,4 +332,4 @@ def write_keras_weights(optimizer: PlannedOptimizer, target: str, output: str) -
         "model.optimizer.build(model.trainable_variables), then model.load_weights(path); without the build Keras "
         "skips the state"
     )
-    return Written((call, *_rate_notes(optimizer)), sizes.new, sizes.copied)
+    return Written((call, *notes_of(optimizer)), sizes.new, sizes.copied)

@@ -133,21 +133,28 @@ class _Lists:
 
     def add(self, kind: SlotKind, slot: PlannedSlot, node: int) -> None:
         position = self.positions[slot.variable]
-        untracked = self.site.optimizer.generation is Generation.KERAS3 and kind in self.site.optimizer.layout.kinds
+        layout = self.site.optimizer.layout
+        untracked = layout.generation is Generation.KERAS3 and kind in layout.kinds and not layout.wrapped
         if kind.attribute not in self.lists or (untracked and self.site.optimizer.class_name in _EMPTY_LISTS):
             return
         self.lists[kind.attribute].attach(str(position), node)
         self.filled.add((kind.attribute, position))
 
     def finish(self, prefix: str) -> None:
-        """Adds what stands in the lists only: a dummy for each vector's missing factors (Keras 2's Adafactor)."""
-        if self.site.optimizer.generation is not Generation.KERAS2:
+        """Adds what stands in the lists only: a dummy for each vector's missing factors.
+
+        Adafactor of Keras 2, and of Keras 3 inside a wrapper; Keras 3 counts its dummies in int32 and names them as the
+        variable.
+        """
+        layout = self.site.optimizer.layout
+        if layout.generation is not Generation.KERAS2 and not layout.wrapped:
             return
-        for kind in self.site.optimizer.layout.kinds:
+        for kind in layout.kinds:
             for path, position in self.positions.items():
                 if kind.extent is not Extent.VARIABLE and (kind.attribute, position) not in self.filled:
-                    full = f"{prefix}r/{self.site.full_name(path)}"
-                    dummy = NewTensor(self.site.placeholder, (), None)
+                    name = self.site.full_name(path)
+                    full = name.rpartition("/")[2] if layout.wrapped else f"{prefix}r/{name}"
+                    dummy = NewTensor("int32" if layout.wrapped else self.site.placeholder, (), None)
                     self.lists[kind.attribute].variable(str(position), full, dummy)
 
 

@@ -96,7 +96,9 @@ def carry_out(
         publish(staged, plan.output, overwrite=overwrite)
     inputs_read = records[: len(sources)]
     outputs = [each._replace(path=plan.output + each.path[len(staged) :]) for each in records[len(sources) :]]
-    return Receipt(plan, written, tuple(inputs_read), tuple(outputs))
+    # Writers do not know where the result will lie.
+    notes = tuple(note.replace("OUT", plan.output) for note in written.notes)
+    return Receipt(plan, written._replace(notes=notes), tuple(inputs_read), tuple(outputs))
 
 
 def _write(

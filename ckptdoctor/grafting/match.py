@@ -115,14 +115,15 @@ def _by_key(
         return table
 
     theirs = index(_free(found, donor))
+    taken = {each.donor for each in found.values()}
     ours = index(each for each in target if each.path not in found)
     for name, mine in ours.items():
         options = [each for each in theirs.get(name, []) if each.shape == mine[0].shape]
-        if name and len(mine) == 1 and len(options) == 1 and mine[0].path not in found:
-            taken = {each.donor for each in found.values()}
-            if options[0].path not in taken:
-                same = mine[0].path == options[0].path
-                found[mine[0].path] = Match(options[0].path, "path" if same else "name" if how == "path" else how)
+        once = len(mine) == 1 and len(options) == 1 and mine[0].path not in found
+        if name and once and options[0].path not in taken:
+            same = mine[0].path == options[0].path
+            found[mine[0].path] = Match(options[0].path, "path" if same else "name" if how == "path" else how)
+            taken.add(options[0].path)
 
 
 def _without_model(name: str) -> str:

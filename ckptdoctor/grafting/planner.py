@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from ckptdoctor.containers.values import kept_open
 from ckptdoctor.diagnosis.status import enumerate_some
 from ckptdoctor.errors import GraftRefused
+from ckptdoctor.grafting.layouts import pick_layout, tf1_layout, tf1_op_name
 from ckptdoctor.grafting.match import Match, Named, explain_unmatched, match
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.grafting.plan import Plan
-from ckptdoctor.grafting.sides import Side, choose, donor_side, pick_layout, settings_of, target_variables
+from ckptdoctor.grafting.sides import Side, choose, donor_side, settings_of, target_variables
 from ckptdoctor.grafting.weights import Likeness, compare, permutation
 from ckptdoctor.optimizers import translation
-from ckptdoctor.optimizers.catalogue import Extent, PerVariable, Single, SlotKind
+from ckptdoctor.optimizers.catalogue import Extent, Layout, PerVariable, Single, SlotKind
 from ckptdoctor.optimizers.config import Settings
 from ckptdoctor.optimizers.layout import Trained, blocks, expand
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
@@ -83,7 +85,7 @@ class _Planner:
         self.unmatched: list[tuple[str, str]] = []
         self.class_name = self._class()
         self.generation = self._generation()
-        self.layout = pick_layout(self.class_name, self.generation, target.producer.version)
+        self.layout = self._layout(settings_of(donor.optimizer))
 
     # ------------------------------------------------------------------------------------------------ what is written
 
@@ -130,6 +132,7 @@ class _Planner:
             matches = self._matches(variables) if slots_from_donor else {}
         variables = self._in_order(variables, matches)
         settings = self._settings()
+        self.layout = self._layout(settings)
         hyperparameters, schedule, configured = self._hyperparameters()
         iterations = self._iterations()
         numbers = _numbers(iterations, hyperparameters, schedule is not None)
@@ -145,7 +148,7 @@ class _Planner:
         donor_generation = theirs.generation or self.generation
         self.warnings += translation.warnings(self.class_name, donor_generation, self.generation)
         optimizer = PlannedOptimizer(
-            name=self.own.name if self.own is not None else "optimizer",
+            name=self._name(),
             class_name=self.class_name,
             generation=self.generation,
             layout=self.layout,
@@ -174,6 +177,18 @@ class _Planner:
             warnings=tuple(self.warnings),
             link=self.options.link,
         )
+
+    def _layout(self, settings: Settings) -> Layout:
+        if self.generation is Generation.TF1:
+            return tf1_layout(self.class_name, settings)
+        wrapped = (self.own if self.own is not None else self.donor.optimizer).wrapper is not None
+        return pick_layout(self.class_name, self.generation, self.target.producer.version, wrapped=wrapped)
+
+    def _name(self) -> str:
+        """The optimizer's name in the result: the target's; in TensorFlow 1 it names the slots."""
+        if self.own is not None and self.own.name:
+            return self.own.name
+        return tf1_op_name(self.class_name) if self.generation is Generation.TF1 else "optimizer"
 
     # ------------------------------------------------------------------------------------------------------- matching
 
@@ -221,7 +236,8 @@ class _Planner:
         """Equal weights confirm the matches; a permutation is refused; weights of another run are a warning."""
         mine = {variable.path: variable for variable in self.target.variables}
         theirs = {variable.path: variable for variable in self.donor.state.variables}
-        likeness = compare(found, mine, theirs)
+        with kept_open():
+            likeness = compare(found, mine, theirs)
         order = [path for path, each in found.items() if each.ambiguous]
         swapped = permutation(likeness, found, mine, theirs)
         swapped = {path: other for path, other in swapped.items() if found[path].how in {"order", "structure"}}
@@ -294,7 +310,7 @@ class _Planner:
                 f"the target's {mine.schedule.class_name} is replaced by the donor's constant learning rate {rate}; "
                 "--only iterations --only slots keeps it"
             )
-        problems = translation.obstacles(self.generation, merged)
+        problems = translation.obstacles(self.class_name, self.generation, merged)
         if problems:
             raise GraftRefused(problems[0])
         same = has_config and mine is not None and all(mine.hyperparameters.get(k) == v for k, v in merged.items())
@@ -344,7 +360,7 @@ class _Planner:
     def _may_be_zero(self, kind: SlotKind, shape: tuple[int, ...]) -> bool:
         """State that an optimizer keeps without using it, and that is zero in every run."""
         unused_momentum = (
-            self.class_name == "SGD"
+            self.class_name in {"SGD", "RMSprop"}
             and kind.role is Role.MOMENTUM
             and "momentum" not in settings_of(self.donor.optimizer).flags
         )
@@ -389,8 +405,8 @@ class _Planner:
     def _singles(self, numbers: translation.Numbers) -> dict[str, float]:
         """Scalars of the target's layout: stored ones of the same generation, else what their formula gives."""
         names = [block.name for block in blocks(self.layout) if isinstance(block, Single)]
-        if self.class_name == "Nadam" and self.generation is Generation.KERAS2:
-            names.append("u_product")
+        if self.class_name == "Nadam" and self.generation in {Generation.KERAS2, Generation.KERAS3}:
+            names = ["u_product"]  # an attribute of the object, where it is not one of its variables
         if self.generation is Generation.TF1:
             names += ["beta1_power", "beta2_power"] if self.class_name in {"Adam", "AdamW", "Nadam", "Adamax"} else []
         stored = {

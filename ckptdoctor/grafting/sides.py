@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ckptdoctor.artifacts.state_list import StateVariable, read_state
-from ckptdoctor.containers.values import read_scalar
+from ckptdoctor.containers.values import read_scalar, statistics
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.grafting.match import Named
 from ckptdoctor.grafting.options import Options
-from ckptdoctor.optimizers.catalogue import Extent, Layout, layouts
 from ckptdoctor.optimizers.config import OptimizerConfig, Settings
-from ckptdoctor.optimizers.layout import slot_shape
 from ckptdoctor.state import (
     Format,
     Generation,
@@ -168,6 +166,8 @@ def settings_of(optimizer: OptimizerState) -> Settings:
     if isinstance(steps, int) and steps > 1:
         flags.add("gradient_accumulation")
     has_momentum = Role.MOMENTUM in kinds and optimizer.class_name in {"SGD", "RMSprop"}
+    if has_momentum and _keeps_it_unused(optimizer):
+        has_momentum = False
     if isinstance(momentum, (int, float)) and not isinstance(momentum, bool):
         has_momentum = momentum > 0
     if has_momentum:
@@ -175,6 +175,19 @@ def settings_of(optimizer: OptimizerState) -> Settings:
     if optimizer.schedule is not None or _scheduled(optimizer):
         flags.add("schedule")
     return Settings(frozenset(flags))
+
+
+def _keeps_it_unused(optimizer: OptimizerState) -> bool:
+    """Whether momentum slots are only there because the class always makes them: then they are all zero."""
+    always = (optimizer.generation, optimizer.class_name) in {
+        (Generation.TF1, "RMSprop"),
+        (Generation.KERAS1, "SGD"),
+        (Generation.KERAS2, "SGD"),
+    }
+    if not always:
+        return False
+    found = [statistics(slot.tensor) for slot in optimizer.slots if slot.role is Role.MOMENTUM]
+    return all(each is not None and each.min == each.max == 0 for each in found)
 
 
 def _scheduled(optimizer: OptimizerState) -> bool:
@@ -185,38 +198,3 @@ def _scheduled(optimizer: OptimizerState) -> bool:
     return "learning_rate" not in stored and not isinstance(
         optimizer.hyperparameters.get("learning_rate"), (int, float)
     )
-
-
-def pick_layout(class_name: str, generation: Generation, version: str | None) -> Layout:
-    """The catalogue's layout for a class in the version that will read it; the newest where none is known.
-
-    Raises:
-        GraftRefused: The generation has no such class.
-    """
-    variants = layouts(class_name, generation)
-    if not variants:
-        raise GraftRefused(f"{generation.value} has no {class_name} whose state is known")
-    release = _release(version)
-    for variant in variants:
-        if release is None or _within(release, variant.versions):
-            return variant
-    return variants[0]
-
-
-def _release(version: str | None) -> tuple[int, ...] | None:
-    parts = (version or "").split("-")[0].split(".")
-    numbers = [int(part) for part in parts[:3] if part.isdigit()]
-    return tuple(numbers) or None
-
-
-def _within(release: tuple[int, ...], versions: str) -> bool:
-    if not versions:
-        return True
-    bound = tuple(int(part) for part in versions.lstrip("<>=").split("."))
-    return release < bound if versions.startswith("<") else release >= bound
-
-
-def expected_shape(layout: Layout, role: Role, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The shape of a role's slot for a variable of this shape."""
-    kind = next((kind for kind in layout.kinds if kind.role is role and kind.extent is not Extent.PLACEHOLDER), None)
-    return None if kind is None else slot_shape(kind, shape)

@@ -142,10 +142,11 @@ SINGLES: Mapping[str, Callable[[Numbers, Generation], float]] = {
 # --------------------------------------------------------------------------------------- what does not go over at all
 
 
-def obstacles(target: Generation, hyperparameters: Mapping[str, object]) -> list[str]:
+def obstacles(class_name: str, target: Generation, hyperparameters: Mapping[str, object]) -> list[str]:
     """Why a state cannot go on exactly in another generation; empty if it can."""
     found: list[str] = []
-    decay = hyperparameters.get("decay")
+    # OptimizerV2's Nadam keeps its schedule_decay (0.004) in a variable called `decay`.
+    decay = hyperparameters.get("decay") if class_name != "Nadam" else None
     if target in _FAST_NADAM and isinstance(decay, (int, float)) and decay > 0:
         found.append(
             f"the donor's learning rate decays ({decay:g} per step, 1/t), which Keras 2.11 and later have only as an "
@@ -160,12 +161,17 @@ _NADAM = (
 )
 
 
+_EPSILON_OUTSIDE = frozenset({Generation.KERAS1, Generation.OPTIMIZER_V2})
+_RMSPROP = (
+    "RMSprop's epsilon stands outside the square root in Keras up to 2.10 (without momentum) and inside in TensorFlow 1 and "
+    "Keras 2.11 and later: the state is exact, the following updates differ as much as epsilon matters"
+)
+
+
 def warnings(class_name: str, donor: Generation, target: Generation) -> list[str]:
     """What goes on differently although the state is exact."""
     if class_name == "Nadam" and (donor in _FAST_NADAM) != (target in _FAST_NADAM):
         return [_NADAM]
-    if class_name == "RMSprop" and Generation.TF1 in {donor, target} and donor is not target:
-        return [
-            "TensorFlow 1 adds RMSprop's epsilon inside the square root, as do Keras 2.11 and later; others outside"
-        ]
+    if class_name == "RMSprop" and (donor in _EPSILON_OUTSIDE) != (target in _EPSILON_OUTSIDE):
+        return [_RMSPROP]
     return []

@@ -75,9 +75,10 @@ def test_nothing_follows_from_an_unknown_count(name: str) -> None:
 
 def test_decay_has_no_place_in_keras_3() -> None:
     """A learning rate that decays by 1/t is refused where only a schedule can do that."""
-    assert obstacles(Generation.KERAS3, {"decay": 0.01})
-    assert not obstacles(Generation.KERAS3, {"decay": 0.0})
-    assert not obstacles(Generation.OPTIMIZER_V2, {"decay": 0.01})
+    assert obstacles("Adam", Generation.KERAS3, {"decay": 0.01})
+    assert not obstacles("Adam", Generation.KERAS3, {"decay": 0.0})
+    assert not obstacles("Adam", Generation.OPTIMIZER_V2, {"decay": 0.01})
+    assert not obstacles("Nadam", Generation.KERAS3, {"decay": 0.004})
 
 
 def test_nadam_warns_where_its_updates_change() -> None:
@@ -85,3 +86,10 @@ def test_nadam_warns_where_its_updates_change() -> None:
     assert warnings("Nadam", Generation.OPTIMIZER_V2, Generation.KERAS3)
     assert not warnings("Nadam", Generation.KERAS2, Generation.KERAS3)
     assert not warnings("Adam", Generation.OPTIMIZER_V2, Generation.KERAS3)
+
+
+def test_rmsprop_warns_where_its_epsilon_moves() -> None:
+    """Inside and outside of the square root: TensorFlow 1 and Keras 2.11 and later are on one side."""
+    assert warnings("RMSprop", Generation.OPTIMIZER_V2, Generation.KERAS3)
+    assert warnings("RMSprop", Generation.TF1, Generation.OPTIMIZER_V2)
+    assert not warnings("RMSprop", Generation.TF1, Generation.KERAS3)

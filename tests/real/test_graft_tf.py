@@ -34,10 +34,8 @@ NOT_RESUMED_BY_THE_FRAMEWORK = {
 """tf_keras counts in Python how often it multiplied Nadam's `_u_product`, and begins at 1 in a new process
 (tf_keras/src/optimizers/nadam.py, `_u_product_counter`): its own checkpoints do not resume exactly either."""
 
-NOT_PLANNED_RIGHT = {
-    "keras": {"loss_scale_Adafactor"},
-}
-"""Keras 3's Adafactor keeps nothing for vectors inside a wrapper (catalogue.WRAPPED_LAYOUTS), which plans ignore."""
+NOT_PLANNED_RIGHT: dict[str, set[str]] = {}
+"""Cases that a plan gets wrong, by framework: none."""
 
 
 def _child(script: str, *arguments: object) -> dict[str, Any]:

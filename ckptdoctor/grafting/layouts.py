@@ -1,0 +1,69 @@
+"""Which of the catalogue's layouts a graft writes."""
+
+from __future__ import annotations
+
+from ckptdoctor.errors import GraftRefused
+from ckptdoctor.optimizers.catalogue import TF1_OPTIMIZERS, Layout, PerVariable, Tf1Optimizer, layouts
+from ckptdoctor.optimizers.config import Settings
+from ckptdoctor.state import Generation, Role
+
+
+def pick_layout(class_name: str, generation: Generation, version: str | None, *, wrapped: bool = False) -> Layout:
+    """The catalogue's layout for a class in the version that will read it; the newest where none is known.
+
+    Args:
+        class_name: The class.
+        generation: The generation.
+        version: The framework's version, where the target tells.
+        wrapped: It is inside a LossScaleOptimizer, where some classes keep less.
+
+    Raises:
+        GraftRefused: The generation has no such class.
+    """
+    known = layouts(class_name, generation)
+    variants = [each for each in known if each.wrapped == wrapped] or known
+    if not variants:
+        raise GraftRefused(f"{generation.value} has no {class_name} whose state is known")
+    release = _release(version)
+    for variant in variants:
+        if release is None or _within(release, variant.versions):
+            return variant
+    return variants[0]
+
+
+def _release(version: str | None) -> tuple[int, ...] | None:
+    parts = (version or "").split("-")[0].split(".")
+    numbers = [int(part) for part in parts[:3] if part.isdigit()]
+    return tuple(numbers) or None
+
+
+def _within(release: tuple[int, ...], versions: str) -> bool:
+    if not versions:
+        return True
+    bound = tuple(int(part) for part in versions.lstrip("<>=").split("."))
+    return release < bound if versions.startswith("<") else release >= bound
+
+
+def tf1_layout(class_name: str, settings: Settings) -> Layout:
+    """The slots of a tf.compat.v1 optimizer, as a layout: kind by kind, no count of its own.
+
+    Raises:
+        GraftRefused: TensorFlow 1 has no such class.
+    """
+    if class_name == "SGD" and "momentum" not in settings.flags:
+        return Layout(class_name, Generation.TF1, (), counted=False)  # GradientDescentOptimizer
+    entry = _tf1_entry(class_name, centered="centered" in settings.flags)
+    return Layout(class_name, Generation.TF1, tuple(PerVariable((kind,)) for kind in entry.slots), counted=False)
+
+
+def tf1_op_name(class_name: str) -> str:
+    """The default name of a tf.compat.v1 optimizer, which names its slots."""
+    return _tf1_entry(class_name, centered=False).op_name
+
+
+def _tf1_entry(class_name: str, *, centered: bool) -> Tf1Optimizer:
+    entries = [each for each in TF1_OPTIMIZERS if each.class_name == class_name and not each.suffixes]
+    for entry in entries:
+        if (Role.MEAN_GRADIENT in {kind.role for kind in entry.slots}) == centered:
+            return entry
+    raise GraftRefused(f"TensorFlow 1 has no {class_name} whose state is known")
