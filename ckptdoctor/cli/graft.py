@@ -62,7 +62,11 @@ def graft(  # noqa: PLR0913 - a command takes its options as arguments
     the reason and the option that would settle it.
 
     \b
-    Exit codes: 0 done; 2 wrong use; 3 an input cannot be read; 4 refused, nothing was written.
+    Exit codes:
+      0  done
+      2  wrong use, or no such path
+      3  an input cannot be read
+      4  refused: nothing was written
     """  # noqa: D301 - \b is a backspace: click leaves the paragraph after it unwrapped
     from ckptdoctor.grafting.options import PARTS, Options
     from ckptdoctor.grafting.run import graft as run

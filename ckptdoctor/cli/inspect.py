@@ -40,7 +40,10 @@ def inspect(
     `checkpoint` state file (its latest one).
 
     \b
-    Exit codes: 0 everything was read, whatever it holds; 2 wrong use or no such path; 3 something cannot be read.
+    Exit codes:
+      0  everything was read, whatever it holds
+      2  wrong use, or no such path
+      3  something cannot be read
     """  # noqa: D301 - \b is a backspace: click leaves the paragraph after it unwrapped
     from ckptdoctor.examination import Examination, examine
 

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from ckptdoctor.containers.values import kept_open
-from ckptdoctor.diagnosis.status import enumerate_some
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.grafting.layouts import pick_layout, tf1_layout, tf1_op_name
 from ckptdoctor.grafting.match import Match, Named, explain_unmatched, match
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.sides import Side, choose, donor_side, settings_of, target_variables
+from ckptdoctor.grafting.slots import SlotMaker, Sources, numbers_of
 from ckptdoctor.grafting.weights import Likeness, compare, permutation
 from ckptdoctor.optimizers import translation
-from ckptdoctor.optimizers.catalogue import Extent, Layout, PerVariable, Single, SlotKind
+from ckptdoctor.optimizers.catalogue import Layout, PerVariable
 from ckptdoctor.optimizers.config import Settings
-from ckptdoctor.optimizers.layout import Trained, blocks, expand
-from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
-from ckptdoctor.state import Format, Generation, OptimizerState, Role, Schedule, Slot, TensorRef, TrainingState
+from ckptdoctor.optimizers.layout import Trained, blocks
+from ckptdoctor.optimizers.planned import PlannedOptimizer
+from ckptdoctor.state import Format, Generation, OptimizerState, Schedule, TrainingState
 
-_COPIED_BITS = {
-    ("float16", "float32"), ("bfloat16", "float32"), ("float32", "float64"), ("float16", "float64"),
-    ("bfloat16", "float64"), ("int32", "int64"),
-}  # fmt: skip
-"""Changes of type that lose nothing."""
 _MUST_AGREE = ("amsgrad", "momentum", "centered", "use_ema", "gradient_accumulation")
 
 
@@ -60,14 +54,6 @@ def _count_only(target: TrainingState, own: OptimizerState | None, output: str, 
     side = Side(target, own, {}, ())
     chosen = options._replace(only=frozenset({"iterations"}))
     return _Planner(side, target, own, output, chosen).plan()._replace(donor=None)
-
-
-class _Sources(NamedTuple):
-    """Where slots come from: the side, each target variable's name there, and the side's slots."""
-
-    optimizer: OptimizerState
-    slots: Mapping[tuple[str, Role], Slot]
-    matches: Mapping[str, Match]
 
 
 class _Planner:
@@ -135,16 +121,21 @@ class _Planner:
         self.layout = self._layout(settings)
         hyperparameters, schedule, configured = self._hyperparameters()
         iterations = self._iterations()
-        numbers = _numbers(iterations, hyperparameters, schedule is not None)
+        numbers = numbers_of(iterations, hyperparameters, scheduled=schedule is not None)
         trained = [Trained(each.path, each.shape) for each in variables]
+        dtypes = {variable.path: variable.tensor.dtype for variable in self.target.variables}
         if slots_from_donor:
-            sources = _Sources(theirs, self.donor.slots, matches)
+            sources = Sources(theirs, self.donor.slots, matches)
         else:
             mine = self.own or theirs
             identity = {each.path: Match(each.path, "own") for each in variables}
             own_slots = {(slot.variable, slot.role): slot for slot in mine.slots if slot.variable is not None}
-            sources = _Sources(mine, own_slots, identity)
-        slots = self._slots(trained, settings, sources, numbers)
+            sources = Sources(mine, own_slots, identity)
+        maker = SlotMaker(
+            self.class_name, self.generation, self.layout, self.donor.optimizer, partial=self.options.partial
+        )
+        slots = maker.slots(trained, settings, sources, numbers, dtypes)
+        self.unmatched += maker.unmatched
         donor_generation = theirs.generation or self.generation
         self.warnings += translation.warnings(self.class_name, donor_generation, self.generation)
         optimizer = PlannedOptimizer(
@@ -156,7 +147,7 @@ class _Planner:
             hyperparameters=hyperparameters,
             schedule=schedule,
             iterations=iterations,
-            singles=self._singles(numbers),
+            singles=maker.singles(numbers),
             trained=tuple(each.path for each in variables),
             slots=tuple(slots),
             wrapper=self._wrapper(),
@@ -332,100 +323,6 @@ class _Planner:
         hint = f"; a counter beside it says {steps}" if steps is not None else ""
         raise GraftRefused(f"the donor holds no iteration count{hint}: set it with --iterations N")
 
-    def _slots(
-        self, trained: Sequence[Trained], settings: Settings, sources: _Sources, numbers: translation.Numbers
-    ) -> list[PlannedSlot]:
-        dtypes = {variable.path: variable.tensor.dtype for variable in self.target.variables}
-        planned: list[PlannedSlot] = []
-        lacking: list[str] = []
-        for each in expand(self.layout, trained, settings):
-            if not isinstance(each.kind, SlotKind) or each.variable is None:
-                continue
-            path = trained[each.variable].path
-            found = sources.matches.get(path)
-            slot = sources.slots.get((found.donor, each.kind.role)) if found is not None else None
-            if slot is not None and slot.tensor.shape != each.shape:
-                slot = None if each.kind.extent is Extent.PLACEHOLDER or slot.tensor.shape == (1,) else slot
-            if slot is None:
-                if found is not None and not self._may_be_zero(each.kind, each.shape):
-                    lacking.append(f"{each.kind.name} of {path}")
-                planned.append(_fresh(each.kind, path, each.shape, dtypes.get(path, "float32"), found))
-                continue
-            planned.append(self._from_slot(each.kind, path, each.shape, dtypes, slot, found, sources, numbers))
-        if lacking and not self.options.partial:
-            raise GraftRefused(f"the donor lacks {enumerate_some(lacking, 4)}; leave them empty by --partial")
-        self.unmatched += [(each, "not in the donor") for each in lacking]
-        return planned
-
-    def _may_be_zero(self, kind: SlotKind, shape: tuple[int, ...]) -> bool:
-        """State that an optimizer keeps without using it, and that is zero in every run."""
-        unused_momentum = (
-            self.class_name in {"SGD", "RMSprop"}
-            and kind.role is Role.MOMENTUM
-            and "momentum" not in settings_of(self.donor.optimizer).flags
-        )
-        factored = kind.extent in {Extent.ROWS, Extent.COLUMNS} and shape == ()
-        return unused_momentum or factored or kind.extent is Extent.PLACEHOLDER
-
-    def _from_slot(
-        self,
-        kind: SlotKind,
-        path: str,
-        shape: tuple[int, ...],
-        dtypes: Mapping[str, str],
-        slot: Slot,
-        found: Match | None,
-        sources: _Sources,
-        numbers: translation.Numbers,
-    ) -> PlannedSlot:
-        ref: TensorRef = slot.tensor
-        if ref.shape != shape:
-            raise GraftRefused(
-                f"{slot.name} of {slot.variable} has shape {list(ref.shape)}, {path} needs {list(shape)}"
-            )
-        dtype = ref.dtype
-        wanted = dtypes.get(path, dtype)
-        if dtype != wanted and kind.extent is Extent.VARIABLE:
-            if (dtype, wanted) not in _COPIED_BITS:
-                raise GraftRefused(
-                    f"{slot.name} of {slot.variable} is {dtype}, {path} is {wanted}: that would lose digits"
-                )
-            dtype = wanted
-        factor, formula = 1.0, ""
-        origin = sources.optimizer.generation
-        rule = translation.slot_rule(self.class_name, kind.role, origin, self.generation) if origin else None
-        if rule is not None:
-            try:
-                factor, formula = rule.factor(numbers), rule.formula
-            except translation.Untranslatable as error:
-                raise GraftRefused(str(error)) from error
-        how = found.how if found is not None else "path"
-        return PlannedSlot(kind, path, shape, dtype, ref, factor, formula, slot.variable, how)
-
-    def _singles(self, numbers: translation.Numbers) -> dict[str, float]:
-        """Scalars of the target's layout: stored ones of the same generation, else what their formula gives."""
-        names = [block.name for block in blocks(self.layout) if isinstance(block, Single)]
-        if self.class_name == "Nadam" and self.generation in {Generation.KERAS2, Generation.KERAS3}:
-            names = ["u_product"]  # an attribute of the object, where it is not one of its variables
-        if self.generation is Generation.TF1:
-            names += ["beta1_power", "beta2_power"] if self.class_name in {"Adam", "AdamW", "Nadam", "Adamax"} else []
-        stored = {
-            other.name.lstrip("_"): other.value
-            for other in self.donor.optimizer.other
-            if isinstance(other.value, (int, float)) and self.donor.optimizer.generation is self.generation
-        }
-        found: dict[str, float] = {}
-        for name in names:
-            value = stored.get(name)
-            if value is not None:
-                found[name] = float(value)
-                continue
-            try:
-                found[name] = translation.SINGLES[name](numbers, self.generation)
-            except translation.Untranslatable as error:
-                raise GraftRefused(str(error)) from error
-        return found
-
     def _wrapper(self) -> tuple[str, Mapping[str, float | int]] | None:
         """The target's own wrapper; where the target has no optimizer, the donor's."""
         source = self.own if self.own is not None else self.donor.optimizer
@@ -440,29 +337,9 @@ class _Planner:
         return source.wrapper.class_name, values
 
 
-def _fresh(kind: SlotKind, path: str, shape: tuple[int, ...], dtype: str, found: Match | None) -> PlannedSlot:
-    """A slot that nothing is known of: zeros."""
-    return PlannedSlot(kind, path, shape, dtype, None, matched=found.how if found is not None else "path")
-
-
 def _by_producer(target: TrainingState) -> Generation | None:
     """The generation that the target's own framework reads, where that is no choice: `.keras` and the like."""
     version = target.producer.version or ""
     if target.format in {Format.KERAS_ARCHIVE, Format.KERAS_WEIGHTS} and version:
         return Generation.KERAS3 if version.startswith("3.") else Generation.KERAS2
     return None
-
-
-def _numbers(iterations: int, hyperparameters: Mapping[str, object], scheduled: bool) -> translation.Numbers:  # noqa: FBT001
-    def number(name: str, default: float) -> float:
-        value = hyperparameters.get(name)
-        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else default
-
-    rate = number("learning_rate", 0.0)
-    return translation.Numbers(
-        iterations=iterations,
-        learning_rate=rate if rate and not scheduled else None,
-        beta_1=number("beta_1", 0.9),
-        beta_2=number("beta_2", 0.999),
-        schedule_decay=number("schedule_decay", 0.004),
-    )

@@ -163,8 +163,8 @@ _NADAM = (
 
 _EPSILON_OUTSIDE = frozenset({Generation.KERAS1, Generation.OPTIMIZER_V2})
 _RMSPROP = (
-    "RMSprop's epsilon stands outside the square root in Keras up to 2.10 (without momentum), inside in TensorFlow 1 and "
-    "Keras 2.11 and later: the state is exact, the following updates differ as much as epsilon matters"
+    "RMSprop's epsilon stands outside the square root in Keras up to 2.10 (without momentum), inside in TensorFlow 1 "
+    "and Keras 2.11 and later: the state is exact, the following updates differ as much as epsilon matters"
 )
 
 

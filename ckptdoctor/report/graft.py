@@ -138,21 +138,13 @@ def _rows(plan: Plan) -> list[tuple[str, str, str, str]]:
 
 
 def _text(lines: list[tuple[str, str]], plan: Plan, *, quiet: bool, color: bool) -> str:
-    import os
-    import sys
-    from io import StringIO
-
-    from rich.console import Console
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
-    out = StringIO()
-    terminal = sys.stdout.isatty()
-    console = Console(
-        file=out, force_terminal=terminal and color, no_color=not color, highlight=False, markup=False, emoji=False,
-        width=None if terminal or "COLUMNS" in os.environ else 120,
-    )  # fmt: skip
+    from ckptdoctor.report.console import drawn, open_console
+
+    console, out = open_console(color=color)
     console.print(Text(printable(lines[0][1]), style="bold"), overflow="fold")
     if not quiet:
         facts = Table.grid(padding=(0, 2, 0, 0))
@@ -168,7 +160,7 @@ def _text(lines: list[tuple[str, str]], plan: Plan, *, quiet: bool, color: bool)
             table.add_row(*(Text(printable(cell)) for cell in row))
         if plan.optimizer.slots:
             console.print(Padding(table, (1, 0, 0, 2)))
-    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
+    return drawn(out)
 
 
 def _markdown(lines: list[tuple[str, str]], plan: Plan) -> str:

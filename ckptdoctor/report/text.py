@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterable
-from io import StringIO
 from math import isclose
 from typing import TYPE_CHECKING
 
@@ -16,6 +14,7 @@ from rich.text import Text
 
 from ckptdoctor.diagnosis.rules import Severity
 from ckptdoctor.diagnosis.status import covered, enumerate_some, slot_names
+from ckptdoctor.report.console import drawn, open_console
 from ckptdoctor.report.escape import printable
 from ckptdoctor.report.facts import (
     FORMATS,
@@ -41,7 +40,6 @@ _STYLES = {
     Status.UNREADABLE: "bold red",
 }
 _FINDING_STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
-_PIPE_WIDTH = 120
 _LABEL = 11
 
 
@@ -54,19 +52,7 @@ def render(
     color: bool = True,
 ) -> str:
     """The report on each artifact, as wide as the terminal is."""
-    out = StringIO()
-    terminal = sys.stdout.isatty()
-    console = Console(
-        file=out,
-        force_terminal=terminal and color,
-        no_color=not color,
-        color_system="auto" if terminal and color else None,
-        width=None if terminal or "COLUMNS" in os.environ else _PIPE_WIDTH,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        soft_wrap=False,
-    )
+    console, out = open_console(color=color)
     readable = [each for each in examinations if each.state is not None]
     for number, each in enumerate(readable):
         if number and not quiet:
@@ -74,8 +60,7 @@ def render(
         _verdict(console, each)
         if not quiet:
             _details(console, each, tensors=tensors, stats=stats)
-    # Tables pad every line to their width, which nobody wants in a file.
-    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
+    return drawn(out)
 
 
 def _verdict(console: Console, each: Examination) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterable
-from io import StringIO
 
 from rich.console import Console
 from rich.padding import Padding
@@ -13,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ckptdoctor.report import verify_facts
+from ckptdoctor.report.console import drawn, open_console
 from ckptdoctor.report.escape import printable
 from ckptdoctor.report.facts import FORMATS
 from ckptdoctor.verification.results import Attempt, OptimizerResult, Outcome, Verification
@@ -23,31 +21,19 @@ _STYLES = {
     Outcome.CHANGED.value: "yellow",
     Outcome.ABSENT.value: "dim",
 }
-_PIPE_WIDTH = 120
 _LABEL = 10
 
 
 def render(verifications: Iterable[Verification], *, quiet: bool = False, color: bool = True) -> str:
     """The report on each artifact, as wide as the terminal is."""
-    out = StringIO()
-    terminal = sys.stdout.isatty()
-    console = Console(
-        file=out,
-        force_terminal=terminal and color,
-        no_color=not color,
-        color_system="auto" if terminal and color else None,
-        width=None if terminal or "COLUMNS" in os.environ else _PIPE_WIDTH,
-        highlight=False,
-        markup=False,
-        emoji=False,
-    )
+    console, out = open_console(color=color)
     for each in verifications:
         line = Text(f"{printable(each.path)}: ", style="bold")
         line.append(printable(verify_facts.verdict(each)), style="bold green" if each.ok else "bold red")
         console.print(line, overflow="fold")
         if not quiet:
             _details(console, each)
-    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
+    return drawn(out)
 
 
 def _details(console: Console, each: Verification) -> None:

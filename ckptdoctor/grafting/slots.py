@@ -1,0 +1,181 @@
+"""The slots of a plan: for each that the target's layout predicts, its source and what is done to the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from ckptdoctor.diagnosis.status import enumerate_some
+from ckptdoctor.errors import GraftRefused
+from ckptdoctor.grafting.match import Match
+from ckptdoctor.grafting.sides import settings_of
+from ckptdoctor.optimizers import translation
+from ckptdoctor.optimizers.catalogue import Extent, Layout, Single, SlotKind
+from ckptdoctor.optimizers.config import Settings
+from ckptdoctor.optimizers.layout import Trained, blocks, expand
+from ckptdoctor.optimizers.planned import PlannedSlot
+from ckptdoctor.state import Generation, OptimizerState, Role, Slot, TensorRef
+
+_COPIED_BITS = {
+    ("float16", "float32"), ("bfloat16", "float32"), ("float32", "float64"), ("float16", "float64"),
+    ("bfloat16", "float64"), ("int32", "int64"),
+}  # fmt: skip
+"""Changes of type that lose nothing."""
+
+
+class Sources(NamedTuple):
+    """Where slots come from: the side, each target variable's name there, and the side's slots."""
+
+    optimizer: OptimizerState
+    slots: Mapping[tuple[str, Role], Slot]
+    matches: Mapping[str, Match]
+
+
+class SlotMaker:
+    """Plans the slots of one optimizer.
+
+    Attributes:
+        unmatched: Slots that stay empty although the donor should have them, with the reason.
+    """
+
+    def __init__(
+        self, class_name: str, generation: Generation, layout: Layout, donor: OptimizerState, *, partial: bool
+    ) -> None:
+        self.class_name = class_name
+        self.generation = generation
+        self.layout = layout
+        self.donor = donor
+        self.partial = partial
+        self.unmatched: list[tuple[str, str]] = []
+
+    def slots(
+        self,
+        trained: Sequence[Trained],
+        settings: Settings,
+        sources: Sources,
+        numbers: translation.Numbers,
+        dtypes: Mapping[str, str],
+    ) -> list[PlannedSlot]:
+        """Every slot that the layout predicts, with its source.
+
+        Args:
+            trained: The target's variables, in its optimizer's order.
+            settings: What the target's optimizer keeps.
+            sources: Where slots come from.
+            numbers: What translations need.
+            dtypes: The type of each target variable.
+
+        Raises:
+            GraftRefused: A slot is lacking or would be changed in an inexact way.
+        """
+        planned: list[PlannedSlot] = []
+        lacking: list[str] = []
+        for each in expand(self.layout, trained, settings):
+            if not isinstance(each.kind, SlotKind) or each.variable is None:
+                continue
+            path = trained[each.variable].path
+            found = sources.matches.get(path)
+            slot = sources.slots.get((found.donor, each.kind.role)) if found is not None else None
+            if slot is not None and slot.tensor.shape != each.shape:
+                slot = None if each.kind.extent is Extent.PLACEHOLDER or slot.tensor.shape == (1,) else slot
+            if slot is None:
+                if found is not None and not self._may_be_zero(each.kind, each.shape):
+                    lacking.append(f"{each.kind.name} of {path}")
+                planned.append(_fresh(each.kind, path, each.shape, dtypes.get(path, "float32"), found))
+                continue
+            planned.append(self._from_slot(each.kind, path, each.shape, dtypes, slot, found, sources, numbers))
+        if lacking and not self.partial:
+            raise GraftRefused(f"the donor lacks {enumerate_some(lacking, 4)}; leave them empty by --partial")
+        self.unmatched += [(each, "not in the donor") for each in lacking]
+        return planned
+
+    def _may_be_zero(self, kind: SlotKind, shape: tuple[int, ...]) -> bool:
+        """State that an optimizer keeps without using it, and that is zero in every run."""
+        unused_momentum = (
+            self.class_name in {"SGD", "RMSprop"}
+            and kind.role is Role.MOMENTUM
+            and "momentum" not in settings_of(self.donor).flags
+        )
+        factored = kind.extent in {Extent.ROWS, Extent.COLUMNS} and shape == ()
+        return unused_momentum or factored or kind.extent is Extent.PLACEHOLDER
+
+    def _from_slot(
+        self,
+        kind: SlotKind,
+        path: str,
+        shape: tuple[int, ...],
+        dtypes: Mapping[str, str],
+        slot: Slot,
+        found: Match | None,
+        sources: Sources,
+        numbers: translation.Numbers,
+    ) -> PlannedSlot:
+        ref: TensorRef = slot.tensor
+        if ref.shape != shape:
+            raise GraftRefused(
+                f"{slot.name} of {slot.variable} has shape {list(ref.shape)}, {path} needs {list(shape)}"
+            )
+        dtype = ref.dtype
+        wanted = dtypes.get(path, dtype)
+        if dtype != wanted and kind.extent is Extent.VARIABLE:
+            if (dtype, wanted) not in _COPIED_BITS:
+                raise GraftRefused(
+                    f"{slot.name} of {slot.variable} is {dtype}, {path} is {wanted}: that would lose digits"
+                )
+            dtype = wanted
+        factor, formula = 1.0, ""
+        origin = sources.optimizer.generation
+        rule = translation.slot_rule(self.class_name, kind.role, origin, self.generation) if origin else None
+        if rule is not None:
+            try:
+                factor, formula = rule.factor(numbers), rule.formula
+            except translation.Untranslatable as error:
+                raise GraftRefused(str(error)) from error
+        how = found.how if found is not None else "path"
+        return PlannedSlot(kind, path, shape, dtype, ref, factor, formula, slot.variable, how)
+
+    def singles(self, numbers: translation.Numbers) -> dict[str, float]:
+        """Scalars of the target's layout: stored ones of the same generation, else what their formula gives."""
+        names = [block.name for block in blocks(self.layout) if isinstance(block, Single)]
+        if self.class_name == "Nadam" and self.generation in {Generation.KERAS2, Generation.KERAS3}:
+            names = ["u_product"]  # an attribute of the object, where it is not one of its variables
+        if self.generation is Generation.TF1:
+            names += ["beta1_power", "beta2_power"] if self.class_name in {"Adam", "AdamW", "Nadam", "Adamax"} else []
+        stored = {
+            other.name.lstrip("_"): other.value
+            for other in self.donor.other
+            if isinstance(other.value, (int, float)) and self.donor.generation is self.generation
+        }
+        found: dict[str, float] = {}
+        for name in names:
+            value = stored.get(name)
+            if value is not None:
+                found[name] = float(value)
+                continue
+            try:
+                found[name] = translation.SINGLES[name](numbers, self.generation)
+            except translation.Untranslatable as error:
+                raise GraftRefused(str(error)) from error
+        return found
+
+
+def _fresh(kind: SlotKind, path: str, shape: tuple[int, ...], dtype: str, found: Match | None) -> PlannedSlot:
+    """A slot that nothing is known of: zeros."""
+    return PlannedSlot(kind, path, shape, dtype, None, matched=found.how if found is not None else "path")
+
+
+def numbers_of(iterations: int, hyperparameters: Mapping[str, object], *, scheduled: bool) -> translation.Numbers:
+    """What translations need of an optimizer, under the defaults that every Keras has."""
+
+    def number(name: str, default: float) -> float:
+        value = hyperparameters.get(name)
+        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else default
+
+    rate = number("learning_rate", 0.0)
+    return translation.Numbers(
+        iterations=iterations,
+        learning_rate=rate if rate and not scheduled else None,
+        beta_1=number("beta_1", 0.9),
+        beta_2=number("beta_2", 0.999),
+        schedule_decay=number("schedule_decay", 0.004),
+    )

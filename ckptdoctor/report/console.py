@@ -1,0 +1,36 @@
+"""The console that reports for people are drawn on, and the text that comes out of it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from io import StringIO
+
+from rich.console import Console
+
+_PIPE_WIDTH = 120
+
+
+def open_console(*, color: bool) -> tuple[Console, StringIO]:
+    """A console as wide as the terminal (in a pipe: COLUMNS, else 120), which draws into a buffer.
+
+    Markup and emoji are off: what stands in names is text.
+    """
+    out = StringIO()
+    terminal = sys.stdout.isatty()
+    console = Console(
+        file=out,
+        force_terminal=terminal and color,
+        no_color=not color,
+        color_system="auto" if terminal and color else None,
+        width=None if terminal or "COLUMNS" in os.environ else _PIPE_WIDTH,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    return console, out
+
+
+def drawn(out: StringIO) -> str:
+    """What was drawn; tables pad every line to their width, which nobody wants in a file."""
+    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
