@@ -179,7 +179,10 @@ class _Planner:
         """The optimizer's name in the result: the target's; in TensorFlow 1 it names the slots."""
         if self.own is not None and self.own.name:
             return self.own.name
-        return tf1_op_name(self.class_name) if self.generation is Generation.TF1 else "optimizer"
+        if self.generation is not Generation.TF1:
+            return "optimizer"
+        donor = self.donor.optimizer
+        return donor.name if donor.generation is Generation.TF1 and donor.name else tf1_op_name(self.class_name)
 
     # ------------------------------------------------------------------------------------------------------- matching
 

@@ -15,13 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import planned
 
 import ckptdoctor
-from ckptdoctor.artifacts import tf_write
-from ckptdoctor.grafting.compare import hold_against_plan
-from ckptdoctor.optimizers.planned import PlannedOptimizer
-from ckptdoctor.state import TrainingState
 
 pytestmark = [
     pytest.mark.real,
@@ -52,17 +47,6 @@ def _child(script: str, *arguments: object) -> dict[str, Any]:
     lines = done.stdout.splitlines()
     answers: dict[str, Any] = json.loads(lines[-1]) if lines else {}
     return answers
-
-
-def _state(path: Path) -> TrainingState:
-    (found,) = ckptdoctor.inspect(path)
-    assert found.state is not None, found.error
-    return found.state
-
-
-def _write(optimizer: PlannedOptimizer, target: TrainingState, out: Path) -> None:
-    tf_write.write(optimizer, target.path, str(out))
-    hold_against_plan(_state(out), target, optimizer)
 
 
 def _graft(folder: Path, target: str, *, link: bool) -> None:
@@ -112,7 +96,7 @@ def test_names(tmp_path: Path) -> None:
     for case in cases:
         folder = tmp_path / case
         for target in ("bare", "old"):
-            _write(planned.tf1(_state(folder / "full")), _state(folder / target), folder / f"out_{target}")
+            ckptdoctor.graft(folder / "full", folder / target, folder / f"out_{target}")
     answers = _child("graft_tf1.py", "resume", tmp_path)
     assert len(answers) == len(cases) * 2
     assert {name: answer for name, answer in answers.items() if answer[0] != 7 or answer[1] > 1e-6} == {}
