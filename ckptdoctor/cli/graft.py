@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ckptdoctor.cli.options import deliver, output_options, reporting, wants_color
+from ckptdoctor.cli.options import deliver, output_options, progress_bar, reporting, wants_color
 from ckptdoctor.errors import GraftRefused, UsageProblem
 
 _GENERATIONS = ("tf1", "keras1", "optimizer-v2", "keras2", "keras3")
@@ -90,7 +90,9 @@ def graft(  # noqa: PLR0913 - a command takes its options as arguments
             plan = plan_graft(donor, target, output, options)
             deliver(report.render_plan(plan, form, quiet=quiet, color=color), output_file)
         else:
-            receipt = run(donor, target, output, options, overwrite=overwrite, check=_verified if verify else None)
+            check = _verified if verify else None
+            with progress_bar(output, wanted=not quiet) as progress:
+                receipt = run(donor, target, output, options, overwrite=overwrite, check=check, progress=progress)
             deliver(report.render_receipt(receipt, form, quiet=quiet, color=color), output_file)
     context.exit(outcome.exit_code)
 

@@ -61,6 +61,7 @@ def carry_out(
     *,
     overwrite: bool = False,
     check: Callable[[str], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Receipt:
     """Writes what a plan says.
 
@@ -70,6 +71,7 @@ def carry_out(
         target: The target as it was examined.
         overwrite: Replace what lies under the output's name.
         check: Called with the staged result before it is put in place; it raises to stop.
+        progress: Told how many bytes of how many are written, and then read back.
 
     Raises:
         GraftRefused: The output exists, is an input, cannot be written, or is not as planned; nothing was written.
@@ -79,16 +81,20 @@ def carry_out(
     if target.state is None:
         raise GraftRefused("the target cannot be read", target.path)
     sources = files_of(donor.resolved) + files_of(target.resolved) if donor is not None else files_of(target.resolved)
+    new = sum(slot.nbytes for slot in plan.optimizer.slots)
+    before = sum(os.path.getsize(each) for each in files_of(target.resolved))
+    meter = _Meter(progress, total=before + 2 * new)
     with staging(plan.output) as folder:
         staged = os.path.join(folder, os.path.basename(plan.output.rstrip("/")))
         try:
-            written = _write(plan.optimizer, target, staged, link=plan.link, donor=donor)
+            written = _write(plan.optimizer, target, staged, link=plan.link, donor=donor, tell=meter.add)
         except OSError as error:
             raise GraftRefused(f"writing failed: {reason(error)}; nothing is left behind", plan.output) from error
+        meter.reach(before + new)
         result = next(iter(examine(staged)))
         if result.state is None:
             raise GraftRefused(f"the result was read back and {result.error}; nothing was written", plan.output)
-        hold_against_plan(result.state, target.state, plan.optimizer)
+        hold_against_plan(result.state, target.state, plan.optimizer, meter.add)
         if check is not None:
             check(staged)
         made = files_of(staged)
@@ -101,18 +107,41 @@ def carry_out(
     return Receipt(plan, written._replace(notes=notes), tuple(inputs_read), tuple(outputs))
 
 
+class _Meter:
+    """How far a graft is, for a progress bar; some writers tell it as they go, the others at their end."""
+
+    def __init__(self, progress: Callable[[int, int], None] | None, total: int) -> None:
+        self._progress, self._total, self._done = progress, total, 0
+
+    def add(self, count: int) -> None:
+        """So many more bytes are done."""
+        self.reach(self._done + count)
+
+    def reach(self, done: int) -> None:
+        """So many bytes are done in all."""
+        self._done = max(self._done, min(done, self._total))
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+
+
 def _write(
-    optimizer: PlannedOptimizer, target: Examination, staged: str, *, link: bool, donor: Examination | None
+    optimizer: PlannedOptimizer,
+    target: Examination,
+    staged: str,
+    *,
+    link: bool,
+    donor: Examination | None,
+    tell: Callable[[int], None],
 ) -> Written:
     kind, path = target.format, target.resolved
     if kind in {Format.TF_CHECKPOINT, Format.TF_CHECKPOINT_V1}:
         from ckptdoctor.artifacts import tf_write
 
-        return tf_write.write(optimizer, path, staged, link=link)
+        return tf_write.write(optimizer, path, staged, link=link, progress=tell)
     if kind is Format.SAVED_MODEL:
         from ckptdoctor.artifacts import saved_model_write
 
-        return saved_model_write.write(optimizer, path, staged, link=link)
+        return saved_model_write.write(optimizer, path, staged, link=link, progress=tell)
     if kind is Format.OPTIMIZER_DUMP:
         from ckptdoctor.artifacts import dump_write
 
@@ -137,7 +166,8 @@ def _write(
 def files_of(path: str) -> list[str]:
     """Every file of an artifact: itself, a checkpoint's index and data, everything below a directory."""
     if os.path.isdir(path):
-        return sorted(os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
+        found = sorted(os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
+        return [each for each in found if os.path.isfile(each)]
     found = existing(path)
     return [each for each in found if os.path.isfile(each)] or ([path] if os.path.isfile(path) else [])
 

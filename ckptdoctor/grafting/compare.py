@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ckptdoctor.containers.crc import masked
@@ -19,8 +19,19 @@ if TYPE_CHECKING:
 _CHUNK = 4 << 20
 
 
-def hold_against_plan(result: TrainingState, target: TrainingState, optimizer: PlannedOptimizer) -> None:
+def hold_against_plan(
+    result: TrainingState,
+    target: TrainingState,
+    optimizer: PlannedOptimizer,
+    progress: Callable[[int], None] | None = None,
+) -> None:
     """Checks that the result holds the planned state, and the target's own variables as they were.
+
+    Args:
+        result: What was read back.
+        target: What it was made from.
+        optimizer: What was planned.
+        progress: Told how many bytes of slots were compared.
 
     Raises:
         GraftRefused: It does not; nothing is put in place.
@@ -36,10 +47,13 @@ def hold_against_plan(result: TrainingState, target: TrainingState, optimizer: P
             slot = slots.get((planned.variable, planned.kind.role))
             if slot is None:
                 raise _failed(f"{planned.kind.name} of {planned.variable} is not in it")
-            if planned.source is not None and planned.factor == 1.0 and _as_before(planned.source, slot.tensor):
-                continue
-            if slot.tensor.shape != planned.shape or not _same(slot.tensor, planned):
+            source = planned.source if planned.factor == 1.0 else None
+            if not (source is not None and _as_before(source, slot.tensor)) and (
+                slot.tensor.shape != planned.shape or not _same(slot.tensor, planned)
+            ):
                 raise _failed(f"{planned.kind.name} of {planned.variable} is not what was planned")
+            if progress is not None:
+                progress(planned.nbytes)
         _same_model(result, target)
 
 

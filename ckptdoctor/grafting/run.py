@@ -43,6 +43,7 @@ def graft(
     *,
     overwrite: bool = False,
     check: Callable[[str], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Receipt:
     """Writes `output`: the target's model with the donor's optimizer state, in the target's format.
 
@@ -53,6 +54,7 @@ def graft(
         options: What is asked for.
         overwrite: Replace what lies under the output's name.
         check: Called with the staged result before it is put in place; it raises to stop.
+        progress: Told how many bytes of how many are done.
 
     Raises:
         GraftRefused: It would be incompatible, ambiguous or incomplete, or the output exists; nothing was written.
@@ -60,7 +62,7 @@ def graft(
         UsageProblem: A path does not exist.
     """
     plan, source, goal = _prepare(donor, target, output, options)
-    return carry_out(plan, source, goal, overwrite=overwrite, check=check)
+    return carry_out(plan, source, goal, overwrite=overwrite, check=check, progress=progress)
 
 
 def _prepare(

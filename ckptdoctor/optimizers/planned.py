@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import Literal, NamedTuple, TypeAlias
 
+from ckptdoctor.containers.dtypes import ITEMSIZE
 from ckptdoctor.optimizers.catalogue import Layout, SlotKind
 from ckptdoctor.optimizers.config import Settings
 from ckptdoctor.state import Generation, Schedule, TensorRef
@@ -37,6 +39,11 @@ class PlannedSlot(NamedTuple):
     formula: str = ""
     donor_variable: str | None = None
     matched: Matched = "path"
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its values in the result."""
+        return prod(self.shape) * ITEMSIZE.get(self.dtype, 0)
 
 
 class PlannedOptimizer(NamedTuple):

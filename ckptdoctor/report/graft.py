@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 from ckptdoctor import __version__
-from ckptdoctor.containers.dtypes import ITEMSIZE
 from ckptdoctor.grafting.apply import Receipt
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.optimizers.planned import PlannedSlot
@@ -102,7 +101,7 @@ def _slot(slot: PlannedSlot) -> dict[str, Any]:
 def _lines(plan: Plan, verb: str) -> list[tuple[str, str]]:
     optimizer = plan.optimizer
     filled = [slot for slot in optimizer.slots if slot.source is not None]
-    size = sum(_size(slot) for slot in optimizer.slots)
+    size = sum(slot.nbytes for slot in optimizer.slots)
     where = f" from {plan.donor}" if plan.donor else ""
     lines = [
         ("", f"{plan.output}: {verb} {optimizer.class_name} at iteration {optimizer.iterations:,}{where}"),
@@ -118,13 +117,6 @@ def _lines(plan: Plan, verb: str) -> list[tuple[str, str]]:
         lines.append(("empty", "; ".join(f"{name} ({reason})" for name, reason in plan.unmatched[:8])))
     lines += [("warning", each) for each in plan.warnings]
     return lines
-
-
-def _size(slot: PlannedSlot) -> int:
-    count = ITEMSIZE.get(slot.dtype, 0)
-    for extent in slot.shape:
-        count *= extent
-    return count
 
 
 def _rows(plan: Plan) -> list[tuple[str, str, str, str]]:
