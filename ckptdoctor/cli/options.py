@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any, TypeVar
@@ -86,21 +86,27 @@ def progress_bar(path: str, *, wanted: bool) -> Iterator[Callable[[int, int], No
     """A bar on stderr for what takes over a second; only on a terminal.
 
     Yields:
-        What is to be told how many bytes of how many are done; None where no bar is shown.
+        What is to be told how many bytes of how many are done, a bar of unknown length until then; None where no bar
+        is shown.
     """
     if not wanted or not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     started = monotonic()
+
+    class Late(Progress):
+        def get_renderables(self) -> Iterable[RenderableType]:
+            return super().get_renderables() if monotonic() - started > 1 else ()
+
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(printable(path)[-40:], total=None, visible=False)
+    with Late(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(printable(path)[-40:], total=None)
 
         def tell(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, visible=monotonic() - started > 1)
+            bar.update(task, completed=done, total=total)
 
         yield tell
 
