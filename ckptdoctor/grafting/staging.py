@@ -1,7 +1,8 @@
 """A place beside the output where the result is built, and the step that puts it in its place.
 
 Nothing appears under the output's name before it is complete. A staging folder holds a lock while its process lives;
-one that a killed process left behind has none, and the next graft beside it clears it away.
+one that a killed process left behind has none, and the next graft beside it clears it away. An output of several files
+is put in place by hard links, so that an abandoned folder tells which files of a half-placed output are its own.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import glob
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from ckptdoctor.containers.files import reason
@@ -18,6 +20,9 @@ from ckptdoctor.errors import GraftRefused
 
 _MARK = ".ckptdoctor-"
 _LOCK = "lock"
+_REPLACED = ".replaced"
+_GRACE = 60.0
+"""Seconds that a process may take between making its folder and locking it."""
 
 
 def check_output(output: str, inputs: list[str], *, overwrite: bool) -> None:
@@ -37,6 +42,9 @@ def check_output(output: str, inputs: list[str], *, overwrite: bool) -> None:
         if os.path.isdir(real) and out.startswith(real + os.sep) and _is_artifact(real):
             raise GraftRefused("OUT lies inside an input, which is never written to: name another path", output)
     taken = existing(output)
+    if taken and not overwrite:
+        _clear_abandoned(directory)  # a killed graft may have come as far as a part of its output
+        taken = existing(output)
     if taken and not overwrite:
         raise GraftRefused(
             f"{os.path.basename(taken[0])} exists already: name another path, or add --overwrite", output
@@ -64,17 +72,30 @@ def staging(output: str) -> Iterator[str]:
     directory = os.path.dirname(output) or "."
     _clear_abandoned(directory)
     folder = os.path.join(directory, f"{_MARK}{secrets.token_hex(6)}")
+    lock = None
     try:
-        os.mkdir(folder, 0o700)
-    except OSError as error:
-        raise GraftRefused(f"{directory!r} cannot be written to: {reason(error)}", output) from error
-    lock = os.open(os.path.join(folder, _LOCK), os.O_CREAT | os.O_RDWR, 0o600)
-    try:
+        try:
+            os.mkdir(folder, 0o700)
+            lock = os.open(os.path.join(folder, _LOCK), os.O_CREAT | os.O_RDWR, 0o600)
+        except OSError as error:
+            raise GraftRefused(
+                f"{directory!r} cannot be written to ({reason(error)}): name an OUT in another directory", output
+            ) from error
         _try_lock(lock)
         yield folder
     finally:
+        _remove(folder)
+        if lock is not None:
+            os.close(lock)
+
+
+def _remove(folder: str) -> None:
+    """Removes a folder, even if Ctrl-C comes meanwhile."""
+    try:
         shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _try_lock(descriptor: int) -> bool:
@@ -91,66 +112,134 @@ def _try_lock(descriptor: int) -> bool:
 
 def _clear_abandoned(directory: str) -> None:
     for folder in glob.glob(os.path.join(glob.escape(directory), f"{_MARK}*")):
-        lock = os.path.join(folder, _LOCK)
         with suppress(OSError):
-            descriptor = os.open(lock, os.O_RDWR)
+            try:
+                descriptor = os.open(os.path.join(folder, _LOCK), os.O_RDWR)
+            except FileNotFoundError:  # killed before it was locked, or while it was removed
+                if time.time() - os.stat(folder).st_mtime > _GRACE:
+                    shutil.rmtree(folder, ignore_errors=True)
+                continue
             try:
                 if _try_lock(descriptor):
+                    _undo(folder)
                     shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(descriptor)
 
 
+def _undo(folder: str) -> None:
+    """Takes back what of a staging folder's output is in place already, unless all of it is."""
+    directory = os.path.dirname(folder)
+    staged = [name for name in os.listdir(folder) if name != _LOCK and not name.endswith(_REPLACED)]
+    if all(os.path.lexists(os.path.join(directory, name)) for name in staged):
+        return
+    for name in sorted(staged, reverse=True):  # an index before its data
+        _take_back(os.path.join(folder, name), os.path.join(directory, name))
+    _restore(folder, directory)
+
+
 def publish(staged: str, output: str, *, overwrite: bool) -> None:
-    """Moves what was built into place: a file, a directory, or the files of a checkpoint, the index last.
+    """Moves what was built into place: a file, a directory, or several files, the one that lists the others last.
+
+    Whatever interrupts it, either all of the output is in place afterwards or nothing is.
 
     Raises:
         GraftRefused: Something appeared under the output's name in the meantime.
     """
     directory = os.path.dirname(output) or "."
-    if os.path.exists(f"{staged}.index"):
-        for data in sorted(glob.glob(f"{glob.escape(staged)}.data-?????-of-?????")):
-            _move(data, output + data[len(staged) :], overwrite=overwrite)
-        _move(f"{staged}.index", f"{output}.index", overwrite=overwrite)
-    elif os.path.isdir(staged):
+    folder = os.path.dirname(staged)
+    if os.path.isdir(staged):
         _move_directory(staged, output, overwrite=overwrite)
+    elif os.path.exists(f"{staged}.index"):
+        data = sorted(glob.glob(f"{glob.escape(staged)}.data-?????-of-?????"))
+        old = [each for each in existing(output) if overwrite and each != output]  # the index before its data
+        _move_files([*data, f"{staged}.index"], directory, old)
     else:
-        for extra in sorted(os.listdir(os.path.dirname(staged))):
-            # The shards of a sharded file come before the file that lists them.
-            if extra not in {_LOCK, os.path.basename(staged)}:
-                _move(os.path.join(os.path.dirname(staged), extra), os.path.join(directory, extra), overwrite=overwrite)
-        _move(staged, output, overwrite=overwrite)
+        # The shards of a sharded file come before the file that lists them.
+        extra = [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name != _LOCK]
+        extra.remove(staged)
+        if extra or not overwrite:
+            files = [*extra, staged]
+            goals = [os.path.join(directory, os.path.basename(each)) for each in reversed(files)]
+            _move_files(files, directory, [each for each in goals if overwrite and os.path.lexists(each)])
+        else:
+            _replace(staged, output)
     sync(directory)
 
 
-def _move(source: str, goal: str, *, overwrite: bool) -> None:
+def _move_files(files: Sequence[str], directory: str, old: Sequence[str]) -> None:
+    """Puts files into a directory in this order, after the old ones went aside, in theirs."""
+    folder = os.path.dirname(files[0])
+    placed: list[tuple[str, str]] = []
     try:
-        if overwrite:
-            os.replace(source, goal)
-        else:
-            os.link(source, goal)  # fails, atomically, if the goal exists
-            os.unlink(source)
-    except FileExistsError as error:
-        raise GraftRefused(
-            f"{os.path.basename(goal)} appeared while the graft was made; it was left alone", goal
-        ) from error
+        for path in old:
+            _replace(path, os.path.join(folder, os.path.basename(path) + _REPLACED))
+        for source in files:
+            goal = os.path.join(directory, os.path.basename(source))
+            placed.append((source, goal))
+            try:
+                if not _link(source, goal):
+                    _replace(source, goal)
+            except GraftRefused:
+                placed.pop()
+                raise
+    except BaseException:
+        for source, goal in reversed(placed):
+            with suppress(OSError):
+                _take_back(source, goal)
+        with suppress(OSError):
+            _restore(folder, directory)
+        raise
+
+
+def _take_back(source: str, goal: str) -> None:
+    """Undoes what `_link` or `_replace` did, as far as it did."""
+    if not os.path.lexists(source):
+        os.rename(goal, source)
+    elif os.path.lexists(goal) and os.path.samefile(source, goal):
+        os.unlink(goal)
+
+
+def _restore(folder: str, directory: str) -> None:
+    """Puts what went aside back into its place."""
+    for name in sorted(os.listdir(folder)):  # data before its index
+        goal = os.path.join(directory, name.removesuffix(_REPLACED))
+        if name.endswith(_REPLACED) and not os.path.lexists(goal):
+            os.rename(os.path.join(folder, name), goal)
+
+
+def _link(source: str, goal: str) -> bool:
+    """Gives a staged file its place too, unless something is there; False where the system has no hard links."""
+    try:
+        os.link(source, goal)
     except OSError as error:
-        if overwrite:
-            raise GraftRefused(f"{os.path.basename(goal)} cannot be put in place: {reason(error)}", goal) from error
         if os.path.lexists(goal):
-            raise GraftRefused(f"{os.path.basename(goal)} appeared while the graft was made", goal) from error
-        os.replace(source, goal)  # a file system without hard links
+            raise GraftRefused(
+                f"{os.path.basename(goal)} appeared while the graft was made; it was left alone: name another path",
+                goal,
+            ) from error
+        return False
+    return True
+
+
+def _replace(source: str, goal: str) -> None:
+    try:
+        os.replace(source, goal)
+    except OSError as error:
+        raise GraftRefused(f"{os.path.basename(goal)} cannot be put in place: {reason(error)}", goal) from error
 
 
 def _move_directory(source: str, goal: str, *, overwrite: bool) -> None:
-    aside = f"{source}.replaced"
+    aside = f"{source}{_REPLACED}"
     try:
         if overwrite and os.path.lexists(goal):
             os.rename(goal, aside)
         os.rename(source, goal)
-    except OSError as error:
+    except BaseException as error:
         if os.path.lexists(aside) and not os.path.lexists(goal):
             os.rename(aside, goal)
+        if not isinstance(error, OSError):
+            raise
         raise GraftRefused(f"{os.path.basename(goal)} cannot be put in place: {reason(error)}", goal) from error
 
 
