@@ -89,7 +89,10 @@ def carry_out(
         try:
             written = _write(plan.optimizer, target, staged, link=plan.link, donor=donor, tell=meter.add)
         except OSError as error:
-            raise GraftRefused(f"writing failed: {reason(error)}; nothing is left behind", plan.output) from error
+            raise GraftRefused(
+                f"writing failed ({reason(error)}); nothing is left behind. Free some space or name another OUT",
+                plan.output,
+            ) from error
         meter.reach(before + new)
         result = next(iter(examine(staged)))
         if result.state is None:

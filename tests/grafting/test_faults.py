@@ -143,7 +143,7 @@ def test_no_space_left(case: Case, inputs: Path) -> None:
     for limit in (0, max(sizes) - 200):
         limited = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))
         done = graft(case, inputs, place / case.out, before=limited)
-        refused(done, "file too large")
+        refused(done, "file too large", "Free some space")
         assert os.listdir(place) == []
     assert digests(inputs) == before
 
@@ -161,13 +161,14 @@ def test_no_directory_to_write_to(case: Case, inputs: Path) -> None:
     assert digests(inputs) == before
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="permissions do not bind root")
 @every_kind
 def test_a_read_only_directory(case: Case, inputs: Path) -> None:
     """A directory without the permission to write."""
     before, place = digests(inputs), inputs.parent / "out"
     place.chmod(0o555)
     try:
+        if os.access(place, os.W_OK):
+            pytest.skip("permissions do not bind root")
         refused(graft(case, inputs, place / case.out), "cannot be written to", "permission denied")
         assert os.listdir(place) == []
     finally:
@@ -239,14 +240,14 @@ def test_a_signal_at_any_moment(large: Large, tmp_path: Path, sign: signal.Signa
     shutil.rmtree(tmp_path)
     tmp_path.mkdir()
     codes, written = set(), 0
-    for step in range(12):
+    for step in range(10):
         out = tmp_path / f"out-{step}"
-        codes.add(interrupted(large, out, sign, took * (step + 1) / 12))
+        codes.add(interrupted(large, out, sign, took * (step + 1) / 10))
         written += all_or_nothing(out)
         if sign == signal.SIGINT:
             assert not list(tmp_path.glob(".*"))
     assert codes - {0}, "no signal came in time"
-    assert written < 12
+    assert written < 10
     last = tmp_path / "last"
     assert interrupted(large, last, signal.SIGCONT, 0) == 0
     assert all_or_nothing(last)
