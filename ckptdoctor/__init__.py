@@ -13,11 +13,11 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from typing_extensions import Unpack
 
     from ckptdoctor.examination import Examination
     from ckptdoctor.grafting.apply import Receipt
-    from ckptdoctor.grafting.options import Options
+    from ckptdoctor.grafting.options import GraftOptions, Options
     from ckptdoctor.grafting.plan import Plan
     from ckptdoctor.verification import Verification
 
@@ -49,7 +49,7 @@ def plan_graft(
     donor: str | os.PathLike[str] | None,
     target: str | os.PathLike[str],
     output: str | os.PathLike[str],
-    **options: object,
+    **options: Unpack[GraftOptions],
 ) -> Plan:
     """Plans a graft without writing anything: what will go where, how it was matched, what is translated.
 
@@ -66,7 +66,7 @@ def graft(
     output: str | os.PathLike[str],
     *,
     overwrite: bool = False,
-    **options: object,
+    **options: Unpack[GraftOptions],
 ) -> Receipt:
     """Writes `output`: the target's model with the donor's optimizer state, in the target's format.
 
@@ -75,9 +75,7 @@ def graft(
         target: The artifact that is completed; it is not changed.
         output: What is written.
         overwrite: Replace what lies under the output's name.
-        **options: `only` (some of iterations, slots, hyperparameters), `optimizer`, `mapping` (donor variable → target
-            variable), `partial`, `generation` (tf1, keras1, optimizer-v2, keras2, keras3), `optimizer_class`,
-            `iterations`, `link`: as the options of the command.
+        **options: As the options of the command; see `ckptdoctor.grafting.options.GraftOptions`.
 
     Raises:
         ckptdoctor.errors.GraftRefused: It would be incompatible, ambiguous or incomplete; nothing was written.
@@ -89,7 +87,7 @@ def graft(
     return run.graft(donor, target, output, _options(options), overwrite=overwrite)
 
 
-def _options(given: Mapping[str, object]) -> Options:
+def _options(given: GraftOptions) -> Options:
     from ckptdoctor.grafting.options import make_options
 
     return make_options(given)

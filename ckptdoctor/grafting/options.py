@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Collection, Mapping
+from typing import Literal, NamedTuple, TypedDict
 
 from ckptdoctor.errors import UsageProblem
 from ckptdoctor.state import Generation
@@ -11,7 +11,31 @@ from ckptdoctor.state import Generation
 PARTS = ("iterations", "slots", "hyperparameters")
 
 
-def make_options(given: Mapping[str, object]) -> Options:
+class GraftOptions(TypedDict, total=False):
+    """The options of `ckptdoctor.graft` and `ckptdoctor.plan_graft`, all of them optional.
+
+    Attributes:
+        only: Parts that are taken from the donor; all of them by default.
+        optimizer: Which optimizer, where an artifact has several: its name, or a part of it.
+        mapping: Donor variable → target variable; whole paths, or prefixes that end in `/`.
+        partial: Leave variables without a match in a fresh state instead of refusing.
+        generation: The generation to write where the target has no optimizer, or to convert to.
+        optimizer_class: The class, for a dump whose target names none.
+        iterations: Set the count by hand.
+        link: Share unchanged data files by hard link instead of copying them.
+    """
+
+    only: str | Collection[str]
+    optimizer: str | None
+    mapping: Mapping[str, str]
+    partial: bool
+    generation: Generation | Literal["tf1", "keras1", "optimizer-v2", "keras2", "keras3"] | None
+    optimizer_class: str | None
+    iterations: int | None
+    link: bool
+
+
+def make_options(given: GraftOptions) -> Options:
     """Options from keywords.
 
     Raises:
@@ -20,7 +44,7 @@ def make_options(given: Mapping[str, object]) -> Options:
     unknown = sorted(set(given) - set(Options._fields))
     if unknown:
         raise UsageProblem(f"unknown option {unknown[0]!r}; there are {', '.join(Options._fields)}")
-    values = dict(given)
+    values: dict[str, object] = dict(given)
     try:
         if "generation" in values and values["generation"] is not None:
             values["generation"] = Generation(values["generation"])
@@ -36,18 +60,7 @@ def make_options(given: Mapping[str, object]) -> Options:
 
 
 class Options(NamedTuple):
-    """A request.
-
-    Attributes:
-        only: Parts that are taken from the donor; all of them by default.
-        optimizer: Which optimizer, where an artifact has several: its name, or a part of it.
-        mapping: Donor variable → target variable; whole paths, or prefixes that end in `/`.
-        partial: Leave variables without a match in a fresh state instead of refusing.
-        generation: The generation to write where the target has no optimizer, or to convert to.
-        optimizer_class: The class, for a dump whose target names none.
-        iterations: Set the count by hand.
-        link: Share unchanged data files.
-    """
+    """A request: `GraftOptions` with its defaults."""
 
     only: frozenset[str] = frozenset(PARTS)
     optimizer: str | None = None
