@@ -5,7 +5,8 @@ Run as a script:
     python graft_tf1.py train FOLDER     # saves FOLDER/<case>/{full,bare,old}, the truth in truth.npz
     python graft_tf1.py resume FOLDER    # restores FOLDER/<case>/out_*, answers a line of JSON
 
-tests/real/test_graft_tf.py grafts between the two runs.
+tests/real/test_graft_tf.py and, in TensorFlow 1.15 under Python 3.7, tests/real/test_old_frameworks.py graft between
+the two runs.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def resume() -> None:
                 step = int(session.run(made.step))
                 run(session, made, BEFORE, AFTER)
                 found = session.run(made.model)
-            difference = max(float(np.abs(a - b).max()) for a, b in zip(found, wanted, strict=True))
+            difference = max(float(np.abs(each - wanted[place]).max()) for place, each in enumerate(found))
             answers[f"{case}/{os.path.basename(index)[:-6]}"] = [step, difference]
     sys.stdout.write(json.dumps(answers) + "\n")
 

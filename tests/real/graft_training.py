@@ -5,7 +5,8 @@ Run as a script:
     python graft_training.py train FRAMEWORK FOLDER    # saves FOLDER/<case>/{full,bare,fresh}, the truth in truth.npz
     python graft_training.py resume FRAMEWORK FOLDER   # restores FOLDER/<case>/<out>, answers a line of JSON
 
-FRAMEWORK is keras, tf_keras or tf_keras.legacy. tests/real/test_graft_tf.py grafts between the two runs.
+FRAMEWORK is keras, tf_keras or tf_keras.legacy (old environments: tf, tf.legacy). tests/real/test_graft_tf.py and
+tests/real/test_old_frameworks.py graft between the two runs.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ import numpy as np
 
 COMMAND, FRAMEWORK, FOLDER = sys.argv[1:4]
 tf = importlib.import_module("tensorflow")
-keras = importlib.import_module(FRAMEWORK.partition(".")[0])
+PACKAGE = FRAMEWORK.partition(".")[0]
+keras = tf.keras if PACKAGE == "tf" else importlib.import_module(PACKAGE)
 IS_LEGACY = FRAMEWORK.endswith(".legacy")
 IS_KERAS3 = FRAMEWORK == "keras"
 MODULE = keras.optimizers.legacy if IS_LEGACY else keras.optimizers

@@ -7,15 +7,12 @@ weights; that framework trains on. The weights equal those of the uninterrupted 
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from support.frameworks import child
 
 import ckptdoctor
 from ckptdoctor.containers.values import assembled
@@ -26,6 +23,7 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="TensorFlow is not installed"),
 ]
 
+SCRIPT = "graft_keras_child.py"
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "adam": ("Adam", {"learning_rate": 0.02, "beta_1": 0.8}),
     "amsgrad": ("Adam", {"learning_rate": 0.02, "amsgrad": True}),
@@ -42,29 +40,13 @@ TOLERANCE = 2e-6
 STEPS = 7
 
 
-def child(framework: str, mode: str, folder: Path, given: object) -> Any:
-    """Runs a framework in a process of its own; see graft_keras_child.py."""
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
-    script = Path(__file__).with_name("graft_keras_child.py")
-    done = subprocess.run(
-        [sys.executable, str(script), framework, mode, str(folder)],
-        input=json.dumps(given),
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout)
-
-
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Donors of legacy tf_keras optimizers, and targets of tf_keras and Keras 3 with the donors' weights."""
     folder = tmp_path_factory.mktemp("across")
-    child("tf_keras.legacy", "make", folder, CASES)
+    child(SCRIPT, "tf_keras.legacy", "make", folder, given=CASES)
     for framework in ("tf_keras", "keras"):
-        child(framework, "retarget", folder, list(CASES))
+        child(SCRIPT, framework, "retarget", folder, given=list(CASES))
     return folder
 
 
@@ -75,7 +57,7 @@ def resumed(framework: str, folder: Path, name: str) -> dict[str, dict[str, Any]
         for case in CASES
         if (folder / case / name).exists()
     ]
-    found: dict[str, dict[str, Any]] = child(framework, "resume", folder, jobs)
+    found: dict[str, dict[str, Any]] = child(SCRIPT, framework, "resume", folder, given=jobs)
     return found
 
 

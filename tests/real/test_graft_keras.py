@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
@@ -14,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
+from support.frameworks import child
 from support.plans import planned, settings_of, trained
 
 from ckptdoctor.artifacts.keras_write import write_dump, write_h5, write_keras_archive, write_keras_weights
@@ -29,6 +26,7 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="TensorFlow is not installed"),
 ]
 
+SCRIPT = "graft_keras_child.py"
 Case: TypeAlias = "tuple[str, dict[str, Any]]"
 
 DECAY = ("ExponentialDecay", {"initial_learning_rate": 0.05, "decay_steps": 4, "decay_rate": 0.5})
@@ -87,22 +85,6 @@ VISIBLE = 1e-4
 """How far a run with a fresh optimizer is away at least; measured: 1e-3 and more."""
 
 
-def child(framework: str, mode: str, folder: Path, given: object) -> Any:
-    """Runs the framework in a process of its own."""
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
-    script = Path(__file__).with_name("graft_keras_child.py")
-    done = subprocess.run(
-        [sys.executable, str(script), framework, mode, str(folder)],
-        input=json.dumps(given),
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout)
-
-
 def read(path: Path) -> TrainingState:
     """An artifact by our own reader."""
     from ckptdoctor import inspect
@@ -119,7 +101,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     @cache
     def make_once(framework: str) -> Path:
         folder = tmp_path_factory.mktemp(framework)
-        child(framework, "make", folder, CASES[framework])
+        child(SCRIPT, framework, "make", folder, given=CASES[framework])
         return folder
 
     return make_once
@@ -166,7 +148,7 @@ def test_resumes(made: tuple[str, Path]) -> None:
         for kind in kinds(framework, name):
             output, _ = graft(here, kind, GENERATIONS[framework], donor)
             jobs.append([f"{name} {kind}", str(output), class_name, options, str(here / "expected.npz")])
-    found = child(framework, "resume", folder, jobs)
+    found = child(SCRIPT, framework, "resume", folder, given=jobs)
     wrong = []
     for key, each in found.items():
         name, kind = key.split()
@@ -187,7 +169,7 @@ def test_without_the_state(made: tuple[str, Path]) -> None:
     for name, (class_name, options) in CASES[framework].items():
         here = folder / name
         jobs.append([name, str(here / "fresh"), class_name, options, str(here / "expected.npz")])
-    found = child(framework, "resume", folder, jobs)
+    found = child(SCRIPT, framework, "resume", folder, given=jobs)
     near = {name: each for name, each in found.items() if name not in STATELESS and each["away"] < VISIBLE}
     assert not near
     assert all(found[name]["away"] < TOLERANCE for name in STATELESS & set(found))
@@ -209,7 +191,7 @@ Without momentum, the latter moves the weights by a measured 1.4e-6 in these 5 s
 def test_legacy_into_keras3(make: Callable[[str], Path]) -> None:
     """HDF5 by OptimizerV2, and the pickle of its get_weights, into `.keras` of Keras 3."""
     folder = make("tf_keras.legacy")
-    child("keras", "retarget", folder, MOVED)
+    child(SCRIPT, "keras", "retarget", folder, given=MOVED)
     jobs = []
     for name in MOVED:
         here = folder / name
@@ -227,7 +209,7 @@ def test_legacy_into_keras3(make: Callable[[str], Path]) -> None:
             )
             assert "its loss is the donor's" in written.notes[1]
             jobs.append([f"{name} {kind}", str(output), class_name, options, str(here / "expected.npz")])
-    found = child("keras", "resume", folder, jobs)
+    found = child(SCRIPT, "keras", "resume", folder, given=jobs)
     wrong = {
         key: each
         for key, each in found.items()
@@ -240,7 +222,7 @@ def test_keras3_into_legacy(make: Callable[[str], Path]) -> None:
     """`.keras` of Keras 3, and the pickle of its variables, into HDF5 for OptimizerV2 and for the new optimizers."""
     folder = make("keras")
     names = ("adam", "momentum", "rmsprop_all", "schedule")
-    child("tf_keras", "retarget", folder, names)
+    child(SCRIPT, "tf_keras", "retarget", folder, given=names)
     jobs = []
     for name in names:
         here = folder / name
@@ -259,7 +241,7 @@ def test_keras3_into_legacy(make: Callable[[str], Path]) -> None:
     )
     write_h5(plan, str(here / "tf_keras.h5"), str(here / "from-pickle.h5"))
     jobs.append(["adam pickle", str(here / "from-pickle.h5"), *COMMON["adam"], str(here / "expected.npz")])
-    found = child("tf_keras", "resume", folder, jobs)
+    found = child(SCRIPT, "tf_keras", "resume", folder, given=jobs)
     wrong = {key: each for key, each in found.items() if each.get("count") != STEPS or each["away"] > TOLERANCE}
     assert not wrong
 
@@ -272,7 +254,7 @@ def test_keras3_drops_slots_from_hdf5(make: Callable[[str], Path]) -> None:
     assert read(output).optimizers[0].iterations == STEPS
     assert len(read(output).optimizers[0].slots) == 2 * 8
     job = ["adam", str(output), *COMMON["adam"], str(folder / "adam/expected.npz")]
-    found = child("keras", "resume", folder, [job])["adam"]
+    found = child(SCRIPT, "keras", "resume", folder, given=[job])["adam"]
     assert "error" in found or found["away"] > VISIBLE
 
 
@@ -314,7 +296,7 @@ def test_configurations(framework: str, tmp_path: Path) -> None:
             package = framework.partition(".")[0]
             given[f"{name} {form.value}"] = (None, to_config(optimizer, form, package=package))
     given = {key: each for key, each in given.items() if key.lower() not in UNKNOWN_TO_KERAS}
-    found = child(framework, "configure", tmp_path, given)
+    found = child(SCRIPT, framework, "configure", tmp_path, given=given)
     wrong = []
     for key, (default, node) in given.items():
         wanted, real = plain(node["config"]), plain(found[key]["config"])

@@ -7,14 +7,10 @@ compared are the weights, after the same batches, of the run that was never inte
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+from support.frameworks import child
 
 import ckptdoctor
 
@@ -33,22 +29,6 @@ NOT_PLANNED_RIGHT: dict[str, set[str]] = {}
 """Cases that a plan gets wrong, by framework: none."""
 
 
-def _child(script: str, *arguments: object) -> dict[str, Any]:
-    """Runs a script of this folder; answers the JSON of its last line, if there is any."""
-    environment = {
-        **os.environ,
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "CUDA_VISIBLE_DEVICES": "-1",
-        "KERAS_BACKEND": "tensorflow",
-    }
-    command = [sys.executable, str(Path(__file__).with_name(script)), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stderr[-4000:]
-    lines = done.stdout.splitlines()
-    answers: dict[str, Any] = json.loads(lines[-1]) if lines else {}
-    return answers
-
-
 def _graft(folder: Path, target: str, *, link: bool) -> None:
     """Grafts the state of `full` into another artifact beside it."""
     ckptdoctor.graft(folder / "full", folder / target, folder / f"out_{target}", link=link)
@@ -57,12 +37,12 @@ def _graft(folder: Path, target: str, *, link: bool) -> None:
 @pytest.mark.parametrize("framework", ["tf_keras.legacy", "tf_keras", "keras"])
 def test_checkpoints(framework: str, tmp_path: Path) -> None:
     """tf.train.Checkpoint: into a model alone, and in place of an optimizer of another run; built before, or not."""
-    _child("graft_training.py", "train", framework, tmp_path)
+    child("graft_training.py", "train", framework, tmp_path)
     cases = sorted(each.name for each in tmp_path.iterdir())
     for case in cases:
         _graft(tmp_path / case, "bare", link=False)
         _graft(tmp_path / case, "fresh", link=True)
-    answers = _child("graft_training.py", "resume", framework, tmp_path)
+    answers = child("graft_training.py", "resume", framework, tmp_path)
     assert len(answers) == len(cases) * 4
     wrong = {}
     for name, answer in answers.items():
@@ -79,24 +59,24 @@ def test_checkpoints(framework: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("framework", ["tf_keras.legacy", "tf_keras"])
 def test_saved_models(framework: str, tmp_path: Path) -> None:
     """SavedModels: not compiled, of another run, without Keras' metadata; by load_model and load_weights."""
-    _child("graft_saved_models.py", "save", framework, tmp_path)
+    child("graft_saved_models.py", "save", framework, tmp_path)
     cases = sorted(each.name for each in tmp_path.iterdir())
     for case in cases:
         for target in ("bare", "fresh", "plain"):
             _graft(tmp_path / case, target, link=target == "fresh")
-    answers = _child("graft_saved_models.py", "resume", framework, tmp_path)
+    answers = child("graft_saved_models.py", "resume", framework, tmp_path)
     assert len(answers) == len(cases) * 3
     assert {name: answer for name, answer in answers.items() if answer[0] != 12 or answer[1] > 1e-6} == {}
 
 
 def test_names(tmp_path: Path) -> None:
     """TensorFlow 1's optimizers through a Saver, from a V2 and a V1 checkpoint of the model."""
-    _child("graft_tf1.py", "train", tmp_path)
+    child("graft_tf1.py", "train", tmp_path)
     cases = sorted(each.name for each in tmp_path.iterdir())
     for case in cases:
         folder = tmp_path / case
         for target in ("bare", "old"):
             ckptdoctor.graft(folder / "full", folder / target, folder / f"out_{target}")
-    answers = _child("graft_tf1.py", "resume", tmp_path)
+    answers = child("graft_tf1.py", "resume", tmp_path)
     assert len(answers) == len(cases) * 2
     assert {name: answer for name, answer in answers.items() if answer[0] != 7 or answer[1] > 1e-6} == {}
