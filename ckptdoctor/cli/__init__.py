@@ -18,7 +18,20 @@ from ckptdoctor.cli.verify import verify
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-@click.group(context_settings=CONTEXT)
+INTERRUPTED = 130
+"""What shells report of a command that Ctrl-C ended; click's own 1 would say that a check has findings."""
+
+
+class _Commands(click.Group):
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("ckptdoctor: interrupted", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+@click.group(cls=_Commands, context_settings=CONTEXT)
 @click.version_option(__version__, "--version", prog_name="ckptdoctor")
 def cli() -> None:
     """Inspect and repair training checkpoints of Keras and TensorFlow, without importing either."""
@@ -38,6 +51,8 @@ def main() -> None:
         cli(prog_name="ckptdoctor")
     except SystemExit as stop:
         code = stop.code
+    except KeyboardInterrupt:
+        code = INTERRUPTED
     _leave(code if isinstance(code, int) else 0 if code is None else 1)
 
 

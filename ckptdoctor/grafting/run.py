@@ -73,4 +73,6 @@ def _prepare(
     if goal.state is None:
         raise GraftRefused("the target cannot be read", goal.path)
     state = source.state if source is not None else None
-    return make_plan(state, goal.state, os.fspath(output), options), source, goal
+    # A trailing slash says that the output is a directory, which the target decides.
+    place = os.fspath(output).rstrip("/") or os.fspath(output)
+    return make_plan(state, goal.state, place, options), source, goal

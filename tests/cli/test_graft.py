@@ -48,6 +48,7 @@ def digests(folder: Path) -> dict[str, str]:
         ("optimizer.pkl", "whole-model.h5", "out.h5"),
         ("whole-model.h5", "lost.weights.h5", "out.weights.h5"),
         ("run-a", "savedmodel", "out"),
+        ("run-a", "savedmodel", "out/"),
         ("whole-model.h5", "optimizer.pkl", "out.pkl"),
     ],
 )
