@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from ckptdoctor.optimizers.layout import Trained, blocks, expand
 from ckptdoctor.optimizers.planned import PlannedSlot
 from ckptdoctor.state import Generation, OptimizerState, Role, Slot, TensorRef
 
+_NUMBER = re.compile(r"_\d+$")
 _COPIED_BITS = {
     ("float16", "float32"), ("bfloat16", "float32"), ("float32", "float64"), ("float16", "float64"),
     ("bfloat16", "float64"), ("int32", "int64"),
@@ -141,16 +143,16 @@ class SlotMaker:
             names = ["u_product"]  # an attribute of the object, where it is not one of its variables
         if self.generation is Generation.TF1:
             names += ["beta1_power", "beta2_power"] if self.class_name in {"Adam", "AdamW", "Nadam", "Adamax"} else []
-        stored = {
-            other.name.lstrip("_"): other.value
-            for other in self.donor.other
-            if isinstance(other.value, (int, float)) and self.donor.generation is self.generation
-        }
+        stored: dict[str, float] = {}
+        for other in self.donor.other if self.donor.generation is self.generation else ():
+            if isinstance(other.value, (int, float)):
+                # TensorFlow 1 puts name scopes before it, and numbers behind it where a graph has several optimizers.
+                name = _NUMBER.sub("", other.name.rpartition("/")[2].lstrip("_"))
+                stored.setdefault(name, other.value)
         found: dict[str, float] = {}
         for name in names:
-            value = stored.get(name)
-            if value is not None:
-                found[name] = float(value)
+            if name in stored:
+                found[name] = float(stored[name])
                 continue
             try:
                 found[name] = translation.SINGLES[name](numbers, self.generation)

@@ -34,7 +34,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "adadelta": lambda: tf.train.AdadeltaOptimizer(RATE),
     "ftrl": lambda: tf.train.FtrlOptimizer(RATE),
     "named": lambda: tf.train.AdamOptimizer(RATE, name="my_opt"),
-    "scoped": lambda: tf.train.AdamOptimizer(RATE),
+    "scoped": lambda: tf.train.AdamOptimizer(RATE, 0.8),
 }
 
 
