@@ -11,7 +11,7 @@ from ckptdoctor.grafting.match import Match, Named, explain_unmatched, match
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.sides import Side, choose, donor_side, settings_of, target_variables
-from ckptdoctor.grafting.slots import SlotMaker, Sources, numbers_of
+from ckptdoctor.grafting.slots import SlotMaker, Sources, numbers_of, other_betas
 from ckptdoctor.grafting.weights import Likeness, compare, permutation
 from ckptdoctor.optimizers import translation
 from ckptdoctor.optimizers.catalogue import Layout, PerVariable
@@ -138,6 +138,8 @@ class _Planner:
         self.unmatched += maker.unmatched
         donor_generation = theirs.generation or self.generation
         self.warnings += translation.warnings(self.class_name, donor_generation, self.generation)
+        if donor_generation is Generation.TF1 and self.generation is not Generation.TF1:
+            self.warnings += other_betas(theirs, numbers)
         optimizer = PlannedOptimizer(
             name=self._name(),
             class_name=self.class_name,

@@ -17,6 +17,7 @@ from ckptdoctor.optimizers.layout import Trained, blocks, expand
 from ckptdoctor.optimizers.planned import PlannedSlot
 from ckptdoctor.state import Generation, OptimizerState, Role, Slot, TensorRef
 
+_SMALLEST = 1e-37  # below it a power has underflowed in float32, and tells nothing any more
 _NUMBER = re.compile(r"_\d+$")
 _COPIED_BITS = {
     ("float16", "float32"), ("bfloat16", "float32"), ("float32", "float64"), ("float16", "float64"),
@@ -164,6 +165,25 @@ class SlotMaker:
 def _fresh(kind: SlotKind, path: str, shape: tuple[int, ...], dtype: str, found: Match | None) -> PlannedSlot:
     """A slot that nothing is known of: zeros."""
     return PlannedSlot(kind, path, shape, dtype, None, matched=found.how if found is not None else "path")
+
+
+def other_betas(donor: OptimizerState, numbers: translation.Numbers) -> list[str]:
+    """Warnings where TensorFlow 1's beta powers, beta^(t+1), are not those of the betas that the result will have."""
+    found: list[str] = []
+    steps = donor.iterations
+    for other in donor.other:
+        name = _NUMBER.sub("", other.name.rpartition("/")[2])
+        beta = {"beta1_power": numbers.beta_1, "beta2_power": numbers.beta_2}.get(name)
+        if beta is None or steps is None or not isinstance(other.value, float) or not _SMALLEST < other.value < 1:
+            continue
+        was = other.value ** (1 / (steps + 1))
+        if abs(was - beta) > 0.01 * (1 - beta):
+            argument = f"beta_{name[4]}"
+            found.append(
+                f"the donor ran with {argument} {was:.4g} ({other.name} {other.value:.4g} at iteration {steps}), the "
+                f"result says {beta:g}: set {argument}={was:.4g} in the training code"
+            )
+    return found
 
 
 def numbers_of(iterations: int, hyperparameters: Mapping[str, object], *, scheduled: bool) -> translation.Numbers:
