@@ -18,6 +18,7 @@ from ckptdoctor.optimizers.planned import PlannedSlot
 from ckptdoctor.state import Generation, OptimizerState, Role, Slot, TensorRef
 
 _SMALLEST = 1e-37  # below it a power has underflowed in float32, and tells nothing any more
+_POWERS = ("beta1_power", "beta2_power")
 _NUMBER = re.compile(r"_\d+$")
 _COPIED_BITS = {
     ("float16", "float32"), ("bfloat16", "float32"), ("float32", "float64"), ("float16", "float64"),
@@ -143,7 +144,7 @@ class SlotMaker:
         if self.class_name == "Nadam" and self.generation in {Generation.KERAS2, Generation.KERAS3}:
             names = ["u_product"]  # an attribute of the object, where it is not one of its variables
         if self.generation is Generation.TF1:
-            names += ["beta1_power", "beta2_power"] if self.class_name in {"Adam", "AdamW", "Nadam", "Adamax"} else []
+            names += _POWERS if self.class_name in {"Adam", "AdamW", "Nadam", "Adamax"} else ()
         stored: dict[str, float] = {}
         for other in self.donor.other if self.donor.generation is self.generation else ():
             if isinstance(other.value, (int, float)):
@@ -152,8 +153,14 @@ class SlotMaker:
                 stored.setdefault(name, other.value)
         found: dict[str, float] = {}
         for name in names:
-            if name in stored:
+            steps = self.donor.iterations
+            if name in stored and (steps is None or steps == numbers.iterations):
                 found[name] = float(stored[name])
+                continue
+            told = name in _POWERS and stored.get(name, 0.0) > _SMALLEST
+            if told and steps is not None and numbers.iterations is not None:
+                # Another count than the donor's is asked for: its power tells its beta, whatever the defaults are.
+                found[name] = float(stored[name]) ** ((numbers.iterations + 1) / (steps + 1))
                 continue
             try:
                 found[name] = translation.SINGLES[name](numbers, self.generation)

@@ -179,3 +179,14 @@ def test_maps_come_from_a_file_too(files: Path) -> None:
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "--map" in result.stdout
+
+
+def test_another_count_in_tensorflow_1(tmp_path: Path, fixtures_dir: Path) -> None:
+    """The beta powers are those of the count that is set by hand."""
+    result = run("graft", "--into", fixtures_dir / "tf1", "--iterations", "20", "--output", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    (before,), (after,) = ckptdoctor.inspect(fixtures_dir / "tf1"), ckptdoctor.inspect(tmp_path / "out")
+    old, new = before.optimizers[0], after.optimizers[0]
+    assert (old.iterations, new.iterations) == (7, 20)
+    powers = {other.name: other.value for other in new.other}
+    assert powers == pytest.approx({"beta1_power": 0.9**21, "beta2_power": 0.999**21}, rel=1e-5)
