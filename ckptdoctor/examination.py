@@ -140,16 +140,16 @@ def _with_schedule(optimizer: OptimizerState) -> OptimizerState:
 
 
 def _statistics(state: TrainingState, progress: Progress | None) -> dict[TensorRef, Statistics | None]:
-    from ckptdoctor.containers.dtypes import ITEMSIZE
+    from ckptdoctor.containers.dtypes import array_nbytes
     from ckptdoctor.containers.values import kept_open, statistics
 
     refs = list(dict.fromkeys(tensors(state)))
-    total, done = sum(ref.size * ITEMSIZE.get(ref.dtype, 0) for ref in refs), 0
+    total, done = sum(array_nbytes(ref.dtype, ref.shape) for ref in refs), 0
     found: dict[TensorRef, Statistics | None] = {}
     with kept_open():
         for ref in refs:
             found[ref] = statistics(ref)
-            done += ref.size * ITEMSIZE.get(ref.dtype, 0)
+            done += array_nbytes(ref.dtype, ref.shape)
             if progress is not None:
                 progress(done, total)
     return found

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ckptdoctor.artifacts.keras_tree import OPTIMIZER
 from ckptdoctor.artifacts.keras_weights import MAX_SHARDS
-from ckptdoctor.containers.dtypes import ITEMSIZE
+from ckptdoctor.containers.dtypes import array_nbytes
 from ckptdoctor.containers.files import RegularFile
 from ckptdoctor.containers.hdf5 import H5File
 from ckptdoctor.containers.hdf5_edit import Edit, NewDataset, Sizes, create_file, edit_file
@@ -61,7 +61,7 @@ def write_shards(
         groups = tuple(dict.fromkeys(each.path.rpartition("/")[0] for each in part))
         texts = {key: text for key, text in edit.texts.items() if key[0] in groups}
         new += create_file(_beside(output, name), Edit(datasets=tuple(part), texts=texts))
-        total += sum(_nbytes(each) for each in part)
+        total += sum(array_nbytes(each.dtype, each.shape) for each in part)
         for group in groups:
             weight_map.setdefault(f"/{group}", []).append(name)
     _write_map(document, weight_map, total, output)
@@ -107,7 +107,7 @@ def _examined(path: str, is_labelled: Callable[[H5File], bool]) -> _Shard:
                 continue
             groups.append(group)
             tensors = [file.tensor(f"{group}/{name}") for name in datasets]
-            total += sum(each.size * ITEMSIZE.get(each.dtype, 0) for each in tensors if each is not None)
+            total += sum(array_nbytes(each.dtype, each.shape) for each in tensors if each is not None)
         return _Shard(path, tuple(groups), total, is_labelled(file))
 
 
@@ -116,7 +116,7 @@ def _parts(datasets: tuple[NewDataset, ...], limit: int) -> Iterator[list[NewDat
     part: list[NewDataset] = []
     size = 0
     for each in datasets:
-        nbytes = _nbytes(each)
+        nbytes = array_nbytes(each.dtype, each.shape)
         if part and size + nbytes > limit:
             yield part
             part, size = [], 0
@@ -124,13 +124,6 @@ def _parts(datasets: tuple[NewDataset, ...], limit: int) -> Iterator[list[NewDat
         size += nbytes
     if part:
         yield part
-
-
-def _nbytes(dataset: NewDataset) -> int:
-    total = ITEMSIZE[dataset.dtype]
-    for extent in dataset.shape:
-        total *= extent
-    return total
 
 
 def _names(output: str) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from math import prod
 
 # tensorflow/core/framework/types.proto, DataType; sizes are those in a TensorBundle (sub-byte types take a whole byte).
 TENSORFLOW: dict[int, tuple[str, int]] = {
@@ -64,6 +65,11 @@ _STRUCT = {
     "uint64": "Q",
     "bool": "?",
 }
+
+
+def array_nbytes(dtype: str, shape: tuple[int, ...]) -> int:
+    """Bytes of an array's elements; 0 for types without a fixed size."""
+    return prod(shape) * ITEMSIZE.get(dtype, 0)
 
 
 def tensorflow_dtype(number: int) -> str:

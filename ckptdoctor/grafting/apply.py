@@ -80,9 +80,10 @@ def carry_out(
     check_output(plan.output, inputs, overwrite=overwrite)
     if target.state is None:
         raise GraftRefused("the target cannot be read", target.path)
-    sources = files_of(donor.resolved) + files_of(target.resolved) if donor is not None else files_of(target.resolved)
+    base = files_of(target.resolved)
+    sources = [*files_of(donor.resolved), *base] if donor is not None else base
     new = sum(slot.nbytes for slot in plan.optimizer.slots)
-    before = sum(os.path.getsize(each) for each in files_of(target.resolved))
+    before = sum(os.path.getsize(each) for each in base)
     meter = _Meter(progress, total=before + 2 * new)
     with staging(plan.output) as folder:
         staged = os.path.join(folder, os.path.basename(plan.output.rstrip("/")))

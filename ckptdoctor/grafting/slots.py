@@ -151,9 +151,9 @@ class SlotMaker:
                 # TensorFlow 1 puts name scopes before it, and numbers behind it where a graph has several optimizers.
                 name = _NUMBER.sub("", other.name.rpartition("/")[2].lstrip("_"))
                 stored.setdefault(name, other.value)
+        steps = self.donor.iterations
         found: dict[str, float] = {}
         for name in names:
-            steps = self.donor.iterations
             if name in stored and (steps is None or steps == numbers.iterations):
                 found[name] = float(stored[name])
                 continue

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import prod
 from typing import Literal, NamedTuple, TypeAlias
 
-from ckptdoctor.containers.dtypes import ITEMSIZE
+from ckptdoctor.containers.dtypes import array_nbytes
 from ckptdoctor.optimizers.catalogue import Layout, SlotKind
 from ckptdoctor.optimizers.config import Settings
 from ckptdoctor.state import Generation, Schedule, TensorRef
@@ -43,7 +42,7 @@ class PlannedSlot(NamedTuple):
     @property
     def nbytes(self) -> int:
         """Bytes of its values in the result."""
-        return prod(self.shape) * ITEMSIZE.get(self.dtype, 0)
+        return array_nbytes(self.dtype, self.shape)
 
 
 class PlannedOptimizer(NamedTuple):

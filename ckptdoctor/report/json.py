@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Any
 
 from ckptdoctor import __version__
-from ckptdoctor.containers.dtypes import ITEMSIZE
+from ckptdoctor.containers.dtypes import ITEMSIZE, array_nbytes
 from ckptdoctor.diagnosis.status import optimizer_status
 from ckptdoctor.examination import Examination
 from ckptdoctor.state import (
@@ -84,7 +84,7 @@ def nbytes(ref: TensorRef) -> int:
     """Bytes of a tensor's elements; 0 for types without a fixed size."""
     if ref.location.__class__ is FileRange and ref.dtype in ITEMSIZE:
         return ref.location.nbytes
-    return ref.size * ITEMSIZE.get(ref.dtype, 0)
+    return array_nbytes(ref.dtype, ref.shape)
 
 
 def _model(state: TrainingState, figures: Stats | None, *, tensors: bool) -> dict[str, Any]:
