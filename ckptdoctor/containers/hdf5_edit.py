@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import h5py as _h5py
 import numpy as np
 
+from ckptdoctor.containers.dtypes import array_nbytes
 from ckptdoctor.containers.h5_copy import copy_tree
 from ckptdoctor.containers.hdf5 import H5File
 from ckptdoctor.containers.raw_places import RawPlaces
@@ -166,15 +167,8 @@ def stored_bytes(file: H5File, groups: tuple[str, ...]) -> int:
     for path, _, datasets in file.walk():
         if any(path == group or path.startswith(f"{group}/") for group in groups):
             tensors = [file.tensor(f"{path}/{name}") for name in datasets]
-            total += sum(each.size * _itemsize(each.dtype) for each in tensors if each is not None)
+            total += sum(array_nbytes(each.dtype, each.shape) for each in tensors if each is not None)
     return total
-
-
-def _itemsize(dtype: str) -> int:
-    try:
-        return numpy_dtype(dtype).itemsize
-    except UnreadableArtifact:
-        return 0
 
 
 @contextmanager
