@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
+from support.frameworks import child
 
 from ckptdoctor.optimizers.catalogue import WRAPPERS, Extent, Layout, SlotKind, classes, layouts
 from ckptdoctor.optimizers.config import OptimizerConfig, read_config
@@ -48,18 +44,7 @@ OWN_OF_LOSS_SCALE = {
 
 
 def _states(framework: str) -> Record:
-    environment = {
-        **os.environ,
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "CUDA_VISIBLE_DEVICES": "-1",
-        "KERAS_BACKEND": "tensorflow",
-    }
-    script = Path(__file__).with_name("optimizer_states.py")
-    done = subprocess.run(
-        [sys.executable, str(script), framework], capture_output=True, text=True, check=False, env=environment
-    )
-    assert done.returncode == 0, done.stderr
-    document: Record = json.loads(done.stdout)
+    document: Record = child("optimizer_states.py", framework)
     return document
 
 

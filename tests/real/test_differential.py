@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from support.bundles import Tensor, split, write_bundle, write_v1
+from support.frameworks import SETTINGS
 from support.objects import keras2, keras3, legacy, model, tf1, tracked, variables, write_objects
 
 from ckptdoctor.artifacts.locate import locate
@@ -52,12 +53,7 @@ NUMBERS = tuple(name for name in ITEMSIZE if not name.startswith("q"))
 
 def _tensorflow(*arguments: str, text: str = "") -> list[Any]:
     """Answers the lines of JSON that TensorFlow prints in a process of its own."""
-    environment = {
-        **os.environ,
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "CUDA_VISIBLE_DEVICES": "-1",
-        "KERAS_BACKEND": "tensorflow",
-    }
+    environment = {**os.environ, **SETTINGS}
     command = [sys.executable, str(Path(__file__).with_name("tf_tensors.py")), *arguments]
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.frameworks import child
+from support.frameworks import CASES, child
 
 import ckptdoctor
 from ckptdoctor.containers.values import assembled
@@ -24,17 +24,6 @@ pytestmark = [
 ]
 
 SCRIPT = "graft_keras_child.py"
-CASES: dict[str, tuple[str, dict[str, Any]]] = {
-    "adam": ("Adam", {"learning_rate": 0.02, "beta_1": 0.8}),
-    "amsgrad": ("Adam", {"learning_rate": 0.02, "amsgrad": True}),
-    "momentum": ("SGD", {"learning_rate": 0.05, "momentum": 0.9}),
-    "nesterov": ("SGD", {"learning_rate": 0.05, "momentum": 0.9, "nesterov": True}),
-    "rmsprop_all": ("RMSprop", {"learning_rate": 0.01, "momentum": 0.5, "centered": True}),
-    "adagrad": ("Adagrad", {"learning_rate": 0.1}),
-    "adadelta": ("Adadelta", {"learning_rate": 1.0}),
-    "adamax": ("Adamax", {"learning_rate": 0.02}),
-    "ftrl": ("Ftrl", {"learning_rate": 0.1}),
-}
 TOLERANCE = 2e-6
 """The generations' kernels round differently; measured: at most 6e-7. A fresh optimizer is 1e-3 and more away."""
 STEPS = 7

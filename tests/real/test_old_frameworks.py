@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from support.frameworks import child, made_environment
+from support.frameworks import CASES, child, made_environment
 
 import ckptdoctor
 from ckptdoctor.state import Generation
@@ -27,16 +27,6 @@ Python: TypeAlias = Callable[[str], str]
 """Name of an environment → its interpreter."""
 
 KERAS = "graft_keras_child.py"
-CASES: dict[str, tuple[str, dict[str, Any]]] = {
-    "adam": ("Adam", {"learning_rate": 0.02, "beta_1": 0.8}),
-    "amsgrad": ("Adam", {"learning_rate": 0.02, "amsgrad": True}),
-    "nesterov": ("SGD", {"learning_rate": 0.05, "momentum": 0.9, "nesterov": True}),
-    "rmsprop_all": ("RMSprop", {"learning_rate": 0.01, "momentum": 0.5, "centered": True}),
-    "adagrad": ("Adagrad", {"learning_rate": 0.1}),
-    "adadelta": ("Adadelta", {"learning_rate": 1.0}),
-    "adamax": ("Adamax", {"learning_rate": 0.02}),
-    "ftrl": ("Ftrl", {"learning_rate": 0.1}),
-}
 OLD = (("tf2.10", "tf.legacy"), ("tf2.15", "tf.legacy"), ("tf2.15", "tf"))
 """Environments, and the optimizers in them; before TensorFlow 2.11 there are only the legacy ones."""
 NOT_RESUMED_BY_THE_FRAMEWORK = {("tf2.15", "tf"): {"Nadam", "loss_scale_Nadam"}}

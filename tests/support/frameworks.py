@@ -13,6 +13,18 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 REAL = ROOT / "tests" / "real"
 MAKE = ROOT / "fixtures" / "make" / "make.py"
 SETTINGS = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "adam": ("Adam", {"learning_rate": 0.02, "beta_1": 0.8}),
+    "amsgrad": ("Adam", {"learning_rate": 0.02, "amsgrad": True}),
+    "momentum": ("SGD", {"learning_rate": 0.05, "momentum": 0.9}),
+    "nesterov": ("SGD", {"learning_rate": 0.05, "momentum": 0.9, "nesterov": True}),
+    "rmsprop_all": ("RMSprop", {"learning_rate": 0.01, "momentum": 0.5, "centered": True}),
+    "adagrad": ("Adagrad", {"learning_rate": 0.1}),
+    "adadelta": ("Adadelta", {"learning_rate": 1.0}),
+    "adamax": ("Adamax", {"learning_rate": 0.02}),
+    "ftrl": ("Ftrl", {"learning_rate": 0.1}),
+}
+"""Name → optimizer class and options: those that every generation since OptimizerV2 has."""
 NOT_THEIRS = ("PYTHONPATH", "PYTHONHOME", "TF_USE_LEGACY_KERAS")
 """What is meant for the interpreter of the tests only."""
 
