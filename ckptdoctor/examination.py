@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from ckptdoctor.artifacts.locate import READERS, Target, locate
 from ckptdoctor.diagnosis import rules, status
-from ckptdoctor.diagnosis.rules import Finding, Severity
+from ckptdoctor.diagnosis.evidence import Evidence
+from ckptdoctor.diagnosis.findings import Finding
 from ckptdoctor.errors import CkptDoctorError, UnreadableArtifact
 from ckptdoctor.state import Format, OptimizerState, Status, TensorRef, TrainingState
 
@@ -114,7 +115,7 @@ def examine_target(target: Target, *, stats: bool = False, progress: Progress | 
         status=status.artifact_status(state),
         summary=status.summary(state),
         verdict=status.verdict(state),
-        findings=rules.judge(state),
+        findings=rules.judge(Evidence(target.path, state)),
         statistics=statistics,
     )
 
@@ -126,8 +127,8 @@ def _exhausted(error: BaseException) -> UnreadableArtifact:
 
 def _unreadable(path: str, resolved: str, error: UnreadableArtifact) -> Examination:
     sentence = str(error)
-    finding = Finding(error.code, Severity.ERROR, sentence)
-    return Examination(path, resolved, None, Status.UNREADABLE, "cannot be read", sentence, (finding,), error)
+    findings = rules.judge(Evidence(path, error=error))
+    return Examination(path, resolved, None, Status.UNREADABLE, "cannot be read", sentence, findings, error)
 
 
 def _with_schedule(optimizer: OptimizerState) -> OptimizerState:

@@ -1,0 +1,94 @@
+"""P: how an artifact lies among other files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ckptdoctor.containers.dtypes import array_nbytes
+from ckptdoctor.diagnosis.evidence import Evidence, Rule, noticed
+from ckptdoctor.diagnosis.findings import Severity
+from ckptdoctor.diagnosis.status import enumerate_some
+
+
+def _state_file_astray(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    hint = "name the checkpoint that is meant, or correct the `checkpoint` file"
+    yield from noticed("P001", hint)(evidence)
+    run = evidence.run
+    if run is None or not run.astray:
+        return
+    there = [each.name for each in run.checkpoints]
+    here = f"; here: {enumerate_some(there[-8:], 8)}" if there else "; no checkpoint is here"
+    what = "the latest" if run.latest is not None and run.latest in run.astray else "what"
+    yield f"the state file lists {enumerate_some(run.astray)}, {what} is not here{here}", hint
+
+
+def _optimizer_share(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    own = sum(
+        array_nbytes(ref.dtype, ref.shape)
+        for each in evidence.optimizers
+        for ref in (*(slot.tensor for slot in each.slots), *(other.tensor for other in each.other))
+    )
+    if not own:
+        return
+    model = sum(
+        array_nbytes(each.tensor.dtype, each.tensor.shape)
+        for each in evidence.variables
+        if each.tensor.location is not None
+    )
+    share = 100 * own / (own + model)
+    yield (
+        f"{share:.0f} % of the bytes are optimizer state ({own:,} of {own + model:,})",
+        "for a release, save the weights alone: model.save_weights(...), or model.save(..., include_optimizer=False)",
+    )
+
+
+def _latest_is_older(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    run = evidence.run
+    latest = run.member(run.latest_name) if run is not None else None
+    if run is None or latest is None:
+        return
+    count = _steps(latest.iterations, latest.global_step)
+    ahead = [
+        (steps, each)
+        for each in run.checkpoints
+        if (steps := _steps(each.iterations, each.global_step)) is not None and count is not None and steps > count
+    ]
+    if ahead:
+        steps, best = max(ahead, key=lambda pair: pair[0])
+        yield (
+            f"the state file's latest, {latest.name}, is at iteration {count:,}; {best.name} beside it is at {steps:,}",
+            f"resume from {best.path}, or remove it if the run was rolled back on purpose",
+        )
+
+
+def _steps(iterations: int | None, global_step: int | None) -> int | None:
+    return iterations if iterations is not None else global_step
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "P001", "state-file-astray", Severity.ERROR, "the `checkpoint` file names what is not here", _state_file_astray
+    ),
+    Rule("P002", "optimizer-share", Severity.INFO, "how much of the bytes is optimizer state", _optimizer_share),
+    Rule(
+        "P003",
+        "part-of-checkpoint",
+        Severity.INFO,
+        "the path is one file of a checkpoint; its prefix",
+        noticed("P003"),
+    ),
+    Rule(
+        "P004",
+        "extension-lies",
+        Severity.WARNING,
+        "the bytes are another format than the name says",
+        noticed("P004", "rename it: loaders choose by the name"),
+    ),
+    Rule(
+        "P005",
+        "latest-is-older",
+        Severity.WARNING,
+        "the state file's latest is behind another checkpoint beside it",
+        _latest_is_older,
+    ),
+)
