@@ -52,13 +52,13 @@ def _impossible_moment(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 def _moments_swapped(evidence: Evidence) -> Iterator[tuple[str, str]]:
     scan = evidence.scan
-    bad = [pair for pair in scan.pairs if pair.above] if scan is not None else []
+    bad = [pair for pair in scan.pairs if pair.figures.above] if scan is not None else []
     if bad:
-        worst = max(bad, key=lambda pair: pair.worst)
+        worst = max(bad, key=lambda pair: pair.figures.worst)
         names = enumerate_some([pair.variable for pair in bad], _SHOWN)
         yield (
             (
-                f"for {names}, |m| / sqrt(v) goes up to {worst.worst:.3g}; "
+                f"for {names}, |m| / sqrt(v) goes up to {worst.figures.worst:.3g}; "
                 f"no run of Adam brings it above {worst.bound:.3g}"
             ),
             "first and second moments are swapped, or of different variables or runs",
