@@ -97,11 +97,9 @@ def _slot_mismatch(evidence: Evidence) -> Iterator[tuple[str, str]]:
             if variable is None or slot.name not in kinds:
                 continue
             shape, dtype = slot.tensor.shape, slot.tensor.dtype
-            if shape != variable.shape and shape not in {slot_shape(kind, variable.shape) for kind in kinds[slot.name]}:
-                yield (
-                    f"{slot.name} of {slot.variable} has shape {list(shape)}, its variable {list(variable.shape)}",
-                    hint,
-                )
+            name = f"{slot.name} of {slot.variable}"
+            if shape != variable.shape and not any(_fits(shape, kind, variable.shape) for kind in kinds[slot.name]):
+                yield f"{name} has shape {list(shape)}, its variable {list(variable.shape)}", hint
             elif _is_float(variable.dtype) and not _is_float(dtype) and shape == variable.shape != ():
                 yield f"{name} is {dtype}, its variable {variable.dtype}", hint
 
