@@ -9,17 +9,17 @@ from ckptdoctor.diagnosis.evidence import Evidence, Rule, noticed
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.status import enumerate_some
 
+_SHOWN = 8
+
 
 def _state_file_astray(evidence: Evidence) -> Iterator[tuple[str, str]]:
     hint = "name the checkpoint that is meant, or correct the `checkpoint` file"
     yield from noticed("P001", hint)(evidence)
     run = evidence.run
-    if run is None or not run.astray:
-        return
-    there = [each.name for each in run.checkpoints]
-    here = f"; here: {enumerate_some(there[-8:], 8)}" if there else "; no checkpoint is here"
-    what = "the latest" if run.latest is not None and run.latest in run.astray else "what"
-    yield f"the state file lists {enumerate_some(run.astray)}, {what} is not here{here}", hint
+    if run is not None and run.astray:
+        there = [each.name for each in run.members]
+        here = f"here: {enumerate_some(there[-_SHOWN:], _SHOWN)}" if there else "nothing else is here"
+        yield f"the state file lists {enumerate_some(run.astray)}, which is not here; {here}", hint
 
 
 def _optimizer_share(evidence: Evidence) -> Iterator[tuple[str, str]]:
@@ -44,25 +44,20 @@ def _optimizer_share(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 def _latest_is_older(evidence: Evidence) -> Iterator[tuple[str, str]]:
     run = evidence.run
-    latest = run.member(run.latest_name) if run is not None else None
-    if run is None or latest is None:
+    latest = run.member(run.latest) if run is not None else None
+    if run is None or latest is None or latest.iterations is None:
         return
-    count = _steps(latest.iterations, latest.global_step)
     ahead = [
-        (steps, each)
-        for each in run.checkpoints
-        if (steps := _steps(each.iterations, each.global_step)) is not None and count is not None and steps > count
+        (each.iterations, each)
+        for each in run.families[latest.family]
+        if each.iterations is not None and each.iterations > latest.iterations
     ]
     if ahead:
         steps, best = max(ahead, key=lambda pair: pair[0])
         yield (
-            f"the state file's latest, {latest.name}, is at iteration {count:,}; {best.name} beside it is at {steps:,}",
+            f"the state file's latest is {latest.name} at iteration {latest.iterations:,}; {best.name} is at {steps:,}",
             f"resume from {best.path}, or remove it if the run was rolled back on purpose",
         )
-
-
-def _steps(iterations: int | None, global_step: int | None) -> int | None:
-    return iterations if iterations is not None else global_step
 
 
 RULES: tuple[Rule, ...] = (

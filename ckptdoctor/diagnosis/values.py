@@ -80,18 +80,14 @@ def _counters_disagree(evidence: Evidence) -> Iterator[tuple[str, str]]:
                 f"{title(only)} is at iteration {only.iterations:,}, but global_step is {step:,}",
                 "schedules follow the optimizer's own count, summaries global_step",
             )
-    run = evidence.run
     twins: dict[str, dict[int, str]] = {}
-    for member in run.members if run is not None else ():
-        if member.iterations is not None and not member.family:
+    for member in evidence.run.members if evidence.run is not None else ():
+        if member.iterations is not None:
             twins.setdefault(member.stem, {})[member.iterations] = member.name
     for counts in twins.values():
         if len(counts) > 1:
             listed = ", ".join(f"{name} is at iteration {count:,}" for count, name in sorted(counts.items()))
-            yield (
-                f"twins of one run disagree: {listed}",
-                "they were saved at different times: resume from the later one",
-            )
+            yield f"twins of one run disagree: {listed}", "saved at different times: resume from the later one"
 
 
 def _learning_rate_differs(evidence: Evidence) -> Iterator[tuple[str, str]]:
