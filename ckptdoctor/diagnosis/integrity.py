@@ -113,6 +113,6 @@ RULES: tuple[Rule, ...] = (
         "not-an-artifact",
         Severity.ERROR,
         "a Git LFS pointer, an empty file, an error page under a model's name",
-        noticed("I008", "fetch the real file: for Git LFS, `git lfs pull`"),
+        noticed("I008", "fetch or copy the real file again"),
     ),
 )
