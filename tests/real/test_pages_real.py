@@ -61,7 +61,8 @@ def test_commands_run(made: Path, tmp_path: Path, page: str, words: list[str]) -
     """Every command line does what it is shown for, on artifacts of the names that stand in it."""
     shutil.copytree(made / "made", tmp_path / page)
     result = ckptdoctor(*words[1:], cwd=tmp_path / page)
-    assert result.code == 0, result.err
+    # A check may find what the page is about; what it must not be is a misuse or unreadable.
+    assert result.code in ({0, 1} if words[1] == "check" else {0}), result.err
     if words[1] == "graft":
         state = ckptdoctor("inspect", "--quiet", words[words.index("--output") + 1], cwd=tmp_path / page)
         count = words[words.index("--iterations") + 1] if "--iterations" in words else None
