@@ -17,6 +17,7 @@ def _unreadable(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 
 def _checksum_mismatch(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    yield from noticed("I004", "copy the artifact again from where it was saved")(evidence)
     scan = evidence.scan
     if scan is None:
         return
