@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ckptdoctor.cli.options import deliver, output_options, reporting, wants_color
-from ckptdoctor.errors import EXIT_OK, UsageProblem
+from ckptdoctor.errors import EXIT_OK
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -57,12 +57,12 @@ def explain(
     from ckptdoctor.diagnosis.explanations import find
     from ckptdoctor.diagnosis.rules import RULES
 
-    rules: list[Rule] = list(RULES) if everything or not codes else []
+    if everything and codes:
+        raise click.UsageError("--all explains every rule: leave out the codes, or leave out --all")
+    rules: list[Rule] = [] if codes else list(RULES)
     code = EXIT_OK
     for word in codes:
         with reporting() as outcome:
-            if everything:
-                raise UsageProblem(f"--all explains every rule: leave out {word!r}, or leave out --all")
             rules += [rule for rule in find(word) if rule not in rules]
         code = max(code, outcome.exit_code)
     if rules or form == "json":

@@ -150,7 +150,7 @@ def test_control_characters() -> None:
 def test_all_takes_no_codes() -> None:
     """--all beside a code is refused."""
     result = run("--all", "S003")
-    assert (result.exit_code, "leave out" in result.stderr) == (2, True)
+    assert (result.exit_code, result.stdout, "leave out" in result.stderr) == (2, "", True)
 
 
 # ---------------------------------------------------------------------------------------------------------- appearance
