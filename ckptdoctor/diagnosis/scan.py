@@ -43,6 +43,8 @@ class PairScan(NamedTuple):
         above: Number of elements that do.
         elements: Number of elements.
         worst: The greatest |m| / sqrt(v); infinite where v is 0 and m is not.
+        mean: The mean |m| / sqrt(v) over the elements whose v is above 0; None where there are none, or it was not
+            asked for.
     """
 
     variable: str
@@ -50,6 +52,7 @@ class PairScan(NamedTuple):
     above: int
     elements: int
     worst: float
+    mean: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
