@@ -5,12 +5,12 @@ Each is a pure function of the artifact and one of its optimizers, and says no w
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 
 from ckptdoctor.state import ModelVariable, OptimizerState, Slot, TrainingState
 
-_LIST_INDEX = re.compile(r"/_variables/(\d{1,9})/\.ATTRIBUTES/")
+_LIST = "/_variables/"
+_MOST_DIGITS = 9
 _SEVERAL = "MultiOptimizer"
 
 
@@ -120,8 +120,8 @@ def _misfit(state: TrainingState, optimizer: OptimizerState) -> bool:
 
 def _first_index(optimizer: OptimizerState) -> int | None:
     """The least index of a slot in the optimizer's `_variables`."""
-    found = [_LIST_INDEX.search(slot.tensor.key) for slot in optimizer.slots]
-    return min((int(each[1]) for each in found if each), default=None)
+    found = [slot.tensor.key.partition(_LIST)[2].partition("/")[0] for slot in optimizer.slots]
+    return min((int(each) for each in found if each.isdecimal() and len(each) <= _MOST_DIGITS), default=None)
 
 
 def _slots_from_zero(_state: TrainingState, optimizer: OptimizerState) -> bool:

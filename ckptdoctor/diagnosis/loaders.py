@@ -26,7 +26,7 @@ _ALIASES = {
 }
 _MAJORS = {"keras": (1, 3), "tf_keras": (2, 2), "tensorflow": (1, 2)}
 _EXAMPLES = "keras==3.15, tf_keras==2.21 or tensorflow==2.10"
-_SPECIFIER = re.compile(r"\s*([A-Za-z][A-Za-z0-9_.-]*)\s*(?:([=<>!~]+)\s*(\S+?))?\s*\Z")
+_SPECIFIER = r"\s*([A-Za-z][A-Za-z0-9_.-]*)\s*(?:([=<>!~]+)\s*(\S+?))?\s*\Z"
 _NAMES = {"keras": "Keras", "tf_keras": "tf_keras", "tensorflow": "TensorFlow"}
 _KERAS_3 = 3
 _FIRST_TF_KERAS = (2, 4)
@@ -84,7 +84,7 @@ def parse_loader(text: str) -> Loader:
         UsageProblem: It is no package or version that loads Keras or TensorFlow artifacts; the message names the near
             ones.
     """
-    found = _SPECIFIER.match(text)
+    found = re.match(_SPECIFIER, text)
     if found is None:
         raise UsageProblem(f"{text[:80]!r} is no loader: name a package and its version, {_EXAMPLES}")
     name, operator, version = found[1], found[2], found[3]

@@ -8,7 +8,6 @@ from ckptdoctor.diagnosis.evidence import Evidence, Rule
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.loader_table import Loss, Row, rows
 from ckptdoctor.diagnosis.loaders import Loader, own_loader
-from ckptdoctor.diagnosis.lost_count import consequences
 from ckptdoctor.diagnosis.mending import graft_from, known_count, set_count
 from ckptdoctor.diagnosis.status import optimizer_status
 from ckptdoctor.state import Format, OptimizerState, Status
@@ -38,6 +37,8 @@ def _schedule_restarts(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 
 def _without_count(evidence: Evidence, optimizer: OptimizerState) -> Iterator[tuple[str, str]]:
+    from ckptdoctor.diagnosis.lost_count import consequences
+
     known = known_count(evidence, optimizer)
     clauses = list(consequences(optimizer, known[0] if known else None))
     if clauses:
@@ -46,6 +47,8 @@ def _without_count(evidence: Evidence, optimizer: OptimizerState) -> Iterator[tu
 
 
 def _count_dropped(evidence: Evidence, loss: Loss, loader: Loader) -> Iterator[tuple[str, str]]:
+    from ckptdoctor.diagnosis.lost_count import consequences
+
     optimizer, row = loss.optimizer, loss.row
     count = optimizer.iterations if optimizer.iterations_reported is None else optimizer.iterations_reported
     clauses = list(consequences(optimizer, count, slots_lost=row.slots == "lost", scan=evidence.scan))

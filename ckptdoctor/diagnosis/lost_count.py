@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import isclose
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from ckptdoctor.diagnosis.scan import Scan
 from ckptdoctor.state import Generation, OptimizerState
+
+if TYPE_CHECKING:
+    from ckptdoctor.diagnosis.scan import Scan
 
 _ADAM = {"Adam": (0.9, 0.999), "AdamW": (0.9, 0.999), "Lamb": (0.9, 0.999), "Adamax": (0.9, 0.0)}
 """Classes that correct their moments by the count, with their default decay rates; Adamax corrects the first only."""
