@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import isclose
+from math import isclose, isfinite, sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
-from ckptdoctor.state import Generation, OptimizerState
+from ckptdoctor.state import Generation, OptimizerState, Role
 
 if TYPE_CHECKING:
     from ckptdoctor.diagnosis.scan import Scan
@@ -103,7 +103,7 @@ def _fresh(optimizer: OptimizerState, count: int, rates: _Rates, scan: Scan | No
     mean, correction = _mean_quotient(optimizer, scan), bias_correction(count, *_betas(optimizer))
     if mean and correction and rates.right and rates.wrong and optimizer.class_name != "Adamax":
         kept = rates.right * correction * mean
-        text += _compared(rates.wrong, kept, "what its moments would make of it on average", "less than they would")
+        text += _compared(rates.wrong, kept, "what its moments make of it in the mean", "less than they make")
     return text
 
 
@@ -118,12 +118,14 @@ def _betas(optimizer: OptimizerState) -> tuple[float, float]:
 
 
 def _mean_quotient(optimizer: OptimizerState, scan: Scan | None) -> float | None:
-    """The mean |m| / sqrt(v) over all of an optimizer's variables; None where it was not measured."""
-    own = {slot.variable for slot in optimizer.slots}
-    known = [(each.mean, each.elements) for each in (scan.pairs if scan else ()) if each.variable in own]
-    measured = [(mean, elements) for mean, elements in known if mean is not None and elements]
-    total = sum(elements for _, elements in measured)
-    return sum(mean * elements for mean, elements in measured) / total if total else None
+    """The root mean square of |m| / sqrt(v) over all of an optimizer's variables; None where it was not measured."""
+    sizes = {slot.variable: slot.tensor.size for slot in optimizer.slots if slot.role is Role.FIRST_MOMENT}
+    known = [
+        (each.figures.mean, sizes[each.variable]) for each in (scan.pairs if scan else ()) if each.variable in sizes
+    ]
+    total = sum(size for _, size in known)
+    mean = sqrt(sum(mean * mean * size for mean, size in known) / total) if total else None
+    return mean if mean and isfinite(mean) else None
 
 
 def _figure(value: float) -> str:
