@@ -138,7 +138,15 @@ def rows(state: TrainingState, loader: Loader | None = None) -> tuple[Loss, ...]
 
 def every(state: TrainingState) -> tuple[Loss, ...]:
     """What any loader of any version would lose of an artifact."""
-    return tuple(Loss(row, each) for each in _at_stake(state) for row in _applying(state, each))
+    found: list[Loss] = []
+    for optimizer in _at_stake(state):
+        settled: set[tuple[str, str]] = set()
+        for row in _applying(state, optimizer):
+            if all((line, row.call) in settled for line in row.lines):
+                continue
+            found.append(Loss(row, optimizer))
+            settled.update((line, row.call) for line in row.lines if not row.versions)
+    return tuple(found)
 
 
 def observed(state: TrainingState, loader: Loader, usual: str, *, by: str | None) -> Row | None:

@@ -63,12 +63,12 @@ class Loader(NamedTuple):
         return "" if self.package == "tensorflow" and self.line == "keras" else self.version
 
     @property
-    def title(self) -> str:
-        """As a person says it: `Keras 3.15`."""
+    def whose(self) -> str:
+        """As a person says it: `Keras 3.15's`."""
         if not self.version:
-            return "Keras 3" if self.line == "keras" else "tf.keras"
+            return "Keras 3's" if self.line == "keras" else "tf.keras's"
         bundled = self.package == "tensorflow" and self.line == "keras"
-        return f"{_NAMES[self.package]} {self.version}" + (" (with Keras 3)" if bundled else "")
+        return f"{_NAMES[self.package]} {self.version}'s{' Keras 3' if bundled else ''}"
 
 
 def release_of(version: str) -> tuple[int, int] | tuple[()]:
@@ -92,8 +92,8 @@ def parse_loader(text: str) -> Loader:
     if package is None:
         from difflib import get_close_matches
 
-        near = get_close_matches(name.lower().replace("_", "-"), _ALIASES, n=1)
-        known = f"did you mean {_ALIASES[near[0]]}? " if near else ""
+        near = get_close_matches(name.lower(), _MAJORS, n=1)
+        known = f"did you mean {near[0]}? " if near else ""
         raise UsageProblem(f"{name[:80]!r} is no loader that is known: {known}Name {_EXAMPLES}")
     if version is None:
         raise UsageProblem(f"what {package} restores depends on its version: name it, as {_EXAMPLES}")

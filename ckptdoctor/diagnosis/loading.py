@@ -53,7 +53,8 @@ def _count_dropped(evidence: Evidence, loss: Loss, loader: Loader) -> Iterator[t
     count = optimizer.iterations if optimizer.iterations_reported is None else optimizer.iterations_reported
     clauses = list(consequences(optimizer, count, slots_lost=row.slots == "lost", scan=evidence.scan))
     if clauses:
-        yield f"{loader.title}'s {row.call} loses the count. {'; '.join(clauses)}", remedy(row, evidence.path)
+        told = "; ".join(clauses)
+        yield f"{loader.whose} {row.call} loses the count. {told[0].upper()}{told[1:]}", remedy(row, evidence.path)
 
 
 def _losses(rule: str) -> Callable[[Evidence], Iterator[tuple[str, str]]]:
@@ -84,7 +85,7 @@ def _message(loss: Loss, loader: Loader, noun: str) -> str:
 
 def statement(row: Row, loader: Loader) -> str:
     """What a loader does: `Keras 3.15's load_model(path) drops its slots: only the count is restored, …`."""
-    return f"{loader.title}'s {row.call} {row.does}{_SIGNALS[row.signal]}"
+    return f"{loader.whose} {row.call} {row.does}{_SIGNALS[row.signal]}"
 
 
 def remedy(row: Row, path: str) -> str:

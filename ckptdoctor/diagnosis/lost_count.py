@@ -50,7 +50,7 @@ def _rates(optimizer: OptimizerState, count: int | None) -> tuple[_Rates, str]:
     rate_kept = optimizer.hyperparameters.get("learning_rate")
     start = float(rate_kept) if isinstance(rate_kept, (int, float)) and not isinstance(rate_kept, bool) else None
     if schedule is not None:
-        name, config = schedule.class_name, schedule.config
+        name, config = schedule.class_name.rpartition(">")[2], schedule.config
         wrong = schedule.learning_rate_if_lost
         if wrong is None:
             why = "cannot be computed from its configuration" if is_known(name) else "is a custom schedule"
