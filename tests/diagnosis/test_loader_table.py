@@ -48,7 +48,7 @@ def test_the_table_is_well_formed() -> None:
         assert set(row["formats"]) <= {each.value for each in Format}, name
         assert set(row.get("generations", [])) <= {each.value for each in Generation}, name
         assert set(row.get("when", [])) <= CIRCUMSTANCES.keys() | {OBSERVED}, name
-        assert {row["iterations"], row["slots"], row["weights"]} <= {"restored", "lost", "wrong"}, name
+        assert {row["iterations"], row["slots"], row["weights"]} <= {"restored", "lost", "wrong", "depends"}, name
         assert {row["iterations"], row["slots"]} != {"restored"}, name
         assert row["signal"] in {"silent", "log", "warning", "error"}, name
         assert ("generations" in row) != (OBSERVED in row.get("when", [])), name
