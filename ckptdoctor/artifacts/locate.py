@@ -21,6 +21,7 @@ _HEAD = 4096
 MAX_LISTED = 100_000
 _MOST_DIGITS = 20
 _SHOWN = 5
+_MODELS = (".keras", ".h5", ".hdf5", ".ckpt")
 
 
 class Target(NamedTuple):
@@ -81,6 +82,10 @@ def _optimizer_dump(path: str) -> TrainingState:
     return optimizer_dump.read(path)
 
 
+def _unknown(path: str) -> TrainingState:
+    return READERS[_file(path, path).reader](path)  # says why it is not known
+
+
 READERS: dict[str, Callable[[str], TrainingState]] = {
     "saved-model": _saved_model,
     "tf-checkpoint": _tf_checkpoint,
@@ -89,6 +94,7 @@ READERS: dict[str, Callable[[str], TrainingState]] = {
     "keras-archive": _keras_archive,
     "keras-weights": _keras_weights,
     "optimizer-dump": _optimizer_dump,
+    "unknown": _unknown,
 }
 """Every artifact that can be read. Modules are imported by the first that needs them."""
 
@@ -133,13 +139,18 @@ def _missing(path: str) -> str:
         return f"no such file, directory or checkpoint prefix; there is no directory {directory!r} either"
     from difflib import get_close_matches
 
-    names = {re.sub(r"\.(index|data-\d+-of-\d+)\Z", "", name) for name in _listing(directory)[:1000]}
+    names = {re.sub(r"\.(index|data-\d+-of-\d+)\Z", "", name) for name in listing(directory)[:1000]}
     near = get_close_matches(os.path.basename(path), sorted(names), n=3)
     hint = f"; did you mean {', '.join(near)}?" if near else ""
     return f"no such file, directory or checkpoint prefix{hint}"
 
 
-def _listing(directory: str) -> list[str]:
+def listing(directory: str) -> list[str]:
+    """The names in a directory, numbers in their order.
+
+    Raises:
+        UnreadableArtifact: It cannot be listed.
+    """
     try:
         with os.scandir(directory) as entries:
             names = [entry.name for _, entry in zip(range(MAX_LISTED), entries, strict=False)]
@@ -160,13 +171,22 @@ def _prefixes(directory: str, names: list[str]) -> list[str]:
     return [os.path.join(directory, name.removesuffix(".index")) for name in names if name.endswith(".index")]
 
 
-def _directory(given: str, path: str, *, everything: bool) -> tuple[Target, ...]:
-    names = _listing(path)
-    there = set(names)
+def lies_in(path: str) -> str | None:
+    """The reader of an artifact that is a directory; None for a directory that holds artifacts, or nothing."""
+    there = set(listing(path))
     if "saved_model.pb" in there or "saved_model.pbtxt" in there:
-        return (Target(given, path, "saved-model"),)
+        return "saved-model"
     if "config.json" in there and {"model.weights.h5", "model.weights.npz", "model.weights.json"} & there:
-        return (Target(given, path, "keras-archive"),)
+        return "keras-archive"
+    return None
+
+
+def _directory(given: str, path: str, *, everything: bool) -> tuple[Target, ...]:
+    reader = lies_in(path)
+    if reader is not None:
+        return (Target(given, path, reader),)
+    names = listing(path)
+    there = set(names)
     if everything:
         return _all_in(path, names)
     if checkpoint_state.NAME in there:
@@ -249,15 +269,15 @@ def _all_in(path: str, names: list[str], *, strict: bool = True) -> tuple[Target
             continue
         try:
             if os.path.isdir(full):
-                inner = set(_listing(full))
-                if "saved_model.pb" in inner:
-                    found[full] = Target(full, full, "saved-model")
-                elif "config.json" in inner and "model.weights.h5" in inner:
-                    found[full] = Target(full, full, "keras-archive")
+                reader = lies_in(full)
+                if reader is not None:
+                    found[full] = Target(full, full, reader)
                 continue
             found[full] = _file(full, full)
         except UnreadableArtifact:
-            continue
+            # What is called a model and is none (empty, a Git LFS pointer) is reported; other files are none of ours.
+            if name.lower().endswith(_MODELS):
+                found[full] = Target(full, full, "unknown")
     if not found and strict:
         raise UnreadableArtifact("the directory holds no artifact that is known", path)
     return tuple(sorted(found.values(), key=lambda each: _natural(each.path)))
@@ -285,7 +305,7 @@ def _file(given: str, path: str) -> Target:
     if reader is not None:
         return Target(given, path, reader)
     if name == checkpoint_state.NAME and head.lstrip().startswith(b"model_checkpoint_path"):
-        found = _from_state(given, os.path.dirname(path) or ".", _listing(os.path.dirname(path) or "."))
+        found = _from_state(given, os.path.dirname(path) or ".", listing(os.path.dirname(path) or "."))
         if found is not None:
             return found
     if path.endswith(".index"):

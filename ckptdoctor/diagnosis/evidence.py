@@ -11,6 +11,7 @@ from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.state import ModelVariable, Oddity, OptimizerState, TrainingState
 
 if TYPE_CHECKING:
+    from ckptdoctor.diagnosis.expectations import Expected
     from ckptdoctor.diagnosis.loaders import Loader
     from ckptdoctor.diagnosis.run_directory import RunDirectory
     from ckptdoctor.diagnosis.scan import Scan
@@ -27,6 +28,7 @@ class Evidence:
         scan: What reading every byte has shown; None if that was not asked for.
         loader: What the artifact will be loaded with; None if nobody said.
         run: The run directory that is judged as a whole; None for an artifact.
+        expected: What the policy asks of it; None without a policy.
     """
 
     path: str
@@ -35,6 +37,7 @@ class Evidence:
     scan: Scan | None = None
     loader: Loader | None = None
     run: RunDirectory | None = None
+    expected: Expected | None = None
 
     @property
     def optimizers(self) -> tuple[OptimizerState, ...]:

@@ -47,19 +47,16 @@ def _interrupted_save(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 
 def _newest_incomplete(evidence: Evidence) -> Iterator[tuple[str, str]]:
-    run = evidence.run
-    if run is None or not run.members:
-        return
-    newest = run.newest
-    if newest is None or newest.readable:
-        return
-    whole = [each for each in run.members if each.readable]
-    best = max(whole, key=lambda each: each.order, default=None)
-    yield (
-        f"{newest.name}, the newest checkpoint, is not complete: {newest.problem}"
-        + (f"; the newest complete one is {best.name}" if best else "; no other one is complete"),
-        f"resume from {best.path}" if best else "",
-    )
+    for family in evidence.run.families.values() if evidence.run is not None else ():
+        newest = family[-1]
+        if newest.readable or len(family) == 1:
+            continue
+        best = next((each for each in reversed(family) if each.readable), None)
+        yield (
+            f"{newest.name}, the newest of {len(family):,}, is not complete: {newest.problem}"
+            + (f"; the newest complete one is {best.name}" if best else "; none of the others is complete"),
+            f"resume from {best.path}" if best else "",
+        )
 
 
 def _not_fully_read(evidence: Evidence) -> Iterator[tuple[str, str]]:
@@ -116,6 +113,6 @@ RULES: tuple[Rule, ...] = (
         "not-an-artifact",
         Severity.ERROR,
         "a Git LFS pointer, an empty file, an error page under a model's name",
-        noticed("I008", "fetch the real file: for Git LFS, `git lfs pull`"),
+        noticed("I008", "fetch or copy the real file again"),
     ),
 )

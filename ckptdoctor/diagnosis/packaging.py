@@ -8,18 +8,19 @@ from ckptdoctor.containers.dtypes import array_nbytes
 from ckptdoctor.diagnosis.evidence import Evidence, Rule, noticed
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.status import enumerate_some
+from ckptdoctor.state import Format
+
+_SHOWN = 8
 
 
 def _state_file_astray(evidence: Evidence) -> Iterator[tuple[str, str]]:
     hint = "name the checkpoint that is meant, or correct the `checkpoint` file"
     yield from noticed("P001", hint)(evidence)
     run = evidence.run
-    if run is None or not run.astray:
-        return
-    there = [each.name for each in run.checkpoints]
-    here = f"; here: {enumerate_some(there[-8:], 8)}" if there else "; no checkpoint is here"
-    what = "the latest" if run.latest is not None and run.latest in run.astray else "what"
-    yield f"the state file lists {enumerate_some(run.astray)}, {what} is not here{here}", hint
+    if run is not None and run.astray:
+        there = [each.name for each in run.members]
+        here = f"here: {enumerate_some(there[-_SHOWN:], _SHOWN)}" if there else "nothing else is here"
+        yield f"the state file lists {enumerate_some(run.astray)}, which is not here; {here}", hint
 
 
 def _optimizer_share(evidence: Evidence) -> Iterator[tuple[str, str]]:
@@ -42,27 +43,72 @@ def _optimizer_share(evidence: Evidence) -> Iterator[tuple[str, str]]:
     )
 
 
+_HDF5 = frozenset({Format.KERAS_H5, Format.KERAS_H5_WEIGHTS})
+_NAMED: tuple[tuple[str, frozenset[Format], str], ...] = (
+    # Old tf.keras wrote its own HDF5 layout under any name that ends in .h5, .weights.h5 too.
+    (".weights.h5", frozenset({Format.KERAS_WEIGHTS, Format.KERAS_H5_WEIGHTS}), "weights alone"),
+    (".keras", frozenset({Format.KERAS_ARCHIVE}), "a .keras archive"),
+    (".h5", _HDF5, "a model or weights in the old HDF5 layout"),
+    (".hdf5", _HDF5, "a model or weights in the old HDF5 layout"),
+    (".ckpt", frozenset({Format.TF_CHECKPOINT, Format.TF_CHECKPOINT_V1}), "a TensorFlow checkpoint"),
+    (".npz", frozenset({Format.OPTIMIZER_DUMP}), "arrays"),
+)
+"""Suffix → the formats that loaders expect behind it, the longest suffix first."""
+
+
+def _extension_lies(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    yield from noticed("P004")(evidence)
+    state = evidence.state
+    found = next((each for each in _NAMED if evidence.path.lower().endswith(each[0])), None)
+    if state is None or found is None or state.format in found[1]:
+        return
+    suffix, _, expected = found
+    yield (
+        f"{suffix} promises {expected}, but the bytes are {_CALLED[state.format]}",
+        f"loaders choose by the name: rename it to end in {_ENDS[state.format]}",
+    )
+
+
+_CALLED: dict[Format, str] = {
+    Format.TF_CHECKPOINT: "a TensorFlow checkpoint",
+    Format.TF_CHECKPOINT_V1: "a TensorFlow V1 checkpoint",
+    Format.SAVED_MODEL: "a SavedModel",
+    Format.KERAS_H5: "a whole model in HDF5",
+    Format.KERAS_H5_WEIGHTS: "weights in the old HDF5 layout",
+    Format.KERAS_ARCHIVE: "a .keras archive",
+    Format.KERAS_WEIGHTS: "weights in the layout of .weights.h5",
+    Format.OPTIMIZER_DUMP: "a dump of arrays",
+    Format.UNKNOWN: "of no known format",
+}
+_ENDS: dict[Format, str] = {
+    Format.TF_CHECKPOINT: ".ckpt",
+    Format.TF_CHECKPOINT_V1: ".ckpt",
+    Format.SAVED_MODEL: "nothing: it is a directory",
+    Format.KERAS_H5: ".h5",
+    Format.KERAS_H5_WEIGHTS: ".h5",
+    Format.KERAS_ARCHIVE: ".keras",
+    Format.KERAS_WEIGHTS: ".weights.h5",
+    Format.OPTIMIZER_DUMP: ".pkl, .npy or .npz, as what it is",
+    Format.UNKNOWN: "what it is",
+}
+
+
 def _latest_is_older(evidence: Evidence) -> Iterator[tuple[str, str]]:
     run = evidence.run
-    latest = run.member(run.latest_name) if run is not None else None
-    if run is None or latest is None:
+    latest = run.member(run.latest) if run is not None else None
+    if run is None or latest is None or latest.iterations is None:
         return
-    count = _steps(latest.iterations, latest.global_step)
     ahead = [
-        (steps, each)
-        for each in run.checkpoints
-        if (steps := _steps(each.iterations, each.global_step)) is not None and count is not None and steps > count
+        (each.iterations, each)
+        for each in run.families[latest.family]
+        if each.iterations is not None and each.iterations > latest.iterations
     ]
     if ahead:
         steps, best = max(ahead, key=lambda pair: pair[0])
         yield (
-            f"the state file's latest, {latest.name}, is at iteration {count:,}; {best.name} beside it is at {steps:,}",
+            f"the state file's latest is {latest.name} at iteration {latest.iterations:,}; {best.name} is at {steps:,}",
             f"resume from {best.path}, or remove it if the run was rolled back on purpose",
         )
-
-
-def _steps(iterations: int | None, global_step: int | None) -> int | None:
-    return iterations if iterations is not None else global_step
 
 
 RULES: tuple[Rule, ...] = (
@@ -82,7 +128,7 @@ RULES: tuple[Rule, ...] = (
         "extension-lies",
         Severity.WARNING,
         "the bytes are another format than the name says",
-        noticed("P004", "rename it: loaders choose by the name"),
+        _extension_lies,
     ),
     Rule(
         "P005",

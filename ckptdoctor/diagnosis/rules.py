@@ -1,14 +1,14 @@
 """The rules, one table: each a code, a name, a severity and a pure function of what was read.
 
 Codes never change their meaning. The first letter is the family: I integrity, S structure, V values, L loading,
-P packaging, X what is unsafe.
+P packaging, X what is unsafe, E what a policy expects.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ckptdoctor.diagnosis import integrity, loading, packaging, safety, structure, values
+from ckptdoctor.diagnosis import expectations, integrity, loading, packaging, safety, structure, values
 from ckptdoctor.diagnosis.evidence import Evidence, Rule
 from ckptdoctor.diagnosis.findings import Finding, Severity
 
@@ -19,6 +19,7 @@ RULES: tuple[Rule, ...] = (
     *loading.RULES,
     *packaging.RULES,
     *safety.RULES,
+    *expectations.RULES,
 )
 """Every rule, in the order of the families."""
 

@@ -12,24 +12,22 @@ class Member(NamedTuple):
     Attributes:
         name: Its base name (of a checkpoint: of the prefix).
         path: Where it is.
-        order: Sorts by when it was saved: the number in its name, then the time of the file.
-        family: Artifacts of one family are saved one after another (`ckpt-1`, `ckpt-2`); others are not compared.
-        stem: Name without suffix and number: twins share it.
+        family: Its name without the number: `ckpt-1` and `ckpt-2` are saved one after the other.
+        order: Sorts a family by when it was saved: the number in the name, then the time of the file.
+        stem: Its name without a suffix: twins, `model.h5` and `model.keras`, share it.
         readable: Whether all of it is there.
         problem: Why not; "" if it is.
-        iterations: The optimizer's count; None if it holds none.
-        global_step: The counter of that name; None if there is none.
+        iterations: The optimizer's count, or global_step; None if it holds neither.
     """
 
     name: str
     path: str
-    order: tuple[int, float]
     family: str
+    order: tuple[int, float]
     stem: str
     readable: bool
     problem: str = ""
     iterations: int | None = None
-    global_step: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +37,8 @@ class RunDirectory:
     Attributes:
         path: The directory.
         members: Every checkpoint and model file that was looked into.
-        latest: What its state file names as the latest; None without a state file.
-        latest_name: The latest as a member's name, None if it is not here.
-        astray: What the state file lists and is not here.
+        latest: Name of the member that its state file names as the latest; None without one, or if it is not here.
+        astray: What the state file lists and is not here, the latest first.
         temporary: Files of a save that did not end.
         unread: Number of further artifacts that were not looked into.
     """
@@ -49,20 +46,17 @@ class RunDirectory:
     path: str
     members: tuple[Member, ...] = ()
     latest: str | None = None
-    latest_name: str | None = None
     astray: tuple[str, ...] = ()
     temporary: tuple[str, ...] = ()
     unread: int = 0
 
     @property
-    def checkpoints(self) -> tuple[Member, ...]:
-        """The TF checkpoints among the members."""
-        return tuple(each for each in self.members if each.family)
-
-    @property
-    def newest(self) -> Member | None:
-        """The checkpoint that was saved last."""
-        return max(self.checkpoints, key=lambda each: each.order, default=None)
+    def families(self) -> dict[str, list[Member]]:
+        """The members by family, each in the order in which it was saved."""
+        found: dict[str, list[Member]] = {}
+        for each in sorted(self.members, key=lambda member: member.order):
+            found.setdefault(each.family, []).append(each)
+        return found
 
     def member(self, name: str | None) -> Member | None:
         """The member of a name."""

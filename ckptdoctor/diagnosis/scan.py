@@ -6,32 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ckptdoctor.containers.scan import PairFigures, TensorScan
 from ckptdoctor.state import TensorRef
-
-
-class TensorScan(NamedTuple):
-    """What one pass over a tensor has shown.
-
-    Attributes:
-        least: Least value, infinities included; None if there is none or it has no order.
-        greatest: Greatest value; None likewise.
-        nan: Number of NaN.
-        inf: Number of infinities.
-        negative: Number of values below zero; counted only where it matters (`least` < 0 of a second moment).
-        checksum_ok: Whether the stored checksum matches; None where none is stored.
-    """
-
-    least: float | None
-    greatest: float | None
-    nan: int = 0
-    inf: int = 0
-    negative: int = 0
-    checksum_ok: bool | None = None
-
-    @property
-    def all_zero(self) -> bool:
-        """Whether every value is 0."""
-        return self.least == 0 == self.greatest and not self.nan
 
 
 class PairScan(NamedTuple):
@@ -40,16 +16,12 @@ class PairScan(NamedTuple):
     Attributes:
         variable: The model variable that both belong to.
         bound: What |m| / sqrt(v) cannot exceed.
-        above: Number of elements that do.
-        elements: Number of elements.
-        worst: The greatest |m| / sqrt(v); infinite where v is 0 and m is not.
+        figures: What it does.
     """
 
     variable: str
     bound: float
-    above: int
-    elements: int
-    worst: float
+    figures: PairFigures
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +31,18 @@ class Scan:
     Attributes:
         tensors: By tensor.
         pairs: First against second moments, of Adam's relatives.
-        equal_averages: Variables whose moving average equals their weights; None where there are no averages.
+        equal_averages: Variables whose moving average equals their weights.
         damaged: What is wrong beyond single tensors (a zip member's checksum), a sentence each.
-        skipped: Keys of tensors whose values were not scanned, and why they could not be.
-        nbytes: Bytes that were read.
+        skipped: Keys of tensors whose values were not scanned, and why.
+        nbytes: Bytes of the tensors that were.
     """
 
     tensors: Mapping[TensorRef, TensorScan] = field(default_factory=dict)
     pairs: tuple[PairScan, ...] = ()
-    equal_averages: tuple[str, ...] | None = None
+    equal_averages: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
     nbytes: int = 0
+
+
+__all__ = ["PairFigures", "PairScan", "Scan", "TensorScan"]

@@ -10,7 +10,7 @@ from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.mending import count_in_name, graft_from, set_count
 from ckptdoctor.diagnosis.status import covered, enumerate_some, lost_all_slots, title
 from ckptdoctor.optimizers.catalogue import ACCUMULATION, EMA, Extent, SlotKind, layouts
-from ckptdoctor.optimizers.layout import slot_shape
+from ckptdoctor.optimizers.layout import Shape, slot_shape
 from ckptdoctor.state import Generation, OptimizerState, Role, Slot
 
 _SAVE_BOTH = (
@@ -88,32 +88,40 @@ def _orphan_slots(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 
 def _slot_mismatch(evidence: Evidence) -> Iterator[tuple[str, str]]:
-    shapes = {variable.path: variable.tensor.shape for variable in evidence.variables} if evidence.optimizers else {}
+    held = {variable.path: variable.tensor for variable in evidence.variables} if evidence.optimizers else {}
+    hint = "the state is of another model or another order of its variables: graft it with --map, or drop it"
     for each in evidence.optimizers:
         kinds = _kinds(each)
         for slot in each.slots:
-            kind = kinds.get(slot.name)
-            shape = shapes.get(slot.variable or "")
-            if shape is None or kind is None or slot.tensor.shape == shape:
+            variable = held.get(slot.variable or "")
+            if variable is None or slot.name not in kinds:
                 continue
-            if kind.extent is Extent.VARIABLE or slot_shape(kind, shape) != slot.tensor.shape:
-                yield (
-                    f"{slot.name} of {slot.variable} has shape {list(slot.tensor.shape)}, its variable {list(shape)}",
-                    "the state is of another model or another order of its variables: graft it with --map, or drop it",
-                )
+            shape, dtype = slot.tensor.shape, slot.tensor.dtype
+            name = f"{slot.name} of {slot.variable}"
+            if shape != variable.shape and not any(_fits(shape, kind, variable.shape) for kind in kinds[slot.name]):
+                yield f"{name} has shape {list(shape)}, its variable {list(variable.shape)}", hint
+            elif _is_float(variable.dtype) and not _is_float(dtype) and shape == variable.shape != ():
+                yield f"{name} is {dtype}, its variable {variable.dtype}", hint
 
 
-def _kinds(optimizer: OptimizerState) -> dict[str, SlotKind]:
+def _fits(shape: Shape, kind: SlotKind, variable: Shape) -> bool:
+    # Object graphs also link the scalars that stand for an Adafactor's missing factors (tf_keras Adafactor.build).
+    return shape in {slot_shape(kind, variable), () if kind.extent in {Extent.ROWS, Extent.COLUMNS} else None}
+
+
+def _is_float(dtype: str) -> bool:
+    return "float" in dtype
+
+
+def _kinds(optimizer: OptimizerState) -> dict[str, list[SlotKind]]:
+    """The slots that the class keeps, by name; of one name there may be several, a real one and a dummy."""
+    found: dict[str, list[SlotKind]] = {}
     if optimizer.class_name is None or optimizer.generation is None:
-        return {}
-    found: dict[str, SlotKind] = {}
+        return found
     for layout in layouts(optimizer.class_name, optimizer.generation):
         for kind in layout.kinds:
-            # Where a class has a dummy and a real slot of one name, any shape may be right.
-            found[kind.name] = (
-                kind if kind.name not in found or found[kind.name].extent is kind.extent else found[kind.name]
-            )
-    return {name: kind for name, kind in found.items() if kind.name != "vhat" or optimizer.generation.value != "keras1"}
+            found.setdefault(kind.name, []).append(kind)
+    return found
 
 
 def _mapping_ambiguous(evidence: Evidence) -> Iterator[tuple[str, str]]:
@@ -149,7 +157,11 @@ def _values_known(evidence: Evidence, optimizer: OptimizerState) -> list[tuple[S
 
 def _count_reset(evidence: Evidence) -> Iterator[tuple[str, str]]:
     for each in evidence.optimizers:
-        used = [slot for slot, zero in _values_known(evidence, each) if not zero] if each.iterations == 0 else []
+        # Keras 1's SGD counts only where it has a decay (keras.optimizers.SGD.get_updates, 1.2.2).
+        uncounted = each.generation is Generation.KERAS1 and each.class_name == "SGD"
+        used = [slot for slot, zero in _values_known(evidence, each) if not zero]
+        if each.iterations != 0 or uncounted:
+            continue
         if used:
             names = enumerate_some([slot.tensor.key for slot in used])
             yield (
@@ -169,21 +181,44 @@ def _slots_zero(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 
 def _class_mismatch(evidence: Evidence) -> Iterator[tuple[str, str]]:
-    for oddity in evidence.oddities:
-        if oddity.code == "S009":
-            yield oddity.message, "compile the model with the optimizer that the state is of, then load it"
+    hint = "compile the model with the optimizer that the state is of, then load it"
     for each in evidence.optimizers:
         if each.class_name is None or each.generation is None or each.class_inferred:
             continue
-        known = {kind.name for layout in layouts(each.class_name, each.generation) for kind in layout.kinds}
-        known |= {EMA.name, ACCUMULATION.name}
-        strange = list(dict.fromkeys(slot.name for slot in each.slots if slot.role is not Role.OTHER))
-        strange = [name for name in strange if name not in known]
-        if layouts(each.class_name, each.generation) and strange and each.generation is not Generation.TF1:
-            yield (
-                f"{each.class_name} is recorded, but the state has {', '.join(strange)}, which it does not keep",
-                "compile the model with the optimizer that the state is of, then load it",
-            )
+        strange = _strange(each)
+        if strange:
+            yield f"{each.class_name} is recorded, but the state has {', '.join(strange)}, which it does not keep", hint
+        else:
+            yield from ((sentence, hint) for sentence in _flag_conflicts(each))
+
+
+def _strange(optimizer: OptimizerState) -> list[str]:
+    """Slots that no variant of the recorded class keeps."""
+    kinds = _kinds(optimizer)
+    if not kinds or optimizer.generation is Generation.TF1:
+        return []
+    names = dict.fromkeys(slot.name for slot in optimizer.slots if slot.role is not Role.OTHER)
+    return [name for name in names if name not in {*kinds, EMA.name, ACCUMULATION.name}]
+
+
+_TOLD = frozenset({"amsgrad", "momentum", "centered"})
+"""Settings that decide whether a slot exists, and that a configuration names as it does."""
+
+
+def _flag_conflicts(optimizer: OptimizerState) -> Iterator[str]:
+    """Where a setting says that a slot exists and none does, or the other way round."""
+    there = {slot.name for slot in optimizer.slots}
+    if not there or optimizer.class_inferred or optimizer.generation in {Generation.TF1, Generation.KERAS1}:
+        return
+    for name, kinds in _kinds(optimizer).items():
+        told = {kind.when for kind in kinds}
+        setting = next(iter(told)) if len(told) == 1 else ""
+        if setting not in _TOLD or setting not in optimizer.hyperparameters:
+            continue
+        value = optimizer.hyperparameters[setting]
+        if bool(value) != (name in there) and isinstance(value, (bool, int, float)):
+            state = f"keeps no {name}" if value else f"keeps {name}"
+            yield f"the configuration says {setting} {str(value).lower()}, but the state {state}"
 
 
 def _wrapper_state(evidence: Evidence) -> Iterator[tuple[str, str]]:

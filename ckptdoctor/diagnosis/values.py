@@ -52,13 +52,13 @@ def _impossible_moment(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 def _moments_swapped(evidence: Evidence) -> Iterator[tuple[str, str]]:
     scan = evidence.scan
-    bad = [pair for pair in scan.pairs if pair.above] if scan is not None else []
+    bad = [pair for pair in scan.pairs if pair.figures.above] if scan is not None else []
     if bad:
-        worst = max(bad, key=lambda pair: pair.worst)
+        worst = max(bad, key=lambda pair: pair.figures.worst)
         names = enumerate_some([pair.variable for pair in bad], _SHOWN)
         yield (
             (
-                f"for {names}, |m| / sqrt(v) goes up to {worst.worst:.3g}; "
+                f"for {names}, |m| / sqrt(v) goes up to {worst.figures.worst:.3g}; "
                 f"no run of Adam brings it above {worst.bound:.3g}"
             ),
             "first and second moments are swapped, or of different variables or runs",
@@ -66,9 +66,8 @@ def _moments_swapped(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 
 def _counters_disagree(evidence: Evidence) -> Iterator[tuple[str, str]]:
-    for each in evidence.oddities:
-        if each.code == "V004":
-            yield each.message, "find out which one is right before resuming"
+    for conflict in _conflicts(evidence, "V004"):
+        yield conflict, "find out which one is right before resuming"
     state = evidence.state
     counted = [each for each in evidence.optimizers if each.iterations is not None]
     step = state.counters.get("global_step") if state is not None else None
@@ -80,24 +79,24 @@ def _counters_disagree(evidence: Evidence) -> Iterator[tuple[str, str]]:
                 f"{title(only)} is at iteration {only.iterations:,}, but global_step is {step:,}",
                 "schedules follow the optimizer's own count, summaries global_step",
             )
-    run = evidence.run
     twins: dict[str, dict[int, str]] = {}
-    for member in run.members if run is not None else ():
-        if member.iterations is not None and not member.family:
+    for member in evidence.run.members if evidence.run is not None else ():
+        if member.iterations is not None:
             twins.setdefault(member.stem, {})[member.iterations] = member.name
     for counts in twins.values():
         if len(counts) > 1:
             listed = ", ".join(f"{name} is at iteration {count:,}" for count, name in sorted(counts.items()))
-            yield (
-                f"twins of one run disagree: {listed}",
-                "they were saved at different times: resume from the later one",
-            )
+            yield f"twins of one run disagree: {listed}", "saved at different times: resume from the later one"
 
 
 def _learning_rate_differs(evidence: Evidence) -> Iterator[tuple[str, str]]:
-    for each in evidence.oddities:
-        if each.code == "V005":
-            yield each.message, "the stored value wins when the optimizer's state is restored"
+    for conflict in _conflicts(evidence, "V005"):
+        yield conflict, "the stored value wins when the optimizer's state is restored"
+
+
+def _conflicts(evidence: Evidence, code: str) -> Iterator[str]:
+    for optimizer in evidence.optimizers:
+        yield from (each.message for each in optimizer.conflicts if each.code == code)
 
 
 RULES: tuple[Rule, ...] = (

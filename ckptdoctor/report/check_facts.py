@@ -7,8 +7,9 @@ import re
 from enum import Enum
 from typing import NamedTuple
 
-from ckptdoctor.checking.policy import Expectation, Policy
+from ckptdoctor.checking.policy import Policy
 from ckptdoctor.checking.results import Checked, CheckReport
+from ckptdoctor.diagnosis.expectations import Purpose
 from ckptdoctor.diagnosis.findings import Finding, Severity
 from ckptdoctor.diagnosis.rules import BY_CODE
 from ckptdoctor.state import Status
@@ -44,11 +45,10 @@ _TOLD = frozenset({"S001", "S002", "S003", "S004"})
 
 
 def failing(checked: Checked, policy: Policy) -> list[Finding]:
-    """The findings that fail a result; those of the gravest kind, if an override for its path is stricter."""
-    if checked.passed or not checked.findings:
+    """The findings that fail a result, by the policy that holds for its path."""
+    if checked.passed:
         return []
-    gravest = min(each.severity.rank for each in checked.findings)
-    least = max(policy.fail_on.rank, gravest)
+    least = policy.for_path(checked.path).fail_on.rank
     return [each for each in checked.findings if each.severity.rank <= least]
 
 
@@ -65,7 +65,11 @@ def headline(checked: Checked, policy: Policy) -> str:
             return f"{checked.verdict}: nothing is wrong" if checked.passed else checked.verdict
         more = f"; and {counted(len(fails) - 1, 'more finding')}" if len(fails) > 1 else ""
         return f"{checked.verdict}: {fails[0].message}{more}"
-    if checked.passed and found.status is Status.ABSENT and policy.expect is Expectation.WEIGHTS_ONLY:
+    if (
+        checked.passed
+        and found.status is Status.ABSENT
+        and policy.for_path(checked.path).expect is Purpose.WEIGHTS_ONLY
+    ):
         return "weights only, as expected"
     names = list(dict.fromkeys(_name(each.code) for each in fails if each.code not in _TOLD))
     if not names:
@@ -83,7 +87,9 @@ def shown(checked: Checked, policy: Policy) -> tuple[Finding, ...]:
     return tuple(
         each
         for each in checked.findings
-        if each.code != "P002" or each.severity is not Severity.INFO or policy.expect is Expectation.WEIGHTS_ONLY
+        if each.code != "P002"
+        or each.severity is not Severity.INFO
+        or policy.for_path(checked.path).expect is Purpose.WEIGHTS_ONLY
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from enum import Enum
 from typing import Any
 
 from ckptdoctor import __version__
@@ -45,13 +46,23 @@ def policy(given: Policy) -> dict[str, Any]:
         "optimizer": given.optimizer,
         "loader": given.loader,
         "deep": given.deep,
-        "overrides": [{"glob": each.glob, "settings": _settings(each.settings)} for each in given.overrides],
+        "overrides": [{"paths": list(each.paths), "settings": _settings(each.settings)} for each in given.overrides],
     }
 
 
-def _settings(settings: object) -> Any:
-    """Settings as a configuration file would have them: enumerations by their values."""
-    return json.loads(json.dumps(plain(settings)))
+def _settings(settings: Mapping[str, object]) -> dict[str, Any]:
+    """Settings as a configuration file would have them: names with dashes, enumerations by their values."""
+    return {name.replace("_", "-"): _value(value) for name, value in settings.items()}
+
+
+def _value(value: object) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {str(key): _value(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_value(each) for each in value]
+    return plain(value)
 
 
 def checked(each: Checked) -> dict[str, Any]:

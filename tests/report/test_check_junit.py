@@ -24,8 +24,9 @@ from support.checks import (
 )
 from support.objects import write_model
 
-from ckptdoctor.checking.policy import Part, Policy
+from ckptdoctor.checking.policy import Policy
 from ckptdoctor.checking.results import Checked, CheckReport
+from ckptdoctor.diagnosis.expectations import Part
 from ckptdoctor.report import check_junit
 from ckptdoctor.report.escape import printable
 

@@ -24,13 +24,14 @@ from support.checks import (
 )
 from support.objects import write_model
 
-from ckptdoctor.checking.policy import Expectation, Policy
+from ckptdoctor.checking.policy import Policy
 from ckptdoctor.checking.results import Checked
+from ckptdoctor.diagnosis.expectations import Purpose
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.report import check_text
 from ckptdoctor.report.escape import printable
 
-RELEASE = Policy(expect=Expectation.WEIGHTS_ONLY)
+RELEASE = Policy(expect=Purpose.WEIGHTS_ONLY)
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ def test_unreadable(tmp_path: Path) -> None:
     line, hint = check_text.result(found, Policy()).splitlines()
     assert line.startswith(f"failed  {tmp_path}/x.h5: cannot be read: ")
     assert "an empty file" in line
-    assert hint == "  error    I008  fetch the real file: for Git LFS, `git lfs pull`"
+    assert hint == "  error    I008  fetch or copy the real file again"
 
 
 def test_run_directories() -> None:

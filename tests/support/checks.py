@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from ckptdoctor.checking.policy import Policy
 from ckptdoctor.checking.results import Checked, CheckReport
+from ckptdoctor.checking.run import check_paths
 from ckptdoctor.diagnosis.findings import Finding, Severity
 from ckptdoctor.errors import EXIT_FINDINGS, EXIT_OK, EXIT_USAGE
-from ckptdoctor.examination import Examination, examine
 
 DEFAULT = Policy()
 
@@ -23,22 +23,14 @@ HOSTILE = (
 """Names of files and variables that would do something in one of the forms, if they were not escaped there."""
 
 
-def judged(examination: Examination, policy: Policy = DEFAULT, *, ignored: int = 0) -> Checked:
-    """An examination as a check without options judges it."""
-    findings = tuple(sorted(examination.findings, key=lambda each: each.severity.rank))
-    grave = any(each.severity.rank <= policy.fail_on.rank for each in findings)
-    code = examination.error.exit_code if examination.error else EXIT_FINDINGS if grave else EXIT_OK
-    return Checked(examination.path, examination, findings, ignored=ignored, passed=code == EXIT_OK, exit_code=code)
-
-
 def checked(*paths: str, policy: Policy = DEFAULT) -> tuple[Checked, ...]:
-    """Real artifacts, judged."""
-    return tuple(judged(each, policy) for path in paths for each in examine(path))
+    """Real artifacts, checked."""
+    return tuple(check_paths(paths, policy))
 
 
 def with_findings(result: Checked, *findings: Finding, policy: Policy = DEFAULT) -> Checked:
     """A result with other findings."""
-    failed = any(each.severity.rank <= policy.fail_on.rank for each in findings)
+    failed = policy.fails(findings)
     return replace(result, findings=findings, passed=not failed, exit_code=EXIT_FINDINGS if failed else EXIT_OK)
 
 
