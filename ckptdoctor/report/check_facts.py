@@ -52,29 +52,50 @@ def failing(checked: Checked, policy: Policy) -> list[Finding]:
     return [each for each in checked.findings if each.severity.rank <= least]
 
 
+_SHORT = 120
+"""Characters of a message that still fits into a verdict line."""
+
+
 def headline(checked: Checked, policy: Policy) -> str:
     """What an engineer acts on, in one line: the verdict, and what fails it if the verdict does not say so."""
     if kind(checked) is Kind.MISSING:
         return checked.verdict
     if unreadable(checked):
-        return f"cannot be read: {checked.verdict}"
+        return f"cannot be read: {without_name(checked.verdict, checked.path)}"
     fails = failing(checked, policy)
     found = checked.examination
     if found is None:
         if not fails:
             return f"{checked.verdict}: nothing is wrong" if checked.passed else checked.verdict
-        more = f"; and {counted(len(fails) - 1, 'more finding')}" if len(fails) > 1 else ""
-        return f"{checked.verdict}: {fails[0].message}{more}"
-    if (
-        checked.passed
-        and found.status is Status.ABSENT
-        and policy.for_path(checked.path).expect is Purpose.WEIGHTS_ONLY
-    ):
+        return f"{checked.verdict}: {_reasons(fails)}"
+    if checked.passed and found.status is Status.ABSENT and _for_release(checked, policy):
         return "weights only, as expected"
-    names = list(dict.fromkeys(_name(each.code) for each in fails if each.code not in _TOLD))
-    if not names:
+    untold = [each for each in fails if each.code not in _TOLD]
+    if not untold:
         return checked.verdict
-    return f"{checked.verdict}{', but' if found.status is Status.COMPLETE else '; also'} {', '.join(names)}"
+    return f"{checked.verdict}{', but' if found.status is Status.COMPLETE else '; also'} {_reasons(untold)}"
+
+
+def without_name(message: str, path: str) -> str:
+    """A message without the name of the file at fault, where that is the artifact itself: once is enough."""
+    return message.removeprefix(f"{os.path.basename(path.rstrip('/'))}: ")
+
+
+def _reasons(findings: list[Finding]) -> str:
+    """Why, in the words of the only finding, or by the names of the rules."""
+    if len(findings) == 1 and len(findings[0].message) <= _SHORT:
+        return findings[0].message
+    return ", ".join(dict.fromkeys(_name(each.code) for each in findings))
+
+
+def _for_release(checked: Checked, policy: Policy) -> bool:
+    return policy.for_path(checked.path).expect is Purpose.WEIGHTS_ONLY
+
+
+def ignored(checked: Checked, policy: Policy) -> int:
+    """How many findings the policy ignores, if it was told to; what does not apply to a release is not ignored."""
+    own = policy.for_path(checked.path)
+    return checked.ignored if own.ignore or own.select else 0
 
 
 def _name(code: str) -> str:
@@ -87,9 +108,7 @@ def shown(checked: Checked, policy: Policy) -> tuple[Finding, ...]:
     return tuple(
         each
         for each in checked.findings
-        if each.code != "P002"
-        or each.severity is not Severity.INFO
-        or policy.for_path(checked.path).expect is Purpose.WEIGHTS_ONLY
+        if each.code != "P002" or each.severity is not Severity.INFO or _for_release(checked, policy)
     )
 
 
@@ -147,7 +166,7 @@ def tally(report: CheckReport) -> Tally:
         errors=severities.count(Severity.ERROR),
         warnings=severities.count(Severity.WARNING),
         infos=severities.count(Severity.INFO),
-        ignored=sum(each.ignored for each in results),
+        ignored=sum(ignored(each, report.policy) for each in results),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ckptdoctor.checking.policy import Policy
 from ckptdoctor.checking.results import Checked, CheckReport
 from ckptdoctor.diagnosis.findings import Finding
-from ckptdoctor.report.check_facts import counted, headline, hint_parts, passed, shown, summary_line
+from ckptdoctor.report.check_facts import counted, headline, hint_parts, ignored, passed, shown, summary_line
 from ckptdoctor.report.escape import printable
 from ckptdoctor.report.markdown import code, escape
 
@@ -65,8 +65,9 @@ class _Budget:
 
 def _row(checked: Checked, policy: Policy) -> str:
     word = "✅ ok" if checked.passed else "❌ failed"
-    ignored = f" ({counted(checked.ignored, 'finding')} ignored)" if checked.ignored else ""
-    return f"| {code(checked.path)} | {word} | {escape(headline(checked, policy))}{ignored} |\n"
+    count = ignored(checked, policy)
+    more = f" ({counted(count, 'finding')} ignored)" if count else ""
+    return f"| {code(checked.path)} | {word} | {escape(headline(checked, policy))}{more} |\n"
 
 
 def _findings(checked: Checked, findings: tuple[Finding, ...]) -> str:

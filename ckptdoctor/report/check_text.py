@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from ckptdoctor.checking.policy import Policy
 from ckptdoctor.checking.results import Checked, CheckReport
 from ckptdoctor.diagnosis.findings import Finding, Severity
-from ckptdoctor.report.check_facts import counted, headline, passed, shown, summary_line
+from ckptdoctor.diagnosis.rules import BY_CODE
+from ckptdoctor.report.check_facts import counted, headline, ignored, passed, shown, summary_line, without_name
 from ckptdoctor.report.escape import printable
 
 if TYPE_CHECKING:
@@ -62,23 +63,30 @@ def _word(checked: Checked) -> str:
     return "ok" if checked.passed else "failed"
 
 
-def _ignored(checked: Checked) -> str:
-    return f" ({counted(checked.ignored, 'finding')} ignored)" if checked.ignored else ""
+def _ignored(checked: Checked, policy: Policy) -> str:
+    count = ignored(checked, policy)
+    return f" ({counted(count, 'finding')} ignored)" if count else ""
 
 
-def _said(finding: Finding, verdict: str) -> tuple[str, str]:
-    """Message and hint of a finding; no message that the verdict line has, and no hint to a note."""
+def _said(finding: Finding, path: str, verdict: str) -> tuple[str, str]:
+    """Message and hint of a finding: no message that the verdict line has, and no hint to a note."""
     hint = "" if finding.severity is Severity.INFO else finding.hint
-    return printable("" if hint and finding.message in verdict else finding.message), printable(hint)
+    message = without_name(finding.message, path)
+    if message not in verdict:
+        return printable(message), printable(hint)
+    rule = BY_CODE.get(finding.code)
+    return "" if hint or rule is None else rule.name, printable(hint)
 
 
 def _plain(checked: Checked, policy: Policy, findings: tuple[Finding, ...]) -> str:
     verdict = headline(checked, policy)
-    lines = [f"{_word(checked):{_WORD}}{printable(checked.path)}: {printable(verdict)}{_ignored(checked)}"]
+    lines = [f"{_word(checked):{_WORD}}{printable(checked.path)}: {printable(verdict)}{_ignored(checked, policy)}"]
     for each in findings:
-        said = [text for text in _said(each, verdict) if text]
-        lines.append(f"  {each.severity.value:{_WORD}} {each.code:5} {said[0]}")
-        lines += [f"{'':{_WORD + 9}}{hint}" for hint in said[1:]]
+        said = [text for text in _said(each, checked.path, verdict) if text]
+        for number, text in enumerate(said):
+            lines.append(
+                f"  {each.severity.value:{_WORD}} {each.code:5} {text}" if not number else f"{'':{_WORD + 9}}{text}"
+            )
     return "\n".join(lines) + "\n"
 
 
@@ -95,18 +103,18 @@ def _drawn(checked: Checked, policy: Policy, findings: tuple[Finding, ...], *, c
     line = Text(f"{printable(checked.path)}: ", style="bold")
     verdict = headline(checked, policy)
     line.append(printable(verdict), style=style)
-    line.append(_ignored(checked), style="dim")
+    line.append(_ignored(checked, policy), style="dim")
     top = Table.grid()
     top.add_column(no_wrap=True, width=_WORD)
     top.add_column(overflow="fold")
     top.add_row(Text(_word(checked), style=style), line)
     console.print(top)
     if findings:
-        console.print(Padding(_table(findings, verdict), (0, 0, 0, 2)))
+        console.print(Padding(_table(checked, findings, verdict), (0, 0, 0, 2)))
     return drawn(out)
 
 
-def _table(findings: tuple[Finding, ...], verdict: str) -> Table:
+def _table(checked: Checked, findings: tuple[Finding, ...], verdict: str) -> Table:
     from rich.table import Table
     from rich.text import Text
 
@@ -116,7 +124,7 @@ def _table(findings: tuple[Finding, ...], verdict: str) -> Table:
     table.add_column(overflow="fold")
     for each in findings:
         style = _STYLES[each.severity]
-        message, hint = _said(each, verdict)
+        message, hint = _said(each, checked.path, verdict)
         text = Text(message, style="dim" if each.severity is Severity.INFO else "")
         if hint:
             text.append(f"\n{hint}" if message else hint, style="dim")

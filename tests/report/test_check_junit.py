@@ -76,7 +76,7 @@ def test_failures(good: Checked) -> None:
     failure = case.find("failure")
     assert failure is not None
     assert failure.get("type") == "V001"
-    assert failure.get("message") == "resumes at iteration 7 with full Adam state, but not-finite (V001)"
+    assert failure.get("message") == f"resumes at iteration 7 with full Adam state, but {NOT_FINITE.message}"
     assert (failure.text or "").splitlines() == [
         "error V001: 1 tensor holds values that are not finite: w (3 NaN)",
         "    resume from ckpt-6",

@@ -59,7 +59,7 @@ def test_the_table(good: Checked) -> None:
     text = check_markdown.render(report(good, with_findings(good, NOT_FINITE), directory("run"), missing("gone")))
     verdict = "resumes at iteration 7 with full Adam state"
     assert _cells(text) == [
-        ["run/ckpt-7", "❌ failed", f"{verdict}, but not-finite (V001)"],
+        ["run/ckpt-7", "❌ failed", f"{verdict}, but {NOT_FINITE.message}"],
         ["gone", "❌ failed", "there is no such file or directory"],
         ["run/ckpt-7", "✅ ok", verdict],
         ["run", "✅ ok", "the run directory as a whole: nothing is wrong"],

@@ -24,7 +24,7 @@ from support.checks import (
 )
 from support.objects import write_model
 
-from ckptdoctor.checking.policy import Policy
+from ckptdoctor.checking.policy import Override, Policy
 from ckptdoctor.checking.results import Checked
 from ckptdoctor.diagnosis.expectations import Purpose
 from ckptdoctor.diagnosis.findings import Severity
@@ -71,14 +71,41 @@ def test_the_verdict_does_not_contradict_the_result(good: Checked) -> None:
 def test_only_what_fails_is_named_in_the_line(good: Checked) -> None:
     """A warning is no reason, unless warnings fail."""
     found = with_findings(good, NOT_FINITE, NEVER._replace(code="V004"))
-    assert check_text.result(found, Policy(), quiet=True).endswith("but not-finite (V001)\n")
+    assert check_text.result(found, Policy(), quiet=True).endswith(f"but {NOT_FINITE.message}\n")
     strict = check_text.result(found, Policy(fail_on=Severity.WARNING), quiet=True)
     assert strict.endswith("but not-finite (V001), counters-disagree (V004)\n")
 
 
+def test_a_single_reason_is_told(good: Checked) -> None:
+    """The only reason stands in the line, what to do below it; of a long one its rule stands in the line."""
+    line, hint = check_text.result(with_findings(good, INCOMPLETE), Policy()).splitlines()
+    assert line.endswith(f"with full Adam state, but {INCOMPLETE.message}")
+    assert hint == f"  error    I006  {INCOMPLETE.hint}"
+    assert check_text.result(with_findings(good, INCOMPLETE._replace(hint="")), Policy()).splitlines()[1] == (
+        "  error    I006  newest-incomplete"
+    )
+    long = INCOMPLETE._replace(message="x" * 121)
+    line, finding, hint = check_text.result(with_findings(good, long), Policy()).splitlines()
+    assert line.endswith("with full Adam state, but newest-incomplete (I006)")
+    assert finding == f"  error    I006  {'x' * 121}"
+
+
+def test_overrides(good: Checked) -> None:
+    """What holds for a path decides, not the policy as a whole."""
+    strict = Override(("run/",), {"fail_on": Severity.WARNING, "ignore": ("P",)}, base=".")
+    found = replace(with_findings(good, NEVER), passed=False, ignored=1)
+    assert check_text.result(found, Policy(overrides=(strict,)), quiet=True) == (
+        "failed  run/ckpt-7: resumes at iteration 7 with full Adam state (1 finding ignored)\n"
+    )
+    release = Override(("run/",), {"expect": Purpose.WEIGHTS_ONLY}, base=".")
+    assert "P002" in check_text.result(with_findings(good, SHARE), Policy(overrides=(release,)))
+
+
 def test_groups(good: Checked) -> None:
     """Findings stand in the order of their weight; notes are short, without their hint."""
-    lines = check_text.result(with_findings(good, NOT_FINITE, NEVER, BY_ORDER), Policy()).splitlines()
+    lines = check_text.result(
+        with_findings(good, NOT_FINITE._replace(message="x" * 200), NEVER, BY_ORDER), Policy()
+    ).splitlines()
     assert [line.split()[:2] for line in lines[1:]] == [
         ["error", "V001"], ["resume", "from"], ["warning", "S004"], ["right", "for"], ["info", "S010"],
     ]  # fmt: skip
@@ -121,8 +148,8 @@ def test_run_directories() -> None:
         check_text.result(directory("run"), Policy()) == "ok      run: the run directory as a whole: nothing is wrong\n"
     )
     assert check_text.result(directory("run", INCOMPLETE, NOT_FINITE), Policy()).splitlines()[:2] == [
-        "failed  run: the run directory as a whole: ckpt-9, the newest checkpoint, is not complete; and 1 more finding",
-        "  error    I006  resume from run/ckpt-8",
+        "failed  run: the run directory as a whole: newest-incomplete (I006), not-finite (V001)",
+        "  error    I006  ckpt-9, the newest checkpoint, is not complete",
     ]
 
 
@@ -133,8 +160,9 @@ def test_nothing_there() -> None:
 
 def test_what_is_ignored_is_counted(good: Checked) -> None:
     """A policy that ignores findings does not make them vanish."""
-    shown = check_text.result(replace(good, ignored=2), Policy())
+    shown = check_text.result(replace(good, ignored=2), Policy(ignore=("S",)))
     assert shown.endswith("with full Adam state (2 findings ignored)\n")
+    assert "ignored" not in check_text.result(replace(good, ignored=2), RELEASE), "they do not apply"
 
 
 def test_quiet(good: Checked, weights: Checked) -> None:
@@ -163,7 +191,8 @@ def test_summary(good: Checked, weights: Checked) -> None:
     assert check_text.summary(report(*[good] * 11, warned, weights, with_findings(good, NOT_FINITE, SHARE))) == (
         "14 artifacts: 12 passed, 2 failed (2 errors, 1 warning)\n"
     )
-    assert check_text.summary(report(good, directory("run"), missing("gone"), replace(good, ignored=1))) == (
+    some = (good, directory("run"), missing("gone"), replace(good, ignored=1))
+    assert check_text.summary(report(*some, policy=Policy(select=("S",)))) == (
         "3 artifacts and 1 run directory: 3 passed, 1 failed (1 not there, 1 finding ignored)\n"
     )
     assert check_text.summary(report(directory("a"), directory("b"))) == "2 run directories: 2 passed\n"
@@ -203,7 +232,7 @@ def test_width(good: Checked, weights: Checked, monkeypatch: pytest.MonkeyPatch,
     assert max(map(len, lines)) <= columns
     assert not any(line.endswith(" ") for line in lines)
     assert all(line.startswith(("ok      ", "failed  ", "  error    ", "  info     ", "        ")) for line in lines)
-    assert "  error    V001  1 tensor holds values" in shown
+    assert "  error    V001  resume from ckpt-6\n" in shown
 
 
 def test_colours(good: Checked, weights: Checked, monkeypatch: pytest.MonkeyPatch) -> None:
