@@ -252,5 +252,7 @@ def test_colours(good: Checked, weights: Checked, monkeypatch: pytest.MonkeyPatc
     assert first.startswith("\x1b[1;32mok")
     assert second.startswith("\x1b[1;31mfailed")
     assert "\x1b[1;33mok" in coloured
+    assert "\x1b[31m  error    S001  \x1b[0mno optimizer state is here" in coloured
+    assert "\x1b[2mput it back from where it is" in coloured
     stripped = "".join(part.split("m", 1)[1] if number else part for number, part in enumerate(coloured.split("\x1b[")))
     assert [line.rstrip() for line in stripped.splitlines()] == plain.splitlines()
