@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from ckptdoctor.checking.policy import Policy
@@ -67,13 +68,13 @@ def _row(checked: Checked, policy: Policy) -> str:
     word = "✅ ok" if checked.passed else "❌ failed"
     count = ignored(checked, policy)
     more = f" ({counted(count, 'finding')} ignored)" if count else ""
-    return f"| {code(checked.path)} | {word} | {escape(headline(checked, policy))}{more} |\n"
+    return f"| {code(checked.path)} | {word} | {_prose(headline(checked, policy))}{more} |\n"
 
 
 def _findings(checked: Checked, findings: tuple[Finding, ...]) -> str:
     lines = [f"### {code(checked.path)}", ""]
     for each in findings:
-        line = f"- **{each.severity.value}** {code(each.code)} {escape(each.message)}"
+        line = f"- **{each.severity.value}** {code(each.code)} {_prose(each.message)}"
         lines.append(f"{line}\\\n  {_hint(each.hint)}" if each.hint else line)
     return "\n".join([*lines, "", ""])
 
@@ -81,4 +82,13 @@ def _findings(checked: Checked, findings: tuple[Finding, ...]) -> str:
 def _hint(hint: str) -> str:
     """A hint, its command as code that can be copied."""
     before, command, after = hint_parts(printable(hint))
-    return escape(before) + (code(command) if command else "") + escape(after)
+    return _prose(before) + (code(command) if command else "") + _prose(after)
+
+
+_QUOTED = re.compile(r"`([^`]+)`")
+
+
+def _prose(text: str) -> str:
+    """A sentence; what stands in back quotes is code."""
+    parts = _QUOTED.split(text)
+    return "".join(code(part) if number % 2 else escape(part) for number, part in enumerate(parts))

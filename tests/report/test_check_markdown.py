@@ -78,6 +78,15 @@ def test_findings(good: Checked) -> None:
     assert [each.type for each in tokens].count("hardbreak") == 2
 
 
+def test_quoted_commands(good: Checked) -> None:
+    """What a sentence has in back quotes is code, in the table too."""
+    finding = Finding("I008", Severity.ERROR, "a pointer: run `git lfs pull`", "`a|b` or `")
+    text = check_markdown.render(report(with_findings(good, finding)))
+    codes = [each.content for each in _tokens(text) if each.type == "code_inline"]
+    assert codes == ["run/ckpt-7", "git lfs pull", "run/ckpt-7", "I008", "git lfs pull", "a\\|b"]
+    assert [len(row) for row in _cells(text)] == [3]
+
+
 def test_quiet(good: Checked) -> None:
     """With `quiet` the table of what failed remains."""
     text = check_markdown.render(report(good, directory("run", INCOMPLETE)), quiet=True)
