@@ -94,13 +94,19 @@ def test_hdf5_loads_no_framework(fixtures_dir: Path) -> None:
     assert not loaded & (FRAMEWORKS | {"rich"})
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["inspect", "--help"]])
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["inspect", "--help"], ["explain", "--help"]])
 def test_help_loads_nothing(arguments: list[str]) -> None:
     """Help and version load neither formats nor reports."""
     report = _watched(*arguments)
     loaded = _modules(report)
     assert not loaded & (FRAMEWORKS | {"numpy", "h5py", "rich", "google"})
     assert "ckptdoctor.examination" not in report["modules"]
+
+
+def test_explaining_loads_no_format() -> None:
+    """A rule is explained without what reads artifacts."""
+    loaded = _modules(_watched("explain", "--format", "json", "S003"))
+    assert not loaded & (FRAMEWORKS | {"numpy", "h5py", "rich", "google"})
 
 
 def _outside(report: dict[str, Any], *allowed: str) -> list[str]:
