@@ -91,8 +91,9 @@ def _rule(rule: Rule) -> dict[str, Any]:
 
 
 def _described(says: str, at_length: str = "") -> dict[str, Any]:
-    # Pages are wrapped for terminals; of several paragraphs the first says what it is.
-    first = " ".join(at_length.split("\n\n", maxsplit=1)[0].split())
+    # Pages are wrapped for terminals; of several paragraphs the first says what it is, to the end of its last sentence.
+    first = " ".join(at_length.partition("\n\n")[0].split())
+    first = first[: first.rfind(".") + 1]
     return {"shortDescription": {"text": _sentence(says)}, "fullDescription": {"text": first or _sentence(says)}}
 
 

@@ -96,6 +96,7 @@ def test_the_driver() -> None:
         assert len(each["shortDescription"]["text"]) <= 1024
         assert 0 < len(each["fullDescription"]["text"]) <= 1024
         assert "\n" not in each["fullDescription"]["text"]
+        assert each["fullDescription"]["text"].endswith(".")
         assert each["help"]["text"].startswith(f"# {each['id']} ")
 
 
