@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from ckptdoctor import __version__
 from ckptdoctor.checking.results import Checked, CheckReport
+from ckptdoctor.diagnosis.explanations import FAMILIES, page, sections
 from ckptdoctor.diagnosis.findings import Finding, Severity
 from ckptdoctor.diagnosis.rules import RULES, Rule
 from ckptdoctor.report.check_facts import exit_code, headline, inside, kind, summary_line, unreadable, workspace
@@ -26,12 +27,6 @@ ROOT = "%SRCROOT%"
 LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
 PROBLEMS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "recommendation"}
 """`problem.severity`, by which GitHub sorts alerts that are not about security."""
-
-FAMILIES = {
-    "I": "integrity", "S": "structure", "V": "values", "L": "loading", "P": "packaging", "E": "expectations",
-    "X": "security",
-}  # fmt: skip
-"""First letter of a code → tag."""
 
 NOTIFICATIONS = {
     "missing": ("no-such-path", "there is nothing at a path that was to be checked"),
@@ -81,22 +76,25 @@ def render(report: CheckReport, *, root: str | None = None) -> str:
 
 
 def _rule(rule: Rule) -> dict[str, Any]:
+    text = page(rule.code)
+    family = FAMILIES[rule.code[0]].partition(":")[0]
+    # GitHub shows alerts of this tag as those of security.
+    tags = [family, "security"] if family == "safety" else [family]
     return {
         "id": rule.code,
         "name": _pascal(rule.name),
-        **_described(rule.says),
-        "help": {
-            "text": f"Run `ckptdoctor explain {rule.code}`.",
-            "markdown": f"Run `ckptdoctor explain {rule.code}`.",
-        },
+        **_described(rule.says, sections(text)["meaning"]),
+        "help": {"text": text, "markdown": text},
         "defaultConfiguration": {"level": LEVELS[rule.severity]},
-        "properties": {"tags": [FAMILIES[rule.code[0]]], "problem.severity": PROBLEMS[rule.severity]},
+        "properties": {"tags": tags, "problem.severity": PROBLEMS[rule.severity]},
     }
 
 
-def _described(says: str) -> dict[str, Any]:
-    text = _sentence(says)
-    return {"shortDescription": {"text": text}, "fullDescription": {"text": text}}
+def _described(says: str, at_length: str = "") -> dict[str, Any]:
+    # Pages are wrapped for terminals; of several paragraphs the first says what it is, to the end of its last sentence.
+    first = " ".join(at_length.partition("\n\n")[0].split())
+    first = first[: first.rfind(".") + 1]
+    return {"shortDescription": {"text": _sentence(says)}, "fullDescription": {"text": first or _sentence(says)}}
 
 
 def _pascal(name: str) -> str:

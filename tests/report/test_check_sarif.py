@@ -28,6 +28,7 @@ from support.objects import write_model
 
 import ckptdoctor
 from ckptdoctor.checking.results import Checked, CheckReport
+from ckptdoctor.diagnosis.explanations import page
 from ckptdoctor.diagnosis.findings import Finding, Severity
 from ckptdoctor.diagnosis.rules import RULES
 from ckptdoctor.report import check_sarif
@@ -85,12 +86,18 @@ def test_the_driver() -> None:
     assert named["S001"]["name"] == "NoOptimizerState"
     assert named["S001"]["defaultConfiguration"] == {"level": "error"}
     assert named["S010"]["defaultConfiguration"] == {"level": "note"}
-    assert named["X001"]["properties"]["tags"] == ["security"]
+    assert named["X001"]["properties"]["tags"] == ["safety", "security"]
+    assert named["S001"]["properties"]["tags"] == ["structure"]
+    assert named["S001"]["help"]["markdown"] == page("S001")
+    assert named["S001"]["fullDescription"]["text"].startswith("Weights only: the next `fit` starts with iteration 0")
     for each in driver["rules"]:
         assert each["shortDescription"]["text"].endswith(".")
-        assert each["fullDescription"]["text"]
-        assert each["id"] in each["help"]["text"]
-        assert each["help"]["markdown"]
+        # What GitHub shows of them.
+        assert len(each["shortDescription"]["text"]) <= 1024
+        assert 0 < len(each["fullDescription"]["text"]) <= 1024
+        assert "\n" not in each["fullDescription"]["text"]
+        assert each["fullDescription"]["text"].endswith(".")
+        assert each["help"]["text"].startswith(f"# {each['id']} ")
 
 
 def test_results(tmp_path: Path, good: Checked) -> None:
