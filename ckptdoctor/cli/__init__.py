@@ -11,6 +11,8 @@ from contextlib import suppress
 import click
 
 from ckptdoctor import __version__
+from ckptdoctor.cli.check import check
+from ckptdoctor.cli.explain import explain
 from ckptdoctor.cli.graft import graft
 from ckptdoctor.cli.inspect import inspect
 from ckptdoctor.cli.verify import verify
@@ -38,8 +40,10 @@ def cli() -> None:
 
 
 cli.add_command(inspect)
+cli.add_command(check)
 cli.add_command(graft)
 cli.add_command(verify)
+cli.add_command(explain)
 
 
 def main() -> None:
