@@ -12,6 +12,8 @@ EXIT_FINDINGS = 1
 EXIT_USAGE = 2
 EXIT_UNREADABLE = 3
 EXIT_REFUSED = 4
+EXIT_INTERRUPTED = 130
+"""What shells report of a command that Ctrl-C ended; click's own 1 would say that a check has findings."""
 
 
 class CkptDoctorError(Exception):

@@ -15,7 +15,7 @@ from rich.text import Text
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.status import covered, enumerate_some, slot_names
 from ckptdoctor.report.console import drawn, open_console
-from ckptdoctor.report.escape import printable
+from ckptdoctor.report.escape import printable, shown_path
 from ckptdoctor.report.facts import (
     FORMATS,
     brief,
@@ -64,7 +64,7 @@ def render(
 
 
 def _verdict(console: Console, each: Examination) -> None:
-    line = Text(printable(each.path), style="bold")
+    line = Text(shown_path(each.path), style="bold")
     line.append(": ", style="bold")
     line.append(printable(each.verdict), style=_STYLES[each.status])
     # In a pipe the verdict is one line, however long the path is: people grep for it.
