@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ckptdoctor.grafting.match import Match
+from ckptdoctor.matching.variables import Match
 from ckptdoctor.state import ModelVariable, TensorRef
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SAMPLE = 1 << 20
-"""Bytes of each variable that are compared; more would not tell more, and a graft need not read every weight twice."""
+"""Bytes of each variable that are compared; more would not tell more, and nobody need read every weight for it."""
 _EQUAL = 1e-6
 _NEAR = 0.5
 
@@ -70,6 +70,49 @@ def compare(
         if mine is not None and other is not None:
             found[path] = likeness(other.tensor, mine.tensor)
     return found
+
+
+class Confirmation(NamedTuple):
+    """What the weights say about matches.
+
+    Attributes:
+        matches: The matches, those by order that equal weights prove marked so.
+        likeness: Target path → how its weights and its counterpart's relate.
+        contradicted: Matches by order or structure that cannot be: target path → the donor variable of its weights.
+        unsure: Target paths that are matched by order among equal shapes, which nothing proves.
+    """
+
+    matches: dict[str, Match]
+    likeness: dict[str, Likeness]
+    contradicted: dict[str, str]
+    unsure: tuple[str, ...]
+
+    @property
+    def other_run(self) -> bool:
+        """Whether most weights are another run's, or of another moment of it."""
+        known = [each for each in self.likeness.values() if each is not Likeness.UNKNOWN]
+        return bool(known) and 2 * sum(each is Likeness.OTHER for each in known) > len(known)
+
+
+def confirm(
+    matches: Mapping[str, Match], target: Mapping[str, ModelVariable], donor: Mapping[str, ModelVariable]
+) -> Confirmation:
+    """Holds matches against the weights: equal ones prove a match by order, and expose a permutation."""
+    found = compare(matches, target, donor)
+    guessed = {"order", "structure"}
+    swapped = permutation(found, matches, target, donor)
+    proven = {
+        path: each._replace(how="weights", ambiguous=False)
+        if each.ambiguous and found.get(path) is Likeness.EQUAL
+        else each
+        for path, each in matches.items()
+    }
+    return Confirmation(
+        matches=proven,
+        likeness=found,
+        contradicted={path: other for path, other in swapped.items() if matches[path].how in guessed},
+        unsure=tuple(path for path, each in proven.items() if each.ambiguous),
+    )
 
 
 def permutation(
