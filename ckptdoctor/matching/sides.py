@@ -101,15 +101,22 @@ def read_against(
     class_name = class_name or optimizer.class_name
     if class_name is None:
         raise Unmatchable(f"nothing tells the class of {called.donor}'s optimizer: name it with --optimizer-class")
-    config = OptimizerConfig(class_name, generation, settings=settings_of(optimizer))
     variables = [variable for variable in target.variables if variable.tensor.location is not None]
-    read = read_state(_in_list_order(optimizer), variables, config=config, generation=generation, name=optimizer.name)
-    if any(slot.variable is None for slot in read.slots) or (not read.slots and optimizer.slots):
-        raise Unmatchable(
-            f"{called.donor}'s {len(optimizer.slots)} slots do not fit the shapes of {called.target}'s trainable "
-            "variables: they are of another model, or their order cannot be told"
-        )
-    return read
+    listed = _in_list_order(optimizer)
+    # Momentum or a mean gradient, an average or an accumulator: a list does not tell, the other side may.
+    told = [settings_of(own)] if own is not None and (own.slots or not own.class_inferred) else []
+    for settings in (*told, settings_of(optimizer)):
+        config = OptimizerConfig(class_name, generation, settings=settings)
+        read = read_state(listed, variables, config=config, generation=generation, name=optimizer.name)
+        placed = len(read.slots) == len(optimizer.slots) and not read.missing
+        if read.slots and (placed or settings not in told) and all(slot.variable is not None for slot in read.slots):
+            return read
+    if not optimizer.slots:
+        return optimizer
+    raise Unmatchable(
+        f"{called.donor}'s {len(optimizer.slots)} slots do not fit the shapes of {called.target}'s trainable "
+        "variables: they are of another model, or their order cannot be told"
+    )
 
 
 def _in_list_order(optimizer: OptimizerState) -> list[StateVariable]:
