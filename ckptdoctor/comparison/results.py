@@ -228,7 +228,7 @@ class Artifact(NamedTuple):
         resolved: What was read for it.
         format: Its format.
         producer: What wrote it.
-        state: It holds optimizer state.
+        state: It holds optimizer state, of an optimizer that was compared.
     """
 
     path: str
@@ -271,6 +271,8 @@ class Comparison:
         found = [each.verdict for each in self.optimizers]
         if self.nothing:
             found.append(Verdict.UNDECIDED)
+        if self.a.state != self.b.state:
+            found.append(Verdict.DIFFERENT)
         if self.weights.counted:
             found.append(self.weights.verdict)
         return max(found, key=_ORDER.index, default=Verdict.UNDECIDED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from ckptdoctor.comparison.items import compare_items
@@ -17,7 +17,7 @@ from ckptdoctor.containers.values import kept_open
 from ckptdoctor.errors import UnreadableArtifact, UsageProblem
 from ckptdoctor.examination import Examination, examine
 from ckptdoctor.optimizers import translation
-from ckptdoctor.state import TrainingState
+from ckptdoctor.state import OptimizerState, TrainingState
 
 Path: TypeAlias = "str | os.PathLike[str]"
 Progress: TypeAlias = "Callable[[int, int], None]"
@@ -74,8 +74,8 @@ def compare(
         optimizers = [_compared(pair, tolerance, meter, values=options.values) for pair in pairs]
         compared = weights.in_full(tolerance, meter.add) if options.weights else weights.sampled()
     return Comparison(
-        a=_artifact(a, state_a),
-        b=_artifact(b, state_b),
+        a=_artifact(a, state_a, [pair.a for pair in pairs]),
+        b=_artifact(b, state_b, [pair.b for pair in pairs]),
         optimizers=tuple(optimizers),
         weights=compared,
         values=options.values,
@@ -119,6 +119,6 @@ def _state(examination: Examination) -> TrainingState:
     return examination.state
 
 
-def _artifact(examination: Examination, state: TrainingState) -> Artifact:
-    holds = any(each.has_state for each in state.optimizers)
+def _artifact(examination: Examination, state: TrainingState, optimizers: Sequence[OptimizerState | None]) -> Artifact:
+    holds = any(each is not None and each.has_state for each in optimizers)
     return Artifact(examination.path, examination.resolved, state.format, state.producer, holds)

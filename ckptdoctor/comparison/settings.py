@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from ckptdoctor.comparison.results import Item, Layer, Outcome, Said
 from ckptdoctor.optimizers.defaults import DEFAULTS, OPTIONAL
@@ -11,6 +12,7 @@ from ckptdoctor.optimizers.inference import V2_HYPERPARAMETERS
 from ckptdoctor.state import Generation, OptimizerState, Schedule
 
 _FAST_NADAM = frozenset({Generation.KERAS2, Generation.KERAS3})
+_NADAM_SCHEDULE = "schedule_decay"
 _NO_PART = frozenset({"is_legacy_optimizer", "jit_compile", "dtype", "name"})
 """What a configuration says that is no matter of training."""
 
@@ -18,11 +20,24 @@ _NO_PART = frozenset({"is_legacy_optimizer", "jit_compile", "dtype", "name"})
 def compare_settings(a: OptimizerState, b: OptimizerState) -> Iterator[Item]:
     """The schedule, and every hyperparameter that either side records and that is in force."""
     yield from _rate(a, b)
-    ours, theirs = dict(a.hyperparameters), dict(b.hyperparameters)
+    a, b = _with_nadam_schedule(a), _with_nadam_schedule(b)
+    ours, theirs = a.hyperparameters, b.hyperparameters
+    fixed = bool({a.generation, b.generation} & _FAST_NADAM)
     for name in dict.fromkeys([*ours, *theirs]):
         if name == "learning_rate" or name in _NO_PART or _belongs_to_what_is_off(name, ours, theirs):
             continue
+        if name == _NADAM_SCHEDULE and fixed:
+            continue  # Keras 2.11 and later have another, fixed schedule: `translation.warnings` tells
         yield from _hyperparameter(name, a, b)
+
+
+def _with_nadam_schedule(optimizer: OptimizerState) -> OptimizerState:
+    """OptimizerV2's Nadam keeps Keras 1's `schedule_decay` under the name of `decay`."""
+    found = dict(optimizer.hyperparameters)
+    if optimizer.class_name != "Nadam" or optimizer.generation is not Generation.OPTIMIZER_V2 or "decay" not in found:
+        return optimizer
+    found[_NADAM_SCHEDULE] = found.pop("decay")
+    return replace(optimizer, hyperparameters=found)
 
 
 def same_number(one: object, other: object) -> bool:
@@ -63,9 +78,6 @@ def _hyperparameter(name: str, a: OptimizerState, b: OptimizerState) -> Iterator
     if known_a and known_b:
         if _off(value_a) and _off(value_b) and None in {value_a, value_b}:
             return
-        if name == "decay" and "Nadam" in {a.class_name, b.class_name}:
-            yield from _nadam_decay(a, b, value_a, value_b)
-            return
         same = same_number(value_a, value_b)
         yield Item(Layer.HYPERPARAMETER, name, (value_a, value_b), Outcome.EQUAL if same else Outcome.DIFFERENT)
     elif not _off(value_a if known_a else value_b):
@@ -94,13 +106,6 @@ def _configured(optimizer: OptimizerState) -> bool:
     """Whether there is a configuration, beyond the few numbers that are kept in variables."""
     variables = {"learning_rate", "decay", "beta"} | V2_HYPERPARAMETERS.get(optimizer.class_name or "", frozenset())
     return bool(set(optimizer.hyperparameters) - variables)
-
-
-def _nadam_decay(a: OptimizerState, b: OptimizerState, value_a: object, value_b: object) -> Iterator[Item]:
-    """OptimizerV2's Nadam keeps its `schedule_decay` there; Keras 2.11 and later have another, fixed schedule."""
-    if (a.generation in _FAST_NADAM) == (b.generation in _FAST_NADAM):
-        same = same_number(value_a, value_b)
-        yield Item(Layer.HYPERPARAMETER, "decay", (value_a, value_b), Outcome.EQUAL if same else Outcome.DIFFERENT)
 
 
 # ------------------------------------------------------------------------------------------------------------ the rate

@@ -102,19 +102,22 @@ def _of_one_side(pair: SlotPair, whole: OptimizerPair) -> tuple[Outcome, Figures
     other = whole.b if pair.a is not None else whole.a
     if slot is not None and optimizer is not None and other is not None and other.has_state:
         side = "A" if pair.a is not None else "B"
-        if _unused(slot, optimizer):
+        if _unused(slot, optimizer, other):
             return Outcome.EQUAL, None, f"{side} keeps it without using it, the other has none"
     return Outcome.ONLY_A if pair.a is not None else Outcome.ONLY_B, None, ""
 
 
-def _unused(slot: Slot, optimizer: OptimizerState) -> bool:
-    """Whether it is state that a class always makes, and that stays zero under this configuration.
+def _unused(slot: Slot, optimizer: OptimizerState, other: OptimizerState) -> bool:
+    """Whether it is state that a class always makes, and that means nothing under this configuration.
 
     Momentum slots of SGD and RMSprop without momentum, Keras 1's dummies for AMSGrad, the scalars of factored moments
     that variables of fewer than two dimensions have.
     """
     if slot.role is Role.MOMENTUM and optimizer.class_name in {"SGD", "RMSprop"}:
-        idle = not optimizer.hyperparameters.get("momentum")
+        momentum = optimizer.hyperparameters.get("momentum", other.hyperparameters.get("momentum"))
+        if isinstance(momentum, (int, float)):
+            return momentum == 0  # what the slot holds is multiplied by it
+        idle = True
     else:
         dummy = slot.role is Role.MAX_SECOND_MOMENT and slot.tensor.shape == (1,)
         idle = dummy or (slot.role in _FACTORED and slot.tensor.shape == ())

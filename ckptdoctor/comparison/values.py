@@ -90,6 +90,8 @@ def _differences(
     same |= np.isnan(one) & np.isnan(other)
     with np.errstate(all="ignore"):
         gap = np.abs(one - other)
+        if exact:
+            gap[~same] = np.maximum(gap[~same], 1.0)
         greater = np.maximum(np.abs(one), np.abs(other))
         within = same | (np.isfinite(gap) & (gap <= atol + rtol * greater))
         shares = np.where(same, 0.0, gap / greater)

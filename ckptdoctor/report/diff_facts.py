@@ -17,7 +17,6 @@ from ckptdoctor.comparison.results import (
     Verdict,
     WeightResult,
 )
-from ckptdoctor.diagnosis.status import enumerate_some
 from ckptdoctor.report.facts import FORMATS, figure
 
 LISTED = 8
@@ -72,14 +71,16 @@ def verdict(found: Comparison) -> str:
         holder, other = ("A", "B") if found.a.state else ("B", "A")
         return f"different: {holder} holds {_held(found.optimizers)}, {other} no optimizer state"
     reasons = [
-        reason if len(found.optimizers) == 1 else f"{_name(each)}: {reason}"
+        reason if len(found.optimizers) == 1 else f"{name(each)}: {reason}"
         for each in found.optimizers
         if (reason := _reasons(each))
     ]
     if found.weights.counted and (weights := _weights_reason(found)):
         reasons.append(weights)
     if found.verdict is Verdict.DIFFERENT:
-        return f"different: {'; '.join(reasons)}"
+        same = all(each.verdict is Verdict.EQUAL for each in found.optimizers)
+        rest = f"; the optimizer state is the same, {_held(found.optimizers)}" if same else ""
+        return f"different: {'; '.join(reasons)}{rest}"
     if found.verdict is Verdict.UNDECIDED:
         return f"not known to be the same: {'; '.join(reasons)}"
     return _equal(found)
@@ -101,23 +102,23 @@ def _tolerance(found: Comparison) -> str:
 
 
 def _held(optimizers: Iterable[OptimizerComparison]) -> str:
-    return ", ".join(held for each in optimizers if (held := _one_held(each)))
+    listed = list(optimizers)
+    held = [(each, _one_held(each)) for each in listed if each.item(Layer.CLASS) is not None]
+    return ", ".join(f"{said} ({name(each)})" if len(listed) > 1 else said for each, said in held)
 
 
 def _one_held(optimizer: OptimizerComparison) -> str:
-    name, count = optimizer.item(Layer.CLASS), optimizer.item(Layer.ITERATIONS)
-    said = [] if name is None else [_either(name)]
-    steps = None if count is None else count.a if count.a is not None else count.b
+    said, steps = (_either(optimizer.item(layer)) for layer in (Layer.CLASS, Layer.ITERATIONS))
     at = f" at iteration {steps:,}" if isinstance(steps, int) else ""
-    return f"{said[0] if said else 'an optimizer'}{at}" if said or at else ""
+    return f"{said or 'an optimizer'}{at}"
 
 
-def _either(item: Item) -> str:
-    value = item.a if item.a is not None else item.b
-    return "an optimizer" if value is None else str(value)
+def _either(item: Item | None) -> object:
+    return None if item is None else item.a if item.a is not None else item.b
 
 
-def _name(optimizer: OptimizerComparison) -> str:
+def name(optimizer: OptimizerComparison) -> str:
+    """What reports call an optimizer where there are several."""
     return optimizer.name_a or optimizer.name_b or "optimizer"
 
 
@@ -190,7 +191,9 @@ def _matching(optimizer: OptimizerComparison) -> str:
     counts = Counter(how.values())
     if set(counts) <= {"path", "own"}:
         return ""
-    return f"{', '.join(f'{count:,} {_MATCHED[kind]}' for kind, count in counts.items())} (variables)"
+    (first, count), *rest = counts.items()
+    more = "".join(f", {number:,} {_MATCHED[kind]}" for kind, number in rest)
+    return f"{_count(count, 'variable')} {_MATCHED[first]}{more}"
 
 
 def _silences(optimizer: OptimizerComparison) -> list[tuple[str, str]]:
@@ -232,7 +235,7 @@ def rows(optimizer: OptimizerComparison) -> list[Row]:
 def _row(item: Item) -> Row:
     said = WORDS[item.outcome]
     if item.layer is Layer.GENERATION and item.outcome is Outcome.NOT_COMPARED:
-        said = "no difference of the state itself"
+        said = "compared across generations"
     elif item.detail:
         said = f"{said}: {item.detail}"
     a, b = ("-" if value is None else value_text(value) for value in item.said)
@@ -264,7 +267,7 @@ def _slot_row(label: str, slots: Sequence[SlotResult]) -> Row:
         said = ", ".join(f"{count:,} {WORDS[each]}" for each, count in counts.items())
     gaps = [each.figures.max_absolute for each in slots if each.figures is not None and each.figures.max_absolute != 0]
     if gaps:
-        said += f", by up to {_largest(gaps):.3g}"
+        said += f"{' within' if outcome is Outcome.EQUAL else ', by up to'} {_largest(gaps):.3g}"
     names = [f"{side[0].name} ({len(side):,})" if side else "-" for side in (a, b)]
     return Row(label, names[0], names[1], said, outcome)
 
@@ -298,8 +301,15 @@ def lines(optimizer: OptimizerComparison) -> tuple[list[Line], int]:
     """(the first slots that are not equal, how many more there are), the largest differences first."""
     odd = [each for each in optimizer.slots if each.outcome not in _FINE]
     odd.sort(key=lambda each: -_gap(each))
-    shown = [Line(_slot(each), _said(each), each.outcome) for each in odd[:LISTED]]
-    return shown, len(odd) - len(shown)
+    alike: dict[tuple[str, str, Outcome], list[str]] = {}
+    for each in odd:
+        place = each.a or each.b
+        name = place.name if place is not None else ""
+        alike.setdefault((each.variable, _said(each), each.outcome), []).append(name)
+    found = [
+        Line(f"{', '.join(names)} of {variable}", said, outcome) for (variable, said, outcome), names in alike.items()
+    ]
+    return found[:LISTED], len(found) - len(found[:LISTED])
 
 
 def weight_lines(found: Comparison) -> tuple[list[Line], int]:
@@ -317,11 +327,6 @@ def _gap(result: SlotResult | WeightResult) -> float:
     return gap if gap == gap else float("inf")  # noqa: PLR0124 - NaN sorts nowhere
 
 
-def _slot(result: SlotResult) -> str:
-    place = result.a or result.b
-    return f"{place.name} of {place.variable}" if place is not None else ""
-
-
 def _said(result: SlotResult | WeightResult) -> str:
     if result.figures is not None and result.figures.differing:
         return "; ".join(filter(None, (_figures(result.figures), result.detail)))
@@ -335,12 +340,6 @@ def _figures(figures: Figures) -> str:
         f"{figures.differing:,} of {_count(figures.elements, 'value')} differ by up to {figures.max_absolute:.3g} "
         f"(relative {figures.max_relative:.3g})"
     )
-
-
-def differing_names(found: Comparison) -> str:
-    """The first few variables whose slots differ."""
-    names = [slot.variable for each in found.optimizers for slot in each.slots if slot.outcome not in _FINE]
-    return enumerate_some(list(dict.fromkeys(names)))
 
 
 def _count(number: int, noun: str) -> str:

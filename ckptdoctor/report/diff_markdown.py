@@ -14,7 +14,7 @@ def render(found: Comparison) -> str:
     lines += ["| | |", "| --- | --- |"]
     lines += [f"| {label} | {escape(text)} |" for label, text in diff_facts.facts(found)]
     for each in found.optimizers:
-        heading = escape(each.name_a or each.name_b or "optimizer")
+        heading = escape(diff_facts.name(each))
         lines += ["", f"| {heading} | A | B | outcome |", "| --- | --- | --- | --- |"]
         lines += [_row(row) for row in diff_facts.rows(each)]
         lines += _listed("slot", diff_facts.lines(each))

@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ckptdoctor.comparison.results import Comparison, OptimizerComparison, Outcome, Verdict
+from ckptdoctor.comparison.results import Comparison, Outcome, Verdict
 from ckptdoctor.report import diff_facts
 from ckptdoctor.report.console import drawn, headline, open_console
 from ckptdoctor.report.diff_facts import Line, Row
@@ -55,23 +55,19 @@ def _details(console: Console, found: Comparison) -> None:
         rows = diff_facts.rows(each)
         if number == len(found.optimizers) and weights is not None:
             rows.append(weights)
-        console.print(Padding(_table(_heading(each) if several else "what", rows), (1, 0, 0, 2)))
+        if several:
+            console.print(Padding(Text(printable(diff_facts.name(each)), style="bold"), (1, 0, 0, 2)))
+        console.print(Padding(_table(rows), (0 if several else 1, 0, 0, 2)))
         _print_lines(console, "slot", diff_facts.lines(each))
     if not found.optimizers and weights is not None:
-        console.print(Padding(_table("what", [weights]), (1, 0, 0, 2)))
+        console.print(Padding(_table([weights]), (1, 0, 0, 2)))
     _print_lines(console, "weight", diff_facts.weight_lines(found))
 
 
-def _heading(optimizer: OptimizerComparison) -> str:
-    return optimizer.name_a or optimizer.name_b or "optimizer"
-
-
-def _table(heading: str, rows: list[Row]) -> Table:
+def _table(rows: list[Row]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column(Text(printable(heading)), overflow="fold", min_width=_NARROW)
-    for side in ("A", "B"):
-        table.add_column(side, overflow="fold", min_width=_NARROW)
-    table.add_column("outcome", overflow="fold", min_width=_NARROW)
+    for column in ("what", "A", "B", "outcome"):
+        table.add_column(column, overflow="fold", min_width=_NARROW)
     for row in rows:
         cells = [Text(printable(cell)) for cell in row[:3]]
         table.add_row(*cells, Text(printable(row.said), style=_STYLES[row.outcome]))
