@@ -21,6 +21,7 @@ IN_A_COMPARISON = Called("A", "B")
 
 _GUESSED = frozenset({"order", "structure"})
 _Key: TypeAlias = "tuple[Role, str]"
+_Like: TypeAlias = "tuple[_Key, tuple[int, ...]]"
 
 
 class SlotPair(NamedTuple):
@@ -208,27 +209,25 @@ def _pairs(
 
 def _unmatched(pairs: list[SlotPair]) -> list[SlotPair]:
     """Slots that may be one, had their variables the same name on both sides: nobody knows until the user says it."""
-    lone_a = [pair.a for pair in pairs if pair.a is not None and pair.b is None and not pair.obstacle]
-    lone_b = [pair.b for pair in pairs if pair.b is not None and pair.a is None and not pair.obstacle]
-    found: list[SlotPair] = []
+    options: tuple[dict[_Like, str], dict[_Like, str]] = ({}, {})
     for pair in pairs:
-        slot = pair.a or pair.b
-        if slot is None or (pair.a is not None and pair.b is not None) or pair.obstacle or slot.variable is None:
-            found.append(pair)
-            continue
-        others, side = (lone_b, "B") if pair.a is not None else (lone_a, "A")
-        options = [
-            each.variable
-            for each in others
-            if each.variable is not None and _key(each) == _key(slot) and each.tensor.shape == slot.tensor.shape
-        ]
-        if not options:
-            found.append(pair)
-            continue
-        ours, theirs = (slot.variable, options[0]) if side == "B" else (options[0], slot.variable)
-        why = f"{side} has no such variable; if it is {options[0]}: --map {ours}={theirs}"
-        found.append(pair._replace(obstacle=why))
-    return found
+        for slot, other, known in ((pair.a, pair.b, options[0]), (pair.b, pair.a, options[1])):
+            if slot is not None and other is None and not pair.obstacle and slot.variable is not None:
+                known.setdefault((_key(slot), slot.tensor.shape), slot.variable)
+    return [_hinted(pair, *options) for pair in pairs]
+
+
+def _hinted(pair: SlotPair, in_a: Mapping[_Like, str], in_b: Mapping[_Like, str]) -> SlotPair:
+    """A slot of one side, with the variable of the other that it may belong to."""
+    slot = pair.a or pair.b
+    if slot is None or (pair.a is not None and pair.b is not None) or pair.obstacle or slot.variable is None:
+        return pair
+    lacking, others = ("B", in_b) if pair.a is not None else ("A", in_a)
+    option = others.get((_key(slot), slot.tensor.shape))
+    if option is None:
+        return pair
+    ours, theirs = (slot.variable, option) if pair.a is not None else (option, slot.variable)
+    return pair._replace(obstacle=f"{lacking} has no such variable; if it is {option}: --map {ours}={theirs}")
 
 
 def _unplaced(pairs: list[SlotPair]) -> list[SlotPair]:

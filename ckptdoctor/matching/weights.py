@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
+from math import inf, isfinite, nextafter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ckptdoctor.matching.variables import Match
@@ -38,8 +40,11 @@ def likeness(first: TensorRef, second: TensorRef) -> Likeness:
         return Likeness.UNKNOWN
     size = min(one.size, two.size)
     one, two = one[:size], two[:size]
-    norm = float(np.linalg.norm(two))
-    distance = float(np.linalg.norm(one - two))
+    with np.errstate(all="ignore"):  # weights may be infinite, or NaN
+        norm = float(np.linalg.norm(two))
+        distance = float(np.linalg.norm(one - two))
+    if not isfinite(distance):
+        return Likeness.EQUAL if np.array_equal(one, two, equal_nan=True) else Likeness.OTHER
     if distance <= _EQUAL * norm:
         return Likeness.EQUAL
     if norm == 0:
@@ -123,15 +128,59 @@ def permutation(
 ) -> dict[str, str]:
     """Matches that the weights contradict: target path → the donor variable whose weights are equal to its own."""
     suspects = [path for path, each in likenesses.items() if each is not Likeness.EQUAL]
+    if not suspects:
+        return {}
+    candidates = _Candidates(donor.values())
     found: dict[str, str] = {}
     for path in suspects:
         mine = target[path]
-        for other in donor.values():
-            same = other.tensor.shape == mine.tensor.shape and other.path != matches[path].donor
-            if same and likeness(other.tensor, mine.tensor) is Likeness.EQUAL and _tells(mine):
+        for other in candidates.near(mine.tensor):
+            if other.path == matches[path].donor:
+                continue
+            if likeness(other.tensor, mine.tensor) is Likeness.EQUAL and _tells(mine):
                 found[path] = other.path
                 break
     return found
+
+
+class _Candidates:
+    """Variables, found by what equal ones have in common: shape, type, and the norm of what is compared of them.
+
+    Each is read once, however many others it is held against.
+    """
+
+    def __init__(self, variables: Iterable[ModelVariable]) -> None:
+        self._by_shape: dict[tuple[str, tuple[int, ...]], list[tuple[float, int, ModelVariable]]] = {}
+        for number, each in enumerate(variables):
+            norm = _norm(each.tensor)
+            if norm is not None:
+                kind = each.tensor.dtype, each.tensor.shape
+                self._by_shape.setdefault(kind, []).append((norm, number, each))
+        for listed in self._by_shape.values():
+            listed.sort()
+
+    def near(self, ref: TensorRef) -> Iterator[ModelVariable]:
+        """Those that may be equal to a tensor."""
+        norm = _norm(ref)
+        for (dtype, shape), listed in self._by_shape.items():
+            if norm is None or shape != ref.shape:
+                continue
+            if dtype != ref.dtype:  # of other types another part is compared
+                yield from (each for *_, each in listed)
+                continue
+            margin = 2 * _EQUAL * norm
+            start, end = (bisect_left(listed, (bound, 0)) for bound in (norm - margin, nextafter(norm + margin, inf)))
+            yield from (each for *_, each in listed[start:end])
+
+
+def _norm(ref: TensorRef) -> float | None:
+    """The norm of what is compared of a tensor; None where there is nothing to compare."""
+    import numpy as np
+
+    head = _head(ref) if ref.location is not None and ref.size else None
+    with np.errstate(all="ignore"):
+        norm = np.nan if head is None else float(np.linalg.norm(head))
+    return norm if isfinite(norm) else None  # what is not finite tells no variable from another
 
 
 def _tells(variable: ModelVariable) -> bool:

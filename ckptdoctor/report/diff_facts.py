@@ -18,6 +18,7 @@ from ckptdoctor.comparison.results import (
     WeightResult,
 )
 from ckptdoctor.report.facts import FORMATS, figure
+from ckptdoctor.state import Role
 
 LISTED = 8
 """Slots that reports for people name one by one."""
@@ -225,10 +226,7 @@ def value_text(value: object) -> str:
 def rows(optimizer: OptimizerComparison) -> list[Row]:
     """One row for each item that says something, and for each kind of slot."""
     found = [_row(item) for item in optimizer.items if not _is_silence(item) and not _is_off(item)]
-    kinds: dict[tuple[str, str], list[SlotResult]] = {}
-    for slot in optimizer.slots:
-        kinds.setdefault(_kind(slot, optimizer.slots), []).append(slot)
-    found += [_slot_row(label, slots) for (label, _), slots in kinds.items()]
+    found += [_slot_row(label, slots) for label, slots in _kinds(optimizer.slots)]
     return found
 
 
@@ -247,13 +245,18 @@ def _is_off(item: Item) -> bool:
     return item.layer is Layer.HYPERPARAMETER and item.outcome is Outcome.EQUAL and not item.a and not item.b
 
 
-def _kind(slot: SlotResult, slots: Sequence[SlotResult]) -> tuple[str, str]:
-    """Slots of one role make one row; where an artifact has several under it, one row each."""
-    label = slot.role.value.replace("_", " ")
-    own = slot.a.name if slot.a is not None else slot.b.name if slot.b is not None else ""
-    names = {each.a.name for each in slots if each.a is not None and each.role is slot.role}
-    names_b = {each.b.name for each in slots if each.b is not None and each.role is slot.role}
-    return label, own if max(len(names), len(names_b)) > 1 else ""
+def _kinds(slots: Sequence[SlotResult]) -> list[tuple[str, list[SlotResult]]]:
+    """(what it is, its slots): slots of one role make one row; where a side has several under it, one row each."""
+    names: dict[Role, tuple[set[str], set[str]]] = {}
+    for each in slots:
+        for known, place in zip(names.setdefault(each.role, (set(), set())), (each.a, each.b), strict=True):
+            known.update([place.name] if place is not None else [])
+    found: dict[tuple[Role, str], list[SlotResult]] = {}
+    for each in slots:
+        place = each.a or each.b
+        several = max(map(len, names[each.role])) > 1
+        found.setdefault((each.role, place.name if several and place is not None else ""), []).append(each)
+    return [(role.value.replace("_", " "), listed) for (role, _), listed in found.items()]
 
 
 def _slot_row(label: str, slots: Sequence[SlotResult]) -> Row:
