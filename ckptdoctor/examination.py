@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from ckptdoctor.artifacts.locate import READERS, Target, locate
 from ckptdoctor.diagnosis import rules, status
-from ckptdoctor.diagnosis.rules import Finding, Severity
+from ckptdoctor.diagnosis.evidence import Evidence
+from ckptdoctor.diagnosis.findings import Finding
 from ckptdoctor.errors import CkptDoctorError, UnreadableArtifact
 from ckptdoctor.state import Format, OptimizerState, Status, TensorRef, TrainingState
 
@@ -83,10 +84,10 @@ def examine(
     try:
         targets = locate(given, everything=everything)
     except UnreadableArtifact as error:
-        yield _unreadable(given, given, error)
+        yield unreadable(given, given, error)
         return
     except (MemoryError, RecursionError) as error:
-        yield _unreadable(given, given, _exhausted(error))
+        yield unreadable(given, given, _exhausted(error))
         return
     for target in targets:
         yield examine_target(target, stats=stats, progress=progress)
@@ -104,9 +105,9 @@ def examine_target(target: Target, *, stats: bool = False, progress: Progress | 
         )
         statistics = _statistics(state, progress) if stats else {}
     except UnreadableArtifact as error:
-        return _unreadable(target.path, target.resolved, error)
+        return unreadable(target.path, target.resolved, error)
     except (MemoryError, RecursionError) as error:
-        return _unreadable(target.path, target.resolved, _exhausted(error))
+        return unreadable(target.path, target.resolved, _exhausted(error))
     return Examination(
         path=target.path,
         resolved=target.resolved,
@@ -114,7 +115,7 @@ def examine_target(target: Target, *, stats: bool = False, progress: Progress | 
         status=status.artifact_status(state),
         summary=status.summary(state),
         verdict=status.verdict(state),
-        findings=rules.judge(state),
+        findings=rules.judge(Evidence(target.resolved, state)),
         statistics=statistics,
     )
 
@@ -124,10 +125,11 @@ def _exhausted(error: BaseException) -> UnreadableArtifact:
     return UnreadableArtifact(f"reading it needs more {resource} than there is: it is corrupt or hostile")
 
 
-def _unreadable(path: str, resolved: str, error: UnreadableArtifact) -> Examination:
+def unreadable(path: str, resolved: str, error: UnreadableArtifact) -> Examination:
+    """The examination of what cannot be read."""
     sentence = str(error)
-    finding = Finding(error.code, Severity.ERROR, sentence)
-    return Examination(path, resolved, None, Status.UNREADABLE, "cannot be read", sentence, (finding,), error)
+    findings = rules.judge(Evidence(resolved, error=error))
+    return Examination(path, resolved, None, Status.UNREADABLE, "cannot be read", sentence, findings, error)
 
 
 def _with_schedule(optimizer: OptimizerState) -> OptimizerState:
@@ -173,4 +175,4 @@ def exit_code(examinations: list[Examination]) -> int:
     return max((each.error.exit_code for each in examinations if each.error), default=0)
 
 
-__all__ = ["CkptDoctorError", "Examination", "examine", "examine_target", "exit_code", "tensors"]
+__all__ = ["CkptDoctorError", "Examination", "examine", "examine_target", "exit_code", "tensors", "unreadable"]
