@@ -41,22 +41,38 @@ def _with_nadam_schedule(optimizer: OptimizerState) -> OptimizerState:
 
 
 def same_number(one: object, other: object) -> bool:
-    """Whether two settings are one: numbers are compared as float32, which is how most of them are stored."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one == other or (_off(one) and _off(other))
+    """Whether two settings are one: numbers are compared as float32, which is how most of them are stored.
+
+    Files may nest their configurations as deep as JSON is read: hence no recursion.
+    """
+    pending = [(one, other)]
+    while pending:
+        mine, theirs = pending.pop()
+        if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
+            pending += [(mine.get(name), theirs.get(name)) for name in {*mine, *theirs} - {"name"}]
+        elif isinstance(mine, (list, tuple)) and isinstance(theirs, (list, tuple)):
+            if len(mine) != len(theirs):
+                return False
+            pending += zip(mine, theirs, strict=True)
+        elif not _same_value(mine, theirs):
+            return False
+    return True
+
+
+def _same_value(one: object, other: object) -> bool:
+    if isinstance(one, (Mapping, list, tuple)) or isinstance(other, (Mapping, list, tuple)):
+        return False
+    if isinstance(one, bool) is not isinstance(other, bool):
+        return _off(one) and _off(other)
     if isinstance(one, (int, float)) and isinstance(other, (int, float)):
-        return one == other or _float32(one) == _float32(other)
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return all(same_number(one.get(name), other.get(name)) for name in {*one, *other} - {"name"})
-    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
-        return len(one) == len(other) and all(map(same_number, one, other))
+        return one == other or (_float32(one) is not None and _float32(one) == _float32(other))
     return one == other or (_off(one) and _off(other))
 
 
 def _float32(number: float) -> bytes | None:
     try:
         return struct.pack("<f", number)
-    except OverflowError:
+    except (OverflowError, struct.error):  # beyond float32, or beyond any float
         return None
 
 
@@ -151,7 +167,12 @@ def _said(optimizer: OptimizerState) -> object:
 def _changed(one: Schedule, other: Schedule) -> list[str]:
     names = [name for name in dict.fromkeys([*one.config, *other.config]) if name != "name"]
     return [
-        f"{name} {one.config.get(name)} in A, {other.config.get(name)} in B"
+        f"{name} {_brief(one.config.get(name))} in A, {_brief(other.config.get(name))} in B"
         for name in names
         if not same_number(one.config.get(name), other.config.get(name))
     ]
+
+
+def _brief(value: object) -> str:
+    """A setting as a sentence says it; what is nested may be nested deep."""
+    return "a configuration" if isinstance(value, (Mapping, list, tuple)) else str(value)

@@ -17,6 +17,7 @@ from ckptdoctor.comparison.results import (
     Verdict,
     WeightResult,
 )
+from ckptdoctor.matching.weights import Likeness
 from ckptdoctor.report.facts import FORMATS, figure
 from ckptdoctor.state import Role
 
@@ -202,7 +203,8 @@ def _silences(optimizer: OptimizerComparison) -> list[tuple[str, str]]:
     silent = {"A": [], "B": []}  # type: dict[str, list[str]]
     for item in optimizer.items:
         if _is_silence(item):
-            silent["A" if item.a is None else "B"].append(f"{item.name} {value_text(item.a or item.b)}")
+            side, said = ("A", item.b) if item.a is None else ("B", item.a)
+            silent[side].append(f"{item.name} {value_text(said)}")
     return [("unrecorded", f"{side} does not record {', '.join(names)}") for side, names in silent.items() if names]
 
 
@@ -293,6 +295,9 @@ def weights_row(found: Comparison) -> Row | None:
     outcome = _worst(counts)
     both = len(weights.results) - counts[Outcome.ONLY_A] - counts[Outcome.ONLY_B]
     said = WORDS[outcome] if len(counts) == 1 else ", ".join(f"{count:,} {WORDS[x]}" for x, count in counts.items())
+    changed = [each for each in weights.results if each.outcome is Outcome.DIFFERENT]
+    if changed and all(each.detail == Likeness.NEAR.value for each in changed):
+        said += ", but near"
     if not weights.counted:
         said += f" in a sample of {both:,}" if both < weights.total else ""
         said += " (not counted: --weights)"

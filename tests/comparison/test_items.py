@@ -8,6 +8,7 @@ import pytest
 
 from ckptdoctor.comparison.items import compare_items
 from ckptdoctor.comparison.results import Item, Layer, Outcome
+from ckptdoctor.comparison.settings import same_number
 from ckptdoctor.comparison.values import Tolerance
 from ckptdoctor.optimizers.translation import Numbers, nadam_product
 from ckptdoctor.state import (
@@ -179,6 +180,42 @@ def test_what_differs_in_a_schedule() -> None:
     """The settings that differ are named."""
     found = items(adam(**cosine()), adam(**cosine(decay_steps=2000)))["schedule"]
     assert found.detail == "decay_steps 1000 in A, 2000 in B"
+
+
+def test_schedules_that_are_nested_deep() -> None:
+    """A hostile configuration nests as deep as JSON is read; comparing it does not."""
+
+    def deep(end: float) -> dict[str, Any]:
+        config: object = end
+        for _ in range(3000):
+            config = {"initial_learning_rate": config}
+        return cosine(initial_learning_rate=config)
+
+    assert outcomes(adam(**deep(1.0)), adam(**deep(1.0)))["schedule"] is Outcome.EQUAL
+    found = items(adam(**deep(1.0)), adam(**deep(2.0)))["schedule"]
+    assert found.outcome is Outcome.DIFFERENT
+    assert found.detail == "initial_learning_rate a configuration in A, a configuration in B"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (0.1, 0.10000000149011612, True),
+        (1 << 2000, 1 << 2000, True),
+        (1 << 2000, 1 << 2001, False),
+        (float("nan"), float("nan"), True),
+        (True, 1.0, False),
+        (False, None, True),
+        ([0.1, 2], (0.10000000149011612, 2), True),
+        ([1], [1, 2], False),
+        ({"a": 1}, 1, False),
+        ("cosine", "cosine", True),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_settings(one: object, other: object, *, same: bool) -> None:
+    """Settings of every kind."""
+    assert same_number(one, other) is same
 
 
 def test_rates() -> None:

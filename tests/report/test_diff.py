@@ -274,6 +274,20 @@ def test_failures() -> None:
     assert (shown["error"], shown["a"]["error"]) == ("name one", None)
 
 
+def test_weights_that_are_near(tmp_path: Path, moments: Comparison) -> None:
+    """Weights a few steps apart are near, which other runs' are not; either way they are for information."""
+    row = diff_facts.weights_row(moments)
+    assert row is not None
+    assert row.said == "different, but near (not counted: --weights)"
+    paths = []
+    for fill in (1.0, -50.0):
+        net = model(fill=fill)
+        paths.append(write_objects(tmp_path / str(fill), tracked(model=net, optimizer=legacy(variables(net)))))
+    row = diff_facts.weights_row(ckptdoctor.diff(*paths))
+    assert row is not None
+    assert row.said == "different (not counted: --weights)"
+
+
 def test_translations_are_told(tmp_path: Path) -> None:
     """Generations are no difference, and how variables were matched is told where their paths do not say it."""
     net = model()
