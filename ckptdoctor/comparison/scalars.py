@@ -105,8 +105,8 @@ def _power(name: str, held: _Held) -> Item:
         detail = "it has vanished: it tells nothing any more"
         return Item(Layer.SCALAR, name, held.said, Outcome.NOT_COMPARED, detail)
     said = f"it says that {_BETAS[name]} is {implied:.4g}"
-    theirs = held.other.hyperparameters.get(_BETAS[name])
-    if not isinstance(theirs, (int, float)):
+    theirs = translation.finite(held.other.hyperparameters.get(_BETAS[name]))
+    if theirs is None:
         return Item(
             Layer.SCALAR, name, held.said, Outcome.NOT_COMPARED, f"{said}, which {held.lacking} does not record"
         )
@@ -124,5 +124,8 @@ def _follows(held: _Held) -> bool:
     if optimizer.generation is Generation.OPTIMIZER_V2 and "decay" in hyperparameters:
         hyperparameters["schedule_decay"] = hyperparameters["decay"]
     numbers = translation.numbers_of(optimizer.iterations, hyperparameters, scheduled=False)
-    expected = translation.nadam_product(numbers, optimizer.generation)
+    try:
+        expected = translation.nadam_product(numbers, optimizer.generation)
+    except ArithmeticError:  # a configuration that makes no sense
+        return False
     return isclose(held.value, expected, rel_tol=_ACCUMULATED) or max(abs(held.value), abs(expected)) < _VANISHED

@@ -9,6 +9,7 @@ weights compared). `RULES` lists what is not.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import NamedTuple
 
 from ckptdoctor.state import Generation, Role
@@ -35,12 +36,22 @@ class Numbers(NamedTuple):
     schedule_decay: float = 0.004
 
 
+def finite(value: object) -> float | None:
+    """A setting from a file as a number; None if it is none, or beyond what a float can be."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if isfinite(number) else None
+
+
 def numbers_of(iterations: int, hyperparameters: Mapping[str, object], *, scheduled: bool) -> Numbers:
     """What translations need of an optimizer, under the defaults that every Keras has."""
 
     def number(name: str, default: float) -> float:
-        value = hyperparameters.get(name)
-        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else default
+        return default if (found := finite(hyperparameters.get(name))) is None else found
 
     rate = number("learning_rate", 0.0)
     return Numbers(
@@ -152,7 +163,7 @@ SMALLEST = 1e-37
 
 def implied_beta(power: float, iterations: int) -> float | None:
     """The beta whose power TensorFlow 1 holds after t steps; None if the power tells nothing."""
-    return power ** (1 / (iterations + 1)) if SMALLEST < power < 1 else None
+    return power ** (1 / (iterations + 1)) if iterations >= 0 and SMALLEST < power < 1 else None
 
 
 def same_beta(was: float, beta: float) -> bool:

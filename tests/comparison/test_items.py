@@ -274,6 +274,16 @@ def test_beta_powers_that_have_vanished() -> None:
     assert found["beta1_power"] is Outcome.NOT_COMPARED
 
 
+@pytest.mark.parametrize("beta", [float("nan"), float("inf"), 1 << 2000, "0.9", True, None])
+def test_settings_that_make_no_sense(beta: object) -> None:
+    """Whatever a hostile file says a beta is: that nothing follows from it is the answer, not an error."""
+    odd: dict[str, object] = {"beta_1": beta, "beta_2": beta, "learning_rate": beta, "schedule_decay": -1e300}
+    assert outcomes(powers(), adam(hyperparameters=odd))["beta1_power"] is Outcome.NOT_COMPARED
+    assert outcomes(powers(count=-1), adam(iterations=-1))["beta1_power"] is Outcome.NOT_COMPARED
+    keras1 = nadam(Generation.KERAS1, "m_schedule", hyperparameters=odd)
+    assert outcomes(keras1, nadam(K3, "u_product"))["momentum product"] is Outcome.DIFFERENT
+
+
 def test_other_scalars() -> None:
     """Any other scalar is equal, within the tolerance, different, or only on one side."""
     a, b = adam(other=(scalar("x", 1.0),)), adam(other=(scalar("x", 1.01),))
