@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable
 
 from ckptdoctor.comparison.results import (
     Comparison,
-    Figures,
     Item,
     Layer,
     OptimizerComparison,
     Outcome,
-    SlotResult,
     Verdict,
-    WeightResult,
 )
-from ckptdoctor.matching.weights import Likeness
 from ckptdoctor.report.facts import FORMATS, figure
-from ckptdoctor.state import Role
 
-LISTED = 8
-"""Slots that reports for people name one by one."""
-
-WORDS = {
-    Outcome.EQUAL: "equal",
-    Outcome.DIFFERENT: "different",
-    Outcome.ONLY_A: "only in A",
-    Outcome.ONLY_B: "only in B",
-    Outcome.UNDECIDED: "undecided",
-    Outcome.NOT_COMPARED: "not compared",
-}
 _MATCHED = {
     "map": "by --map",
     "path": "by path",
@@ -41,25 +24,7 @@ _MATCHED = {
     "weights": "by order, confirmed by equal weights",
     "own": "by path",
 }
-_FINE = frozenset({Outcome.EQUAL, Outcome.NOT_COMPARED})
-
-
-class Row(NamedTuple):
-    """One line of the table."""
-
-    what: str
-    a: str
-    b: str
-    said: str
-    outcome: Outcome
-
-
-class Line(NamedTuple):
-    """One slot that is not equal, and why."""
-
-    slot: str
-    said: str
-    outcome: Outcome
+FINE = frozenset({Outcome.EQUAL, Outcome.NOT_COMPARED})
 
 
 # ------------------------------------------------------------------------------------------------------------- verdict
@@ -91,11 +56,11 @@ def verdict(found: Comparison) -> str:
 def _equal(found: Comparison) -> str:
     held = _held(found.optimizers)
     slots = sum(len(each.slots) for each in found.optimizers)
-    weights = f"; so are the weights of {_count(found.weights.total, 'variable')}" if found.weights.counted else ""
+    weights = f"; so are the weights of {counted(found.weights.total, 'variable')}" if found.weights.counted else ""
     if found.verdict is Verdict.NO_DIFFERENCE:
-        return f"no difference found: {held}; the values of {_count(slots, 'slot')} were not compared (--values)"
+        return f"no difference found: {held}; the values of {counted(slots, 'slot')} were not compared (--values)"
     within = f" within {_tolerance(found)}" if found.rtol or found.atol else ""
-    equal = f"{_count(slots, 'slot')} equal{within}" if slots else "there are no slots"
+    equal = f"{counted(slots, 'slot')} equal{within}" if slots else "there are no slots"
     return f"the same optimizer state: {held}, {equal}{weights}"
 
 
@@ -129,7 +94,7 @@ def _reasons(optimizer: OptimizerComparison) -> str:
     wanted = (
         frozenset({Outcome.UNDECIDED})
         if optimizer.verdict is Verdict.UNDECIDED
-        else frozenset(Outcome) - _FINE - {Outcome.UNDECIDED}
+        else frozenset(Outcome) - FINE - {Outcome.UNDECIDED}
     )
     said = [_item_reason(each) for each in optimizer.items if each.outcome in wanted]
     total = len(optimizer.slots)
@@ -140,7 +105,7 @@ def _reasons(optimizer: OptimizerComparison) -> str:
         Outcome.ONLY_B: "only in B",
         Outcome.UNDECIDED: "not comparable",
     }
-    said += [f"{count:,} of {_count(total, 'slot')} {verbs[outcome]}" for outcome, count in counts.items()]
+    said += [f"{count:,} of {counted(total, 'slot')} {verbs[outcome]}" for outcome, count in counts.items()]
     return ", ".join(said)
 
 
@@ -157,10 +122,10 @@ def _item_reason(item: Item) -> str:
 def _weights_reason(found: Comparison) -> str:
     lone = [each for each in found.weights.results if each.outcome in {Outcome.ONLY_A, Outcome.ONLY_B}]
     changed = [each for each in found.weights.results if each.outcome is Outcome.DIFFERENT]
-    parts = [f"weights of {len(changed):,} of {_count(found.weights.total, 'variable')}"] if changed else []
-    parts += [f"{_count(len(lone), 'variable')} in one model only"] if lone else []
+    parts = [f"weights of {len(changed):,} of {counted(found.weights.total, 'variable')}"] if changed else []
+    parts += [f"{counted(len(lone), 'variable')} in one model only"] if lone else []
     lost = sum(each.outcome is Outcome.UNDECIDED for each in found.weights.results)
-    parts += [f"weights of {_count(lost, 'variable')} not comparable"] if lost else []
+    parts += [f"weights of {counted(lost, 'variable')} not comparable"] if lost else []
     return ", ".join(parts)
 
 
@@ -195,20 +160,21 @@ def _matching(optimizer: OptimizerComparison) -> str:
         return ""
     (first, count), *rest = counts.items()
     more = "".join(f", {number:,} {_MATCHED[kind]}" for kind, number in rest)
-    return f"{_count(count, 'variable')} {_MATCHED[first]}{more}"
+    return f"{counted(count, 'variable')} {_MATCHED[first]}{more}"
 
 
 def _silences(optimizer: OptimizerComparison) -> list[tuple[str, str]]:
     """Settings that one side does not record, one line a side."""
     silent = {"A": [], "B": []}  # type: dict[str, list[str]]
     for item in optimizer.items:
-        if _is_silence(item):
+        if is_silence(item):
             side, said = ("A", item.b) if item.a is None else ("B", item.a)
             silent[side].append(f"{item.name} {value_text(said)}")
     return [("unrecorded", f"{side} does not record {', '.join(names)}") for side, names in silent.items() if names]
 
 
-def _is_silence(item: Item) -> bool:
+def is_silence(item: Item) -> bool:
+    """Whether it is a setting that one side does not record."""
     settings = {Layer.HYPERPARAMETER, Layer.SCHEDULE}
     return item.layer in settings and item.outcome is Outcome.NOT_COMPARED and (item.a is None or item.b is None)
 
@@ -222,133 +188,6 @@ def value_text(value: object) -> str:
     return figure(value)
 
 
-# ---------------------------------------------------------------------------------------------------------------- rows
-
-
-def rows(optimizer: OptimizerComparison) -> list[Row]:
-    """One row for each item that says something, and for each kind of slot."""
-    found = [_row(item) for item in optimizer.items if not _is_silence(item) and not _is_off(item)]
-    found += [_slot_row(label, slots) for label, slots in _kinds(optimizer.slots)]
-    return found
-
-
-def _row(item: Item) -> Row:
-    said = WORDS[item.outcome]
-    if item.layer is Layer.GENERATION and item.outcome is Outcome.NOT_COMPARED:
-        said = "compared across generations"
-    elif item.detail:
-        said = f"{said}: {item.detail}"
-    a, b = ("-" if value is None else value_text(value) for value in item.said)
-    return Row(item.name, a, b, said, item.outcome)
-
-
-def _is_off(item: Item) -> bool:
-    """Whether it is a setting that is switched off on both sides."""
-    return item.layer is Layer.HYPERPARAMETER and item.outcome is Outcome.EQUAL and not item.a and not item.b
-
-
-def _kinds(slots: Sequence[SlotResult]) -> list[tuple[str, list[SlotResult]]]:
-    """(what it is, its slots): slots of one role make one row; where a side has several under it, one row each."""
-    names: dict[Role, tuple[set[str], set[str]]] = {}
-    for each in slots:
-        for known, place in zip(names.setdefault(each.role, (set(), set())), (each.a, each.b), strict=True):
-            known.update([place.name] if place is not None else [])
-    found: dict[tuple[Role, str], list[SlotResult]] = {}
-    for each in slots:
-        place = each.a or each.b
-        several = max(map(len, names[each.role])) > 1
-        found.setdefault((each.role, place.name if several and place is not None else ""), []).append(each)
-    return [(role.value.replace("_", " "), listed) for (role, _), listed in found.items()]
-
-
-def _slot_row(label: str, slots: Sequence[SlotResult]) -> Row:
-    a = [each.a for each in slots if each.a is not None]
-    b = [each.b for each in slots if each.b is not None]
-    counts = Counter(each.outcome for each in slots)
-    outcome = _worst(counts)
-    if len(counts) == 1:
-        said = WORDS[outcome]
-    else:
-        said = ", ".join(f"{count:,} {WORDS[each]}" for each, count in counts.items())
-    gaps = [each.figures.max_absolute for each in slots if each.figures is not None and each.figures.max_absolute != 0]
-    if gaps:
-        said += f"{' within' if outcome is Outcome.EQUAL else ', by up to'} {_largest(gaps):.3g}"
-    names = [f"{side[0].name} ({len(side):,})" if side else "-" for side in (a, b)]
-    return Row(label, names[0], names[1], said, outcome)
-
-
-def _largest(gaps: Sequence[float]) -> float:
-    return next((gap for gap in gaps if gap != gap), max(gaps))  # noqa: PLR0124 - NaN, which max may lose
-
-
-def _worst(counts: Iterable[Outcome]) -> Outcome:
-    order = (Outcome.DIFFERENT, Outcome.ONLY_A, Outcome.ONLY_B, Outcome.UNDECIDED, Outcome.NOT_COMPARED, Outcome.EQUAL)
-    return min(counts, key=order.index)
-
-
-def weights_row(found: Comparison) -> Row | None:
-    """Whether the models' weights agree; None where there is nothing to say."""
-    weights = found.weights
-    if not weights.results and not weights.total:
-        return None
-    counts = Counter(each.outcome for each in weights.results)
-    outcome = _worst(counts)
-    both = len(weights.results) - counts[Outcome.ONLY_A] - counts[Outcome.ONLY_B]
-    said = WORDS[outcome] if len(counts) == 1 else ", ".join(f"{count:,} {WORDS[x]}" for x, count in counts.items())
-    changed = [each for each in weights.results if each.outcome is Outcome.DIFFERENT]
-    if changed and all(each.detail == Likeness.NEAR.value for each in changed):
-        said += ", but near"
-    if not weights.counted:
-        said += f" in a sample of {both:,}" if both < weights.total else ""
-        said += " (not counted: --weights)"
-    a, b = (_count(weights.total + counts[lone], "variable") for lone in (Outcome.ONLY_A, Outcome.ONLY_B))
-    return Row("weights", a, b, said, outcome)
-
-
-def lines(optimizer: OptimizerComparison) -> tuple[list[Line], int]:
-    """(the first slots that are not equal, how many more there are), the largest differences first."""
-    odd = [each for each in optimizer.slots if each.outcome not in _FINE]
-    odd.sort(key=lambda each: -_gap(each))
-    alike: dict[tuple[str, str, Outcome], list[str]] = {}
-    for each in odd:
-        place = each.a or each.b
-        name = place.name if place is not None else ""
-        alike.setdefault((each.variable, _said(each), each.outcome), []).append(name)
-    found = [
-        Line(f"{', '.join(names)} of {variable}", said, outcome) for (variable, said, outcome), names in alike.items()
-    ]
-    return found[:LISTED], len(found) - len(found[:LISTED])
-
-
-def weight_lines(found: Comparison) -> tuple[list[Line], int]:
-    """The same of weights, where they count."""
-    if not found.weights.counted:
-        return [], 0
-    odd = [each for each in found.weights.results if each.outcome not in _FINE]
-    odd.sort(key=lambda each: -_gap(each))
-    shown = [Line(each.variable, _said(each), each.outcome) for each in odd[:LISTED]]
-    return shown, len(odd) - len(shown)
-
-
-def _gap(result: SlotResult | WeightResult) -> float:
-    gap = result.figures.max_absolute if result.figures is not None else 0.0
-    return gap if gap == gap else float("inf")  # noqa: PLR0124 - NaN sorts nowhere
-
-
-def _said(result: SlotResult | WeightResult) -> str:
-    if result.figures is not None and result.figures.differing:
-        return "; ".join(filter(None, (_figures(result.figures), result.detail)))
-    if result.outcome in {Outcome.DIFFERENT, Outcome.UNDECIDED} and result.detail:
-        return result.detail if result.outcome is Outcome.DIFFERENT else f"undecided: {result.detail}"
-    return WORDS[result.outcome]
-
-
-def _figures(figures: Figures) -> str:
-    return (
-        f"{figures.differing:,} of {_count(figures.elements, 'value')} differ by up to {figures.max_absolute:.3g} "
-        f"(relative {figures.max_relative:.3g})"
-    )
-
-
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """`1 slot`, `2 slots`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ckptdoctor.comparison.results import Comparison
-from ckptdoctor.report import diff_facts
-from ckptdoctor.report.diff_facts import Line, Row
+from ckptdoctor.report import diff_facts, diff_rows
+from ckptdoctor.report.diff_rows import Line, Row
 from ckptdoctor.report.markdown import code, escape
 
 
@@ -16,12 +16,12 @@ def render(found: Comparison) -> str:
     for each in found.optimizers:
         heading = escape(diff_facts.name(each))
         lines += ["", f"| {heading} | A | B | outcome |", "| --- | --- | --- | --- |"]
-        lines += [_row(row) for row in diff_facts.rows(each)]
-        lines += _listed("slot", diff_facts.lines(each))
-    weights = diff_facts.weights_row(found)
+        lines += [_row(row) for row in diff_rows.rows(each)]
+        lines += _listed("slot", diff_rows.lines(each))
+    weights = diff_rows.weights_row(found)
     if weights is not None:
         lines += ["", "| model | A | B | outcome |", "| --- | --- | --- | --- |", _row(weights)]
-    lines += _listed("weight", diff_facts.weight_lines(found))
+    lines += _listed("weight", diff_rows.weight_lines(found))
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -8,9 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ckptdoctor.comparison.results import Comparison, Outcome, Verdict
-from ckptdoctor.report import diff_facts
+from ckptdoctor.report import diff_facts, diff_rows
 from ckptdoctor.report.console import drawn, headline, open_console
-from ckptdoctor.report.diff_facts import Line, Row
+from ckptdoctor.report.diff_rows import Line, Row
 from ckptdoctor.report.escape import printable
 
 _VERDICTS = {
@@ -49,19 +49,19 @@ def _details(console: Console, found: Comparison) -> None:
     for label, text in diff_facts.facts(found):
         grid.add_row(label, Text(printable(text)))
     console.print(Padding(grid, (0, 0, 0, 2)))
-    weights = diff_facts.weights_row(found)
+    weights = diff_rows.weights_row(found)
     several = len(found.optimizers) > 1
     for number, each in enumerate(found.optimizers, start=1):
-        rows = diff_facts.rows(each)
+        rows = diff_rows.rows(each)
         if number == len(found.optimizers) and weights is not None:
             rows.append(weights)
         if several:
             console.print(Padding(Text(printable(diff_facts.name(each)), style="bold"), (1, 0, 0, 2)))
         console.print(Padding(_table(rows), (0 if several else 1, 0, 0, 2)))
-        _print_lines(console, "slot", diff_facts.lines(each))
+        _print_lines(console, "slot", diff_rows.lines(each))
     if not found.optimizers and weights is not None:
         console.print(Padding(_table([weights]), (1, 0, 0, 2)))
-    _print_lines(console, "weight", diff_facts.weight_lines(found))
+    _print_lines(console, "weight", diff_rows.weight_lines(found))
 
 
 def _table(rows: list[Row]) -> Table:

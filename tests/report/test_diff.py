@@ -15,7 +15,7 @@ from support.objects import Node, keras3, legacy, model, tracked, variable, vari
 import ckptdoctor
 from ckptdoctor.comparison.results import Comparison, Layer, Outcome, Verdict
 from ckptdoctor.errors import UnreadableArtifact, UsageProblem
-from ckptdoctor.report import diff_facts, diff_json, diff_markdown, diff_text
+from ckptdoctor.report import diff_facts, diff_json, diff_markdown, diff_rows, diff_text
 from ckptdoctor.state import Format, Role
 
 SCHEMA: dict[str, Any] = json.loads(Path(diff_json.__file__).with_name("diff.schema.json").read_text(encoding="utf-8"))
@@ -165,7 +165,7 @@ def test_many_differences_are_cut_short(tmp_path: Path) -> None:
         paths.append(write_objects(tmp_path / f"p{value}", tracked(model=net, optimizer=optimizer)))
     found = ckptdoctor.diff(paths[0], paths[1], values=True)
     shown = diff_text.render(found, color=False)
-    assert shown.count("values differ by up to") == diff_facts.LISTED
+    assert shown.count("values differ by up to") == diff_rows.LISTED
     assert "and 22 more: --format json has all of them" in shown
     assert len(document(diff_json.render(found))["optimizers"][0]["slots"]) == 60
 
@@ -176,7 +176,7 @@ def test_rows_of_what_is_not_recorded(fixtures_dir: Path) -> None:
     assert ("unrecorded", "B does not record learning_rate 0.01, beta_1 0.9, beta_2 0.999, epsilon 1e-07") in (
         diff_facts.facts(found)
     )
-    assert "epsilon" not in {row.what for row in diff_facts.rows(found.optimizers[0])}
+    assert "epsilon" not in {row.what for row in diff_rows.rows(found.optimizers[0])}
 
 
 # ------------------------------------------------------------------------------------------------------------- markdown
@@ -276,14 +276,14 @@ def test_failures() -> None:
 
 def test_weights_that_are_near(tmp_path: Path, moments: Comparison) -> None:
     """Weights a few steps apart are near, which other runs' are not; either way they are for information."""
-    row = diff_facts.weights_row(moments)
+    row = diff_rows.weights_row(moments)
     assert row is not None
     assert row.said == "different, but near (not counted: --weights)"
     paths = []
     for fill in (1.0, -50.0):
         net = model(fill=fill)
         paths.append(write_objects(tmp_path / str(fill), tracked(model=net, optimizer=legacy(variables(net)))))
-    row = diff_facts.weights_row(ckptdoctor.diff(*paths))
+    row = diff_rows.weights_row(ckptdoctor.diff(*paths))
     assert row is not None
     assert row.said == "different (not counted: --weights)"
 
@@ -294,6 +294,6 @@ def test_translations_are_told(tmp_path: Path) -> None:
     write_model(tmp_path / "a")
     b = write_objects(tmp_path / "b", tracked(net=net, optimizer=keras3(variables(net))))
     found = ckptdoctor.diff(tmp_path / "a", b, values=True)
-    rows = {row.what: row for row in diff_facts.rows(found.optimizers[0])}
+    rows = {row.what: row for row in diff_rows.rows(found.optimizers[0])}
     assert rows["generation"].said == "compared across generations"
     assert rows["first moment"][1:4] == ("m (4)", "momentum (4)", "equal")
