@@ -265,6 +265,7 @@ def _wrapper(own: Sequence[StateVariable], config: OptimizerConfig | None) -> Wr
         config.wrapper if config is not None and config.wrapper else "LossScaleOptimizer",
         float(scale) if isinstance(scale, (int, float)) else None,
         others,
+        configured=config is None or bool(config.wrapper),
     )
 
 

@@ -13,6 +13,7 @@ import click
 from ckptdoctor import __version__
 from ckptdoctor.cli.check import check
 from ckptdoctor.cli.diff import diff
+from ckptdoctor.cli.explain import explain
 from ckptdoctor.cli.graft import graft
 from ckptdoctor.cli.inspect import inspect
 from ckptdoctor.cli.verify import verify
@@ -44,6 +45,7 @@ cli.add_command(check)
 cli.add_command(diff)
 cli.add_command(graft)
 cli.add_command(verify)
+cli.add_command(explain)
 
 
 def main() -> None:

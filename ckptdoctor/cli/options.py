@@ -18,8 +18,10 @@ from ckptdoctor.report.escape import printable
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-def output_options(*formats: str) -> Callable[[_Command], _Command]:
-    """`--format`, `--output-file`, `--quiet`, `--no-color`."""
+def output_options(
+    *formats: str, quiet: str = "Only the verdict of each artifact, no progress and no messages."
+) -> Callable[[_Command], _Command]:
+    """`--format`, `--output-file`, `--quiet` (with what it leaves), `--no-color`."""
 
     def decorate(command: _Command) -> _Command:
         for option in reversed(
@@ -42,7 +44,7 @@ def output_options(*formats: str) -> Callable[[_Command], _Command]:
                     "--quiet",
                     "-q",
                     is_flag=True,
-                    help="Only the verdict of each artifact, no progress and no messages.",
+                    help=quiet,
                 ),
                 click.option("--no-color", is_flag=True, help="No colours (also: NO_COLOR)."),
             )

@@ -45,38 +45,57 @@ _TOLD = frozenset({"S001", "S002", "S003", "S004"})
 
 
 def failing(checked: Checked, policy: Policy) -> list[Finding]:
-    """The findings that fail a result; those of the gravest kind, if an override for its path is stricter."""
-    if checked.passed or not checked.findings:
+    """The findings that fail a result, by the policy that holds for its path."""
+    if checked.passed:
         return []
-    gravest = min(each.severity.rank for each in checked.findings)
-    least = max(policy.fail_on.rank, gravest)
+    least = policy.for_path(checked.path).fail_on.rank
     return [each for each in checked.findings if each.severity.rank <= least]
+
+
+_SHORT = 120
+"""Characters of a message that still fits into a verdict line."""
 
 
 def headline(checked: Checked, policy: Policy) -> str:
     """What an engineer acts on, in one line: the verdict, and what fails it if the verdict does not say so."""
+    if kind(checked) is Kind.MISSING:
+        return checked.verdict
+    if unreadable(checked):
+        return f"cannot be read: {without_name(checked.verdict, checked.path)}"
+    fails = failing(checked, policy)
     found = checked.examination
-    if checked.passed:
-        return (
-            "nothing is wrong with the run directory as a whole"
-            if kind(checked) is Kind.RUN_DIRECTORY
-            else (_right(checked, policy))
-        )
-    verdict = checked.verdict
-    if checked.problem is not None or unreadable(checked):
-        return verdict
-    names = list(dict.fromkeys(_name(each.code) for each in failing(checked, policy) if each.code not in _TOLD))
-    if not names:
-        return verdict
-    joint = ":" if found is None else ", but" if found.status is Status.COMPLETE else "; also"
-    return f"{verdict}{joint} {', '.join(names)}"
-
-
-def _right(checked: Checked, policy: Policy) -> str:
-    found = checked.examination
-    if found is not None and found.status is Status.ABSENT and policy.expect is Purpose.WEIGHTS_ONLY:
+    if found is None:
+        if not fails:
+            return f"{checked.verdict}: nothing is wrong" if checked.passed else checked.verdict
+        return f"{checked.verdict}: {_reasons(fails)}"
+    if checked.passed and found.status is Status.ABSENT and _for_release(checked, policy):
         return "weights only, as expected"
-    return checked.verdict
+    untold = [each for each in fails if each.code not in _TOLD]
+    if not untold:
+        return checked.verdict
+    return f"{checked.verdict}{', but' if found.status is Status.COMPLETE else '; also'} {_reasons(untold)}"
+
+
+def without_name(message: str, path: str) -> str:
+    """A message without the name of the file at fault, where that is the artifact itself: once is enough."""
+    return message.removeprefix(f"{os.path.basename(path.rstrip('/'))}: ")
+
+
+def _reasons(findings: list[Finding]) -> str:
+    """Why, in the words of the only finding, or by the names of the rules."""
+    if len(findings) == 1 and len(findings[0].message) <= _SHORT:
+        return findings[0].message
+    return ", ".join(dict.fromkeys(_name(each.code) for each in findings))
+
+
+def _for_release(checked: Checked, policy: Policy) -> bool:
+    return policy.for_path(checked.path).expect is Purpose.WEIGHTS_ONLY
+
+
+def ignored(checked: Checked, policy: Policy) -> int:
+    """How many findings the policy ignores, if it was told to; what does not apply to a release is not ignored."""
+    own = policy.for_path(checked.path)
+    return checked.ignored if own.ignore or own.select else 0
 
 
 def _name(code: str) -> str:
@@ -89,7 +108,7 @@ def shown(checked: Checked, policy: Policy) -> tuple[Finding, ...]:
     return tuple(
         each
         for each in checked.findings
-        if each.code != "P002" or each.severity is not Severity.INFO or policy.expect is Purpose.WEIGHTS_ONLY
+        if each.code != "P002" or each.severity is not Severity.INFO or _for_release(checked, policy)
     )
 
 
@@ -147,7 +166,7 @@ def tally(report: CheckReport) -> Tally:
         errors=severities.count(Severity.ERROR),
         warnings=severities.count(Severity.WARNING),
         infos=severities.count(Severity.INFO),
-        ignored=sum(each.ignored for each in results),
+        ignored=sum(ignored(each, report.policy) for each in results),
     )
 
 

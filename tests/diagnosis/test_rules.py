@@ -128,10 +128,13 @@ def test_factored_slots_have_shapes_of_their_own() -> None:
 
 
 def test_a_recoverable_count_is_a_hint() -> None:
-    """Where the count follows from something, the hint says its value and source."""
+    """Where the count follows from something, the hint says its value and source, and L001 what its loss would do."""
     held = replace(ADAM, iterations=None, recoverable=Recoverable(7, "beta2_power"))
-    (finding,) = judge(_state(held))
-    assert finding.hint == ("7 follows from beta2_power: ckptdoctor graft --into p --iterations 7 --output p-resumed")
+    missing, restarts = judge(_state(held))
+    hint = "7 follows from beta2_power: ckptdoctor graft --into p --iterations 7 --output p-resumed"
+    assert (missing.code, missing.hint) == ("S002", hint)
+    assert (restarts.code, restarts.hint) == ("L001", hint)
+    assert restarts.message == "Adam's first update would be 2 times larger"
 
 
 def test_severities() -> None:
