@@ -41,6 +41,10 @@ class UsageProblem(CkptDoctorError):
     exit_code = EXIT_USAGE
 
 
+class Unmatchable(UsageProblem):
+    """Two artifacts cannot be set side by side as it was asked: no one optimizer is meant, or a name is unknown."""
+
+
 class UnreadableArtifact(CkptDoctorError):
     """The artifact is truncated, corrupt, hostile, of no known format, or access to it is denied.
 

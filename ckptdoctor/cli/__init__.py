@@ -12,6 +12,7 @@ import click
 
 from ckptdoctor import __version__
 from ckptdoctor.cli.check import check
+from ckptdoctor.cli.diff import diff
 from ckptdoctor.cli.explain import explain
 from ckptdoctor.cli.graft import graft
 from ckptdoctor.cli.inspect import inspect
@@ -38,6 +39,7 @@ def cli() -> None:
 
 cli.add_command(inspect)
 cli.add_command(check)
+cli.add_command(diff)
 cli.add_command(graft)
 cli.add_command(verify)
 cli.add_command(explain)
