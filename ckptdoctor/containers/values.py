@@ -34,10 +34,15 @@ def kept_open() -> Iterator[None]:
         yield
     finally:
         _open_files.reset(token)
-        if "ckptdoctor.containers.hdf5" in sys.modules:
-            sys.modules["ckptdoctor.containers.hdf5"].release()
+        release()
         for file in cache.values():
             file.close()
+
+
+def release() -> None:
+    """Closes the HDF5 files that reading values leaves open, as it does with or without `kept_open`."""
+    if "ckptdoctor.containers.hdf5" in sys.modules:
+        sys.modules["ckptdoctor.containers.hdf5"].release()
 
 
 @contextmanager

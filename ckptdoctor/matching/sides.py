@@ -135,7 +135,7 @@ def _in_list_order(optimizer: OptimizerState) -> list[StateVariable]:
 
 
 def _place(key: str) -> int:
-    digits = "".join(char if char.isdigit() else " " for char in key).split()
+    digits = "".join(char if char.isdecimal() else " " for char in key).split()
     return int(digits[-1][-9:]) if digits else 0
 
 
