@@ -128,18 +128,23 @@ def deliver(text: str, output_file: str | None) -> None:
         return
     import tempfile
 
-    directory = os.path.dirname(output_file) or "."
+    place = os.path.realpath(output_file)  # a link stays one
     temporary = None
     try:
+        if os.path.exists(output_file) and not os.path.isfile(output_file):
+            # /dev/null, /dev/stderr, a pipe: written to, never replaced by a file.
+            with open(output_file, "w", encoding="utf-8") as stream:
+                stream.write(text)
+            return
         with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=directory, prefix=".ckptdoctor-", delete=False
+            "w", encoding="utf-8", dir=os.path.dirname(place), prefix=".ckptdoctor-", delete=False
         ) as file:
             temporary = file.name
             file.write(text)
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, output_file)
+        os.replace(temporary, place)
     except OSError as error:
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)
