@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 
 from ckptdoctor.artifacts.locate import Target, locate
@@ -13,7 +14,7 @@ from ckptdoctor.diagnosis.findings import Finding
 from ckptdoctor.diagnosis.loaders import Loader
 from ckptdoctor.diagnosis.rules import judge
 from ckptdoctor.errors import EXIT_FINDINGS, EXIT_OK, UnreadableArtifact, UsageProblem
-from ckptdoctor.examination import Examination, Progress, examine, examine_target, unreadable
+from ckptdoctor.examination import Examination, Progress, examine, examine_target, exhausted, unreadable
 
 
 def check_paths(
@@ -29,23 +30,33 @@ def check_paths(
 
     Yields:
         One result an artifact, as soon as it is known; of a run directory, one more for the directory as a whole
-        unless it stands for a single artifact.
+        unless it stands for a single artifact. An artifact of several files that is named by more than one of them, as
+        pre-commit names what changed, is judged once.
     """
+    seen: set[str] = set()
     for path in paths:
-        yield from _check_path(path, policy, everything=everything, progress=progress)
+        yield from _check_path(path, policy, seen, everything=everything, progress=progress)
 
 
-def _check_path(path: str, policy: Policy, *, everything: bool, progress: Progress | None) -> Iterator[Checked]:
+def _check_path(
+    path: str, policy: Policy, seen: set[str], *, everything: bool, progress: Progress | None
+) -> Iterator[Checked]:
     try:
         if is_run_directory(path):
             yield from _check_directory(path, policy, everything=everything, progress=progress)
-        else:
-            for each in examine(path, everything=everything):
-                yield _check(each, policy, progress)
+            return
+        for target in locate(path, everything=everything):
+            place = os.path.normpath(target.resolved)
+            if place in seen and target.resolved != path:
+                continue
+            seen.add(place)
+            yield _check(examine_target(target), policy, progress)
     except UsageProblem as error:
         yield Checked(path, None, passed=False, problem=str(error), exit_code=error.exit_code)
     except UnreadableArtifact as error:
         yield _check(unreadable(path, path, error), policy, progress)
+    except (MemoryError, RecursionError) as error:
+        yield _check(unreadable(path, path, exhausted(error)), policy, progress)
 
 
 def _check_directory(path: str, policy: Policy, *, everything: bool, progress: Progress | None) -> Iterator[Checked]:
