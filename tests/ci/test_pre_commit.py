@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import yaml
 from support.bundles import array, write_bundle
-from support.commands import ROOT
+from support.commands import ROOT, Result, ckptdoctor
 from support.index import require_index
 from support.objects import write_model
 
-(HOOK,): list[dict[str, Any]] = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
+HOOK: dict[str, Any] = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))[0]
 
 
 def wanted(path: str) -> bool:
@@ -98,24 +98,41 @@ def try_repo(repository: Path, home: Path) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+def release(repository: Path) -> None:
+    """Adds a checkpoint without optimizer state."""
+    write_bundle(repository / "release" / "ckpt-1", {"w": array([1.0])})
+    git(repository, "add", "--all")
+
+
 @pytest.mark.installs
 def test_try_repo(repository: Path, tmp_path: Path) -> None:
-    """It passes what is good, and fails what is bad with the reason, each artifact once."""
+    """Installed by pre-commit it passes what is good, and fails what is bad with the reason, each artifact once."""
     if not (ROOT / ".git").exists():
         pytest.skip("pre-commit installs hooks from a git repository, and this is no checkout")
     require_index()
+    release(repository)
     code, said = try_repo(repository, tmp_path / "home")
-    assert (code, "ckptdoctor check" in said) == (0, True), said
-
-    write_bundle(repository / "release" / "ckpt-1", {"w": array([1.0])})
-    git(repository, "add", "--all")
-    code, said = try_repo(repository, tmp_path / "home")
-    assert code == 1, said
+    assert (code, "ckptdoctor check" in said) == (1, True), said
     assert said.count("S001") == 1
     assert "4 artifacts: 3 passed, 1 failed" in said
-    assert "run with spaces/ckpt-7" in said
+    assert "ok      run with spaces/ckpt-7" in said
 
+
+def test_entry(repository: Path) -> None:
+    """Without what is bad, or with a policy for it, the hook passes: the command on the files that it is given."""
+    assert hook(repository).code == 0
+    release(repository)
+    assert hook(repository).code == 1
     (repository / "pyproject.toml").write_text(
         "[tool.ckptdoctor]\n[[tool.ckptdoctor.overrides]]\npaths = ['release/']\nexpect = 'weights-only'\n"
     )
-    assert try_repo(repository, tmp_path / "home")[0] == 0
+    assert hook(repository).code == 0
+
+
+def hook(repository: Path) -> Result:
+    """What pre-commit runs."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=repository, check=True, capture_output=True, text=True)
+    files = [name for name in listed.stdout.split("\0") if name and wanted(name)]
+    program, *arguments = HOOK["entry"].split()
+    assert program == "ckptdoctor"
+    return ckptdoctor(*arguments, *files, cwd=repository)
