@@ -115,7 +115,7 @@ def examine_target(target: Target, *, stats: bool = False, progress: Progress | 
         status=status.artifact_status(state),
         summary=status.summary(state),
         verdict=status.verdict(state),
-        findings=rules.judge(Evidence(target.path, state)),
+        findings=rules.judge(Evidence(target.resolved, state)),
         statistics=statistics,
     )
 
@@ -129,7 +129,7 @@ def exhausted(error: BaseException) -> UnreadableArtifact:
 def unreadable(path: str, resolved: str, error: UnreadableArtifact) -> Examination:
     """The examination of what cannot be read."""
     sentence = str(error)
-    findings = rules.judge(Evidence(path, error=error))
+    findings = rules.judge(Evidence(resolved, error=error))
     return Examination(path, resolved, None, Status.UNREADABLE, "cannot be read", sentence, findings, error)
 
 

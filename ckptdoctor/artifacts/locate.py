@@ -5,13 +5,13 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from ckptdoctor.containers import checkpoint_state
 from ckptdoctor.containers.files import RegularFile, reason
 from ckptdoctor.containers.sstable import FOOTER, is_table
-from ckptdoctor.errors import UnreadableArtifact, UsageProblem
+from ckptdoctor.errors import UnknownFormat, UnreadableArtifact, UsageProblem
 from ckptdoctor.state import Oddity, TrainingState
 
 _SHARD = re.compile(r"(?P<prefix>.*)\.data-\d{5}-of-\d{5}\Z", re.DOTALL)
@@ -190,7 +190,7 @@ def _directory(given: str, path: str, *, everything: bool) -> tuple[Target, ...]
     there = set(names)
     if everything:
         return _all_in(path, names)
-    if checkpoint_state.NAME in there:
+    if state_file(path, there):
         found = _from_state(given, path, names)
         if found is not None:
             return (found,)
@@ -209,6 +209,12 @@ def _directory(given: str, path: str, *, everything: bool) -> tuple[Target, ...]
     return _lonely(given, path, names)
 
 
+def state_file(directory: str, names: Collection[str]) -> str | None:
+    """The state file of a directory; None where there is none, or something else of that name."""
+    path = os.path.join(directory, checkpoint_state.NAME)
+    return path if checkpoint_state.NAME in names and not os.path.isdir(path) else None
+
+
 def _from_state(given: str, path: str, names: list[str]) -> Target | None:
     state = checkpoint_state.read_checkpoint_state(os.path.join(path, checkpoint_state.NAME))
     if not state.latest:
@@ -222,7 +228,9 @@ def _from_state(given: str, path: str, names: list[str]) -> Target | None:
     others = _prefixes(path, names)
     if not others:
         raise UnreadableArtifact(
-            f"its state file names {state.latest!r}, which is not here, and no other checkpoint is", path
+            f"its state file names {state.latest!r}, which is not here, and no other checkpoint is",
+            path,
+            code="P001",
         )
     oddity = Oddity(
         "P001",
@@ -237,7 +245,7 @@ def _lonely(given: str, path: str, names: list[str]) -> tuple[Target, ...]:
 
     foreign = recognise(path, b"")
     if foreign:
-        raise UnreadableArtifact(f"not an artifact that ckptdoctor reads: {foreign.sentence}", path)
+        raise UnknownFormat(f"not an artifact that ckptdoctor reads: {foreign.sentence}", path)
     found = _all_in(path, names, strict=False)
     if len(found) == 1:
         only = found[0]
@@ -245,19 +253,18 @@ def _lonely(given: str, path: str, names: list[str]) -> tuple[Target, ...]:
     if found:
         listed = ", ".join(os.path.basename(each.path) for each in found[:_SHOWN])
         more = ", …" if len(found) > _SHOWN else ""
-        raise UnreadableArtifact(
+        raise UnknownFormat(
             f"the directory holds {len(found)} artifacts ({listed}{more}): name one, or add --all", path
         )
-    raise UnreadableArtifact(
-        "the directory holds no artifact that is known" if names else "the directory is empty", path
-    )
+    raise UnknownFormat("the directory holds no artifact that is known" if names else "the directory is empty", path)
 
 
 def _all_in(path: str, names: list[str], *, strict: bool = True) -> tuple[Target, ...]:
     """Every artifact that lies in a directory, and those that its state file lists."""
     found: dict[str, Target] = {}
-    if checkpoint_state.NAME in names:
-        state = checkpoint_state.read_checkpoint_state(os.path.join(path, checkpoint_state.NAME))
+    listed_in = state_file(path, names)
+    if listed_in:
+        state = checkpoint_state.read_checkpoint_state(listed_in)
         for listed in state.all:
             prefix = checkpoint_state.resolve(state, listed)
             if os.path.exists(f"{prefix}.index"):
@@ -266,7 +273,7 @@ def _all_in(path: str, names: list[str], *, strict: bool = True) -> tuple[Target
         found.setdefault(prefix, Target(prefix, prefix, "tf-checkpoint"))
     for name in names:
         full = os.path.join(path, name)
-        if name == checkpoint_state.NAME or name.endswith((".index", ".meta")) or _SHARD.match(name):
+        if full == listed_in or name.endswith((".index", ".meta")) or _SHARD.match(name):
             continue
         try:
             if os.path.isdir(full):
@@ -280,7 +287,7 @@ def _all_in(path: str, names: list[str], *, strict: bool = True) -> tuple[Target
             if name.lower().endswith(_MODELS):
                 found[full] = Target(full, full, "unknown")
     if not found and strict:
-        raise UnreadableArtifact("the directory holds no artifact that is known", path)
+        raise UnknownFormat("the directory holds no artifact that is known", path)
     return tuple(sorted(found.values(), key=lambda each: _natural(each.path)))
 
 
@@ -321,8 +328,8 @@ def _file(given: str, path: str) -> Target:
     named = foreign.recognise(path, head)
     if named:
         code = "I001" if named.artifact else "I008"
-        raise UnreadableArtifact(f"not an artifact that ckptdoctor reads: {named.sentence}", path, code=code)
-    raise UnreadableArtifact("it is of no format that is known", path)
+        raise UnknownFormat(f"not an artifact that ckptdoctor reads: {named.sentence}", path, code=code)
+    raise UnknownFormat("it is of no format that is known", path)
 
 
 def _hdf5_at(file: RegularFile) -> bool:

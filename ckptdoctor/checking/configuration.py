@@ -83,7 +83,9 @@ def explain(configuration: Configuration) -> str:
     policy = configuration.policy
     lines = [f"# configuration file: {configuration.path or 'none'}"]
     for name, (field, _) in _SETTINGS.items():
-        lines.append(f"{name} = {_toml(getattr(policy, field))}  # {configuration.sources[name]}")
+        value = getattr(policy, field)
+        unset = "# " if value is None else ""
+        lines.append(f"{unset}{name} = {_toml(value)}  # {configuration.sources[name]}")
     for override in policy.overrides:
         lines += ["", "[[overrides]]", f"paths = {_toml(override.paths)}"]
         lines += [f"{_SPELLED[field]} = {_toml(value)}" for field, value in override.settings.items()]

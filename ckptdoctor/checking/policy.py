@@ -89,8 +89,9 @@ class Policy:
 
     def severity(self, code: str) -> Severity | None:
         """The severity in force; None where the rule does not count."""
-        chosen = len(code) if code.startswith(ALWAYS) else matches(code, self.select)
-        if (self.select and not chosen) or matches(code, self.ignore) > (chosen if self.select else 0):
+        chosen = matches(code, self.select)
+        left_out = self.select and not chosen and not code.startswith(ALWAYS)
+        if left_out or matches(code, self.ignore) > chosen:
             return None
         own: Severity | None = BY_CODE[code].severity
         for table in (WEIGHED[self.expect], self.severities):

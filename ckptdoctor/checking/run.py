@@ -105,7 +105,9 @@ def _judged(examination: Examination, policy: Policy, progress: Progress | None)
         from ckptdoctor.checking.deep import scan as scan_state
 
         scan = scan_state(state, examination.resolved, progress)
-    return judge(Evidence(examination.path, state, scan=scan, loader=_loader(policy.loader), expected=policy.expected))
+    return judge(
+        Evidence(examination.resolved, state, scan=scan, loader=_loader(policy.loader), expected=policy.expected)
+    )
 
 
 def _loader(name: str | None) -> Loader | None:

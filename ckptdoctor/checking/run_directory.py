@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 
-from ckptdoctor.artifacts.locate import Target, lies_in, listing
+from ckptdoctor.artifacts.locate import Target, lies_in, listing, state_file
 from ckptdoctor.containers import checkpoint_state
 from ckptdoctor.diagnosis.run_directory import Member, RunDirectory
 from ckptdoctor.errors import UnreadableArtifact
@@ -34,7 +34,8 @@ def is_run_directory(path: str) -> bool:
 
 def has_checkpoints(path: str) -> bool:
     """Whether TF checkpoints lie in a directory: then its latest one is meant."""
-    return any(name == checkpoint_state.NAME or name.endswith(".index") for name in listing(path))
+    names = listing(path)
+    return state_file(path, names) is not None or any(name.endswith(".index") for name in names)
 
 
 def look_into(path: str, targets: Sequence[Target], known: Iterable[Examination] = ()) -> RunDirectory:
@@ -107,10 +108,11 @@ def _headless(path: str, names: Sequence[str]) -> list[Member]:
 
 def _latest(path: str, names: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
     """The name of the latest checkpoint according to the state file; or what it names, if that is not here."""
-    if checkpoint_state.NAME not in names:
+    file = state_file(path, names)
+    if file is None:
         return None, ()
     try:
-        state = checkpoint_state.read_checkpoint_state(os.path.join(path, checkpoint_state.NAME))
+        state = checkpoint_state.read_checkpoint_state(file)
     except UnreadableArtifact as error:
         return None, (str(error),)
     if not state.latest:

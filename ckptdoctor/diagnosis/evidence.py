@@ -22,7 +22,7 @@ class Evidence:
     """What is known of one artifact, or of a run directory as a whole.
 
     Attributes:
-        path: As it was given: hints name it.
+        path: The file, directory or prefix that was read: hints name it.
         state: What the artifact holds; None if it cannot be read, or for a run directory.
         error: Why it cannot be read.
         scan: What reading every byte has shown; None if that was not asked for.

@@ -7,16 +7,18 @@ from collections.abc import Iterator
 from ckptdoctor.diagnosis.evidence import Evidence, Rule, noticed
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.status import enumerate_some
+from ckptdoctor.errors import UnknownFormat
 
-_NEWEST = "take an older artifact, or save again; a damaged file cannot be mended from itself"
+_OLDER = "take an older artifact, or save again; a damaged file cannot be mended from itself"
 
 
 def _unreadable(evidence: Evidence) -> Iterator[tuple[str, str]]:
     if evidence.error is not None and evidence.error.code == "I001":
-        yield str(evidence.error), _NEWEST
+        yield str(evidence.error), "" if isinstance(evidence.error, UnknownFormat) else _OLDER
 
 
 def _checksum_mismatch(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    yield from noticed("I004", "copy the artifact again from where it was saved")(evidence)
     scan = evidence.scan
     if scan is None:
         return
@@ -113,6 +115,6 @@ RULES: tuple[Rule, ...] = (
         "not-an-artifact",
         Severity.ERROR,
         "a Git LFS pointer, an empty file, an error page under a model's name",
-        noticed("I008", "fetch the real file: for Git LFS, `git lfs pull`"),
+        noticed("I008", "fetch or copy the real file again"),
     ),
 )

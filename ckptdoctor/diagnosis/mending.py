@@ -35,11 +35,10 @@ def graft_from(donor: str, target: str, *options: str, output: str | None = None
     return shlex.join(words)
 
 
-def set_count(target: str, count: int | str) -> str:
+def set_count(target: str, count: int | str, *options: str) -> str:
     """The command that sets an iteration count by hand."""
-    return shlex.join(
-        ["ckptdoctor", "graft", "--into", target, "--iterations", str(count), "--output", output_for(target)]
-    )
+    given = ["--into", target, "--iterations", str(count), *options, "--output", output_for(target)]
+    return shlex.join(["ckptdoctor", "graft", *given])
 
 
 def count_in_name(path: str) -> int | None:

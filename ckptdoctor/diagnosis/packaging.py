@@ -8,6 +8,7 @@ from ckptdoctor.containers.dtypes import array_nbytes
 from ckptdoctor.diagnosis.evidence import Evidence, Rule, noticed
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.status import enumerate_some
+from ckptdoctor.state import Format
 
 _SHOWN = 8
 
@@ -40,6 +41,56 @@ def _optimizer_share(evidence: Evidence) -> Iterator[tuple[str, str]]:
         f"{share:.0f} % of the bytes are optimizer state ({own:,} of {own + model:,})",
         "for a release, save the weights alone: model.save_weights(...), or model.save(..., include_optimizer=False)",
     )
+
+
+_HDF5 = frozenset({Format.KERAS_H5, Format.KERAS_H5_WEIGHTS})
+_NAMED: tuple[tuple[str, frozenset[Format], str], ...] = (
+    # Old tf.keras wrote its own HDF5 layout under any name that ends in .h5, .weights.h5 too.
+    (".weights.h5", frozenset({Format.KERAS_WEIGHTS, Format.KERAS_H5_WEIGHTS}), "weights alone"),
+    (".keras", frozenset({Format.KERAS_ARCHIVE}), "a .keras archive"),
+    (".h5", _HDF5, "a model or weights in the old HDF5 layout"),
+    (".hdf5", _HDF5, "a model or weights in the old HDF5 layout"),
+    (".ckpt", frozenset({Format.TF_CHECKPOINT, Format.TF_CHECKPOINT_V1}), "a TensorFlow checkpoint"),
+    (".npz", frozenset({Format.OPTIMIZER_DUMP}), "arrays"),
+)
+"""Suffix → the formats that loaders expect behind it, the longest suffix first."""
+
+
+def _extension_lies(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    yield from noticed("P004")(evidence)
+    state = evidence.state
+    found = next((each for each in _NAMED if evidence.path.lower().endswith(each[0])), None)
+    if state is None or found is None or state.format in found[1]:
+        return
+    suffix, _, expected = found
+    yield (
+        f"{suffix} promises {expected}, but the bytes are {_CALLED[state.format]}",
+        f"loaders choose by the name: rename it to end in {_ENDS[state.format]}",
+    )
+
+
+_CALLED: dict[Format, str] = {
+    Format.TF_CHECKPOINT: "a TensorFlow checkpoint",
+    Format.TF_CHECKPOINT_V1: "a TensorFlow V1 checkpoint",
+    Format.SAVED_MODEL: "a SavedModel",
+    Format.KERAS_H5: "a whole model in HDF5",
+    Format.KERAS_H5_WEIGHTS: "weights in the old HDF5 layout",
+    Format.KERAS_ARCHIVE: "a .keras archive",
+    Format.KERAS_WEIGHTS: "weights in the layout of .weights.h5",
+    Format.OPTIMIZER_DUMP: "a dump of arrays",
+    Format.UNKNOWN: "of no known format",
+}
+_ENDS: dict[Format, str] = {
+    Format.TF_CHECKPOINT: ".ckpt",
+    Format.TF_CHECKPOINT_V1: ".ckpt",
+    Format.SAVED_MODEL: "nothing: it is a directory",
+    Format.KERAS_H5: ".h5",
+    Format.KERAS_H5_WEIGHTS: ".h5",
+    Format.KERAS_ARCHIVE: ".keras",
+    Format.KERAS_WEIGHTS: ".weights.h5",
+    Format.OPTIMIZER_DUMP: ".pkl, .npy or .npz, as what it is",
+    Format.UNKNOWN: "what it is",
+}
 
 
 def _latest_is_older(evidence: Evidence) -> Iterator[tuple[str, str]]:
@@ -77,7 +128,7 @@ RULES: tuple[Rule, ...] = (
         "extension-lies",
         Severity.WARNING,
         "the bytes are another format than the name says",
-        noticed("P004", "rename it: loaders choose by the name"),
+        _extension_lies,
     ),
     Rule(
         "P005",

@@ -34,13 +34,21 @@ def _no_optimizer_state(evidence: Evidence) -> Iterator[tuple[str, str]]:
 def _iterations_missing(evidence: Evidence) -> Iterator[tuple[str, str]]:
     for each in evidence.optimizers:
         if each.slots and each.iterations is None:
-            known = _known_count(evidence, each)
             yield (
                 f"{title(each)} has slots but no iteration count: schedules and bias correction would start over",
-                f"{known[0]:,} follows from {known[1]}: {set_count(evidence.path, known[0])}"
-                if known
-                else f"set the count by hand: {set_count(evidence.path, 'N')}",
+                _way_to_a_count(evidence, each),
             )
+
+
+def _way_to_a_count(evidence: Evidence, optimizer: OptimizerState) -> str:
+    known = _known_count(evidence, optimizer)
+    follows = f"{known[0]:,} follows from {known[1]}: " if known else "set the count by hand: "
+    linked = "/.OPTIMIZER_SLOT/" in optimizer.slots[0].tensor.key
+    if optimizer.generation is Generation.TF1 and linked:
+        return follows + "set global_step in the training script; this checkpoint has no place for it"
+    # Standalone Keras before 2.3 has no place for a count beside these slots.
+    options = ("--as", "optimizer-v2") if optimizer.generation is Generation.KERAS1 else ()
+    return follows + set_count(evidence.path, known[0] if known else "N", *options)
 
 
 def _known_count(evidence: Evidence, optimizer: OptimizerState) -> tuple[int, str] | None:
@@ -181,21 +189,44 @@ def _slots_zero(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 
 def _class_mismatch(evidence: Evidence) -> Iterator[tuple[str, str]]:
-    for oddity in evidence.oddities:
-        if oddity.code == "S009":
-            yield oddity.message, "compile the model with the optimizer that the state is of, then load it"
+    hint = "compile the model with the optimizer that the state is of, then load it"
     for each in evidence.optimizers:
         if each.class_name is None or each.generation is None or each.class_inferred:
             continue
-        known = {kind.name for layout in layouts(each.class_name, each.generation) for kind in layout.kinds}
-        known |= {EMA.name, ACCUMULATION.name}
-        strange = list(dict.fromkeys(slot.name for slot in each.slots if slot.role is not Role.OTHER))
-        strange = [name for name in strange if name not in known]
-        if layouts(each.class_name, each.generation) and strange and each.generation is not Generation.TF1:
-            yield (
-                f"{each.class_name} is recorded, but the state has {', '.join(strange)}, which it does not keep",
-                "compile the model with the optimizer that the state is of, then load it",
-            )
+        strange = _strange(each)
+        if strange:
+            yield f"{each.class_name} is recorded, but the state has {', '.join(strange)}, which it does not keep", hint
+        else:
+            yield from ((sentence, hint) for sentence in _flag_conflicts(each))
+
+
+def _strange(optimizer: OptimizerState) -> list[str]:
+    """Slots that no variant of the recorded class keeps."""
+    kinds = _kinds(optimizer)
+    if not kinds or optimizer.generation is Generation.TF1:
+        return []
+    names = dict.fromkeys(slot.name for slot in optimizer.slots if slot.role is not Role.OTHER)
+    return [name for name in names if name not in {*kinds, EMA.name, ACCUMULATION.name}]
+
+
+_TOLD = frozenset({"amsgrad", "momentum", "centered"})
+"""Settings that decide whether a slot exists, and that a configuration names as it does."""
+
+
+def _flag_conflicts(optimizer: OptimizerState) -> Iterator[str]:
+    """Where a setting says that a slot exists and none does, or the other way round."""
+    there = {slot.name for slot in optimizer.slots}
+    if not there or optimizer.class_inferred or optimizer.generation in {Generation.TF1, Generation.KERAS1}:
+        return
+    for name, kinds in _kinds(optimizer).items():
+        told = {kind.when for kind in kinds}
+        setting = next(iter(told)) if len(told) == 1 else ""
+        if setting not in _TOLD or setting not in optimizer.hyperparameters:
+            continue
+        value = optimizer.hyperparameters[setting]
+        if bool(value) != (name in there) and isinstance(value, (bool, int, float)):
+            state = f"keeps no {name}" if value else f"keeps {name}"
+            yield f"the configuration says {setting} {str(value).lower()}, but the state {state}"
 
 
 def _wrapper_state(evidence: Evidence) -> Iterator[tuple[str, str]]:

@@ -66,9 +66,8 @@ def _moments_swapped(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 
 def _counters_disagree(evidence: Evidence) -> Iterator[tuple[str, str]]:
-    for each in evidence.oddities:
-        if each.code == "V004":
-            yield each.message, "find out which one is right before resuming"
+    for conflict in _conflicts(evidence, "V004"):
+        yield conflict, "find out which one is right before resuming"
     state = evidence.state
     counted = [each for each in evidence.optimizers if each.iterations is not None]
     step = state.counters.get("global_step") if state is not None else None
@@ -91,9 +90,13 @@ def _counters_disagree(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 
 def _learning_rate_differs(evidence: Evidence) -> Iterator[tuple[str, str]]:
-    for each in evidence.oddities:
-        if each.code == "V005":
-            yield each.message, "the stored value wins when the optimizer's state is restored"
+    for conflict in _conflicts(evidence, "V005"):
+        yield conflict, "the stored value wins when the optimizer's state is restored"
+
+
+def _conflicts(evidence: Evidence, code: str) -> Iterator[str]:
+    for optimizer in evidence.optimizers:
+        yield from (each.message for each in optimizer.conflicts if each.code == code)
 
 
 RULES: tuple[Rule, ...] = (

@@ -121,6 +121,11 @@ class _Planner:
         self.layout = self._layout(settings)
         hyperparameters, schedule, configured = self._hyperparameters()
         iterations = self._iterations()
+        if not self.layout.counted and self.generation is Generation.KERAS1 and "iterations" in self.options.only:
+            raise GraftRefused(
+                f"Keras {self.layout.versions} keeps no count for {self.class_name}: write the layout of tf.keras with "
+                "--as optimizer-v2, or leave the count out with --only slots --only hyperparameters"
+            )
         numbers = numbers_of(iterations, hyperparameters, scheduled=schedule is not None)
         trained = [Trained(each.path, each.shape) for each in variables]
         dtypes = {variable.path: variable.tensor.dtype for variable in self.target.variables}

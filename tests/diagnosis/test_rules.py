@@ -144,5 +144,5 @@ def test_the_table() -> None:
     """Codes are unique and well-formed, names too."""
     codes = [rule.code for rule in RULES]
     assert len(set(codes)) == len(codes)
-    assert all(re.fullmatch(r"[ISVLPX]\d{3}", code) for code in codes)
+    assert all(re.fullmatch(r"[EISVLPX]\d{3}", code) for code in codes)
     assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", rule.name) for rule in RULES)
