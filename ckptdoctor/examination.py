@@ -87,7 +87,7 @@ def examine(
         yield unreadable(given, given, error)
         return
     except (MemoryError, RecursionError) as error:
-        yield unreadable(given, given, exhausted(error))
+        yield unreadable(given, given, _exhausted(error))
         return
     for target in targets:
         yield examine_target(target, stats=stats, progress=progress)
@@ -107,7 +107,7 @@ def examine_target(target: Target, *, stats: bool = False, progress: Progress | 
     except UnreadableArtifact as error:
         return unreadable(target.path, target.resolved, error)
     except (MemoryError, RecursionError) as error:
-        return unreadable(target.path, target.resolved, exhausted(error))
+        return unreadable(target.path, target.resolved, _exhausted(error))
     return Examination(
         path=target.path,
         resolved=target.resolved,
@@ -120,8 +120,7 @@ def examine_target(target: Target, *, stats: bool = False, progress: Progress | 
     )
 
 
-def exhausted(error: BaseException) -> UnreadableArtifact:
-    """What is said of a file that takes more than there is."""
+def _exhausted(error: BaseException) -> UnreadableArtifact:
     resource = "memory" if isinstance(error, MemoryError) else "nesting"
     return UnreadableArtifact(f"reading it needs more {resource} than there is: it is corrupt or hostile")
 
@@ -176,4 +175,4 @@ def exit_code(examinations: list[Examination]) -> int:
     return max((each.error.exit_code for each in examinations if each.error), default=0)
 
 
-__all__ = ["CkptDoctorError", "Examination", "examine", "examine_target", "exhausted", "exit_code", "tensors", "unreadable"]
+__all__ = ["CkptDoctorError", "Examination", "examine", "examine_target", "exit_code", "tensors", "unreadable"]

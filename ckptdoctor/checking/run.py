@@ -14,7 +14,7 @@ from ckptdoctor.diagnosis.findings import Finding
 from ckptdoctor.diagnosis.loaders import Loader
 from ckptdoctor.diagnosis.rules import judge
 from ckptdoctor.errors import EXIT_FINDINGS, EXIT_OK, UnreadableArtifact, UsageProblem
-from ckptdoctor.examination import Examination, Progress, examine, examine_target, exhausted, unreadable
+from ckptdoctor.examination import Examination, Progress, examine, examine_target, unreadable
 
 
 def check_paths(
@@ -55,8 +55,9 @@ def _check_path(
         yield Checked(path, None, passed=False, problem=str(error), exit_code=error.exit_code)
     except UnreadableArtifact as error:
         yield _check(unreadable(path, path, error), policy, progress)
-    except (MemoryError, RecursionError) as error:
-        yield _check(unreadable(path, path, exhausted(error)), policy, progress)
+    except (MemoryError, RecursionError):
+        for each in examine(path):  # says so
+            yield _check(each, policy, progress)
 
 
 def _check_directory(path: str, policy: Policy, *, everything: bool, progress: Progress | None) -> Iterator[Checked]:
