@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from ckptdoctor.artifacts.locate import Target, locate
 from ckptdoctor.checking.policy import Policy
@@ -18,7 +18,12 @@ from ckptdoctor.examination import Examination, Progress, examine, examine_targe
 
 
 def check_paths(
-    paths: Iterable[str], policy: Policy, *, everything: bool = False, progress: Progress | None = None
+    paths: Iterable[str],
+    policy: Policy,
+    *,
+    everything: bool = False,
+    progress: Progress | None = None,
+    begun: Callable[[str], None] | None = None,
 ) -> Iterator[Checked]:
     """Checks artifacts, one after another.
 
@@ -27,6 +32,7 @@ def check_paths(
         policy: What they are judged by.
         everything: Of a directory, every artifact that lies there, not only the latest checkpoint.
         progress: Is told how much of an artifact's data has been read, where `policy.deep` asks for it.
+        begun: Is told the path of each artifact of a directory before it is read.
 
     Yields:
         One result an artifact, as soon as it is known; of a run directory, one more for the directory as a whole
@@ -35,15 +41,21 @@ def check_paths(
     """
     seen: set[str] = set()
     for path in paths:
-        yield from _check_path(path, policy, seen, everything=everything, progress=progress)
+        yield from _check_path(path, policy, seen, everything=everything, progress=progress, begun=begun)
 
 
 def _check_path(
-    path: str, policy: Policy, seen: set[str], *, everything: bool, progress: Progress | None
+    path: str,
+    policy: Policy,
+    seen: set[str],
+    *,
+    everything: bool,
+    progress: Progress | None,
+    begun: Callable[[str], None] | None,
 ) -> Iterator[Checked]:
     try:
         if is_run_directory(path):
-            yield from _check_directory(path, policy, everything=everything, progress=progress)
+            yield from _check_directory(path, policy, everything=everything, progress=progress, begun=begun)
             return
         for target in locate(path, everything=everything):
             place = os.path.normpath(target.resolved)
@@ -60,7 +72,9 @@ def _check_path(
             yield _check(each, policy, progress)
 
 
-def _check_directory(path: str, policy: Policy, *, everything: bool, progress: Progress | None) -> Iterator[Checked]:
+def _check_directory(
+    path: str, policy: Policy, *, everything: bool, progress: Progress | None, begun: Callable[[str], None] | None
+) -> Iterator[Checked]:
     everything = everything or not has_checkpoints(path)
     all_of_it = _every_target(path)
     if not all_of_it:
@@ -70,6 +84,8 @@ def _check_directory(path: str, policy: Policy, *, everything: bool, progress: P
     known: list[Examination] = []
     if everything and len(all_of_it) > 1:
         for target in all_of_it:
+            if begun is not None:
+                begun(target.path)
             examination = examine_target(target)
             known.append(examination)
             yield _check(examination, policy, progress)
