@@ -97,6 +97,15 @@ def test_hdf5_loads_no_framework(fixtures_dir: Path) -> None:
     assert not loaded & (FRAMEWORKS | {"rich"})
 
 
+def test_diff_loads_no_framework(fixtures_dir: Path) -> None:
+    """A comparison loads no framework, no rich for JSON, and opens nothing but its two artifacts."""
+    a, b = str(fixtures_dir / "run-a"), str(fixtures_dir / "run-a" / "ckpt-7")
+    report = _watched("diff", "--values", "--weights", "--format", "json", a, b)
+    assert not _modules(report) & (FRAMEWORKS | {"h5py", "rich"})
+    assert not _outside(report, a)
+    assert not report["forbidden"]
+
+
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["inspect", "--help"], ["explain", "--help"]])
 def test_help_loads_nothing(arguments: list[str]) -> None:
     """Help and version load neither formats nor reports."""

@@ -183,10 +183,17 @@ def _class_mismatch(evidence: Evidence) -> Iterator[tuple[str, str]]:
         if each.class_name is None or each.generation is None or each.class_inferred:
             continue
         strange = _strange(each)
-        if strange:
+        if each.slots and evidence.variables and all(_unplaced(slot) for slot in each.slots):
+            count = f"{len(each.slots):,} slots, which do not fit the model's {len(evidence.variables):,} variables"
+            yield f"{each.class_name} is recorded, but the state has {count}", hint
+        elif strange:
             yield f"{each.class_name} is recorded, but the state has {', '.join(strange)}, which it does not keep", hint
         else:
             yield from ((sentence, hint) for sentence in _flag_conflicts(each))
+
+
+def _unplaced(slot: Slot) -> bool:
+    return slot.variable is None and slot.mapping != "name"
 
 
 def _strange(optimizer: OptimizerState) -> list[str]:
