@@ -201,10 +201,10 @@ def holds(specifier: str, version: str) -> bool:
     if not specifier or not version:
         return not specifier
     from packaging.specifiers import SpecifierSet
-    from packaging.version import InvalidVersion, Version
+    from packaging.version import Version
 
     try:
         release = Version(version).base_version
-    except InvalidVersion:
+    except ValueError:  # InvalidVersion, or more digits than Python turns into a number
         return False
     return SpecifierSet(specifier).contains(release)

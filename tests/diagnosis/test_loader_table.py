@@ -197,6 +197,7 @@ def test_unknown_versions_alarm_only_where_every_version_loses() -> None:
         (">=2.11", "2.11.0rc1", True),
         (">=2.11", "2.10.1", False),
         ("<2.11", "2.2.4-odd", False),
+        (">=2.11", "9" * 5000, False),
         (">=2.12,<2.14", "2.13.1", True),
     ],
 )
