@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _ADAM = {"Adam": (0.9, 0.999), "AdamW": (0.9, 0.999), "Lamb": (0.9, 0.999), "Adamax": (0.9, 0.0)}
 """Classes that correct their moments by the count, with their default decay rates; Adamax corrects the first only."""
 
+_MOMENTS = "what its moments would make of it (root mean square)"
+
 
 class _Rates(NamedTuple):
     """The learning rate at the next step as it should be, and as it would be; None where it cannot be told."""
@@ -102,7 +104,8 @@ def _fresh(optimizer: OptimizerState, count: int, rates: _Rates, scan: Scan | No
     mean, correction = _mean_quotient(optimizer, scan), bias_correction(count, *_betas(optimizer))
     if mean and correction and rates.right and rates.wrong and optimizer.class_name != "Adamax":
         kept = rates.right * correction * mean
-        text += _compared(rates.wrong, kept, "what its moments make of it in the mean", "less than they make")
+        change = _compared(rates.wrong, kept, _MOMENTS, f"less than {_MOMENTS}")
+        text += change.replace(",", ":", 1)
     return text
 
 

@@ -173,7 +173,7 @@ def test_a_new_adams_first_update() -> None:
     )
     scan = Scan(pairs=(PairScan("a", 7.3, PairFigures(0, 1.0, 0.05)), PairScan("elsewhere", 7.3, PairFigures(0, 1, 9))))
     (clause,) = _clauses(1_000_000, slots_lost=True, hyperparameters=settings, scan=scan)
-    assert clause.endswith(", 20 times what its moments make of it in the mean")
+    assert clause.endswith(": 20 times what its moments would make of it (root mean square)")
     broken = Scan(pairs=(PairScan("a", 7.3, PairFigures(3, math.inf, math.nan)),))
     (clause,) = _clauses(1_000_000, slots_lost=True, hyperparameters=settings, scan=broken)
     assert clause.endswith("however small its gradient")
