@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from ckptdoctor.artifacts.locate import READERS, Target, locate
+from ckptdoctor.artifacts.locate import READ_BY_LIBHDF5, READERS, Target, locate
 from ckptdoctor.diagnosis import rules, status
 from ckptdoctor.diagnosis.rules import Finding, Severity
 from ckptdoctor.errors import CkptDoctorError, UnreadableArtifact
@@ -93,7 +93,18 @@ def examine(
 
 
 def examine_target(target: Target, *, stats: bool = False, progress: Progress | None = None) -> Examination:
-    """Reads and judges one artifact."""
+    """Reads and judges one artifact; what HDF5's library reads, in a process that may die of it."""
+    if target.reader not in READ_BY_LIBHDF5:
+        return _examined(target, stats, progress=progress)
+    from ckptdoctor.isolation.client import Crashed, isolated
+
+    try:
+        return isolated(_examined, target, stats, path=target.resolved, progress=progress)
+    except Crashed as error:
+        return _unreadable(target.path, target.resolved, error)
+
+
+def _examined(target: Target, stats: bool, *, progress: Progress | None = None) -> Examination:  # noqa: FBT001 - by pipe
     try:
         state = READERS[target.reader](target.resolved)
         state = replace(

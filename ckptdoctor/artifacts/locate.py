@@ -92,6 +92,9 @@ READERS: dict[str, Callable[[str], TrainingState]] = {
 }
 """Every artifact that can be read. Modules are imported by the first that needs them."""
 
+READ_BY_LIBHDF5 = frozenset({"hdf5", "keras-archive", "keras-weights"})
+"""Readers that call HDF5's library, which crashes on some corrupt files."""
+
 
 def locate(path: str, *, everything: bool = False) -> tuple[Target, ...]:
     """Finds the artifacts that a path means.
