@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from ckptdoctor.artifacts.locate import READ_BY_LIBHDF5, READERS, Target, locate
+from ckptdoctor.artifacts.locate import HDF5_FORMATS, READ_BY_LIBHDF5, READERS, Target, locate
 from ckptdoctor.diagnosis import rules, status
 from ckptdoctor.diagnosis.rules import Finding, Severity
 from ckptdoctor.errors import CkptDoctorError, UnreadableArtifact
@@ -15,6 +15,8 @@ from ckptdoctor.state import Format, OptimizerState, Status, TensorRef, Training
 
 if TYPE_CHECKING:
     from ckptdoctor.containers.values import Statistics
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,31 @@ def _examined(target: Target, stats: bool, *, progress: Progress | None = None) 
         findings=rules.judge(state),
         statistics=statistics,
     )
+
+
+def with_libhdf5(
+    function: Callable[..., _Value],
+    *arguments: object,
+    sides: Iterable[Examination | None],
+    progress: Progress | None = None,
+) -> _Value:
+    """Calls a function that reads values of these artifacts: where one of them is HDF5, in a process that may die of it.
+
+    Args:
+        function: Defined at the top level of a module.
+        *arguments: Frozen data.
+        sides: Whatever it reads.
+        progress: Handed to the function as `progress=`.
+
+    Raises:
+        Crashed: HDF5's library died of one of them.
+    """
+    paths = [each.path for each in sides if each is not None and each.format in HDF5_FORMATS]
+    if not paths:
+        return function(*arguments, **({"progress": progress} if progress is not None else {}))
+    from ckptdoctor.isolation.client import isolated
+
+    return isolated(function, *arguments, path=" or ".join(paths), progress=progress, limited=False)
 
 
 def _exhausted(error: BaseException) -> UnreadableArtifact:

@@ -61,7 +61,7 @@ def isolated(
 
 
 def _ask(call: worker.Call, path: str, progress: Callable[[int, int], None] | None) -> Any:
-    patience = limits.SILENT_WALL if call.limited else None
+    patience = limits.STUCK_WALL if call.limited else None
     while True:
         current = _running()
         try:
@@ -99,9 +99,9 @@ def _how(error: BaseException, code: int) -> str:
     if isinstance(error, messages.Garbled):
         return f"the process that read it answered nonsense ({error}): the file is corrupt or hostile"
     if isinstance(error, TimeoutError):
-        return f"reading it stood still for {limits.SILENT_WALL:g} s; nothing of it was used"
+        return f"reading it stood still for {limits.STUCK_WALL:g} s; nothing of it was used"
     if code == _OUT_OF_TIME:
-        return f"HDF5 was caught in a loop over it for {limits.SILENT_CPU} s: it is corrupt or hostile"
+        return f"HDF5 was caught in a loop over it for {limits.STUCK_CPU} s: it is corrupt or hostile"
     if code == -_KILL:
         return "the process that read it was killed; most likely there was not enough memory"
     if code < 0:

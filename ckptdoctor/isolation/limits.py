@@ -1,66 +1,25 @@
-"""What a worker may use, and how it tells that it is not stuck."""
+"""What a worker may use, and how it is told from one that is stuck."""
 
 from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable
 
 MEMORY = 4 << 30
 """Bytes of address space. What describes a million tensors takes a quarter of it; values are read in pieces."""
-SILENT_CPU = 60
-"""Seconds of processor time without a sign of life: libhdf5 is caught in a loop."""
-SILENT_WALL = 300.0
-"""Seconds without a sign of life: the disk or the network does not answer."""
-_EVERY = 1.0
+STUCK_CPU = 10
+"""Seconds of processor time within one call of libhdf5 after which it is caught in a loop: calls take milliseconds."""
+STUCK_WALL = 300.0
+"""Seconds within one call of libhdf5 after which the disk or the network is taken for dead."""
+_TICK = 1.0
 
-_beat: Callable[[], None] | None = None
-_last = 0.0
-
-
-def heartbeat() -> None:
-    """Tells the parent, at most once a second, that reading goes on; does nothing outside a worker.
-
-    Called wherever our own code has the floor between two calls of libhdf5.
-    """
-    global _last  # noqa: PLW0603 - one process, one heart
-    if _beat is None:
-        return
-    now = time.monotonic()
-    if now - _last >= _EVERY:
-        _last = now
-        _beat()
-
-
-def beat_with(tell: Callable[[], None]) -> None:
-    """Makes `heartbeat` call this; the worker does so once."""
-    global _beat  # noqa: PLW0603 - one process, one heart
-    _beat = tell
+_is_worker = False
 
 
 def is_worker() -> bool:
     """Whether this process is a worker."""
-    return _beat is not None
-
-
-def allow(*, limited: bool) -> None:
-    """Sets what the coming call may use; calls that write results of any size are not limited."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    _set_soft(resource.RLIMIT_AS, MEMORY if limited else None)
-    used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
-    _set_soft(resource.RLIMIT_CPU, int(used) + SILENT_CPU + 1 if limited else None)
-
-
-def _set_soft(which: int, wanted: int | None) -> None:
-    import resource
-
-    _, hard = resource.getrlimit(which)
-    soft = hard if wanted is None else wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    resource.setrlimit(which, (soft, hard))
+    return _is_worker
 
 
 def confine() -> None:
@@ -68,6 +27,8 @@ def confine() -> None:
 
     It has a session of its own, so that Ctrl-C reaches the parent alone, which then ends it.
     """
+    global _is_worker  # noqa: PLW0603 - said once
+    _is_worker = True
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):  # of a damaged heap the C library would write to stderr
         os.dup2(nothing, descriptor)
@@ -78,13 +39,12 @@ def confine() -> None:
     # A file can name a filter to be loaded from here, for its groups' own structure too; "::" turns plug-ins off.
     os.environ.pop("HDF5_PLUGIN_PATH", None)
     os.environ["HDF5_PLUGIN_PRELOAD"] = "::"
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # a thread pool would cost address space, and has nothing to do
-    try:
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # a pool of threads costs address space, and has nothing to do
+    if sys.platform != "win32":
         import resource
-    except ImportError:
-        return
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.setsid()
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        os.setsid()
 
 
 def die_with(parent: int) -> None:
@@ -95,3 +55,56 @@ def die_with(parent: int) -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(0)
+
+
+def begin(alive: Callable[[], None], *, limited: bool) -> None:
+    """Before a call: bounds memory, and the time that the C library may keep the floor.
+
+    A timer rings every second, and Python hears it between two calls of libhdf5 only. As long as it does, the allowance
+    of processor time is renewed and the parent hears that reading goes on; from within an endless loop in the library
+    neither happens, and the kernel ends the process. Large files may so take as long as they need.
+
+    Args:
+        alive: Tells the parent.
+        limited: False for calls that write results of any size.
+    """
+    if sys.platform == "win32":
+        return
+    import resource
+    import signal
+
+    _set_soft(resource.RLIMIT_AS, MEMORY if limited else None)
+    if not limited:
+        _set_soft(resource.RLIMIT_CPU, None)
+        return
+
+    def tick(*_: object) -> None:
+        _renew()
+        alive()
+
+    _renew()
+    signal.signal(signal.SIGALRM, tick)
+    signal.setitimer(signal.ITIMER_REAL, _TICK, _TICK)
+
+
+def finish() -> None:
+    """After a call: nothing rings any more."""
+    if sys.platform != "win32":
+        import signal
+
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _renew() -> None:
+    import resource
+
+    used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+    _set_soft(resource.RLIMIT_CPU, int(used) + 1 + STUCK_CPU)
+
+
+def _set_soft(which: int, wanted: int | None) -> None:
+    import resource
+
+    _, hard = resource.getrlimit(which)
+    soft = hard if wanted is None else wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(which, (soft, hard))

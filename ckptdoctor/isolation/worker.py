@@ -39,14 +39,17 @@ class Call(NamedTuple):
 def serve(requests: int, answers: int) -> None:
     """Answers calls until the parent closes its end, or asks for nothing for a while."""
     limits.confine()
-    limits.beat_with(lambda: _beat(answers))
+    line = _Line(answers)
     while _asked(requests):
         try:
             call = Call(*messages.receive(requests, messages.trusted))
         except EOFError:
             return
         try:
-            messages.send(answers, _answer(call, answers))
+            limits.begin(line.alive, limited=call.limited)
+            kind, value = _answer(call, line)
+            limits.finish()
+            line.say(kind, value)
         except BrokenPipeError:
             return
 
@@ -57,26 +60,37 @@ def _asked(requests: int) -> bool:
     return bool(select.select([requests], [], [], IDLE)[0])
 
 
-def _beat(answers: int) -> None:
-    limits.allow(limited=True)
-    messages.send(answers, (ALIVE, None))
+class _Line:
+    """The pipe to the parent; the timer may ring while a message is on its way, and must not cut it in two."""
+
+    def __init__(self, answers: int) -> None:
+        self._answers = answers
+        self._is_talking = False
+
+    def say(self, kind: str, value: object) -> None:
+        """Sends a message."""
+        self._is_talking = True
+        messages.send(self._answers, (kind, value))
+        self._is_talking = False
+
+    def alive(self) -> None:
+        """Says that reading goes on."""
+        if not self._is_talking:
+            self.say(ALIVE, None)
+
+    def progress(self, done: int, total: int) -> None:
+        """Says how far it is."""
+        self.say(PROGRESS, (done, total))
 
 
-def _answer(call: Call, answers: int) -> tuple[str, object]:
-    def progress(done: int, total: int) -> None:
-        messages.send(answers, (PROGRESS, (done, total)))
-
-    more = {"progress": progress} if call.progress else {}
+def _answer(call: Call, line: _Line) -> tuple[str, object]:
     try:
         if call.directory is not None:
             os.chdir(call.directory)
-        limits.allow(limited=call.limited)
-        return DONE, call.function(*call.arguments, **more)
-    except (CkptDoctorError, MemoryError, RecursionError) as error:
-        return RAISED, error
+        return DONE, call.function(*call.arguments, **({"progress": line.progress} if call.progress else {}))
     except BrokenPipeError:
         raise
-    except OSError as error:
+    except (CkptDoctorError, MemoryError, RecursionError, OSError) as error:
         return RAISED, error
     except Exception:  # noqa: BLE001 - what is none of these is a defect of ours, and the parent says so
         return DEFECT, traceback.format_exc()
