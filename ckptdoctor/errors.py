@@ -65,6 +65,10 @@ class UnreadableArtifact(CkptDoctorError):
             self.code = code
 
 
+class UnknownFormat(UnreadableArtifact):
+    """Nothing is damaged: it is of another tool's format, of none that is known, or there is no artifact at all."""
+
+
 class LimitExceeded(UnreadableArtifact):
     """The file claims more than a reader will allocate or loop over; nothing past the limit was read."""
 

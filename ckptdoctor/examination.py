@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ckptdoctor.artifacts.locate import HDF5_FORMATS, READ_BY_LIBHDF5, READERS, Target, locate
 from ckptdoctor.diagnosis import rules, status
-from ckptdoctor.diagnosis.rules import Finding, Severity
+from ckptdoctor.diagnosis.evidence import Evidence
+from ckptdoctor.diagnosis.findings import Finding
 from ckptdoctor.errors import CkptDoctorError, UnreadableArtifact
 from ckptdoctor.state import Format, OptimizerState, Status, TensorRef, TrainingState
 
@@ -85,10 +86,10 @@ def examine(
     try:
         targets = locate(given, everything=everything)
     except UnreadableArtifact as error:
-        yield _unreadable(given, given, error)
+        yield unreadable(given, given, error)
         return
     except (MemoryError, RecursionError) as error:
-        yield _unreadable(given, given, _exhausted(error))
+        yield unreadable(given, given, _exhausted(error))
         return
     for target in targets:
         yield examine_target(target, stats=stats, progress=progress)
@@ -98,12 +99,12 @@ def examine_target(target: Target, *, stats: bool = False, progress: Progress | 
     """Reads and judges one artifact; what HDF5's library reads, in a process that may die of it."""
     if target.reader not in READ_BY_LIBHDF5:
         return _examined(target, stats, progress=progress)
-    from ckptdoctor.isolation.client import Crashed, isolated
+    from ckptdoctor.isolation.client import isolated
 
     try:
         return isolated(_examined, target, stats, path=target.resolved, progress=progress)
-    except Crashed as error:
-        return _unreadable(target.path, target.resolved, error)
+    except UnreadableArtifact as error:  # HDF5's library died of it
+        return unreadable(target.path, target.resolved, error)
 
 
 def _examined(target: Target, stats: bool, *, progress: Progress | None = None) -> Examination:  # noqa: FBT001 - by pipe
@@ -117,9 +118,9 @@ def _examined(target: Target, stats: bool, *, progress: Progress | None = None) 
         )
         statistics = _statistics(state, progress) if stats else {}
     except UnreadableArtifact as error:
-        return _unreadable(target.path, target.resolved, error)
+        return unreadable(target.path, target.resolved, error)
     except (MemoryError, RecursionError) as error:
-        return _unreadable(target.path, target.resolved, _exhausted(error))
+        return unreadable(target.path, target.resolved, _exhausted(error))
     return Examination(
         path=target.path,
         resolved=target.resolved,
@@ -127,7 +128,7 @@ def _examined(target: Target, stats: bool, *, progress: Progress | None = None) 
         status=status.artifact_status(state),
         summary=status.summary(state),
         verdict=status.verdict(state),
-        findings=rules.judge(state),
+        findings=rules.judge(Evidence(target.resolved, state)),
         statistics=statistics,
     )
 
@@ -137,6 +138,7 @@ def with_libhdf5(
     *arguments: object,
     sides: Iterable[Examination | None],
     progress: Progress | None = None,
+    limited: bool = False,
 ) -> _Value:
     """Calls a function that reads values of these artifacts: where one of them is HDF5, in a process that may die of it.
 
@@ -145,6 +147,7 @@ def with_libhdf5(
         *arguments: Frozen data.
         sides: Whatever it reads.
         progress: Handed to the function as `progress=`.
+        limited: Memory is bounded, and so is the time within one call of the library; not for what writes results.
 
     Raises:
         Crashed: HDF5's library died of one of them.
@@ -154,7 +157,7 @@ def with_libhdf5(
         return function(*arguments, **({"progress": progress} if progress is not None else {}))
     from ckptdoctor.isolation.client import isolated
 
-    return isolated(function, *arguments, path=" or ".join(paths), progress=progress, limited=False)
+    return isolated(function, *arguments, path=" or ".join(paths), progress=progress, limited=limited)
 
 
 def _exhausted(error: BaseException) -> UnreadableArtifact:
@@ -162,10 +165,11 @@ def _exhausted(error: BaseException) -> UnreadableArtifact:
     return UnreadableArtifact(f"reading it needs more {resource} than there is: it is corrupt or hostile")
 
 
-def _unreadable(path: str, resolved: str, error: UnreadableArtifact) -> Examination:
+def unreadable(path: str, resolved: str, error: UnreadableArtifact) -> Examination:
+    """The examination of what cannot be read."""
     sentence = str(error)
-    finding = Finding(error.code, Severity.ERROR, sentence)
-    return Examination(path, resolved, None, Status.UNREADABLE, "cannot be read", sentence, (finding,), error)
+    findings = rules.judge(Evidence(resolved, error=error))
+    return Examination(path, resolved, None, Status.UNREADABLE, "cannot be read", sentence, findings, error)
 
 
 def _with_schedule(optimizer: OptimizerState) -> OptimizerState:
@@ -211,4 +215,4 @@ def exit_code(examinations: list[Examination]) -> int:
     return max((each.error.exit_code for each in examinations if each.error), default=0)
 
 
-__all__ = ["CkptDoctorError", "Examination", "examine", "examine_target", "exit_code", "tensors"]
+__all__ = ["CkptDoctorError", "Examination", "examine", "examine_target", "exit_code", "tensors", "unreadable"]

@@ -248,6 +248,13 @@ class Recoverable(NamedTuple):
     source: str
 
 
+class Oddity(NamedTuple):
+    """Something a reader noticed that is not wrong enough to stop; rules turn it into a finding with this code."""
+
+    code: str
+    message: str
+
+
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """A learning-rate schedule from the configuration, as far as it can be computed.
@@ -295,6 +302,7 @@ class OptimizerState:
         wrapper: An optimizer around this one.
         recorded: The artifact records this optimizer, if only as a configuration or an empty node.
         notes: Things an engineer should know, a sentence each.
+        conflicts: Where what is stored contradicts the configuration, or itself.
     """
 
     name: str
@@ -314,6 +322,7 @@ class OptimizerState:
     wrapper: Wrapper | None = None
     recorded: bool = True
     notes: tuple[str, ...] = ()
+    conflicts: tuple[Oddity, ...] = ()
 
     @property
     def has_state(self) -> bool:
@@ -326,13 +335,6 @@ class Producer(NamedTuple):
 
     framework: str | None = None
     version: str | None = None
-
-
-class Oddity(NamedTuple):
-    """Something a reader noticed that is not wrong enough to stop; rules turn it into a finding with this code."""
-
-    code: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)

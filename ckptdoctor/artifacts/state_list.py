@@ -13,12 +13,14 @@ from math import isfinite
 from ckptdoctor.artifacts.state_reading import KNOWN_CLASSES, Question, Reading, StateVariable, read_list
 from ckptdoctor.optimizers.catalogue import Layout, SlotKind
 from ckptdoctor.optimizers.config import OptimizerConfig
+from ckptdoctor.optimizers.inference import rate_conflict
 from ckptdoctor.optimizers.layout import Trained, expand
 from ckptdoctor.optimizers.naming import generation_of, optimizer_name
 from ckptdoctor.state import (
     Generation,
     MissingSlot,
     ModelVariable,
+    Oddity,
     OptimizerState,
     OtherVariable,
     Scalar,
@@ -154,6 +156,7 @@ def _assemble(
         iterations_key=_key(reading.iteration),
         iterations_reported=_reported(count, config, generation, version),
         hyperparameters=_hyperparameters(config, reading.other),
+        conflicts=_conflicts(config, reading.other),
         schedule=None if config is None else config.schedule,
         slots=reading.slots,
         missing=_missing(reading, layout, orders, started=bool(count)),
@@ -200,6 +203,11 @@ def _hyperparameters(config: OptimizerConfig | None, other: Iterable[OtherVariab
         if each.name == "learning_rate" and each.value is not None:
             found.setdefault("learning_rate", each.value)
     return found
+
+
+def _conflicts(config: OptimizerConfig | None, other: Iterable[OtherVariable]) -> tuple[Oddity, ...]:
+    configured = None if config is None else config.hyperparameters.get("learning_rate")
+    return next((rate_conflict(each.value, configured) for each in other if each.name == "learning_rate"), ())
 
 
 def _missing(reading: Reading, layout: Layout | None, orders: Orders, *, started: bool) -> tuple[MissingSlot, ...]:

@@ -243,6 +243,7 @@ def _optimizer(
         iterations=steps[1] if steps else None,
         iterations_key=steps[0] if steps else None,
         recoverable=None if steps else _recover(own),
+        conflicts=inference.count_conflict(steps[1], steps[0], _recover(own)) if steps else (),
         slots=tuple(slots),
         missing=tuple(missing),
         other=tuple(own.values()),

@@ -8,7 +8,7 @@ from ckptdoctor.artifacts.tf_graph import Kind, Objects, OptimizerNode
 from ckptdoctor.artifacts.tf_reading import Reading, scalars
 from ckptdoctor.optimizers import inference
 from ckptdoctor.optimizers.config import OptimizerConfig
-from ckptdoctor.state import Generation, ModelVariable, OptimizerState, OtherVariable, Scalar, Wrapper
+from ckptdoctor.state import Generation, ModelVariable, Oddity, OptimizerState, OtherVariable, Scalar, Wrapper
 
 _GENERATIONS = {
     Kind.LEGACY: Generation.OPTIMIZER_V2,
@@ -92,7 +92,14 @@ def _state(reading: Reading, inferred: inference.Inference, count: OtherVariable
         other=tuple(reading.singles.values()),
         wrapper=_wrapper(reading),
         notes=notes if scheduled else (),
+        conflicts=_conflicts(reading),
     )
+
+
+def _conflicts(reading: Reading) -> tuple[Oddity, ...]:
+    configured = reading.config.hyperparameters.get("learning_rate") if reading.config else None
+    stored = next((each.value for name, each in reading.singles.items() if name.lstrip("_") == "learning_rate"), None)
+    return inference.rate_conflict(stored, configured)
 
 
 def _hint(objects: Objects, node: OptimizerNode) -> str | None:

@@ -11,6 +11,7 @@ from contextlib import suppress
 import click
 
 from ckptdoctor import __version__
+from ckptdoctor.cli.check import check
 from ckptdoctor.cli.graft import graft
 from ckptdoctor.cli.inspect import inspect
 from ckptdoctor.cli.verify import verify
@@ -39,6 +40,7 @@ def cli() -> None:
 
 
 cli.add_command(inspect)
+cli.add_command(check)
 cli.add_command(graft)
 cli.add_command(verify)
 

@@ -50,7 +50,9 @@ class _Contiguous(H5File):
             return self.start + int(offset), int(dataset.get_storage_size())
 
 
-class _Range(NamedTuple):
+class Place(NamedTuple):
+    """A range of a file."""
+
     path: str
     start: int
     nbytes: int
@@ -89,7 +91,7 @@ class RawPlaces:
         Returns:
             Whether they were; if not, nothing was written.
         """
-        place = self._place(ref) if ref.dtype == dtype else None
+        place = self.place(ref) if ref.dtype == dtype else None
         if place is None or place.nbytes != nbytes:
             return False
         descriptor = self._open(place.path)
@@ -98,12 +100,13 @@ class RawPlaces:
         copy_range(descriptor, place.start, nbytes, target, at)
         return True
 
-    def _place(self, ref: TensorRef) -> _Range | None:
+    def place(self, ref: TensorRef) -> Place | None:
+        """Where a tensor's bytes are as they are wanted: little-endian, in C order, without a checksum; else None."""
         location = ref.location
         if isinstance(location, FileRange):
             # What has a checksum is read, so that it can be verified.
             plain = not location.big_endian and not (location.fortran_order and len(ref.shape) > 1)
-            return _Range(location.path, location.offset, location.nbytes) if plain and not location.crc32c else None
+            return Place(location.path, location.offset, location.nbytes) if plain and not location.crc32c else None
         if not isinstance(location, H5Data):
             return None
         key = (location.path, location.member)
@@ -112,7 +115,7 @@ class RawPlaces:
                 self._hdf5.pop(next(iter(self._hdf5))).close()
             self._hdf5[key] = _Contiguous(*key)
         found = self._hdf5[key].place(location.dataset.lstrip("/"))
-        return None if found is None else _Range(location.path, *found)
+        return None if found is None else Place(location.path, *found)
 
     def _open(self, path: str) -> int:
         if path not in self._descriptors:

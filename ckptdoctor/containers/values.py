@@ -81,6 +81,7 @@ def read_scalar(ref: TensorRef) -> Scalar | None:
                     f"the checksum of {ref.key!r} does not match: {os.path.basename(location.path)} is corrupt, or of "
                     "another save than its index",
                     location.path,
+                    code="I004",
                 )
         return unpack_scalar(ref.dtype, data, big_endian=location.big_endian)
     if isinstance(location, H5Data):

@@ -7,6 +7,7 @@ import select
 import sys
 import traceback
 from collections.abc import Callable
+from threading import Lock
 from typing import Any, NamedTuple
 
 from ckptdoctor.errors import CkptDoctorError
@@ -61,22 +62,24 @@ def _asked(requests: int) -> bool:
 
 
 class _Line:
-    """The pipe to the parent; the timer may ring while a message is on its way, and must not cut it in two."""
+    """The pipe to the parent. Threads may report progress, and the timer rings at any time: one message at a time."""
 
     def __init__(self, answers: int) -> None:
         self._answers = answers
-        self._is_talking = False
+        self._talking = Lock()
 
     def say(self, kind: str, value: object) -> None:
         """Sends a message."""
-        self._is_talking = True
-        messages.send(self._answers, (kind, value))
-        self._is_talking = False
+        with self._talking:
+            messages.send(self._answers, (kind, value))
 
     def alive(self) -> None:
-        """Says that reading goes on."""
-        if not self._is_talking:
-            self.say(ALIVE, None)
+        """Says that reading goes on, unless something is being said."""
+        if self._talking.acquire(blocking=False):
+            try:
+                messages.send(self._answers, (ALIVE, None))
+            finally:
+                self._talking.release()
 
     def progress(self, done: int, total: int) -> None:
         """Says how far it is."""

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ckptdoctor.diagnosis.rules import Severity
+from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.status import covered, enumerate_some, slot_names
 from ckptdoctor.report.console import drawn, open_console
 from ckptdoctor.report.escape import printable
@@ -216,12 +216,14 @@ def _tensor_table(each: Examination, state: TrainingState, *, stats: bool) -> Ta
 
 
 def _findings(console: Console, each: Examination) -> None:
-    if not each.findings:
+    # How much of it is optimizer state, the table of slots has just said.
+    shown = [finding for finding in each.findings if finding.code != "P002"]
+    if not shown:
         return
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for finding in each.findings:
+    for finding in shown:
         message = printable(finding.message)
         text = Text(message)
         if finding.hint:

@@ -14,6 +14,7 @@ from support.saved_models import saved_model, write_saved_model
 from ckptdoctor.artifacts import saved_model as reader
 from ckptdoctor.containers.protos import checkpoint_pb2 as pb
 from ckptdoctor.diagnosis import rules
+from ckptdoctor.diagnosis.evidence import Evidence
 from ckptdoctor.diagnosis.status import artifact_status
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.state import Format, Generation, Status
@@ -103,7 +104,9 @@ def test_a_keras_3_export(tmp_path: Path) -> None:
     state = reader.read(write_saved_model(tmp_path / "export", net, version="2.21.0"))
     assert len(state.variables) == 4
     assert artifact_status(state) is Status.ABSENT
-    assert any("model.export(), which never holds an optimizer" in each.message for each in rules.judge(state))
+    assert any(
+        "model.export(), which never holds an optimizer" in each.message for each in rules.judge(Evidence("p", state))
+    )
 
 
 def test_of_tensorflow_1(tmp_path: Path) -> None:
