@@ -140,7 +140,7 @@ def with_libhdf5(
     progress: Progress | None = None,
     limited: bool = False,
 ) -> _Value:
-    """Calls a function that reads values of these artifacts: where one of them is HDF5, in a process that may die of it.
+    """Calls a function that reads values of these artifacts: if one of them is HDF5, in a process that may die of it.
 
     Args:
         function: Defined at the top level of a module.

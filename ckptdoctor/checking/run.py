@@ -104,9 +104,7 @@ def _judged(
         except UnreadableArtifact as error:
             broken = unreadable(examination.path, examination.resolved, error)
             return broken, broken.findings
-    evidence = Evidence(
-        examination.resolved, state, scan=scan, loader=_loader(policy.loader), expected=policy.expected
-    )
+    evidence = Evidence(examination.resolved, state, scan=scan, loader=_loader(policy.loader), expected=policy.expected)
     return examination, judge(evidence)
 
 

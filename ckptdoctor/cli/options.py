@@ -112,7 +112,7 @@ def progress_bar(path: str, *, wanted: bool) -> Iterator[Callable[[int, int], No
 
 
 def deliver(text: str, output_file: str | None) -> None:
-    """Writes a result to stdout, or to a file that appears whole or not at all.
+    """Writes a result to stdout, to a device or FIFO, or to a file that appears whole or not at all.
 
     Raises:
         UsageProblem: The file cannot be written.
@@ -128,8 +128,12 @@ def deliver(text: str, output_file: str | None) -> None:
     directory = os.path.dirname(output_file) or "."
     temporary = None
     try:
+        if os.path.exists(output_file) and not os.path.isfile(output_file):  # /dev/null is written to, not replaced
+            with open(output_file, "w", encoding="utf-8", errors="backslashreplace") as device:
+                device.write(text)
+            return
         with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=directory, prefix=".ckptdoctor-", delete=False
+            "w", encoding="utf-8", errors="backslashreplace", dir=directory, prefix=".ckptdoctor-", delete=False
         ) as file:
             temporary = file.name
             file.write(text)

@@ -10,10 +10,13 @@ from typing import NamedTuple
 
 from ckptdoctor.containers.protos import checkpoint_pb2 as pb
 from ckptdoctor.containers.tensor_bundle import TensorBundle, read_strings
-from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 
 GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 VARIABLE_VALUE = "VARIABLE_VALUE"
+MAX_DEPTH = 1000
+MAX_CHARACTERS = 1 << 28
+"""Of all paths together: those of a million variables have half as many."""
 
 
 class SlotLink(NamedTuple):
@@ -60,15 +63,28 @@ class ObjectGraph(NamedTuple):
 
         Args:
             skip: Child names that are not followed.
+
+        Raises:
+            LimitExceeded: The paths would fill the memory.
         """
         found = {0: ""}
-        queue = [0]
-        for index in queue:
-            prefix = f"{found[index]}/" if found[index] else ""
-            for name, child in self.nodes[index].children.items():
-                if child not in found and name not in skip:
-                    found[child] = prefix + name
-                    queue.append(child)
+        queue, depth, characters = [0], 0, 0
+        while queue:
+            depth += 1
+            below: list[int] = []
+            for index in queue:
+                prefix = f"{found[index]}/" if found[index] else ""
+                for name, child in self.nodes[index].children.items():
+                    if child not in found and name not in skip:
+                        found[child] = path = prefix + name
+                        characters += len(path)
+                        below.append(child)
+            if depth > MAX_DEPTH or characters > MAX_CHARACTERS:
+                raise LimitExceeded(
+                    f"the object graph is nested more than {MAX_DEPTH:,} objects deep, or its names are longer than "
+                    "any program's: it is corrupt or hostile"
+                )
+            queue = below
         return found
 
     def listed(self, node: int) -> Iterator[tuple[int, int]]:

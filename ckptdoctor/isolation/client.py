@@ -9,12 +9,11 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.isolation import limits, messages, ownership, worker
 
-_Arguments = ParamSpec("_Arguments")
 _Value = TypeVar("_Value")
 
 _START = "import sys; sys.path[:] = sys.argv[1:]; from ckptdoctor.isolation.worker import main; main()"
@@ -118,9 +117,7 @@ def _how(error: BaseException, code: int) -> str:
 class _Worker:
     """A running worker: its two pipes, and how it is waited for."""
 
-    def __init__(
-        self, requests: int, answers: int, poll: Callable[[], int | None], kill: Callable[[], int]
-    ) -> None:
+    def __init__(self, requests: int, answers: int, poll: Callable[[], int | None], kill: Callable[[], int]) -> None:
         self.requests = requests
         self.answers = answers
         self.owner = os.getpid()
@@ -133,15 +130,17 @@ class _Worker:
             if sys.platform != "win32" and not select.select([self.answers], [], [], patience)[0]:
                 raise TimeoutError
             answer = messages.receive(self.answers, messages.distrusted)
-            kind, value = answer if isinstance(answer, tuple) and len(answer) == 2 else (None, None)  # noqa: PLR2004
+            if not isinstance(answer, tuple) or len(answer) != 2:  # noqa: PLR2004 - kind and value
+                raise messages.Garbled("an answer of no kind")
+            kind, value = answer
             if kind == worker.DONE:
                 return value
             if kind == worker.RAISED and isinstance(value, Exception):
                 raise _Answered(value)
             if kind == worker.DEFECT:
                 raise _Answered(RuntimeError(f"a defect of ckptdoctor, in the process that reads:\n{value}"))
-            if kind == worker.PROGRESS and progress is not None:
-                progress(*value)
+            if kind == worker.PROGRESS and progress is not None and isinstance(value, tuple):
+                progress(int(value[0]), int(value[1]))
             elif kind != worker.ALIVE:
                 raise messages.Garbled(f"an answer of kind {kind!r}")
 
@@ -222,18 +221,15 @@ def _waited(pid: int, flags: int) -> int | None:
 def _spawn() -> _Worker:
     import subprocess
 
-    process = subprocess.Popen(  # noqa: S603 - this interpreter, on a program of our own
-        [sys.executable, "-c", _START, *sys.path],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    assert process.stdin is not None  # noqa: S101 - they are pipes
-    assert process.stdout is not None  # noqa: S101
-    stdin, stdout = process.stdin.detach(), process.stdout.detach()
-    ask, answers = os.dup(stdin.fileno()), os.dup(stdout.fileno())
-    stdin.close()
-    stdout.close()
+    requests, ask = os.pipe()
+    answers, answer = os.pipe()
+    try:
+        process = subprocess.Popen(  # noqa: S603 - this interpreter, on a program of our own
+            [sys.executable, "-c", _START, *sys.path], stdin=requests, stdout=answer, stderr=subprocess.DEVNULL
+        )
+    finally:
+        os.close(requests)
+        os.close(answer)
 
     def kill() -> int:
         process.kill()

@@ -19,10 +19,9 @@ from ckptdoctor.errors import CkptDoctorError
 MAX_MESSAGE = 1 << 30
 _LENGTH = struct.Struct("<Q")
 _OWN = "ckptdoctor."
-_BUILTINS: dict[str, type[object]] = {each.__name__: each for each in (MemoryError, RecursionError, complex)}
-_SYSTEM_ERRORS: dict[str, type[object]] = {
-    each.__name__: each for each in (OSError, *OSError.__subclasses__()) if each.__module__ == "builtins"
-}
+_BUILTINS: dict[str, type] = {"MemoryError": MemoryError, "RecursionError": RecursionError, "complex": complex}
+_OS_ERRORS: list[type[OSError]] = [OSError, *OSError.__subclasses__()]
+_SYSTEM_ERRORS = {each.__name__: each for each in _OS_ERRORS if each.__module__ == "builtins"}
 
 
 class Garbled(Exception):

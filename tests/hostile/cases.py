@@ -74,12 +74,14 @@ class Case(NamedTuple):
         build: Makes it; answers what the command is pointed at.
         expected: What `inspect` should make of it.
         partner: The fixture that it is grafted with.
+        fresh: Every command has to import h5py itself: what is tried happens when HDF5 begins.
     """
 
     name: str
     build: Callable[[Place], Path]
     expected: Expected
     partner: str
+    fresh: bool = False
 
 
 class Family:
@@ -90,15 +92,21 @@ class Family:
         self.partner = partner
         self.cases: list[Case] = []
 
-    def case(self, name: str, expected: Expected) -> Callable[[Callable[[Place], Path]], Callable[[Place], Path]]:
+    def case(
+        self, name: str, expected: Expected, *, fresh: bool = False
+    ) -> Callable[[Callable[[Place], Path]], Callable[[Place], Path]]:
         """Registers the function that builds a case."""
 
         def register(build: Callable[[Place], Path]) -> Callable[[Place], Path]:
-            self.add(name, build, expected)
+            self.add(name, build, expected, fresh=fresh)
             return build
 
         return register
 
-    def add(self, name: str, build: Callable[[Place], Path], expected: Expected) -> None:
-        """Registers a case."""
-        self.cases.append(Case(f"{self.name}: {name}", build, expected, self.partner))
+    def add(
+        self, name: str, build: Callable[..., Path], expected: Expected, *given: object, fresh: bool = False
+    ) -> None:
+        """Registers a case; `given` follows the place when it is built."""
+        self.cases.append(
+            Case(f"{self.name}: {name}", lambda place: build(place, *given), expected, self.partner, fresh)
+        )

@@ -78,7 +78,7 @@ class Hook:
         if event == "open":
             return isinstance(arguments[0], int) or self._may_open(os.fsdecode(arguments[0]))
         if event == "subprocess.Popen":  # h5py asks for the kind of machine when it is imported
-            return arguments[1] == ["uname", "-p"]
+            return bool(arguments[1] == ["uname", "-p"])
         if event in {"compile", "exec", "marshal.loads"}:  # imports load byte code by the latter
             return self._is_code(*arguments[:2])
         if event == "import":
@@ -116,7 +116,7 @@ def run(arguments: list[str], folder: str) -> tuple[int, float, float, float, st
 
             sys.argv = ["ckptdoctor", *arguments]
             main()
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - whatever it is, it ends here
             import traceback
 
             traceback.print_exc()
@@ -140,9 +140,13 @@ def run(arguments: list[str], folder: str) -> tuple[int, float, float, float, st
 
 
 def main() -> None:
-    """Answers a request: `own` (what may be opened), `secret`, `scratch`, `marker`, `commands`."""
+    """Answers a request: what may be opened (`own`), `secret`, `scratch`, `marker`, `preload` (h5py), `commands`."""
     request = json.load(sys.stdin)
     import ckptdoctor.cli  # noqa: F401 - once for all commands
+
+    if request["preload"]:
+        # So is what takes longest to import; the process that plays the shell never opens a file with it.
+        import h5py  # noqa: F401
 
     watch = Watch(request["secret"])
     log = os.open(os.path.join(request["scratch"], "log"), os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)

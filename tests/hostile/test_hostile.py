@@ -9,21 +9,28 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hostile.bundles import bundles
 from hostile.cases import FIXTURES, MARKER, Case, Place
+from hostile.filesystem import paths
 from hostile.hdf5_files import hdf5
+from hostile.pickles import pickles
+from hostile.protobufs import protobufs
+from hostile.zip_files import archives
 from support.commands import environment
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel is asked what was opened (inotify)")
 
-CASES = [case for family in (hdf5,) for case in family.cases]
+CASES = [case for family in (hdf5, archives, bundles, protobufs, pickles, paths) for case in family.cases]
 MEGABYTES = 300
 SECONDS = 60.0
+_ANNOTATION = re.compile(r"::(error|warning|notice|group|endgroup)[^:]*::")
 _BIDIRECTIONAL = range(0x202A, 0x202F)
 
 
@@ -36,21 +43,24 @@ def test_hostile(case: Case, tmp_path: Path) -> None:
     outputs = [tmp_path / "scratch" / name for name in ("a", "b")]
     for each in outputs:
         each.mkdir()
+    graft = ["graft", "--from", target, "--into", partner], ["graft", "--from", partner, "--into", target]
     commands = [
-        ["inspect", "--format", "json", target],
-        ["inspect", "--tensors", target],
-        ["inspect", "--format", "markdown", target],
-        ["inspect", "--stats", target],
-        ["graft", "--from", target, "--into", partner, "--output", str(outputs[0] / f"out{Path(partner).suffix}")],
-        ["graft", "--from", partner, "--into", target, "--output", str(outputs[1] / f"out{Path(target).suffix}")],
+        ["inspect", "--format", "json", "--", target],
+        ["inspect", "--tensors", "--", target],
+        ["inspect", "--format", "markdown", "--stats", "--", target],
+        ["check", "--no-config", "--deep", "--fail-on", "warning", "--", target],
+        ["check", "--no-config", "--deep", "--format", "github", "--", target],
+        [*graft[0], "--output", str(outputs[0] / f"out{Path(partner).suffix}")],
+        [*graft[1], "--output", str(outputs[1] / f"out{_suffix(target)}")],
     ]
     before = _digests(place.own)
-    runs = _run(commands, place, tmp_path / "scratch", [str(place.own), partner])
+    runs = _run(commands, place, tmp_path / "scratch", [str(place.own), partner, target], fresh=case.fresh)
     for command, run in zip(commands, runs, strict=True):
         check_run(command, run, case)
     check_inspection(case, runs[0], runs[1])
+    check_judgement(case, runs[3], runs[4])
     assert _digests(place.own) == before, "an input was changed"
-    for folder, run in zip(outputs, runs[4:6], strict=True):
+    for folder, run in zip(outputs, runs[5:], strict=True):
         left = os.listdir(folder)
         assert bool(left) == (run["code"] == 0), f"left behind: {left}"
         assert not [name for name in left if name.startswith(".ckptdoctor")]
@@ -65,8 +75,15 @@ def _place(folder: Path) -> Place:
     return place
 
 
-def _run(commands: list[list[str]], place: Place, scratch: Path, own: list[str]) -> list[dict[str, Any]]:
+def _suffix(path: str) -> str:
+    return suffix if (suffix := Path(path).suffix) in {".h5", ".keras", ".pkl", ".npz", ".npy", ".json"} else ""
+
+
+def _run(
+    commands: list[list[str]], place: Place, scratch: Path, own: list[str], *, fresh: bool = False
+) -> list[dict[str, Any]]:
     request = {
+        "preload": not fresh,
         "own": own,
         "secret": str(place.secret),
         "scratch": str(scratch),
@@ -99,10 +116,10 @@ def check_run(command: list[str], run: dict[str, Any], case: Case) -> None:
     assert not run["secrets"], f"{run['secrets']}\n{told}"
     for stream in ("out", "err"):
         assert _unprintable(run[stream]) == [], told
-    if run["code"]:
+    if run["code"] and command[0] != "check":
         assert len(run["err"].splitlines()) == 1, told
         assert run["err"].startswith("ckptdoctor: "), told
-    scans = "--stats" in command or command[0] == "graft"
+    scans = "--stats" in command or "--deep" in command or command[0] == "graft"
     assert run["megabytes"] < MEGABYTES or (scans and case.expected.cpu > 2), told
     assert run["cpu"] < case.expected.cpu * (3 if scans else 1), told
 
@@ -136,10 +153,24 @@ def check_inspection(case: Case, as_json: dict[str, Any], as_text: dict[str, Any
         assert all(entry["status"] == "unreadable" for entry in entries), told
 
 
+def check_judgement(case: Case, as_text: dict[str, Any], as_github: dict[str, Any]) -> None:
+    """What `check` should say: nothing bad passes, and no name becomes a command of GitHub's."""
+    told = f"{as_text['code']}\n{as_text['out'][-2000:]}\n{as_text['err']}"
+    if case.expected.code in {2, 3}:
+        assert as_text["code"] == as_github["code"] == case.expected.code, told
+    elif case.expected.finding or case.expected.code == -1:
+        assert as_text["code"] in {1, 3}, f"it passed\n{told}"
+    for line in as_github["out"].splitlines():
+        head = _ANNOTATION.match(line)
+        assert "::" not in line or head, line
+        assert not head or "::" not in line[: head.end() - 2].removeprefix("::"), line
+        assert "pwned%0A" not in line, line
+
+
 def check_readable(path: Path, place: Place, scratch: Path) -> None:
     """A result that was put in place can be read."""
     path = Path(str(path).partition(".data-")[0].removesuffix(".index"))
-    (run,) = _run([["inspect", "--format", "json", str(path)]], place, scratch, [str(scratch)])
+    (run,) = _run([["inspect", "--format", "json", "--", str(path)]], place, scratch, [str(scratch)])
     assert run["code"] == 0, run["err"]
 
 
