@@ -115,7 +115,7 @@ def progress_bar(path: str, *, wanted: bool) -> Iterator[Callable[[int, int], No
 
 
 def deliver(text: str, output_file: str | None) -> None:
-    """Writes a result to stdout, or to a file that appears whole or not at all.
+    """Writes a result to stdout, to a device or FIFO, or to a file that appears whole or not at all.
 
     Raises:
         UsageProblem: The file cannot be written.
@@ -133,11 +133,16 @@ def deliver(text: str, output_file: str | None) -> None:
     try:
         if os.path.exists(output_file) and not os.path.isfile(output_file):
             # /dev/null, /dev/stderr, a pipe: written to, never replaced by a file.
-            with open(output_file, "w", encoding="utf-8") as stream:
+            with open(output_file, "w", encoding="utf-8", errors="backslashreplace") as stream:
                 stream.write(text)
             return
         with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=os.path.dirname(place), prefix=".ckptdoctor-", delete=False
+            "w",
+            encoding="utf-8",
+            errors="backslashreplace",
+            dir=os.path.dirname(place),
+            prefix=".ckptdoctor-",
+            delete=False,
         ) as file:
             temporary = file.name
             file.write(text)

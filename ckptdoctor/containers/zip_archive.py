@@ -200,7 +200,7 @@ class ZipArchive:
                         continue
                     while stream.read(_BLOCK):
                         pass
-            except UnreadableArtifact as error:  # noqa: PERF203 - every member is tried
+            except UnreadableArtifact as error:
                 yield str(error)
 
     def _verify(self, name: str) -> None:

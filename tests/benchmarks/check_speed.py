@@ -78,7 +78,7 @@ def batch(folder: Path, repeat: int) -> list[Measured]:
             archive.extractall(folder)
     records = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
     paths = [str(folder / record["path"]) for record in records]
-    random.Random(7).shuffle(paths)  # noqa: S311 - the same mix in every run
+    random.Random(7).shuffle(paths)
     chosen = paths[:BATCH]
     sample = chosen[:: BATCH // SINGLES]
     ours, theirs = [], []

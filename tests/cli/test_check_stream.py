@@ -59,7 +59,7 @@ def test_progress_and_ctrl_c(paths: list[str], tmp_path: Path) -> None:
 
     (run,) = json.loads((tmp_path / "sarif.out").read_text())["runs"]
     assert run["invocations"][0]["executionSuccessful"] is False
-    suites = ET.parse(tmp_path / "junit.out").getroot()  # noqa: S314 - our own
+    suites = ET.parse(tmp_path / "junit.out").getroot()
     assert len({each.get("name") for each in suites.iter("testcase")}) >= min(len(done), 10)
     assert "interrupted" in (tmp_path / "markdown.out").read_text().lower()
 
