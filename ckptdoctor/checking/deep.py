@@ -58,7 +58,11 @@ def scan(state: TrainingState, resolved: str, progress: Progress | None = None) 
         places = _Places(stack)
         where = {ref: places.find(ref) for ref in refs}
         paired = {ref for pair in pairs for ref in (pair.first, pair.second)}
-        jobs: list[tuple[int, bool, Callable[[], _Outcome]]] = [
+        jobs: list[tuple[int, bool, Callable[[], _Outcome]]] = []
+        if _is_zip(resolved):
+            # First, since it is the longest: while one core reads the members, the other takes tensor after tensor.
+            jobs.append((0, False, partial(_scan_members, resolved)))
+        jobs += [
             (_nbytes(pair.first) + _nbytes(pair.second), _slow(where, pair.first, pair.second),
              partial(_scan_pair, pair, where, places))
             for pair in pairs
@@ -68,8 +72,6 @@ def scan(state: TrainingState, resolved: str, progress: Progress | None = None) 
             for ref in refs
             if ref not in paired
         ]
-        if _is_zip(resolved):
-            jobs.append((0, False, partial(_scan_members, resolved)))
         jobs += [(0, False, partial(_scan_table, path)) for path in _tables(state.format, resolved)]
         outcomes = _run(jobs, progress)
     found: dict[TensorRef, TensorScan] = {}

@@ -14,9 +14,6 @@ from ckptdoctor.diagnosis.findings import Finding, Severity
 from ckptdoctor.diagnosis.rules import BY_CODE
 from ckptdoctor.state import Status
 
-INTERRUPTED = 130
-"""The exit code of a check that Ctrl-C ended, as shells report it."""
-
 
 class Kind(str, Enum):
     """What a result is of."""
@@ -92,12 +89,6 @@ def _for_release(checked: Checked, policy: Policy) -> bool:
     return policy.for_path(checked.path).expect is Purpose.WEIGHTS_ONLY
 
 
-def ignored(checked: Checked, policy: Policy) -> int:
-    """How many findings the policy ignores, if it was told to; what does not apply to a release is not ignored."""
-    own = policy.for_path(checked.path)
-    return checked.ignored if own.ignore or own.select else 0
-
-
 def _name(code: str) -> str:
     rule = BY_CODE.get(code)
     return f"{rule.name} ({code})" if rule is not None else code
@@ -166,7 +157,7 @@ def tally(report: CheckReport) -> Tally:
         errors=severities.count(Severity.ERROR),
         warnings=severities.count(Severity.WARNING),
         infos=severities.count(Severity.INFO),
-        ignored=sum(ignored(each, report.policy) for each in results),
+        ignored=sum(each.ignored for each in results),
     )
 
 
@@ -197,16 +188,6 @@ def counted(number: int, noun: str, several: str = "") -> str:
     return f"{number:,} {noun if number == 1 else several or noun + 's'}"
 
 
-def passed(report: CheckReport) -> bool:
-    """Whether everything that was asked for was looked at and passed."""
-    return report.passed and not report.interrupted
-
-
-def exit_code(report: CheckReport) -> int:
-    """What the command ends with."""
-    return INTERRUPTED if report.interrupted else report.exit_code
-
-
 def workspace() -> str:
     """The directory that reports for a code host name paths from: that of the CI job, else the current one."""
     return os.environ.get("GITHUB_WORKSPACE") or os.getcwd()
@@ -223,6 +204,6 @@ def inside(path: str, root: str) -> str | None:
 
 
 __all__ = [
-    "INTERRUPTED", "Kind", "Tally", "counted", "exit_code", "failing", "headline", "hint_parts",
-    "inside", "kind", "passed", "shown", "summary_line", "tally", "unreadable", "workspace",
+    "Kind", "Tally", "counted", "failing", "headline", "hint_parts",
+    "inside", "kind", "shown", "summary_line", "tally", "unreadable", "workspace",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from ckptdoctor import __version__
 from ckptdoctor.checking.policy import Policy
 from ckptdoctor.checking.results import Checked, CheckReport
 from ckptdoctor.diagnosis.findings import Finding
-from ckptdoctor.report.check_facts import Kind, exit_code, ignored, kind, passed, tally
+from ckptdoctor.report.check_facts import Kind, kind, tally
 from ckptdoctor.report.json import artifact, plain
 
 SCHEMA = "ckptdoctor.check/1"
@@ -23,12 +23,12 @@ def render(report: CheckReport) -> str:
     document = {
         "schema": SCHEMA,
         "version": __version__,
-        "passed": passed(report),
-        "exit_code": exit_code(report),
+        "passed": report.passed,
+        "exit_code": report.exit_code,
         "interrupted": report.interrupted,
         "policy": policy(report.policy),
         "summary": tally(report)._asdict(),
-        "artifacts": [checked(each, report.policy) for each in report.results],
+        "artifacts": [checked(each) for each in report.results],
     }
     return json.dumps(document, allow_nan=False) + "\n"
 
@@ -65,12 +65,12 @@ def _value(value: object) -> Any:
     return plain(value)
 
 
-def checked(each: Checked, given: Policy) -> dict[str, Any]:
+def checked(each: Checked) -> dict[str, Any]:
     """One result. What is no artifact has the same fields, with nothing in those that only an artifact has."""
     judged = {
         "passed": each.passed,
         "exit_code": each.exit_code,
-        "ignored": ignored(each, given),
+        "ignored": each.ignored,
         "problem": each.problem,
     }
     if each.examination is not None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from ckptdoctor.checking.policy import Policy
 from ckptdoctor.checking.results import Checked, CheckReport
 from ckptdoctor.diagnosis.findings import Finding
-from ckptdoctor.report.check_facts import counted, headline, hint_parts, ignored, passed, shown, summary_line
+from ckptdoctor.report.check_facts import counted, headline, hint_parts, shown, summary_line
 from ckptdoctor.report.escape import printable
 from ckptdoctor.report.markdown import code, escape
 
@@ -18,7 +18,7 @@ LIMIT = 900_000
 
 def render(report: CheckReport, *, quiet: bool = False, limit: int = LIMIT) -> str:
     """The summary, of at most `limit` bytes of UTF-8; with `quiet` the table of what failed, and no findings."""
-    mark = "✅" if passed(report) else "❌"
+    mark = "✅" if report.passed else "❌"
     head = f"## {mark} ckptdoctor check\n\n{escape(summary_line(report))}\n\n"
     order = sorted(report.results, key=lambda each: each.passed)
     if quiet:
@@ -66,7 +66,7 @@ class _Budget:
 
 def _row(checked: Checked, policy: Policy) -> str:
     word = "✅ ok" if checked.passed else "❌ failed"
-    count = ignored(checked, policy)
+    count = checked.ignored
     more = f" ({counted(count, 'finding')} ignored)" if count else ""
     return f"| {code(checked.path)} | {word} | {_prose(headline(checked, policy))}{more} |\n"
 

@@ -15,7 +15,7 @@ from ckptdoctor.checking.results import Checked, CheckReport
 from ckptdoctor.diagnosis.explanations import FAMILIES, page, sections
 from ckptdoctor.diagnosis.findings import Finding, Severity
 from ckptdoctor.diagnosis.rules import RULES, Rule
-from ckptdoctor.report.check_facts import exit_code, headline, inside, kind, summary_line, unreadable, workspace
+from ckptdoctor.report.check_facts import headline, inside, kind, summary_line, unreadable, workspace
 from ckptdoctor.report.escape import printable
 from ckptdoctor.report.markdown import escape
 
@@ -183,7 +183,7 @@ def _invocation(report: CheckReport, root: str) -> dict[str, Any]:
         notes.append({"descriptor": _descriptor("interrupted"), "level": "error", "message": {"text": text}})
     return {
         "executionSuccessful": not report.interrupted and all(each.problem is None for each in report.results),
-        "exitCode": exit_code(report),
+        "exitCode": report.exit_code,
         "exitCodeDescription": summary_line(report),
         "toolExecutionNotifications": notes,
     }

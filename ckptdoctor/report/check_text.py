@@ -13,7 +13,7 @@ from ckptdoctor.checking.policy import Policy
 from ckptdoctor.checking.results import Checked, CheckReport
 from ckptdoctor.diagnosis.findings import Finding, Severity
 from ckptdoctor.diagnosis.rules import BY_CODE
-from ckptdoctor.report.check_facts import counted, headline, ignored, passed, shown, summary_line, without_name
+from ckptdoctor.report.check_facts import counted, headline, shown, summary_line, without_name
 from ckptdoctor.report.escape import printable
 
 _STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
@@ -40,7 +40,7 @@ def summary(report: CheckReport, *, color: bool = True) -> str:
     """What all results come to; nothing for a single one, whose verdict has said it."""
     if len(report.results) == 1 and not report.interrupted:
         return ""
-    style = "bold green" if passed(report) else "bold red"
+    style = "bold green" if report.passed else "bold red"
     return _written([_Line("", "", ((summary_line(report), style),))], color=color)
 
 
@@ -62,7 +62,7 @@ def _lines(checked: Checked, policy: Policy, findings: tuple[Finding, ...]) -> l
     warned = any(each.severity is Severity.WARNING for each in checked.findings)
     style = "bold red" if not checked.passed else "bold yellow" if warned else "bold green"
     verdict = headline(checked, policy)
-    told = ((f"{printable(checked.path)}: ", "bold"), (printable(verdict), style), (_ignored(checked, policy), "dim"))
+    told = ((f"{printable(checked.path)}: ", "bold"), (printable(verdict), style), (_ignored(checked), "dim"))
     lines = [_Line(f"{'ok' if checked.passed else 'failed':{_WORD}}", style, told)]
     for each in findings:
         start = f"  {each.severity.value:{_WORD}} {each.code:5} "
@@ -81,8 +81,8 @@ def _wraps() -> bool:
     return sys.stdout.isatty() or "COLUMNS" in os.environ
 
 
-def _ignored(checked: Checked, policy: Policy) -> str:
-    count = ignored(checked, policy)
+def _ignored(checked: Checked) -> str:
+    count = checked.ignored
     return f" ({counted(count, 'finding')} ignored)" if count else ""
 
 

@@ -149,3 +149,12 @@ def test_the_table() -> None:
     assert len(set(codes)) == len(codes)
     assert all(re.fullmatch(r"[EISVLPX]\d{3}", code) for code in codes)
     assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", rule.name) for rule in RULES)
+
+
+def test_a_list_that_does_not_fit_the_model() -> None:
+    """S009 where a recorded class has more slots than the model's variables account for."""
+    slots = tuple(_slot(None, mapping="shape", name="accumulator") for _ in range(4))
+    held = OptimizerState("optimizer", "Adagrad", Generation.KERAS3, iterations=7, slots=slots)
+    (finding,) = judge(_state(held))
+    assert finding.code == "S009"
+    assert "Adagrad is recorded, but the state has 4 slots, which do not fit the model's 2 variables" in finding.message
