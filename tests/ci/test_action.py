@@ -118,7 +118,7 @@ def test_the_summary_is_appended_to(runner: Runner) -> None:
 HOSTILE = [
     "with space/ckpt 7",
     " leading and trailing /ckpt-7",
-    "quote's/\"ckpt\"-7",
+    'quote\'s/"ckpt"-7',
     "$(touch pwned)/ckpt-7",
     "`touch pwned`/ckpt-7",
     "a;touch pwned/ckpt-7",
@@ -246,7 +246,9 @@ def test_for_the_bash_of_macos() -> None:
 # -------------------------------------------------------------------------------------------------------- installation
 
 
-@pytest.mark.parametrize("version", ["1.0 --index-url=http://example.com", "$(touch pwned)", "1.0\n2.0", "../evil", "@x"])
+@pytest.mark.parametrize(
+    "version", ["1.0 --index-url=http://example.com", "$(touch pwned)", "1.0\n2.0", "../evil", "@x"]
+)
 def test_a_version_is_a_version(runner: Runner, version: str) -> None:
     """What is installed is ckptdoctor and nothing else, whatever the input says."""
     runner.given = {"python": {"python-path": sys.executable}}

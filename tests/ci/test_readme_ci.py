@@ -83,7 +83,7 @@ def test_gitlab(project: Path, tmp_path: Path) -> None:
 
     def run() -> tuple[int, list[str]]:
         done = subprocess.run(["bash", "-e", "-c", "\n".join(script)], cwd=project, env=variables, check=False)
-        report = ET.parse(project / job["artifacts"]["reports"]["junit"]).getroot()  # noqa: S314 - our own
+        report = ET.parse(project / job["artifacts"]["reports"]["junit"]).getroot()
         return done.returncode, [each.tag for each in report.iter() if each.tag in {"failure", "error"}]
 
     assert run() == (0, [])
