@@ -12,7 +12,7 @@ from ckptdoctor.containers import checkpoint_state
 from ckptdoctor.containers.files import RegularFile, reason
 from ckptdoctor.containers.sstable import FOOTER, is_table
 from ckptdoctor.errors import UnknownFormat, UnreadableArtifact, UsageProblem
-from ckptdoctor.state import Oddity, TrainingState
+from ckptdoctor.state import Format, Oddity, TrainingState
 
 _SHARD = re.compile(r"(?P<prefix>.*)\.data-\d{5}-of-\d{5}\Z", re.DOTALL)
 _V1_SHARD = re.compile(r".*-\d{5}-of-\d{5}\Z", re.DOTALL)
@@ -98,6 +98,11 @@ READERS: dict[str, Callable[[str], TrainingState]] = {
     "unknown": _unknown,
 }
 """Every artifact that can be read. Modules are imported by the first that needs them."""
+
+READ_BY_LIBHDF5 = frozenset({"hdf5", "keras-archive", "keras-weights"})
+"""Readers that call HDF5's library, which crashes on some corrupt files."""
+HDF5_FORMATS = frozenset({Format.KERAS_H5, Format.KERAS_H5_WEIGHTS, Format.KERAS_ARCHIVE, Format.KERAS_WEIGHTS})
+"""What they read."""
 
 
 def locate(path: str, *, everything: bool = False) -> tuple[Target, ...]:

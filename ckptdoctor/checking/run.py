@@ -14,7 +14,7 @@ from ckptdoctor.diagnosis.findings import Finding
 from ckptdoctor.diagnosis.loaders import Loader
 from ckptdoctor.diagnosis.rules import judge
 from ckptdoctor.errors import EXIT_FINDINGS, EXIT_OK, UnreadableArtifact, UsageProblem
-from ckptdoctor.examination import Examination, Progress, examine, examine_target, unreadable
+from ckptdoctor.examination import Examination, Progress, examine, examine_target, unreadable, with_libhdf5
 
 
 def check_paths(
@@ -95,7 +95,7 @@ def _check_directory(
     for target in locate(path):
         examination = examine_target(target)
         run = look_into(path, all_of_it, [examination])
-        found = _judged(examination, policy.for_path(path), progress)
+        examination, found = _judged(examination, policy.for_path(path), progress)
         codes = {each.code for each in found}
         more = [each for each in judge(Evidence(path, run=run)) if each.code not in codes]
         yield _weighed(path, examination, (*found, *more), policy.for_path(path))
@@ -110,21 +110,30 @@ def _every_target(path: str) -> tuple[Target, ...]:
 
 def _check(examination: Examination, policy: Policy, progress: Progress | None) -> Checked:
     own = policy.for_path(examination.path)
-    return _weighed(examination.path, examination, _judged(examination, own, progress), own)
+    examination, found = _judged(examination, own, progress)
+    return _weighed(examination.path, examination, found, own)
 
 
-def _judged(examination: Examination, policy: Policy, progress: Progress | None) -> tuple[Finding, ...]:
+def _judged(
+    examination: Examination, policy: Policy, progress: Progress | None
+) -> tuple[Examination, tuple[Finding, ...]]:
+    """The findings; what cannot be read to its end is an examination that says so."""
     state = examination.state
     if state is None:
-        return examination.findings
+        return examination, examination.findings
     scan = None
     if policy.deep:
         from ckptdoctor.checking.deep import scan as scan_state
 
-        scan = scan_state(state, examination.resolved, progress)
-    return judge(
-        Evidence(examination.resolved, state, scan=scan, loader=_loader(policy.loader), expected=policy.expected)
-    )
+        try:
+            scan = with_libhdf5(
+                scan_state, state, examination.resolved, sides=[examination], progress=progress, limited=True
+            )
+        except UnreadableArtifact as error:
+            broken = unreadable(examination.path, examination.resolved, error)
+            return broken, broken.findings
+    evidence = Evidence(examination.resolved, state, scan=scan, loader=_loader(policy.loader), expected=policy.expected)
+    return examination, judge(evidence)
 
 
 def _loader(name: str | None) -> Loader | None:
