@@ -2,7 +2,7 @@
 
     python tests/benchmarks/check_speed.py [--repeat 5] [--megabytes 1024] [--only NAME] [--json FILE] [--check]
 
-Two promises are measured. A thousand small artifacts in one call, of the formats and versions of the museum in fixtures/,
+Two promises are measured. A thousand small artifacts in one call, of the formats and versions of the museum,
 are checked at 50 times the rate of one process an artifact. And `--deep` of large artifacts takes at most twice as long
 as a single numpy pass over the same bytes, `numpy.isfinite`, from the page cache.
 
