@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
 
 from ckptdoctor.containers.dtypes import INTEGRAL
 from ckptdoctor.containers.values import read_scalar
@@ -29,6 +30,8 @@ from ckptdoctor.state import (
 _NUMBERED = re.compile(r"(.+)_(\d{1,3})\Z", re.DOTALL)
 _BETA_POWER = re.compile(r"beta([12])_power(_\d+)?\Z")
 _STEPS = ("global_step", "step", "GlobalStep", "train_step")
+_KNOWN = {each.op_name for each in TF1_OPTIMIZERS if not each.suffixes} | {TF1_AVERAGE.name}
+_SUFFIXES = {suffix: (each.op_name, k) for each in TF1_OPTIMIZERS for k, suffix in enumerate(each.suffixes)}
 _NON_TRAINABLE = ("moving_mean", "moving_variance")
 _KERAS_COUNTS = frozenset({"iter", "iterations", "iteration"})
 _KERAS_SCALARS = frozenset({"lr", "learning_rate", "decay", "beta_1", "beta_2", "rho", "momentum", "momentum_cache"})
@@ -55,10 +58,30 @@ class Names:
 
 @dataclass(slots=True)
 class _Found:
-    """Slots of one op name: owner → (index of the slot, tensor)."""
+    """Slots of one op name: owner → its slots, in their order."""
 
     op: str
-    slots: dict[str, list[tuple[int, TensorRef]]] = field(default_factory=dict)
+    slots: dict[str, list[TensorRef]] = field(default_factory=dict)
+
+
+_Candidate: TypeAlias = tuple[str, TensorRef, str, TensorRef | None]
+"""What may be a slot: its name, itself, its name without the last component, and the tensor of that name."""
+
+
+class _Column(NamedTuple):
+    """Tensors with the same last component, which may be the slots of one kind.
+
+    Attributes:
+        number: The kind's place among the slots of a variable.
+        op: The op name.
+        scoped: It names an optimizer by itself, so that scopes may stand before the variable's name.
+        members: The tensors.
+    """
+
+    number: int
+    op: str
+    scoped: bool
+    members: list[_Candidate]
 
 
 def read_names(tensors: Mapping[str, TensorRef], *, serving: bool = False) -> Names:
@@ -75,9 +98,9 @@ def read_names(tensors: Mapping[str, TensorRef], *, serving: bool = False) -> Na
     steps = _take_steps(left, scalars, names)
     keras = _keras_optimizer(left, scalars, tensors)
     groups, averages = _slots(left)
-    trained = {owner for group in groups for owner in group.slots} | (
-        {slot.variable for slot in keras.slots if slot.variable} if keras else set()
-    )
+    trained = set().union(*(group.slots for group in groups))
+    if keras:
+        trained.update(slot.variable for slot in keras.slots if slot.variable)
     names.others += [ref for ref in left.values() if ref.dtype == "string"]
     new = tuple.__new__  # what the named tuple's constructor calls: this runs once per tensor
     names.variables += [
@@ -131,40 +154,74 @@ def _take_steps(left: dict[str, TensorRef], scalars: Iterable[str], names: Names
 
 def _slots(left: dict[str, TensorRef]) -> tuple[list[_Found], _Found]:
     """Takes every slot out of `left`, by the op name that it carries."""
+    candidates = _candidates(left)
     groups: dict[str, _Found] = {}
-    averages = _Found(TF1_AVERAGE.name)
-    known = {each.op_name for each in TF1_OPTIMIZERS if not each.suffixes} | {TF1_AVERAGE.name}
-    suffixes = {suffix: (each.op_name, k) for each in TF1_OPTIMIZERS for k, suffix in enumerate(each.suffixes)}
-    by_last: dict[str, list[tuple[str, str]]] = {}
-    telling: dict[str, bool] = {}  # whether a last component names an optimizer by itself
-    for name in left:
-        stem, _, last = name.rpartition("/")
-        if last not in telling:
-            match = _NUMBERED.match(last)
-            telling[last] = last in suffixes or bool({last, match.group(1) if match else last} & known)
-        if stem in left or telling[last]:
-            by_last.setdefault(last, []).append((name, stem))
-    taken: list[str] = []
-    for last, members in by_last.items():
-        match = _NUMBERED.match(last)
-        base, number = (match.group(1), int(match.group(2))) if match else (last, 0)
-        if last in suffixes:
-            op, number = suffixes[last]
-        elif base in known or (match and base in by_last):
+    columns: list[_Column] = []
+    for last, members in candidates.items():
+        base, number = _numbered(last)
+        if last in _SUFFIXES:
+            op, number = _SUFFIXES[last]
+        elif base in _KNOWN or (base != last and base in candidates):
             op = base
         else:
             op, number = last, 0
-        scoped = op in known or last in suffixes
-        for name, stem in members:
-            owner = _owner(stem, left[name], left) if scoped or stem in left else None
+        groups.setdefault(op, _Found(op))
+        columns.append(_Column(number, op, op in _KNOWN or last in _SUFFIXES, members))
+    taken: list[str] = []
+    for column in sorted(columns, key=lambda each: each.number):  # so that a variable's slots come in their order
+        taken += _collect(column, groups[column.op].slots, left)
+    for name in taken:
+        del left[name]
+    averages = groups.pop(TF1_AVERAGE.name, _Found(TF1_AVERAGE.name))
+    return _real(groups, left), averages
+
+
+def _candidates(left: Mapping[str, TensorRef]) -> dict[str, list[_Candidate]]:
+    """What may be a slot, by its last component: it names an optimizer, or the rest of the name is a variable's."""
+    found: dict[str, list[_Candidate]] = {}
+    telling: dict[str, bool] = {}
+    # In an index slots follow their variable: looking there saves looking it up.
+    before: str | None = None
+    before_ref: TensorRef | None = None
+    for name, ref in left.items():
+        stem, _, last = name.rpartition("/")
+        if stem == before:
+            stem, owner = before, before_ref
+        else:
+            owner = left.get(stem)
+            if last not in telling:
+                telling[last] = last in _SUFFIXES or bool({last, _numbered(last)[0]} & _KNOWN)
+            if owner is None and not telling[last]:
+                before, before_ref = name, ref
+                continue
+        try:
+            found[last].append((name, ref, stem, owner))
+        except KeyError:
+            found[last] = [(name, ref, stem, owner)]
+    return found
+
+
+def _numbered(last: str) -> tuple[str, int]:
+    """`Adam_1` as ("Adam", 1), `Adam` as ("Adam", 0)."""
+    match = _NUMBERED.match(last)
+    return (match.group(1), int(match.group(2))) if match else (last, 0)
+
+
+def _collect(column: _Column, slots: dict[str, list[TensorRef]], left: Mapping[str, TensorRef]) -> list[str]:
+    """Gives the members of a column to their owners; answers the names of those that have one."""
+    taken: list[str] = []
+    for name, ref, stem, variable in column.members:
+        owner: str | None = stem
+        if variable is None or variable.shape != ref.shape or variable.dtype == "string":
+            owner = _owner(stem, ref, left) if column.scoped or variable is not None else None
             if owner is None:
                 continue
-            group = averages if op == TF1_AVERAGE.name else groups.setdefault(op, _Found(op))
-            group.slots.setdefault(owner, []).append((number, left[name]))
-            taken.append(name)
-    for name in taken:
-        left.pop(name, None)
-    return _real(groups, left), averages
+        try:
+            slots[owner].append(ref)
+        except KeyError:
+            slots[owner] = [ref]
+        taken.append(name)
+    return taken
 
 
 def _real(groups: Mapping[str, _Found], left: dict[str, TensorRef]) -> list[_Found]:
@@ -172,7 +229,7 @@ def _real(groups: Mapping[str, _Found], left: dict[str, TensorRef]) -> list[_Fou
     kept: list[_Found] = []
     for group in groups.values():
         for owner in [each for each in group.slots if each not in left]:
-            for _, ref in group.slots.pop(owner):
+            for ref in group.slots.pop(owner):
                 left[ref.key] = ref
         if group.slots:
             kept.append(group)
@@ -222,14 +279,16 @@ def _optimizer(
     entry, inferred = _entry(group.op, count // pairs if pairs > 1 and count % pairs == 0 else count, own)
     kinds: tuple[SlotKind, ...] = entry.slots if entry else ()
     own = own if entry is not None and entry.beta_powers else {}
+    columns = ([(kind.name, kind.role) for kind in kinds] or [None]) * count
     slots: list[Slot] = []
     missing: list[MissingSlot] = []
+    new = tuple.__new__  # as above
     for owner, members in group.slots.items():
-        for position, (_, ref) in enumerate(sorted(members, key=lambda each: each[0])):
-            kind = kinds[position % len(kinds)] if kinds else None
-            name = kind.name if kind else ref.key.rpartition("/")[2]
-            slots.append(Slot(name, kind.role if kind else Role.OTHER, owner, ref, "name"))
-        missing.extend(MissingSlot(kind.name, kind.role, owner) for kind in kinds[len(members) : count])
+        for ref, kind_of in zip(members, columns, strict=False):
+            name, role = kind_of or (ref.key.rpartition("/")[2], Role.OTHER)
+            slots.append(new(Slot, (name, role, owner, ref, "name")))
+        if len(members) < len(kinds):
+            missing.extend(MissingSlot(kind.name, kind.role, owner) for kind in kinds[len(members) : count])
     missing.extend(_untouched(group, kinds, variables))
     notes = (
         (f"{pairs} sets of beta powers: {pairs} optimizers of this class trained these variables",) if pairs > 1 else ()
@@ -252,14 +311,10 @@ def _optimizer(
 
 def _untouched(group: _Found, kinds: tuple[SlotKind, ...], variables: Iterable[ModelVariable]) -> list[MissingSlot]:
     """Variables without slots in layers whose other variables have them."""
-    layers = {owner.rpartition("/")[0] for owner in group.slots}
+    lone = [path for path, _, trainable, _ in variables if path not in group.slots and trainable is not False]
+    layers = {owner.rpartition("/")[0] for owner in group.slots} - {""} if lone else set()
     return [
-        MissingSlot(kind.name, kind.role, variable.path)
-        for variable in variables
-        if variable.path not in group.slots
-        and variable.trainable is not False
-        and variable.path.rpartition("/")[0] in layers - {""}
-        for kind in kinds
+        MissingSlot(kind.name, kind.role, path) for path in lone if path.rpartition("/")[0] in layers for kind in kinds
     ]
 
 
@@ -293,7 +348,7 @@ def _add_averages(names: Names, averages: _Found) -> None:
     slots = tuple(
         Slot(TF1_AVERAGE.name, TF1_AVERAGE.role, owner, ref, "name")
         for owner, members in averages.slots.items()
-        for _, ref in members
+        for ref in members
     )
     if not names.optimizers:
         names.averages = len(slots)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from json.encoder import encode_basestring_ascii as _quote
 from math import isfinite
 from typing import Any
 
@@ -16,6 +17,7 @@ from ckptdoctor.state import (
     ModelVariable,
     OptimizerState,
     OtherVariable,
+    Role,
     Schedule,
     TensorRef,
     TrainingState,
@@ -29,19 +31,37 @@ Stats = Callable[[TensorRef], dict[str, Any] | None]
 
 def render(examinations: Iterable[Examination], *, tensors: bool = False, stats: bool = False) -> str:
     """The document, ending in a newline; ASCII only, so that no terminal and no pipe can misread it."""
-    document = {
-        "schema": SCHEMA,
-        "version": __version__,
-        "artifacts": [artifact(each, tensors=tensors, stats=stats) for each in examinations],
-    }
-    return json.dumps(document, allow_nan=False) + "\n"
+    artifacts = _array(_artifact(each, tensors=tensors, stats=stats) for each in examinations)
+    return "".join([*_object({"schema": SCHEMA, "version": __version__, "artifacts": artifacts}), "\n"])
 
 
-def artifact(examination: Examination, *, tensors: bool = False, stats: bool = False) -> dict[str, Any]:
-    """One artifact of the document."""
+class Rendered(list[str]):
+    """A part of the document as text, in pieces: the slots of a large model are never one dictionary each."""
+
+
+def _object(entry: Mapping[str, Any]) -> Rendered:
+    """An object, some of whose values are rendered already."""
+    pieces = Rendered()
+    for name, value in entry.items():
+        pieces.append(f'{", " if pieces else "{"}{_quote(name)}: ')
+        pieces += value if isinstance(value, Rendered) else [json.dumps(value, allow_nan=False)]
+    pieces.append("}")
+    return pieces
+
+
+def _array(items: Iterable[Rendered]) -> Rendered:
+    pieces = Rendered()
+    for item in items:
+        pieces.append(", " if pieces else "[")
+        pieces += item
+    pieces.append("]" if pieces else "[]")
+    return pieces
+
+
+def _artifact(examination: Examination, *, tensors: bool, stats: bool) -> Rendered:
     state = examination.state
     figures = _figures(examination) if stats else None
-    return {
+    return _object({
         "path": examination.path,
         "resolved": examination.resolved,
         "format": examination.format.value,
@@ -53,14 +73,14 @@ def artifact(examination: Examination, *, tensors: bool = False, stats: bool = F
         "summary": examination.summary,
         "verdict": examination.verdict,
         "model": _model(state, figures, tensors=tensors) if state else None,
-        "optimizers": [_optimizer(each, figures) for each in state.optimizers] if state else [],
+        "optimizers": _array(_optimizer(each, figures) for each in state.optimizers) if state else [],
         "counters": dict(state.counters) if state else {},
         "findings": [
             {"code": each.code, "severity": each.severity.value, "message": each.message, "hint": each.hint or None}
             for each in examination.findings
         ],
         "error": str(examination.error) if examination.error else None,
-    }
+    })
 
 
 def _figures(examination: Examination) -> Stats:
@@ -115,7 +135,7 @@ def _variable(variable: ModelVariable, figures: Stats | None) -> dict[str, Any]:
     return entry
 
 
-def _optimizer(optimizer: OptimizerState, figures: Stats | None) -> dict[str, Any]:
+def _optimizer(optimizer: OptimizerState, figures: Stats | None) -> Rendered:
     entry: dict[str, Any] = {
         "name": optimizer.name,
         "class": optimizer.class_name,
@@ -143,28 +163,32 @@ def _optimizer(optimizer: OptimizerState, figures: Stats | None) -> dict[str, An
         entry["wrapper"] = _wrapper(optimizer.wrapper, figures)
     if optimizer.notes:
         entry["notes"] = list(optimizer.notes)
-    return entry
+    return _object(entry)
 
 
-def _slots(optimizer: OptimizerState, figures: Stats | None) -> list[dict[str, Any]]:
-    shapes: dict[tuple[int, ...], list[int]] = {}
-    roles = {slot.role: slot.role.value for slot in optimizer.slots}
-    entries = [
-        {
-            "name": name,
-            "role": roles[role],
-            "variable": variable,
-            "key": ref.key,
-            "shape": shapes.setdefault(ref.shape, list(ref.shape)),
-            "dtype": ref.dtype,
-            "mapping": mapping,
-        }
-        for name, role, variable, ref, mapping in optimizer.slots
-    ]
+def _slots(optimizer: OptimizerState, figures: Stats | None) -> Rendered:
+    """The slots, written directly: there may be 100,000, and a few names, shapes and types among them."""
+    heads: dict[str, tuple[Role, str]] = {}
+    tails: dict[tuple[int, ...], tuple[str, str, str]] = {}
+    entries: list[str] = []
+    for name, role, variable, (key, dtype, shape, _), mapping in optimizer.slots:
+        head = heads.get(name)
+        if head is None or head[0] is not role:
+            text = f'{{"name": {_quote(name)}, "role": {_quote(role.value)}, "variable": '
+            heads[name] = head = (role, text)
+        tail = tails.get(shape)
+        if tail is None or tail[0] is not dtype or tail[1] is not mapping:
+            text = f', "shape": {list(shape)}, "dtype": {_quote(dtype)}, "mapping": {_quote(mapping)}}}'
+            tails[shape] = tail = (dtype, mapping, text)
+        entries.append(
+            f'{head[1]}{"null" if variable is None else _quote(variable)}, "key": {_quote(key)}{tail[2]}'
+        )
     if figures is not None:
-        for entry, slot in zip(entries, optimizer.slots, strict=True):
-            entry["stats"] = figures(slot.tensor)  # type: ignore[assignment]
-    return entries
+        entries = [
+            f'{entry[:-1]}, "stats": {json.dumps(figures(slot.tensor), allow_nan=False)}}}'
+            for entry, slot in zip(entries, optimizer.slots, strict=True)
+        ]
+    return Rendered(["[", ", ".join(entries), "]"])
 
 
 def _other(other: OtherVariable, figures: Stats | None) -> dict[str, Any]:
