@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
 
+from ckptdoctor.artifacts.tf_name_slots import Found, find_slots
 from ckptdoctor.containers.dtypes import INTEGRAL
 from ckptdoctor.containers.values import read_scalar
 from ckptdoctor.optimizers import inference
@@ -27,11 +27,8 @@ from ckptdoctor.state import (
     TensorRef,
 )
 
-_NUMBERED = re.compile(r"(.+)_(\d{1,3})\Z", re.DOTALL)
 _BETA_POWER = re.compile(r"beta([12])_power(_\d+)?\Z")
 _STEPS = ("global_step", "step", "GlobalStep", "train_step")
-_KNOWN = {each.op_name for each in TF1_OPTIMIZERS if not each.suffixes} | {TF1_AVERAGE.name}
-_SUFFIXES = {suffix: (each.op_name, k) for each in TF1_OPTIMIZERS for k, suffix in enumerate(each.suffixes)}
 _NON_TRAINABLE = ("moving_mean", "moving_variance")
 _KERAS_COUNTS = frozenset({"iter", "iterations", "iteration"})
 _KERAS_SCALARS = frozenset({"lr", "learning_rate", "decay", "beta_1", "beta_2", "rho", "momentum", "momentum_cache"})
@@ -56,34 +53,6 @@ class Names:
     others: list[TensorRef] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class _Found:
-    """Slots of one op name: owner → its slots, in their order."""
-
-    op: str
-    slots: dict[str, list[TensorRef]] = field(default_factory=dict)
-
-
-_Candidate: TypeAlias = tuple[str, TensorRef, str, TensorRef | None]
-"""What may be a slot: its name, itself, its name without the last component, and the tensor of that name."""
-
-
-class _Column(NamedTuple):
-    """Tensors with the same last component, which may be the slots of one kind.
-
-    Attributes:
-        number: The kind's place among the slots of a variable.
-        op: The op name.
-        scoped: It names an optimizer by itself, so that scopes may stand before the variable's name.
-        members: The tensors.
-    """
-
-    number: int
-    op: str
-    scoped: bool
-    members: list[_Candidate]
-
-
 def read_names(tensors: Mapping[str, TensorRef], *, serving: bool = False) -> Names:
     """Sorts the tensors of a name-based checkpoint.
 
@@ -97,7 +66,7 @@ def read_names(tensors: Mapping[str, TensorRef], *, serving: bool = False) -> Na
     powers = _take_beta_powers(left, scalars)
     steps = _take_steps(left, scalars, names)
     keras = _keras_optimizer(left, scalars, tensors)
-    groups, averages = _slots(left)
+    groups, averages = find_slots(left)
     trained = set().union(*(group.slots for group in groups))
     if keras:
         trained.update(slot.variable for slot in keras.slots if slot.variable)
@@ -152,102 +121,6 @@ def _take_steps(left: dict[str, TensorRef], scalars: Iterable[str], names: Names
     return best
 
 
-def _slots(left: dict[str, TensorRef]) -> tuple[list[_Found], _Found]:
-    """Takes every slot out of `left`, by the op name that it carries."""
-    candidates = _candidates(left)
-    groups: dict[str, _Found] = {}
-    columns: list[_Column] = []
-    for last, members in candidates.items():
-        base, number = _numbered(last)
-        if last in _SUFFIXES:
-            op, number = _SUFFIXES[last]
-        elif base in _KNOWN or (base != last and base in candidates):
-            op = base
-        else:
-            op, number = last, 0
-        groups.setdefault(op, _Found(op))
-        columns.append(_Column(number, op, op in _KNOWN or last in _SUFFIXES, members))
-    taken: list[str] = []
-    for column in sorted(columns, key=lambda each: each.number):  # so that a variable's slots come in their order
-        taken += _collect(column, groups[column.op].slots, left)
-    for name in taken:
-        del left[name]
-    averages = groups.pop(TF1_AVERAGE.name, _Found(TF1_AVERAGE.name))
-    return _real(groups, left), averages
-
-
-def _candidates(left: Mapping[str, TensorRef]) -> dict[str, list[_Candidate]]:
-    """What may be a slot, by its last component: it names an optimizer, or the rest of the name is a variable's."""
-    found: dict[str, list[_Candidate]] = {}
-    telling: dict[str, bool] = {}
-    # In an index slots follow their variable: looking there saves looking it up.
-    before: str | None = None
-    before_ref: TensorRef | None = None
-    for name, ref in left.items():
-        stem, _, last = name.rpartition("/")
-        if stem == before:
-            stem, owner = before, before_ref
-        else:
-            owner = left.get(stem)
-            if last not in telling:
-                telling[last] = last in _SUFFIXES or bool({last, _numbered(last)[0]} & _KNOWN)
-            if owner is None and not telling[last]:
-                before, before_ref = name, ref
-                continue
-        try:
-            found[last].append((name, ref, stem, owner))
-        except KeyError:
-            found[last] = [(name, ref, stem, owner)]
-    return found
-
-
-def _numbered(last: str) -> tuple[str, int]:
-    """`Adam_1` as ("Adam", 1), `Adam` as ("Adam", 0)."""
-    match = _NUMBERED.match(last)
-    return (match.group(1), int(match.group(2))) if match else (last, 0)
-
-
-def _collect(column: _Column, slots: dict[str, list[TensorRef]], left: Mapping[str, TensorRef]) -> list[str]:
-    """Gives the members of a column to their owners; answers the names of those that have one."""
-    taken: list[str] = []
-    for name, ref, stem, variable in column.members:
-        owner: str | None = stem
-        if variable is None or variable.shape != ref.shape or variable.dtype == "string":
-            owner = _owner(stem, ref, left) if column.scoped or variable is not None else None
-            if owner is None:
-                continue
-        try:
-            slots[owner].append(ref)
-        except KeyError:
-            slots[owner] = [ref]
-        taken.append(name)
-    return taken
-
-
-def _real(groups: Mapping[str, _Found], left: dict[str, TensorRef]) -> list[_Found]:
-    """Groups whose owners are variables themselves; a slot of a slot is a variable that merely looks like one."""
-    kept: list[_Found] = []
-    for group in groups.values():
-        for owner in [each for each in group.slots if each not in left]:
-            for ref in group.slots.pop(owner):
-                left[ref.key] = ref
-        if group.slots:
-            kept.append(group)
-    return kept
-
-
-def _owner(stem: str, ref: TensorRef, tensors: Mapping[str, TensorRef]) -> str | None:
-    """The variable of a slot: its stem, or its stem without leading scopes, where the shape agrees."""
-    name = stem
-    while True:
-        owner = tensors.get(name)
-        if owner is not None and owner.shape == ref.shape and owner.dtype != "string":
-            return name
-        _, slash, name = name.partition("/")
-        if not slash:
-            return None
-
-
 def _entry(op: str, count: int, powers: Mapping[str, object]) -> tuple[Tf1Optimizer | None, inference.Inference]:
     """The optimizer behind an op name, or behind a number of slots if the user gave it a name of his own."""
     named = [each for each in TF1_OPTIMIZERS if each.op_name == op]
@@ -267,7 +140,7 @@ def _entry(op: str, count: int, powers: Mapping[str, object]) -> tuple[Tf1Optimi
 
 
 def _optimizer(
-    group: _Found,
+    group: Found,
     powers: Mapping[str, OtherVariable],
     steps: tuple[str, int] | None,
     variables: Iterable[ModelVariable],
@@ -279,14 +152,14 @@ def _optimizer(
     entry, inferred = _entry(group.op, count // pairs if pairs > 1 and count % pairs == 0 else count, own)
     kinds: tuple[SlotKind, ...] = entry.slots if entry else ()
     own = own if entry is not None and entry.beta_powers else {}
-    columns = ([(kind.name, kind.role) for kind in kinds] or [None]) * count
+    columns: list[tuple[str | None, Role]] = [(kind.name, kind.role) for kind in kinds]
+    columns = (columns or [(None, Role.OTHER)]) * count
     slots: list[Slot] = []
     missing: list[MissingSlot] = []
     new = tuple.__new__  # as above
     for owner, members in group.slots.items():
-        for ref, kind_of in zip(members, columns, strict=False):
-            name, role = kind_of or (ref.key.rpartition("/")[2], Role.OTHER)
-            slots.append(new(Slot, (name, role, owner, ref, "name")))
+        for ref, (name, role) in zip(members, columns, strict=False):
+            slots.append(new(Slot, (name or ref.key.rpartition("/")[2], role, owner, ref, "name")))
         if len(members) < len(kinds):
             missing.extend(MissingSlot(kind.name, kind.role, owner) for kind in kinds[len(members) : count])
     missing.extend(_untouched(group, kinds, variables))
@@ -309,7 +182,7 @@ def _optimizer(
     )
 
 
-def _untouched(group: _Found, kinds: tuple[SlotKind, ...], variables: Iterable[ModelVariable]) -> list[MissingSlot]:
+def _untouched(group: Found, kinds: tuple[SlotKind, ...], variables: Iterable[ModelVariable]) -> list[MissingSlot]:
     """Variables without slots in layers whose other variables have them."""
     lone = [path for path, _, trainable, _ in variables if path not in group.slots and trainable is not False]
     layers = {owner.rpartition("/")[0] for owner in group.slots} - {""} if lone else set()
@@ -344,7 +217,7 @@ def _stateless(powers: Mapping[str, OtherVariable], steps: tuple[str, int] | Non
     )
 
 
-def _add_averages(names: Names, averages: _Found) -> None:
+def _add_averages(names: Names, averages: Found) -> None:
     slots = tuple(
         Slot(TF1_AVERAGE.name, TF1_AVERAGE.role, owner, ref, "name")
         for owner, members in averages.slots.items()

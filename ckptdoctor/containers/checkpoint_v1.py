@@ -12,12 +12,14 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from ckptdoctor.containers.bundle_entries import MAX_RANK
 from ckptdoctor.containers.dtypes import ITEMSIZE, tensorflow_dtype
 from ckptdoctor.containers.files import RegularFile
 from ckptdoctor.containers.ordered_code import Extent, decode_slice_key
 from ckptdoctor.containers.protos import checkpoint_pb2 as pb
+from ckptdoctor.containers.slices import assemble
 from ckptdoctor.containers.sstable import Table
-from ckptdoctor.containers.tensor_bundle import MAX_RANK, assemble, decode_name
+from ckptdoctor.containers.tensor_bundle import decode_name
 from ckptdoctor.containers.wire import CorruptBytes, fields
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.state import FileRange, Inline, Pieces, TensorRef

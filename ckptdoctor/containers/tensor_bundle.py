@@ -7,17 +7,18 @@ BundleEntryProto; data files are plain concatenations of tensor bytes.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ckptdoctor.containers.bundle_entries import MAX_RANK, OFFSET, SHARD, Heads, read_crc
 from ckptdoctor.containers.dtypes import ITEMSIZE, tensorflow_dtype
 from ckptdoctor.containers.files import RegularFile, plural
 from ckptdoctor.containers.ordered_code import Extent, decode_slice_key
+from ckptdoctor.containers.slices import assemble
 from ckptdoctor.containers.sstable import Table
 from ckptdoctor.containers.wire import CorruptBytes
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.state import FileRange, Inline, Piece, Pieces, TensorRef
+from ckptdoctor.state import FileRange, Pieces, TensorRef
 
 # Protocol buffers are imported where an index is not as usual; that takes as long as reading a small one.
 if TYPE_CHECKING:
@@ -265,65 +266,6 @@ class _Reader:
         return UnreadableArtifact(named, path, code="I003" if there else "I002")
 
 
-def assemble(
-    shape: tuple[int, ...], parts: Sequence[tuple[tuple[Extent, ...], FileRange | Inline]], itemsize: int | None
-) -> Pieces:
-    """Puts the slices of a partitioned variable together.
-
-    Args:
-        shape: Of the whole variable.
-        parts: Extents and location of each slice.
-        itemsize: Bytes an element; None if the type has no fixed size.
-
-    Raises:
-        CorruptBytes: A slice does not fit the shape, or they do not add up to it.
-    """
-    pieces: list[Piece] = []
-    covered = 0
-    for stored, location in parts:
-        extents = stored or tuple((0, -1) for _ in shape)
-        if len(extents) != len(shape):
-            raise CorruptBytes(f"a slice has {len(extents)} dimensions instead of {len(shape)}")
-        start = tuple(begin if length != -1 else 0 for begin, length in extents)
-        size = tuple(length if length != -1 else whole for (_, length), whole in zip(extents, shape, strict=True))
-        count = 1
-        for begin, length, whole in zip(start, size, shape, strict=True):
-            if begin < 0 or length < 0 or begin + length > whole:
-                raise CorruptBytes(f"a slice of {list(size)} at {list(start)} lies outside of {list(shape)}")
-            count *= length
-        if itemsize is not None and isinstance(location, FileRange) and location.nbytes != count * itemsize:
-            raise CorruptBytes(
-                f"the slice at {list(start)} has {location.nbytes:,} bytes instead of {count * itemsize:,}"
-            )
-        covered += count
-        pieces.append(Piece(start, size, location))
-    total = 1
-    for extent in shape:
-        total *= extent
-    if covered != total:
-        raise CorruptBytes(f"its slices hold {covered:,} of {plural(total, 'element')}")
-    _require_apart(pieces)
-    return Pieces(tuple(sorted(pieces)))
-
-
-def _require_apart(pieces: Sequence[Piece]) -> None:
-    """Raises CorruptBytes where slices overlap: as many elements as the whole are then not the whole."""
-    if len(pieces) < 2 or not pieces[0].shape:
-        return
-    axis = max(range(len(pieces[0].shape)), key=lambda each: len({piece.start[each] for piece in pieces}))
-    ordered = sorted(pieces, key=lambda piece: piece.start[axis])
-    for number, one in enumerate(ordered):
-        end = one.start[axis] + one.shape[axis]
-        for other in ordered[number + 1 :]:
-            if other.start[axis] >= end:
-                break
-            if all(
-                a < b + m and b < a + n
-                for a, n, b, m in zip(one.start, one.shape, other.start, other.shape, strict=True)
-            ):
-                raise CorruptBytes(f"the slices at {list(one.start)} and {list(other.start)} overlap")
-
-
 def read_strings(ref: TensorRef, limit: int = 1 << 30) -> list[bytes]:
     """Reads a string tensor: varint lengths, a checksum of the lengths, then the payloads.
 
@@ -363,10 +305,11 @@ def read_strings(ref: TensorRef, limit: int = 1 << 30) -> list[bytes]:
     position += 4
     if int.from_bytes(stored, order) != masked_crc32c(checked) or position + sum(lengths) != len(data):
         raise corrupt("its lengths do not check out")
-    if location.crc32c is not None and masked_crc32c(checked + data[position - 4 :]) != location.crc32c:
-        raise corrupt("its checksum does not match")
     strings: list[bytes] = []
     for length in lengths:
         strings.append(data[position : position + length])
         position += length
+    # Part by part: a large model's object graph is one string of many megabytes, which need not be copied for it.
+    if location.crc32c is not None and masked_crc32c(checked, stored, *strings) != location.crc32c:
+        raise corrupt("its checksum does not match")
     return strings

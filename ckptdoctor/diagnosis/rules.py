@@ -115,19 +115,15 @@ def _orphan_slots(state: TrainingState) -> Iterator[tuple[str, str]]:
 
 
 def _slot_mismatch(state: TrainingState) -> Iterator[tuple[str, str]]:
-    shapes = {variable.path: variable.tensor.shape for variable in state.variables} if state.optimizers else {}
+    shapes = {path: tensor.shape for path, tensor, _, _ in state.variables} if state.optimizers else {}
     for each in state.optimizers:
         kinds = _kinds(each)
-        for slot in each.slots:
-            kind = kinds.get(slot.name)
-            shape = shapes.get(slot.variable or "")
-            if shape is None or kind is None or slot.tensor.shape == shape:
+        for name, _, variable, (_, _, own, _), _ in each.slots:
+            shape = shapes.get(variable or "")
+            if shape is None or own == shape or (kind := kinds.get(name)) is None:
                 continue
-            if kind.extent is Extent.VARIABLE or slot_shape(kind, shape) != slot.tensor.shape:
-                yield (
-                    f"{slot.name} of {slot.variable} has shape {list(slot.tensor.shape)}, its variable {list(shape)}",
-                    "",
-                )
+            if kind.extent is Extent.VARIABLE or slot_shape(kind, shape) != own:
+                yield f"{name} of {variable} has shape {list(own)}, its variable {list(shape)}", ""
 
 
 def _kinds(optimizer: OptimizerState) -> dict[str, SlotKind]:

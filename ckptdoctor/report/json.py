@@ -43,7 +43,7 @@ def _object(entry: Mapping[str, Any]) -> Rendered:
     """An object, some of whose values are rendered already."""
     pieces = Rendered()
     for name, value in entry.items():
-        pieces.append(f'{", " if pieces else "{"}{_quote(name)}: ')
+        pieces.append(f"{', ' if pieces else '{'}{_quote(name)}: ")
         pieces += value if isinstance(value, Rendered) else [json.dumps(value, allow_nan=False)]
     pieces.append("}")
     return pieces
@@ -61,26 +61,28 @@ def _array(items: Iterable[Rendered]) -> Rendered:
 def _artifact(examination: Examination, *, tensors: bool, stats: bool) -> Rendered:
     state = examination.state
     figures = _figures(examination) if stats else None
-    return _object({
-        "path": examination.path,
-        "resolved": examination.resolved,
-        "format": examination.format.value,
-        "producer": {
-            "framework": state.producer.framework if state else None,
-            "version": state.producer.version if state else None,
-        },
-        "status": examination.status.value,
-        "summary": examination.summary,
-        "verdict": examination.verdict,
-        "model": _model(state, figures, tensors=tensors) if state else None,
-        "optimizers": _array(_optimizer(each, figures) for each in state.optimizers) if state else [],
-        "counters": dict(state.counters) if state else {},
-        "findings": [
-            {"code": each.code, "severity": each.severity.value, "message": each.message, "hint": each.hint or None}
-            for each in examination.findings
-        ],
-        "error": str(examination.error) if examination.error else None,
-    })
+    return _object(
+        {
+            "path": examination.path,
+            "resolved": examination.resolved,
+            "format": examination.format.value,
+            "producer": {
+                "framework": state.producer.framework if state else None,
+                "version": state.producer.version if state else None,
+            },
+            "status": examination.status.value,
+            "summary": examination.summary,
+            "verdict": examination.verdict,
+            "model": _model(state, figures, tensors=tensors) if state else None,
+            "optimizers": _array(_optimizer(each, figures) for each in state.optimizers) if state else [],
+            "counters": dict(state.counters) if state else {},
+            "findings": [
+                {"code": each.code, "severity": each.severity.value, "message": each.message, "hint": each.hint or None}
+                for each in examination.findings
+            ],
+            "error": str(examination.error) if examination.error else None,
+        }
+    )
 
 
 def _figures(examination: Examination) -> Stats:
@@ -180,9 +182,7 @@ def _slots(optimizer: OptimizerState, figures: Stats | None) -> Rendered:
         if tail is None or tail[0] is not dtype or tail[1] is not mapping:
             text = f', "shape": {list(shape)}, "dtype": {_quote(dtype)}, "mapping": {_quote(mapping)}}}'
             tails[shape] = tail = (dtype, mapping, text)
-        entries.append(
-            f'{head[1]}{"null" if variable is None else _quote(variable)}, "key": {_quote(key)}{tail[2]}'
-        )
+        entries.append(f'{head[1]}{"null" if variable is None else _quote(variable)}, "key": {_quote(key)}{tail[2]}')
     if figures is not None:
         entries = [
             f'{entry[:-1]}, "stats": {json.dumps(figures(slot.tensor), allow_nan=False)}}}'
