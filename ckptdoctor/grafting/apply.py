@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from ckptdoctor.artifacts.written import Written
@@ -12,6 +13,7 @@ from ckptdoctor.containers.files import RegularFile, reason
 from ckptdoctor.errors import GraftRefused, UnreadableArtifact
 from ckptdoctor.examination import Examination, examine
 from ckptdoctor.grafting.compare import hold_against_plan
+from ckptdoctor.grafting.flushing import Flushing
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.staging import check_output, existing, publish, staging
 from ckptdoctor.optimizers.planned import PlannedOptimizer
@@ -85,15 +87,11 @@ def carry_out(
     new = sum(slot.nbytes for slot in plan.optimizer.slots)
     before = sum(os.path.getsize(each) for each in base)
     meter = _Meter(progress, total=before + 2 * new)
-    with staging(plan.output) as folder:
+    with staging(plan.output) as folder, Flushing(folder) as flushing:
         staged = os.path.join(folder, os.path.basename(plan.output.rstrip("/")))
-        try:
+        with _told_of(plan.output):
             written = _write(plan.optimizer, target, staged, link=plan.link, donor=donor, tell=meter.add)
-        except OSError as error:
-            raise GraftRefused(
-                f"writing failed ({reason(error)}); nothing is left behind. Free some space or name another OUT",
-                plan.output,
-            ) from error
+        flushing.complete()
         meter.reach(before + new)
         result = next(iter(examine(staged)))
         if result.state is None:
@@ -103,12 +101,25 @@ def carry_out(
             check(staged)
         made = files_of(staged)
         records = _records([*sources, *made], shared=_shared(sources, made))
+        with _told_of(plan.output):
+            flushing.finish()
         publish(staged, plan.output, overwrite=overwrite)
     inputs_read = records[: len(sources)]
     outputs = [each._replace(path=plan.output + each.path[len(staged) :]) for each in records[len(sources) :]]
     # Writers do not know where the result will lie.
     notes = tuple(note.replace("OUT", plan.output) for note in written.notes)
     return Receipt(plan, written._replace(notes=notes), tuple(inputs_read), tuple(outputs))
+
+
+@contextmanager
+def _told_of(output: str) -> Iterator[None]:
+    """Says of a system's error in one sentence what it means for the output."""
+    try:
+        yield
+    except OSError as error:
+        raise GraftRefused(
+            f"writing failed ({reason(error)}); nothing is left behind. Free some space or name another OUT", output
+        ) from error
 
 
 class _Meter:
@@ -155,11 +166,11 @@ def _write(
     configured = donor is not None and donor.format in {Format.KERAS_H5, Format.KERAS_ARCHIVE}
     loss_from = donor.resolved if donor is not None and configured else None
     if kind is Format.KERAS_H5:
-        return keras_write.write_h5(optimizer, path, staged, loss_from=loss_from)
+        return keras_write.write_h5(optimizer, path, staged, loss_from=loss_from, progress=tell)
     if kind is Format.KERAS_ARCHIVE:
-        return keras_write.write_keras_archive(optimizer, path, staged, loss_from=loss_from)
+        return keras_write.write_keras_archive(optimizer, path, staged, loss_from=loss_from, progress=tell)
     if kind is Format.KERAS_WEIGHTS:
-        return keras_write.write_keras_weights(optimizer, path, staged)
+        return keras_write.write_keras_weights(optimizer, path, staged, progress=tell)
     raise GraftRefused(
         "the old weights layout of HDF5 has no place for optimizer state: graft into a whole model, a `.keras` or a "
         "`.weights.h5`",

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from ckptdoctor.grafting.match import Match
-from ckptdoctor.state import ModelVariable, TensorRef
+from ckptdoctor.state import FileRange, ModelVariable, TensorRef
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,17 +29,21 @@ class Likeness(Enum):
 
 def likeness(first: TensorRef, second: TensorRef) -> Likeness:
     """Compares the beginnings of two tensors of one shape."""
-    import numpy as np
-
     if first.location is None or second.location is None or first.shape != second.shape or not first.size:
         return Likeness.UNKNOWN
+    if _checksums_agree(first, second):
+        return Likeness.EQUAL
+    import numpy as np
+
     one, two = _head(first), _head(second)
     if one is None or two is None:
         return Likeness.UNKNOWN
     size = min(one.size, two.size)
     one, two = one[:size], two[:size]
-    norm = float(np.linalg.norm(two))
-    distance = float(np.linalg.norm(one - two))
+    if np.array_equal(one, two):
+        return Likeness.EQUAL
+    one, two = one.astype(np.float64), two.astype(np.float64)
+    norm, distance = _norm(two), _norm(one - two)
     if distance <= _EQUAL * norm:
         return Likeness.EQUAL
     if norm == 0:
@@ -47,16 +51,29 @@ def likeness(first: TensorRef, second: TensorRef) -> Likeness:
     return Likeness.NEAR if distance < _NEAR * norm else Likeness.OTHER
 
 
+def _checksums_agree(first: TensorRef, second: TensorRef) -> bool:
+    """Whether two checkpoints' indexes have the same checksum for them: then nothing has to be read."""
+    one, two = first.location, second.location
+    if first.dtype != second.dtype or not isinstance(one, FileRange) or not isinstance(two, FileRange):
+        return False
+    return one.crc32c is not None and one.crc32c == two.crc32c and one.big_endian == two.big_endian
+
+
+def _norm(values: NDArray[Any]) -> float:
+    """As numpy.linalg.norm, which wakes a thread on every core for it and takes ten times as long."""
+    import numpy as np
+
+    return float(np.sqrt(np.square(values).sum()))
+
+
 def _head(ref: TensorRef) -> NDArray[Any] | None:
+    """The first elements of a tensor; None where they are no numbers."""
     import numpy as np
 
     from ckptdoctor.containers.values import ordered_chunks
 
     for chunk in ordered_chunks(ref, _SAMPLE):
-        if chunk.dtype.kind in "OSU":
-            return None
-        values: NDArray[Any] = np.asarray(chunk).astype(np.float64)
-        return values
+        return None if chunk.dtype.kind in "OSU" else np.asarray(chunk)
     return None
 
 
