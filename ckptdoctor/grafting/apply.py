@@ -2,58 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from threading import Lock
 
 from ckptdoctor.artifacts.written import Written
-from ckptdoctor.containers.files import RegularFile, reason
-from ckptdoctor.errors import GraftRefused, UnreadableArtifact
+from ckptdoctor.containers.files import reason
+from ckptdoctor.errors import GraftRefused
 from ckptdoctor.examination import Examination, examine
 from ckptdoctor.grafting.compare import hold_against_plan
 from ckptdoctor.grafting.flushing import Flushing
 from ckptdoctor.grafting.plan import Plan
+from ckptdoctor.grafting.receipt import Receipt, digest_files
 from ckptdoctor.grafting.staging import check_output, existing, publish, staging
 from ckptdoctor.optimizers.planned import PlannedOptimizer
 from ckptdoctor.state import Format
-
-_BLOCK = 1 << 22
-DIGESTED = 64 << 20
-"""Larger files are not digested: SHA-256 takes longer than copying them."""
-
-
-class FileRecord(NamedTuple):
-    """A file of an input or of the output.
-
-    Attributes:
-        path: Where it is.
-        size: Bytes.
-        sha256: Its digest; None for what was not read for it: a file that input and output share by hard link, and
-            files above `DIGESTED`. Of a large checkpoint the index is digested, whose checksums cover every tensor and
-            were verified on the way.
-    """
-
-    path: str
-    size: int
-    sha256: str | None
-
-
-class Receipt(NamedTuple):
-    """What was done.
-
-    Attributes:
-        plan: The plan that was carried out.
-        written: What the writer says.
-        inputs: The files of donor and target.
-        outputs: The files of the result.
-    """
-
-    plan: Plan
-    written: Written
-    inputs: tuple[FileRecord, ...]
-    outputs: tuple[FileRecord, ...]
 
 
 def carry_out(
@@ -62,6 +26,7 @@ def carry_out(
     target: Examination,
     *,
     overwrite: bool = False,
+    sha256: bool = False,
     check: Callable[[str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Receipt:
@@ -72,6 +37,7 @@ def carry_out(
         donor: The donor as it was examined; None if there is none.
         target: The target as it was examined.
         overwrite: Replace what lies under the output's name.
+        sha256: Digest large files for the receipt too.
         check: Called with the staged result before it is put in place; it raises to stop.
         progress: Told how many bytes of how many are written, and then read back.
 
@@ -86,7 +52,8 @@ def carry_out(
     sources = [*files_of(donor.resolved), *base] if donor is not None else base
     new = sum(slot.nbytes for slot in plan.optimizer.slots)
     before = sum(os.path.getsize(each) for each in base)
-    meter = _Meter(progress, total=before + 2 * new)
+    digested = sum(os.path.getsize(each) for each in sources) + before + new if sha256 else 0
+    meter = _Meter(progress, total=before + 2 * new + digested)
     with staging(plan.output) as folder, Flushing(folder) as flushing:
         staged = os.path.join(folder, os.path.basename(plan.output.rstrip("/")))
         with _told_of(plan.output):
@@ -100,7 +67,7 @@ def carry_out(
         if check is not None:
             check(staged)
         made = files_of(staged)
-        records = _records([*sources, *made], shared=_shared(sources, made))
+        records = digest_files([*sources, *made], everything=sha256, progress=meter.add if sha256 else None)
         with _told_of(plan.output):
             flushing.finish()
         publish(staged, plan.output, overwrite=overwrite)
@@ -127,10 +94,12 @@ class _Meter:
 
     def __init__(self, progress: Callable[[int, int], None] | None, total: int) -> None:
         self._progress, self._total, self._done = progress, total, 0
+        self._lock = Lock()
 
     def add(self, count: int) -> None:
-        """So many more bytes are done."""
-        self.reach(self._done + count)
+        """So many more bytes are done; several threads may say so."""
+        with self._lock:
+            self.reach(self._done + count)
 
     def reach(self, done: int) -> None:
         """So many bytes are done in all."""
@@ -185,37 +154,3 @@ def files_of(path: str) -> list[str]:
         return [each for each in found if os.path.isfile(each)]
     found = existing(path)
     return [each for each in found if os.path.isfile(each)] or ([path] if os.path.isfile(path) else [])
-
-
-def _shared(sources: Sequence[str], made: Sequence[str]) -> frozenset[tuple[int, int]]:
-    """Files that the result shares with an input: one file under two names."""
-
-    def identities(paths: Sequence[str]) -> set[tuple[int, int]]:
-        return {(status.st_dev, status.st_ino) for status in map(os.stat, paths)}
-
-    return frozenset(identities(sources) & identities(made))
-
-
-def _records(paths: Sequence[str], shared: frozenset[tuple[int, int]]) -> list[FileRecord]:
-    """Digests of files, two at a time: hashing gives the interpreter's lock away."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    def record(path: str) -> FileRecord:
-        status = os.stat(path)
-        if (status.st_dev, status.st_ino) in shared or status.st_size > DIGESTED:
-            return FileRecord(path, status.st_size, None)
-        return _record(path)
-
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        return list(pool.map(record, paths))
-
-
-def _record(path: str) -> FileRecord:
-    digest = hashlib.sha256()
-    try:
-        with RegularFile(path) as file:
-            for start in range(0, file.size, _BLOCK):
-                digest.update(file.read(start, min(_BLOCK, file.size - start)))
-            return FileRecord(path, file.size, digest.hexdigest())
-    except UnreadableArtifact as error:
-        raise GraftRefused(f"{os.path.basename(path)} could not be read again: {error}", path) from error
