@@ -118,8 +118,10 @@ def _slot_mismatch(state: TrainingState) -> Iterator[tuple[str, str]]:
     shapes = {path: tensor.shape for path, tensor, _, _ in state.variables} if state.optimizers else {}
     for each in state.optimizers:
         kinds = _kinds(each)
+        before, shape = None, None
         for name, _, variable, (_, _, own, _), _ in each.slots:
-            shape = shapes.get(variable or "")
+            if variable is not before:
+                before, shape = variable, shapes.get(variable or "")
             if shape is None or own == shape or (kind := kinds.get(name)) is None:
                 continue
             if kind.extent is Extent.VARIABLE or slot_shape(kind, shape) != own:

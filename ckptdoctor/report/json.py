@@ -172,23 +172,27 @@ def _slots(optimizer: OptimizerState, figures: Stats | None) -> Rendered:
     """The slots, written directly: there may be 100,000, and a few names, shapes and types among them."""
     heads: dict[str, tuple[Role, str]] = {}
     tails: dict[tuple[int, ...], tuple[str, str, str]] = {}
-    entries: list[str] = []
+    entries = Rendered()
+    before: str | None = None
+    owner = "null"
     for name, role, variable, (key, dtype, shape, _), mapping in optimizer.slots:
         head = heads.get(name)
         if head is None or head[0] is not role:
-            text = f'{{"name": {_quote(name)}, "role": {_quote(role.value)}, "variable": '
+            text = f', {{"name": {_quote(name)}, "role": {_quote(role.value)}, "variable": '
             heads[name] = head = (role, text)
         tail = tails.get(shape)
         if tail is None or tail[0] is not dtype or tail[1] is not mapping:
             text = f', "shape": {list(shape)}, "dtype": {_quote(dtype)}, "mapping": {_quote(mapping)}}}'
             tails[shape] = tail = (dtype, mapping, text)
-        entries.append(f'{head[1]}{"null" if variable is None else _quote(variable)}, "key": {_quote(key)}{tail[2]}')
+        if variable is not before:  # the slots of one variable follow one another in most artifacts
+            before, owner = variable, "null" if variable is None else _quote(variable)
+        entries.append(f'{head[1]}{owner}, "key": {_quote(key)}{tail[2]}')
     if figures is not None:
-        entries = [
-            f'{entry[:-1]}, "stats": {json.dumps(figures(slot.tensor), allow_nan=False)}}}'
-            for entry, slot in zip(entries, optimizer.slots, strict=True)
-        ]
-    return Rendered(["[", ", ".join(entries), "]"])
+        for at, slot in enumerate(optimizer.slots):
+            entries[at] = f'{entries[at][:-1]}, "stats": {json.dumps(figures(slot.tensor), allow_nan=False)}}}'
+    entries[:1] = [f"[{entries[0][2:]}" if entries else "["]
+    entries.append("]")
+    return entries
 
 
 def _other(other: OtherVariable, figures: Stats | None) -> dict[str, Any]:
