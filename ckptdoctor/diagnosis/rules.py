@@ -115,7 +115,8 @@ def _orphan_slots(state: TrainingState) -> Iterator[tuple[str, str]]:
 
 
 def _slot_mismatch(state: TrainingState) -> Iterator[tuple[str, str]]:
-    shapes = {path: tensor.shape for path, tensor, _, _ in state.variables} if state.optimizers else {}
+    has_slots = any(each.slots for each in state.optimizers)
+    shapes = {path: tensor.shape for path, tensor, _, _ in state.variables} if has_slots else {}
     for each in state.optimizers:
         kinds = _kinds(each)
         before, shape = None, None

@@ -110,11 +110,11 @@ def nbytes(ref: TensorRef) -> int:
 
 
 def _model(state: TrainingState, figures: Stats | None, *, tensors: bool) -> dict[str, Any]:
-    stored = [variable for variable in state.variables if variable.tensor.location is not None]
+    stored = [(tensor, trainable) for _, tensor, trainable, _ in state.variables if tensor.location is not None]
     model: dict[str, Any] = {
         "variables": len(stored),
-        "trainable": len(stored) - sum([variable.trainable is False for variable in stored]),
-        "bytes": sum([nbytes(variable.tensor) for variable in stored]),
+        "trainable": len(stored) - sum([trainable is False for _, trainable in stored]),
+        "bytes": sum([nbytes(tensor) for tensor, _ in stored]),
     }
     if tensors:
         model["tensors"] = [_variable(variable, figures) for variable in state.variables]
