@@ -12,6 +12,8 @@ EXIT_FINDINGS = 1
 EXIT_USAGE = 2
 EXIT_UNREADABLE = 3
 EXIT_REFUSED = 4
+EXIT_INTERRUPTED = 130
+"""What shells report of a command that Ctrl-C ended; click's own 1 would say that a check has findings."""
 
 
 class CkptDoctorError(Exception):
@@ -39,6 +41,10 @@ class UsageProblem(CkptDoctorError):
     exit_code = EXIT_USAGE
 
 
+class Unmatchable(UsageProblem):
+    """Two artifacts cannot be set side by side as it was asked: no one optimizer is meant, or a name is unknown."""
+
+
 class UnreadableArtifact(CkptDoctorError):
     """The artifact is truncated, corrupt, hostile, of no known format, or access to it is denied.
 
@@ -63,6 +69,10 @@ class UnreadableArtifact(CkptDoctorError):
         self.place = place
         if code is not None:
             self.code = code
+
+
+class UnknownFormat(UnreadableArtifact):
+    """Nothing is damaged: it is of another tool's format, of none that is known, or there is no artifact at all."""
 
 
 class LimitExceeded(UnreadableArtifact):

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from ckptdoctor.artifacts.locate import READERS, Target, locate
+from ckptdoctor.artifacts.locate import HDF5_FORMATS, READ_BY_LIBHDF5, READERS, Target, locate
 from ckptdoctor.diagnosis import rules, status
-from ckptdoctor.diagnosis.rules import Finding, Severity
+from ckptdoctor.diagnosis.evidence import Evidence
+from ckptdoctor.diagnosis.findings import Finding
 from ckptdoctor.errors import CkptDoctorError, UnreadableArtifact
 from ckptdoctor.state import Format, OptimizerState, Status, TensorRef, TrainingState
 
 if TYPE_CHECKING:
     from ckptdoctor.containers.values import Statistics
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +86,28 @@ def examine(
     try:
         targets = locate(given, everything=everything)
     except UnreadableArtifact as error:
-        yield _unreadable(given, given, error)
+        yield unreadable(given, given, error)
         return
     except (MemoryError, RecursionError) as error:
-        yield _unreadable(given, given, _exhausted(error))
+        yield unreadable(given, given, _exhausted(error))
         return
     for target in targets:
         yield examine_target(target, stats=stats, progress=progress)
 
 
 def examine_target(target: Target, *, stats: bool = False, progress: Progress | None = None) -> Examination:
-    """Reads and judges one artifact."""
+    """Reads and judges one artifact; what HDF5's library reads, in a process that may die of it."""
+    if target.reader not in READ_BY_LIBHDF5:
+        return _examined(target, stats, progress=progress)
+    from ckptdoctor.isolation.client import isolated
+
+    try:
+        return isolated(_examined, target, stats, path=target.resolved, progress=progress)
+    except UnreadableArtifact as error:  # HDF5's library died of it
+        return unreadable(target.path, target.resolved, error)
+
+
+def _examined(target: Target, stats: bool, *, progress: Progress | None = None) -> Examination:  # noqa: FBT001 - by pipe
     try:
         state = READERS[target.reader](target.resolved)
         state = replace(
@@ -104,9 +118,9 @@ def examine_target(target: Target, *, stats: bool = False, progress: Progress | 
         )
         statistics = _statistics(state, progress) if stats else {}
     except UnreadableArtifact as error:
-        return _unreadable(target.path, target.resolved, error)
+        return unreadable(target.path, target.resolved, error)
     except (MemoryError, RecursionError) as error:
-        return _unreadable(target.path, target.resolved, _exhausted(error))
+        return unreadable(target.path, target.resolved, _exhausted(error))
     return Examination(
         path=target.path,
         resolved=target.resolved,
@@ -114,9 +128,36 @@ def examine_target(target: Target, *, stats: bool = False, progress: Progress | 
         status=status.artifact_status(state),
         summary=status.summary(state),
         verdict=status.verdict(state),
-        findings=rules.judge(state),
+        findings=rules.judge(Evidence(target.resolved, state)),
         statistics=statistics,
     )
+
+
+def with_libhdf5(
+    function: Callable[..., _Value],
+    *arguments: object,
+    sides: Iterable[Examination | None],
+    progress: Progress | None = None,
+    limited: bool = False,
+) -> _Value:
+    """Calls a function that reads values of these artifacts: if one of them is HDF5, in a process that may die of it.
+
+    Args:
+        function: Defined at the top level of a module.
+        *arguments: Frozen data.
+        sides: Whatever it reads.
+        progress: Handed to the function as `progress=`.
+        limited: Memory is bounded, and so is the time within one call of the library; not for what writes results.
+
+    Raises:
+        Crashed: HDF5's library died of one of them.
+    """
+    paths = [each.path for each in sides if each is not None and each.format in HDF5_FORMATS]
+    if not paths:
+        return function(*arguments, **({"progress": progress} if progress is not None else {}))
+    from ckptdoctor.isolation.client import isolated
+
+    return isolated(function, *arguments, path=" or ".join(paths), progress=progress, limited=limited)
 
 
 def _exhausted(error: BaseException) -> UnreadableArtifact:
@@ -124,10 +165,11 @@ def _exhausted(error: BaseException) -> UnreadableArtifact:
     return UnreadableArtifact(f"reading it needs more {resource} than there is: it is corrupt or hostile")
 
 
-def _unreadable(path: str, resolved: str, error: UnreadableArtifact) -> Examination:
+def unreadable(path: str, resolved: str, error: UnreadableArtifact) -> Examination:
+    """The examination of what cannot be read."""
     sentence = str(error)
-    finding = Finding(error.code, Severity.ERROR, sentence)
-    return Examination(path, resolved, None, Status.UNREADABLE, "cannot be read", sentence, (finding,), error)
+    findings = rules.judge(Evidence(resolved, error=error))
+    return Examination(path, resolved, None, Status.UNREADABLE, "cannot be read", sentence, findings, error)
 
 
 def _with_schedule(optimizer: OptimizerState) -> OptimizerState:
@@ -173,4 +215,4 @@ def exit_code(examinations: list[Examination]) -> int:
     return max((each.error.exit_code for each in examinations if each.error), default=0)
 
 
-__all__ = ["CkptDoctorError", "Examination", "examine", "examine_target", "exit_code", "tensors"]
+__all__ = ["CkptDoctorError", "Examination", "examine", "examine_target", "exit_code", "tensors", "unreadable"]

@@ -248,6 +248,13 @@ class Recoverable(NamedTuple):
     source: str
 
 
+class Oddity(NamedTuple):
+    """Something a reader noticed that is not wrong enough to stop; rules turn it into a finding with this code."""
+
+    code: str
+    message: str
+
+
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """A learning-rate schedule from the configuration, as far as it can be computed.
@@ -266,11 +273,19 @@ class Schedule:
 
 
 class Wrapper(NamedTuple):
-    """An optimizer around the optimizer (`LossScaleOptimizer`)."""
+    """An optimizer around the optimizer (`LossScaleOptimizer`).
+
+    Attributes:
+        class_name: The Keras class.
+        loss_scale: Its scale.
+        variables: State of its own.
+        configured: False where the state is a wrapper's, but the artifact's configuration names none.
+    """
 
     class_name: str
     loss_scale: float | None = None
     variables: tuple[OtherVariable, ...] = ()
+    configured: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +310,7 @@ class OptimizerState:
         wrapper: An optimizer around this one.
         recorded: The artifact records this optimizer, if only as a configuration or an empty node.
         notes: Things an engineer should know, a sentence each.
+        conflicts: Where what is stored contradicts the configuration, or itself.
     """
 
     name: str
@@ -314,6 +330,7 @@ class OptimizerState:
     wrapper: Wrapper | None = None
     recorded: bool = True
     notes: tuple[str, ...] = ()
+    conflicts: tuple[Oddity, ...] = ()
 
     @property
     def has_state(self) -> bool:
@@ -326,13 +343,6 @@ class Producer(NamedTuple):
 
     framework: str | None = None
     version: str | None = None
-
-
-class Oddity(NamedTuple):
-    """Something a reader noticed that is not wrong enough to stop; rules turn it into a finding with this code."""
-
-    code: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from ckptdoctor.containers import checkpoint_state
 from ckptdoctor.containers.files import RegularFile, reason
 from ckptdoctor.containers.sstable import FOOTER, is_table
-from ckptdoctor.errors import UnreadableArtifact, UsageProblem
-from ckptdoctor.state import Oddity, TrainingState
+from ckptdoctor.errors import UnknownFormat, UnreadableArtifact, UsageProblem
+from ckptdoctor.state import Format, Oddity, TrainingState
 
 _SHARD = re.compile(r"(?P<prefix>.*)\.data-\d{5}-of-\d{5}\Z", re.DOTALL)
 _V1_SHARD = re.compile(r".*-\d{5}-of-\d{5}\Z", re.DOTALL)
@@ -21,6 +21,8 @@ _HEAD = 4096
 MAX_LISTED = 100_000
 _MOST_DIGITS = 20
 _SHOWN = 5
+_SAVED_MODEL = ("saved_model.pb", "saved_model.pbtxt")
+_MODELS = (".keras", ".h5", ".hdf5", ".ckpt")
 
 
 class Target(NamedTuple):
@@ -81,6 +83,10 @@ def _optimizer_dump(path: str) -> TrainingState:
     return optimizer_dump.read(path)
 
 
+def _unknown(path: str) -> TrainingState:
+    return READERS[_file(path, path).reader](path)  # says why it is not known
+
+
 READERS: dict[str, Callable[[str], TrainingState]] = {
     "saved-model": _saved_model,
     "tf-checkpoint": _tf_checkpoint,
@@ -89,8 +95,14 @@ READERS: dict[str, Callable[[str], TrainingState]] = {
     "keras-archive": _keras_archive,
     "keras-weights": _keras_weights,
     "optimizer-dump": _optimizer_dump,
+    "unknown": _unknown,
 }
 """Every artifact that can be read. Modules are imported by the first that needs them."""
+
+READ_BY_LIBHDF5 = frozenset({"hdf5", "keras-archive", "keras-weights"})
+"""Readers that call HDF5's library, which crashes on some corrupt files."""
+HDF5_FORMATS = frozenset({Format.KERAS_H5, Format.KERAS_H5_WEIGHTS, Format.KERAS_ARCHIVE, Format.KERAS_WEIGHTS})
+"""What they read."""
 
 
 def locate(path: str, *, everything: bool = False) -> tuple[Target, ...]:
@@ -133,13 +145,18 @@ def _missing(path: str) -> str:
         return f"no such file, directory or checkpoint prefix; there is no directory {directory!r} either"
     from difflib import get_close_matches
 
-    names = {re.sub(r"\.(index|data-\d+-of-\d+)\Z", "", name) for name in _listing(directory)[:1000]}
+    names = {re.sub(r"\.(index|data-\d+-of-\d+)\Z", "", name) for name in listing(directory)[:1000]}
     near = get_close_matches(os.path.basename(path), sorted(names), n=3)
     hint = f"; did you mean {', '.join(near)}?" if near else ""
     return f"no such file, directory or checkpoint prefix{hint}"
 
 
-def _listing(directory: str) -> list[str]:
+def listing(directory: str) -> list[str]:
+    """The names in a directory, numbers in their order.
+
+    Raises:
+        UnreadableArtifact: It cannot be listed.
+    """
     try:
         with os.scandir(directory) as entries:
             names = [entry.name for _, entry in zip(range(MAX_LISTED), entries, strict=False)]
@@ -160,16 +177,25 @@ def _prefixes(directory: str, names: list[str]) -> list[str]:
     return [os.path.join(directory, name.removesuffix(".index")) for name in names if name.endswith(".index")]
 
 
-def _directory(given: str, path: str, *, everything: bool) -> tuple[Target, ...]:
-    names = _listing(path)
-    there = set(names)
-    if "saved_model.pb" in there or "saved_model.pbtxt" in there:
-        return (Target(given, path, "saved-model"),)
+def lies_in(path: str) -> str | None:
+    """The reader of an artifact that is a directory; None for a directory that holds artifacts, or nothing."""
+    there = set(listing(path))
+    if there.intersection(_SAVED_MODEL):
+        return "saved-model"
     if "config.json" in there and {"model.weights.h5", "model.weights.npz", "model.weights.json"} & there:
-        return (Target(given, path, "keras-archive"),)
+        return "keras-archive"
+    return None
+
+
+def _directory(given: str, path: str, *, everything: bool) -> tuple[Target, ...]:
+    reader = lies_in(path)
+    if reader is not None:
+        return (Target(given, path, reader),)
+    names = listing(path)
+    there = set(names)
     if everything:
         return _all_in(path, names)
-    if checkpoint_state.NAME in there:
+    if state_file(path, there):
         found = _from_state(given, path, names)
         if found is not None:
             return (found,)
@@ -188,6 +214,12 @@ def _directory(given: str, path: str, *, everything: bool) -> tuple[Target, ...]
     return _lonely(given, path, names)
 
 
+def state_file(directory: str, names: Collection[str]) -> str | None:
+    """The state file of a directory; None where there is none, or something else of that name."""
+    path = os.path.join(directory, checkpoint_state.NAME)
+    return path if checkpoint_state.NAME in names and not os.path.isdir(path) else None
+
+
 def _from_state(given: str, path: str, names: list[str]) -> Target | None:
     state = checkpoint_state.read_checkpoint_state(os.path.join(path, checkpoint_state.NAME))
     if not state.latest:
@@ -201,7 +233,9 @@ def _from_state(given: str, path: str, names: list[str]) -> Target | None:
     others = _prefixes(path, names)
     if not others:
         raise UnreadableArtifact(
-            f"its state file names {state.latest!r}, which is not here, and no other checkpoint is", path
+            f"its state file names {state.latest!r}, which is not here, and no other checkpoint is",
+            path,
+            code="P001",
         )
     oddity = Oddity(
         "P001",
@@ -216,7 +250,7 @@ def _lonely(given: str, path: str, names: list[str]) -> tuple[Target, ...]:
 
     foreign = recognise(path, b"")
     if foreign:
-        raise UnreadableArtifact(f"not an artifact that ckptdoctor reads: {foreign.sentence}", path)
+        raise UnknownFormat(f"not an artifact that ckptdoctor reads: {foreign.sentence}", path)
     found = _all_in(path, names, strict=False)
     if len(found) == 1:
         only = found[0]
@@ -224,19 +258,18 @@ def _lonely(given: str, path: str, names: list[str]) -> tuple[Target, ...]:
     if found:
         listed = ", ".join(os.path.basename(each.path) for each in found[:_SHOWN])
         more = ", …" if len(found) > _SHOWN else ""
-        raise UnreadableArtifact(
+        raise UnknownFormat(
             f"the directory holds {len(found)} artifacts ({listed}{more}): name one, or add --all", path
         )
-    raise UnreadableArtifact(
-        "the directory holds no artifact that is known" if names else "the directory is empty", path
-    )
+    raise UnknownFormat("the directory holds no artifact that is known" if names else "the directory is empty", path)
 
 
 def _all_in(path: str, names: list[str], *, strict: bool = True) -> tuple[Target, ...]:
     """Every artifact that lies in a directory, and those that its state file lists."""
     found: dict[str, Target] = {}
-    if checkpoint_state.NAME in names:
-        state = checkpoint_state.read_checkpoint_state(os.path.join(path, checkpoint_state.NAME))
+    listed_in = state_file(path, names)
+    if listed_in:
+        state = checkpoint_state.read_checkpoint_state(listed_in)
         for listed in state.all:
             prefix = checkpoint_state.resolve(state, listed)
             if os.path.exists(f"{prefix}.index"):
@@ -245,21 +278,21 @@ def _all_in(path: str, names: list[str], *, strict: bool = True) -> tuple[Target
         found.setdefault(prefix, Target(prefix, prefix, "tf-checkpoint"))
     for name in names:
         full = os.path.join(path, name)
-        if name == checkpoint_state.NAME or name.endswith((".index", ".meta")) or _SHARD.match(name):
+        if full == listed_in or name.endswith((".index", ".meta")) or _SHARD.match(name):
             continue
         try:
             if os.path.isdir(full):
-                inner = set(_listing(full))
-                if "saved_model.pb" in inner:
-                    found[full] = Target(full, full, "saved-model")
-                elif "config.json" in inner and "model.weights.h5" in inner:
-                    found[full] = Target(full, full, "keras-archive")
+                reader = lies_in(full)
+                if reader is not None:
+                    found[full] = Target(full, full, reader)
                 continue
             found[full] = _file(full, full)
         except UnreadableArtifact:
-            continue
+            # What is called a model and is none (empty, a Git LFS pointer) is reported; other files are none of ours.
+            if name.lower().endswith(_MODELS):
+                found[full] = Target(full, full, "unknown")
     if not found and strict:
-        raise UnreadableArtifact("the directory holds no artifact that is known", path)
+        raise UnknownFormat("the directory holds no artifact that is known", path)
     return tuple(sorted(found.values(), key=lambda each: _natural(each.path)))
 
 
@@ -285,9 +318,13 @@ def _file(given: str, path: str) -> Target:
     if reader is not None:
         return Target(given, path, reader)
     if name == checkpoint_state.NAME and head.lstrip().startswith(b"model_checkpoint_path"):
-        found = _from_state(given, os.path.dirname(path) or ".", _listing(os.path.dirname(path) or "."))
+        found = _from_state(given, os.path.dirname(path) or ".", listing(os.path.dirname(path) or "."))
         if found is not None:
             return found
+    if name in _SAVED_MODEL:
+        directory = os.path.dirname(path) or "."
+        note = Oddity("P003", f"{name} is the graph of a SavedModel; the SavedModel is {directory}")
+        return Target(given, directory, "saved-model", (note,))
     if path.endswith(".index"):
         with RegularFile(path) as file:
             from ckptdoctor.containers.sstable import Table
@@ -296,8 +333,8 @@ def _file(given: str, path: str) -> Target:
     named = foreign.recognise(path, head)
     if named:
         code = "I001" if named.artifact else "I008"
-        raise UnreadableArtifact(f"not an artifact that ckptdoctor reads: {named.sentence}", path, code=code)
-    raise UnreadableArtifact("it is of no format that is known", path)
+        raise UnknownFormat(f"not an artifact that ckptdoctor reads: {named.sentence}", path, code=code)
+    raise UnknownFormat("it is of no format that is known", path)
 
 
 def _hdf5_at(file: RegularFile) -> bool:

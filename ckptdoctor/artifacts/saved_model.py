@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 
+from ckptdoctor.artifacts.keras_producer import release
 from ckptdoctor.artifacts.tf_checkpoint import counters, from_names, read_objects
 from ckptdoctor.artifacts.tf_graph import Objects, classify
 from ckptdoctor.artifacts.tf_names import read_names
@@ -46,16 +48,17 @@ def read(directory: str) -> TrainingState:
             error.message = f"{error}; its variables may still be readable: inspect {prefix}"
         raise
     config, version = _keras(directory, parts)
+    code = _code(directory, parts)
     producer = Producer(*_producer(parts, version))
     if prefix is None:
         _require_no_variables(directory, parts)
-        return TrainingState(directory, Format.SAVED_MODEL, producer, optimizers=_configured(config))
+        return TrainingState(directory, Format.SAVED_MODEL, producer, optimizers=_configured(config), oddities=code)
     bundle = read_bundle(prefix)
     graph = read_object_graph(bundle)
     with kept_open():
         if graph is None:
             named = from_names(directory, Format.SAVED_MODEL, read_names(bundle.tensors, serving=True))
-            return _with(named, producer)
+            return replace(named, producer=producer, oddities=(*named.oddities, *code))
         objects = classify(graph, bundle, identifiers=parts.identifiers, trainable=parts.trainable)
         variables, optimizers = read_objects(objects, config)
         return TrainingState(
@@ -66,7 +69,7 @@ def read(directory: str) -> TrainingState:
             optimizers=optimizers or _configured(config),
             counters=counters(objects),
             others=objects.others,
-            oddities=_export_note(objects),
+            oddities=(*_export_note(objects), *code),
         )
 
 
@@ -77,10 +80,24 @@ def _require_no_variables(directory: str, parts: SavedModelParts) -> None:
         )
 
 
-def _with(state: TrainingState, producer: Producer) -> TrainingState:
-    from dataclasses import replace
+def _code(directory: str, parts: SavedModelParts) -> tuple[Oddity, ...]:
+    """What would run Python code when somebody loads the model: Lambda layers, ops that call back into Python."""
+    path = os.path.join(directory, "keras_metadata.pb")
+    texts = read_keras_metadata(path).values() if os.path.exists(path) else parts.metadata.values()
+    lambdas = sum(_is_lambda(text) for text in texts if "Lambda" in text or "lambda" in text or "\\u00" in text)
+    found = [Oddity("X001", f"{lambdas} Lambda layers carry Python code that loading would run")] if lambdas else []
+    if parts.python_ops:
+        names = ", ".join(parts.python_ops)
+        found.append(Oddity("X001", f"its graph has ops that call back into Python: {names}"))
+    return tuple(found)
 
-    return replace(state, producer=producer)
+
+def _is_lambda(text: str) -> bool:
+    try:
+        node = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(node, Mapping) and node.get("class_name") in ("Lambda", "__lambda__")
 
 
 def _export_note(objects: Objects) -> tuple[Oddity, ...]:
@@ -109,13 +126,8 @@ _FIRST_TF_KERAS = 16  # tf_keras split off as a package at 2.16
 
 def _producer(parts: SavedModelParts, keras_version: str | None) -> tuple[str | None, str | None]:
     if keras_version:
-        return ("tf_keras" if _minor(keras_version) >= _FIRST_TF_KERAS else "tf.keras"), keras_version
+        return ("tf_keras" if release(keras_version)[1] >= _FIRST_TF_KERAS else "tf.keras"), keras_version
     return ("tensorflow", parts.tensorflow_version) if parts.tensorflow_version else (None, None)
-
-
-def _minor(version: str) -> int:
-    part = version.split(".")[1:2]
-    return int(part[0]) if part and part[0].isdigit() else 0
 
 
 def _keras(directory: str, parts: SavedModelParts) -> tuple[OptimizerConfig | None, str | None]:

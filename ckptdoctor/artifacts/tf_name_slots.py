@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from ckptdoctor.optimizers.catalogue import TF1_AVERAGE, TF1_OPTIMIZERS
+from ckptdoctor.optimizers.naming import MOST_PARTS
 from ckptdoctor.state import TensorRef
 
 _NUMBERED = re.compile(r"(.+)_(\d{1,3})\Z", re.DOTALL)
@@ -131,10 +132,11 @@ def _real(groups: Mapping[str, Found], left: dict[str, TensorRef]) -> list[Found
 def _owner(stem: str, ref: TensorRef, tensors: Mapping[str, TensorRef]) -> str | None:
     """The variable of a slot: its stem, or its stem without leading scopes, where the shape agrees."""
     name = stem
-    while True:
+    for _ in range(MOST_PARTS):
         owner = tensors.get(name)
         if owner is not None and owner.shape == ref.shape and owner.dtype != "string":
             return name
         _, slash, name = name.partition("/")
         if not slash:
-            return None
+            break
+    return None

@@ -8,7 +8,7 @@ from ckptdoctor.artifacts.tf_graph import Kind, Objects, OptimizerNode
 from ckptdoctor.artifacts.tf_reading import Reading, scalars
 from ckptdoctor.optimizers import inference
 from ckptdoctor.optimizers.config import OptimizerConfig
-from ckptdoctor.state import Generation, ModelVariable, OptimizerState, OtherVariable, Scalar, Wrapper
+from ckptdoctor.state import Generation, ModelVariable, Oddity, OptimizerState, OtherVariable, Scalar, Wrapper
 
 _GENERATIONS = {
     Kind.LEGACY: Generation.OPTIMIZER_V2,
@@ -67,7 +67,7 @@ def _empty(node: OptimizerNode, config: OptimizerConfig | None) -> OptimizerStat
 def _state(reading: Reading, inferred: inference.Inference, count: OtherVariable | None) -> OptimizerState:
     config = reading.config
     class_name = config.class_name if config else inferred.class_name
-    iterations = int(count.value) if count is not None and isinstance(count.value, (int, float)) else None
+    iterations = inference.count_of(count.value) if count is not None else None
     powers = {name: each.value for name, each in reading.singles.items() if isinstance(each.value, float)}
     recoverable = None
     if iterations is None:
@@ -92,7 +92,14 @@ def _state(reading: Reading, inferred: inference.Inference, count: OtherVariable
         other=tuple(reading.singles.values()),
         wrapper=_wrapper(reading),
         notes=notes if scheduled else (),
+        conflicts=_conflicts(reading),
     )
+
+
+def _conflicts(reading: Reading) -> tuple[Oddity, ...]:
+    configured = reading.config.hyperparameters.get("learning_rate") if reading.config else None
+    stored = next((each.value for name, each in reading.singles.items() if name.lstrip("_") == "learning_rate"), None)
+    return inference.rate_conflict(stored, configured)
 
 
 def _hint(objects: Objects, node: OptimizerNode) -> str | None:

@@ -11,11 +11,9 @@ from struct import Struct
 from typing import NamedTuple
 
 from ckptdoctor.containers.dtypes import ITEMSIZE, tensorflow_dtype
+from ckptdoctor.containers.shapes import is_possible
 from ckptdoctor.containers.table_writer import encode_varint
 from ckptdoctor.containers.wire import CorruptBytes, varint
-
-MAX_RANK = 254
-"""tensorflow/core/framework/tensor_shape.h, `TensorShape::MaxDimensions`."""
 
 # A tag is a field's number, shifted by three, and its wire type.
 _DTYPE, _SHAPE, SHARD, OFFSET, _SIZE, _CRC = 0x08, 0x12, 0x18, 0x20, b"\x28", b"\x35"
@@ -75,7 +73,7 @@ def _decode(raw: bytes) -> Head:
         shape.append(extent)
         nbytes *= extent
         position = following
-    if position != end or len(shape) > MAX_RANK or nbytes >> 63:
+    if position != end or not is_possible(tuple(shape)) or nbytes >> 63:
         raise CorruptBytes("an entry of an impossible shape")
     return Head(dtype, tuple(shape), nbytes, shard, (_SIZE + encode_varint(nbytes) if nbytes else b"") + _CRC)
 

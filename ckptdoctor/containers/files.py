@@ -10,8 +10,6 @@ from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
-_CHUNK = 1 << 22
-
 MAX_READ = 1 << 30
 """No structure (an index block, an object graph, a configuration) may be larger than this; tensors are streamed."""
 
@@ -47,9 +45,13 @@ class RegularFile:
     def __init__(self, path: str) -> None:
         self.path = path
         try:
-            self._fd = os.open(path, _FLAGS)
+            # Opening a device or a FIFO can be an act in itself: what is none is asked for first, and again after.
+            is_file = stat.S_ISREG(os.stat(path).st_mode)
+            self._fd = os.open(path, _FLAGS) if is_file else -1
         except OSError as error:
             raise UnreadableArtifact(f"{os.path.basename(path)} cannot be opened: {reason(error)}", path) from error
+        if not is_file:
+            raise UnreadableArtifact(f"{os.path.basename(path)} is not a regular file", path)
         status = os.fstat(self._fd)
         if not stat.S_ISREG(status.st_mode):
             os.close(self._fd)
@@ -110,8 +112,15 @@ class RegularFile:
 
     def readinto(self, offset: int, buffer: memoryview) -> None:
         """Fills `buffer` from `offset`; raises UnreadableArtifact where the file ends first."""
+        if offset < 0 or offset + len(buffer) > self.size or not hasattr(os, "preadv"):
+            buffer[:] = self.read(offset, len(buffer), "tensor data")  # says what is wrong with the range
+            return
         position = 0
         while position < len(buffer):
-            part = self.read(offset + position, min(len(buffer) - position, _CHUNK), "tensor data")
-            buffer[position : position + len(part)] = part
-            position += len(part)
+            try:
+                count = os.preadv(self._fd, [buffer[position:]], offset + position)
+            except OSError as error:
+                raise UnreadableArtifact(f"reading tensor data failed: {reason(error)}", self.path) from error
+            if not count:
+                raise UnreadableArtifact("tensor data ends early: the file shrank while it was read", self.path)
+            position += count

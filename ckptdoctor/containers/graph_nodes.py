@@ -57,6 +57,7 @@ class Node(NamedTuple):
 
 
 _NONE: dict[str, int] = {}
+_EMPTY = Node(_NONE, None, "", (), ())
 
 
 def read_nodes(data: bytes) -> list[Node]:
@@ -78,6 +79,9 @@ def read_nodes(data: bytes) -> list[Node]:
         if data[stop] != _NODE or start + size > end:
             raise CorruptBytes("something that is no node, or one that runs past the end")
         stop = start + size
+        if not size:  # hostile graphs have millions: they are one object
+            nodes.append(_EMPTY)
+            continue
         try:
             tag = data[start]
             if tag == _ATTRIBUTE:
@@ -171,10 +175,12 @@ def make_node(node: pb.TrackableObject) -> Node:
             ]
         )
     key, full_name = None, ""
-    others: tuple[tuple[str, str], ...] = ()
+    others: list[tuple[str, str]] | None = None
     for attribute in node.attributes:
         if attribute.name == VARIABLE_VALUE:
             key, full_name = attribute.checkpoint_key, attribute.full_name
+        elif others is None:
+            others = [(attribute.name, attribute.checkpoint_key)]
         else:
-            others = (*others, (attribute.name, attribute.checkpoint_key))
-    return Node(children, key, full_name, slots, others)
+            others.append((attribute.name, attribute.checkpoint_key))
+    return Node(children, key, full_name, slots, tuple(others) if others else ())

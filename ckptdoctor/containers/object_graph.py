@@ -13,9 +13,12 @@ from typing import NamedTuple
 from ckptdoctor.containers.graph_nodes import Node, make_node, read_nodes
 from ckptdoctor.containers.tensor_bundle import TensorBundle, read_strings
 from ckptdoctor.containers.wire import CorruptBytes
-from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 
 GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
+MAX_PATHS = 1 << 24
+MEAN_PATH = 256
+"""Characters of all paths together: a chain of 100,000 objects would have ten thousand million, real paths have 60."""
 
 
 class ObjectGraph(NamedTuple):
@@ -28,10 +31,14 @@ class ObjectGraph(NamedTuple):
 
         Args:
             skip: Child names that are not followed.
+
+        Raises:
+            LimitExceeded: The paths are longer than any program's objects are nested.
         """
         found = {0: ""}
         queue = [0]
         nodes = self.nodes
+        left = MAX_PATHS + MEAN_PATH * len(nodes)
         for index in queue:
             prefix = f"{found[index]}/" if found[index] else ""
             for name, child in nodes[index].children.items():
@@ -39,6 +46,9 @@ class ObjectGraph(NamedTuple):
                     found[child] = prefix + name
                     if nodes[child][0]:  # children of its own
                         queue.append(child)
+                    left -= len(prefix)
+            if left < 0:
+                raise LimitExceeded("the object graph is nested deeper than its paths can be told: corrupt or hostile")
         return found
 
     def listed(self, node: int) -> Iterator[tuple[int, int]]:

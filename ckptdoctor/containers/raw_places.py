@@ -23,7 +23,9 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0
 _MOST_OPEN = 16
 
 
-class _Range(NamedTuple):
+class Place(NamedTuple):
+    """A range of a file."""
+
     path: str
     start: int
     nbytes: int
@@ -51,7 +53,7 @@ class RawPlaces:
 
     def same(self, one: TensorRef, other: TensorRef) -> bool | None:
         """Whether two tensors of one type have the same bytes; None where theirs do not lie as they are in memory."""
-        first, second = self._place(one), self._place(other)
+        first, second = self._anywhere(one), self._anywhere(other)
         if first is None or second is None or one.dtype != other.dtype or first.nbytes != second.nbytes:
             return None
         return same_range(self._open(first.path), first.start, self._open(second.path), second.start, first.nbytes)
@@ -72,9 +74,7 @@ class RawPlaces:
         Returns:
             Whether they were; if not, nothing was written.
         """
-        # What has a checksum is read, so that it can be verified.
-        checked = isinstance(ref.location, FileRange) and ref.location.crc32c is not None
-        place = self._place(ref) if ref.dtype == dtype and not checked else None
+        place = self.place(ref) if ref.dtype == dtype else None
         if place is None or place.nbytes != nbytes:
             return False
         descriptor = self._open(place.path)
@@ -83,11 +83,18 @@ class RawPlaces:
         copy_range(descriptor, place.start, nbytes, target, at, progress)
         return True
 
-    def _place(self, ref: TensorRef) -> _Range | None:
+    def place(self, ref: TensorRef) -> Place | None:
+        """Where a tensor's bytes are as they are wanted: little-endian, in C order, without a checksum; else None."""
+        if isinstance(ref.location, FileRange) and ref.location.crc32c:
+            return None  # what has a checksum is read, so that it can be verified
+        return self._anywhere(ref)
+
+    def _anywhere(self, ref: TensorRef) -> Place | None:
+        """The same, with or without a checksum."""
         location = ref.location
         if isinstance(location, FileRange):
             plain = not location.big_endian and not (location.fortran_order and len(ref.shape) > 1)
-            return _Range(location.path, location.offset, location.nbytes) if plain else None
+            return Place(location.path, location.offset, location.nbytes) if plain else None
         if not isinstance(location, H5Data):
             return None
         from ckptdoctor.containers.h5_contiguous import ContiguousFile
@@ -98,7 +105,7 @@ class RawPlaces:
                 self._hdf5.pop(next(iter(self._hdf5))).close()
             self._hdf5[key] = ContiguousFile(*key)
         found = self._hdf5[key].place(location.dataset.lstrip("/"))
-        return None if found is None else _Range(location.path, *found)
+        return None if found is None else Place(location.path, *found)
 
     def _open(self, path: str) -> int:
         if path not in self._descriptors:

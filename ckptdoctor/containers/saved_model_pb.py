@@ -17,6 +17,8 @@ from ckptdoctor.errors import UnreadableArtifact
 
 _BYTES = 2
 _META_GRAPH = 2  # SavedModel.meta_graphs
+_PYTHON_OPS = ("PyFunc", "PyFuncStateless", "EagerPyFunc")
+"""tensorflow/core/ops/script_ops.cc; MetaInfoDef.stripped_op_list has the names of all ops as field 1 of an OpDef."""
 _META_INFO, _OBJECT_GRAPH = 1, 7  # MetaGraphDef.meta_info_def, .object_graph_def
 
 
@@ -32,6 +34,7 @@ class SavedModelParts:
         metadata: Node → the JSON that Keras up to 2.4 kept there.
         trainable: Node → whether its variable is trainable.
         has_objects: There is an object graph (TensorFlow 2).
+        python_ops: Ops of the graph that call back into Python (`EagerPyFunc`).
     """
 
     tensorflow_version: str = ""
@@ -41,6 +44,7 @@ class SavedModelParts:
     metadata: Mapping[int, str] = field(default_factory=dict)
     trainable: Mapping[int, bool] = field(default_factory=dict)
     has_objects: bool = False
+    python_ops: tuple[str, ...] = ()
 
 
 def read_saved_model(path: str) -> SavedModelParts:
@@ -93,6 +97,7 @@ def read_saved_model(path: str) -> SavedModelParts:
         metadata=metadata,
         trainable=trainable,
         has_objects=bool(graph.nodes),
+        python_ops=tuple(name for name in _PYTHON_OPS if f"\n{chr(len(name))}{name}".encode() in info),
     )
 
 

@@ -10,10 +10,11 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from ckptdoctor.containers.bundle_entries import MAX_RANK, OFFSET, SHARD, Heads, read_crc
+from ckptdoctor.containers.bundle_entries import OFFSET, SHARD, Heads, read_crc
 from ckptdoctor.containers.dtypes import ITEMSIZE, tensorflow_dtype
 from ckptdoctor.containers.files import RegularFile, plural
 from ckptdoctor.containers.ordered_code import Extent, decode_slice_key
+from ckptdoctor.containers.shapes import is_possible
 from ckptdoctor.containers.slices import assemble
 from ckptdoctor.containers.sstable import Table
 from ckptdoctor.containers.wire import CorruptBytes
@@ -122,6 +123,8 @@ class _Reader:
             raise self.corrupt(f"it needs a reader of bundle version {header.version.min_consumer}; 1 is known")
         if header.num_shards < 1:
             raise self.corrupt(f"its header claims {header.num_shards} data files")
+        if header.endianness not in {0, 1}:
+            raise self.corrupt(f"its header claims byte order {header.endianness}; little (0) and big (1) are known")
         self.num_shards = header.num_shards
         self.big_endian = header.endianness == 1
 
@@ -197,9 +200,11 @@ class _Reader:
 
     def _type_and_shape(self, name: str, entry: pb.BundleEntry) -> tuple[str, tuple[int, ...], int]:
         """Type, shape and number of bytes; -1 bytes where the type has no fixed size."""
+        if not entry.dtype:
+            raise self.corrupt(f"the entry of {name!r} has no type")
         dtype = tensorflow_dtype(entry.dtype)
         shape = tuple([dim.size for dim in entry.shape.dim])
-        if len(shape) > MAX_RANK or entry.shape.unknown_rank or any(extent < 0 for extent in shape):
+        if entry.shape.unknown_rank or not is_possible(shape):
             raise self.corrupt(f"the entry of {name!r} has an impossible shape {list(shape)[:8]}")
         nbytes = ITEMSIZE.get(dtype, -1)
         if nbytes >= 0:

@@ -10,7 +10,7 @@ from threading import Lock
 from ckptdoctor.artifacts.written import Written
 from ckptdoctor.containers.files import reason
 from ckptdoctor.errors import GraftRefused
-from ckptdoctor.examination import Examination, examine
+from ckptdoctor.examination import Examination, examine, with_libhdf5
 from ckptdoctor.grafting.compare import hold_against_plan
 from ckptdoctor.grafting.flushing import Flushing
 from ckptdoctor.grafting.plan import Plan
@@ -50,32 +50,59 @@ def carry_out(
         raise GraftRefused("the target cannot be read", target.path)
     base = files_of(target.resolved)
     sources = [*files_of(donor.resolved), *base] if donor is not None else base
-    new = sum(slot.nbytes for slot in plan.optimizer.slots)
-    before = sum(os.path.getsize(each) for each in base)
-    digested = sum(os.path.getsize(each) for each in sources) + before + new if sha256 else 0
-    meter = _Meter(progress, total=before + 2 * new + digested)
-    with staging(plan.output) as folder, Flushing(folder) as flushing:
+    work = _work(plan, target)
+    digested = sum(os.path.getsize(each) for each in sources) + work if sha256 else 0
+    meter = _Meter(progress, total=work + digested)
+    told = None if progress is None else lambda done, _: meter.reach(done)
+    with staging(plan.output) as folder:
         staged = os.path.join(folder, os.path.basename(plan.output.rstrip("/")))
-        with _told_of(plan.output):
-            written = _write(plan.optimizer, target, staged, link=plan.link, donor=donor, tell=meter.add)
-        flushing.complete()
-        meter.reach(before + new)
-        result = next(iter(examine(staged)))
-        if result.state is None:
-            raise GraftRefused(f"the result was read back and {result.error}; nothing was written", plan.output)
-        hold_against_plan(result.state, target.state, plan.optimizer, meter.add)
+        written = with_libhdf5(build, plan, donor, target, staged, sides=(donor, target), progress=told)
         if check is not None:
             check(staged)
         made = files_of(staged)
         records = digest_files([*sources, *made], everything=sha256, progress=meter.add if sha256 else None)
-        with _told_of(plan.output):
-            flushing.finish()
         publish(staged, plan.output, overwrite=overwrite)
     inputs_read = records[: len(sources)]
     outputs = [each._replace(path=plan.output + each.path[len(staged) :]) for each in records[len(sources) :]]
     # Writers do not know where the result will lie.
     notes = tuple(note.replace("OUT", plan.output) for note in written.notes)
     return Receipt(plan, written._replace(notes=notes), tuple(inputs_read), tuple(outputs))
+
+
+def build(
+    plan: Plan,
+    donor: Examination | None,
+    target: Examination,
+    staged: str,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Written:
+    """Writes the result under a name of its own, reads it back and holds it against the plan; the disk has it then.
+
+    Raises:
+        GraftRefused: It cannot be written, or is not as planned.
+    """
+    if target.state is None:
+        raise GraftRefused("the target cannot be read", target.path)
+    meter = _Meter(progress, total=_work(plan, target))
+    with Flushing(os.path.dirname(staged)) as flushing:
+        with _told_of(plan.output):
+            written = _write(plan.optimizer, target, staged, link=plan.link, donor=donor, tell=meter.add)
+        flushing.complete()
+        meter.reach(_work(plan, target) - sum(slot.nbytes for slot in plan.optimizer.slots))
+        result = next(iter(examine(staged)))
+        if result.state is None:
+            raise GraftRefused(f"the result was read back and {result.error}; nothing was written", plan.output)
+        hold_against_plan(result.state, target.state, plan.optimizer, meter.add)
+        with _told_of(plan.output):
+            flushing.finish()
+    return written
+
+
+def _work(plan: Plan, target: Examination) -> int:
+    """Bytes that are written, those of the slots twice: they are compared as well."""
+    before = sum(os.path.getsize(each) for each in files_of(target.resolved))
+    return before + 2 * sum(slot.nbytes for slot in plan.optimizer.slots)
 
 
 @contextmanager

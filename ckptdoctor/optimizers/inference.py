@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from math import isclose, log
+from math import isclose, isfinite, log
 from typing import NamedTuple
 
 from ckptdoctor.optimizers.catalogue import CLASSES_BY_POPULARITY, HEADS, LAYOUTS, Layout, PerVariable, Single
-from ckptdoctor.state import Generation, Recoverable
+from ckptdoctor.state import Generation, Oddity, Recoverable, Scalar
 
 V2_HYPERPARAMETERS: dict[str, frozenset[str]] = {
     "Adam": frozenset({"beta_1", "beta_2"}),
@@ -28,6 +28,15 @@ class Inference(NamedTuple):
 
     class_name: str | None
     candidates: tuple[str, ...] = ()
+
+
+def count_of(value: Scalar | None) -> int | None:
+    """A count as stored: Keras 1 wrote it as float32; anything that is no whole number is no count."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    if isinstance(value, float) and (not isfinite(value) or value != int(value)):
+        return None
+    return int(value)
 
 
 def snake_case(class_name: str) -> str:
@@ -126,6 +135,22 @@ def _telling(generation: Generation) -> set[str]:
 
 _SMALLEST = 1e-37  # below it float32 has lost digits, or everything
 _TELLING = 0.2  # how far from a whole number a count may be, for its rounding errors
+
+
+def rate_conflict(stored: object, configured: object) -> tuple[Oddity, ...]:
+    """Whether a stored learning rate is not the configured one, up to float32."""
+    numbers = [each for each in (stored, configured) if isinstance(each, (int, float)) and not isinstance(each, bool)]
+    if len(numbers) < 2 or isclose(*numbers, rel_tol=1e-5, abs_tol=1e-12):  # noqa: PLR2004 - both of them
+        return ()
+    text = f"the stored learning rate is {stored:.6g}, the configuration says {configured:.6g}"
+    return (Oddity("V005", text),)
+
+
+def count_conflict(count: int | None, key: str | None, recovered: Recoverable | None) -> tuple[Oddity, ...]:
+    """Whether beta powers tell of another number of steps than the count."""
+    if count is None or recovered is None or recovered.value == count:
+        return ()
+    return (Oddity("V004", f"{key} is {count:,}, but {recovered.source} says {recovered.value:,} steps"),)
 
 
 def steps_from_beta_powers(

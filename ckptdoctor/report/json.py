@@ -27,11 +27,12 @@ from ckptdoctor.state import (
 SCHEMA = "ckptdoctor.inspect/1"
 
 Stats = Callable[[TensorRef], dict[str, Any] | None]
+Slots = Callable[[OptimizerState, "Stats | None"], "list[dict[str, Any]] | Rendered"]
 
 
 def render(examinations: Iterable[Examination], *, tensors: bool = False, stats: bool = False) -> str:
     """The document, ending in a newline; ASCII only, so that no terminal and no pipe can misread it."""
-    artifacts = _array(_artifact(each, tensors=tensors, stats=stats) for each in examinations)
+    artifacts = _array(_rendered(each, tensors=tensors, stats=stats) for each in examinations)
     return "".join([*_object({"schema": SCHEMA, "version": __version__, "artifacts": artifacts}), "\n"])
 
 
@@ -58,31 +59,66 @@ def _array(items: Iterable[Rendered]) -> Rendered:
     return pieces
 
 
-def _artifact(examination: Examination, *, tensors: bool, stats: bool) -> Rendered:
+def artifact(examination: Examination, *, tensors: bool = False, stats: bool = False) -> dict[str, Any]:
+    """One artifact of the document."""
+    return _fields(examination, _slots, tensors=tensors, stats=stats)
+
+
+def _rendered(examination: Examination, *, tensors: bool, stats: bool) -> Rendered:
+    fields = _fields(examination, _rendered_slots, tensors=tensors, stats=stats)
+    return _object({**fields, "optimizers": _array(_object(each) for each in fields["optimizers"])})
+
+
+def _fields(examination: Examination, slots: Slots, *, tensors: bool, stats: bool) -> dict[str, Any]:
     state = examination.state
     figures = _figures(examination) if stats else None
-    return _object(
+    return {
+        "path": examination.path,
+        "resolved": examination.resolved,
+        "format": examination.format.value,
+        "producer": {
+            "framework": state.producer.framework if state else None,
+            "version": state.producer.version if state else None,
+        },
+        "status": examination.status.value,
+        "summary": examination.summary,
+        "verdict": examination.verdict,
+        "model": _model(state, figures, tensors=tensors) if state else None,
+        "optimizers": [_optimizer(each, figures, slots) for each in state.optimizers] if state else [],
+        "counters": dict(state.counters) if state else {},
+        "loaders": _losses(state, examination.path) if state else [],
+        "findings": [
+            {"code": each.code, "severity": each.severity.value, "message": each.message, "hint": each.hint or None}
+            for each in examination.findings
+        ],
+        "error": str(examination.error) if examination.error else None,
+    }
+
+
+def _losses(state: TrainingState, path: str) -> list[dict[str, Any]]:
+    """What loaders of any version would lose of an artifact; what is not listed restores all, or was never measured."""
+    from ckptdoctor.diagnosis.loader_table import every
+    from ckptdoctor.diagnosis.loading import graft_command
+
+    return [
         {
-            "path": examination.path,
-            "resolved": examination.resolved,
-            "format": examination.format.value,
-            "producer": {
-                "framework": state.producer.framework if state else None,
-                "version": state.producer.version if state else None,
-            },
-            "status": examination.status.value,
-            "summary": examination.summary,
-            "verdict": examination.verdict,
-            "model": _model(state, figures, tensors=tensors) if state else None,
-            "optimizers": _array(_optimizer(each, figures) for each in state.optimizers) if state else [],
-            "counters": dict(state.counters) if state else {},
-            "findings": [
-                {"code": each.code, "severity": each.severity.value, "message": each.message, "hint": each.hint or None}
-                for each in examination.findings
-            ],
-            "error": str(examination.error) if examination.error else None,
+            "loader": line,
+            "versions": row.versions or None,
+            "rule": row.rule,
+            "optimizer": optimizer.name,
+            "call": row.call,
+            "does": row.does,
+            "iterations": row.iterations,
+            "slots": row.slots,
+            "weights": row.weights,
+            "signal": row.signal,
+            "text": row.says or None,
+            "instead": row.instead.text if row.instead else None,
+            "graft": graft_command(row, path),
         }
-    )
+        for row, optimizer in every(state)
+        for line in row.lines
+    ]
 
 
 def _figures(examination: Examination) -> Stats:
@@ -137,7 +173,7 @@ def _variable(variable: ModelVariable, figures: Stats | None) -> dict[str, Any]:
     return entry
 
 
-def _optimizer(optimizer: OptimizerState, figures: Stats | None) -> Rendered:
+def _optimizer(optimizer: OptimizerState, figures: Stats | None, slots: Slots) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "name": optimizer.name,
         "class": optimizer.class_name,
@@ -147,7 +183,7 @@ def _optimizer(optimizer: OptimizerState, figures: Stats | None) -> Rendered:
         "iterations_key": optimizer.iterations_key,
         "hyperparameters": {name: plain(value) for name, value in optimizer.hyperparameters.items()},
         "schedule": _schedule(optimizer.schedule),
-        "slots": _slots(optimizer, figures),
+        "slots": slots(optimizer, figures),
         "missing": [
             {"name": each.name, "role": each.role.value, "variable": each.variable} for each in optimizer.missing
         ],
@@ -165,11 +201,30 @@ def _optimizer(optimizer: OptimizerState, figures: Stats | None) -> Rendered:
         entry["wrapper"] = _wrapper(optimizer.wrapper, figures)
     if optimizer.notes:
         entry["notes"] = list(optimizer.notes)
-    return _object(entry)
+    return entry
 
 
-def _slots(optimizer: OptimizerState, figures: Stats | None) -> Rendered:
-    """The slots, written directly: there may be 100,000, and a few names, shapes and types among them."""
+def _slots(optimizer: OptimizerState, figures: Stats | None) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = [
+        {
+            "name": slot.name,
+            "role": slot.role.value,
+            "variable": slot.variable,
+            "key": slot.tensor.key,
+            "shape": list(slot.tensor.shape),
+            "dtype": slot.tensor.dtype,
+            "mapping": slot.mapping,
+        }
+        for slot in optimizer.slots
+    ]
+    if figures is not None:
+        for entry, slot in zip(entries, optimizer.slots, strict=True):
+            entry["stats"] = figures(slot.tensor)
+    return entries
+
+
+def _rendered_slots(optimizer: OptimizerState, figures: Stats | None) -> Rendered:
+    """The same, written directly: there may be 100,000, and a few names, shapes and types among them."""
     heads: dict[str, tuple[Role, str]] = {}
     tails: dict[tuple[int, ...], tuple[str, str, str]] = {}
     entries = Rendered()

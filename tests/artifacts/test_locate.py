@@ -234,7 +234,16 @@ def test_names_like_patterns(tmp_path: Path) -> None:
 
 
 def test_every_reader_is_known() -> None:
-    """Readers are named as formats are, but for HDF5, which is two of them."""
+    """Readers are named as formats are, but for HDF5, which is two of them; `unknown` says what is wrong."""
     from ckptdoctor.state import Format
 
-    assert set(READERS) - {"hdf5"} == {each.value for each in Format} - {"keras-h5", "keras-h5-weights", "unknown"}
+    assert set(READERS) - {"hdf5"} == {each.value for each in Format} - {"keras-h5", "keras-h5-weights"}
+
+
+@pytest.mark.parametrize("name", ["saved_model.pb", "saved_model.pbtxt"])
+def test_the_graph_of_a_saved_model(tmp_path: Path, name: str) -> None:
+    """The file by which a SavedModel is known means the SavedModel, which is a directory."""
+    (tmp_path / name).write_bytes(b"\x08\x01")
+    (found,) = locate(f"{tmp_path}/{name}")
+    assert (found.reader, found.resolved) == ("saved-model", str(tmp_path))
+    assert [each.code for each in found.oddities] == ["P003"]

@@ -14,6 +14,7 @@ from support.saved_models import saved_model, write_saved_model
 from ckptdoctor.artifacts import saved_model as reader
 from ckptdoctor.containers.protos import checkpoint_pb2 as pb
 from ckptdoctor.diagnosis import rules
+from ckptdoctor.diagnosis.evidence import Evidence
 from ckptdoctor.diagnosis.status import artifact_status
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.state import Format, Generation, Status
@@ -103,7 +104,9 @@ def test_a_keras_3_export(tmp_path: Path) -> None:
     state = reader.read(write_saved_model(tmp_path / "export", net, version="2.21.0"))
     assert len(state.variables) == 4
     assert artifact_status(state) is Status.ABSENT
-    assert any("model.export(), which never holds an optimizer" in each.message for each in rules.judge(state))
+    assert any(
+        "model.export(), which never holds an optimizer" in each.message for each in rules.judge(Evidence("p", state))
+    )
 
 
 def test_of_tensorflow_1(tmp_path: Path) -> None:
@@ -180,3 +183,10 @@ def test_metadata_of_another_kind(tmp_path: Path, content: str) -> None:
     Path(path, "keras_metadata.pb").write_bytes(metadata.SerializeToString())
     (optimizer,) = reader.read(path).optimizers
     assert (optimizer.iterations, len(optimizer.slots)) == (7, 8)
+
+
+@pytest.mark.parametrize("version", ["2.²", "2." + "9" * 5000, "²", "9" * 5000, "2.10.0.rc", ".."])
+def test_versions_that_are_none(tmp_path: Path, version: str) -> None:
+    """What stands in the version's place is shown as it is, and compared as if it were none."""
+    state = reader.read(write_saved_model(tmp_path / "export", _net(), config=ADAM, keras_version=version))
+    assert state.producer.version == version

@@ -7,7 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from ckptdoctor.diagnosis.rules import ODDITIES, RULES, Severity, judge
+from ckptdoctor.diagnosis.evidence import Evidence
+from ckptdoctor.diagnosis.findings import Finding, Severity
+from ckptdoctor.diagnosis.rules import RULES
+from ckptdoctor.diagnosis.rules import judge as judge_evidence
 from ckptdoctor.state import (
     Format,
     Generation,
@@ -43,6 +46,11 @@ def _state(*optimizers: OptimizerState, oddities: tuple[Oddity, ...] = (), **sha
     return TrainingState("p", Format.TF_CHECKPOINT, variables=held, optimizers=optimizers, oddities=oddities)
 
 
+def judge(state: TrainingState) -> list[Finding]:
+    """What the rules find beyond the share of the bytes, which they say of every state."""
+    return [each for each in judge_evidence(Evidence("p", state)) if each.code != "P002"]
+
+
 CASES: dict[str, tuple[TrainingState, list[tuple[str, str]]]] = {
     "complete": (_state(ADAM), []),
     "weights only": (_state(), [("S001", "no optimizer state is here: training would start with a new optimizer")]),
@@ -61,7 +69,7 @@ CASES: dict[str, tuple[TrainingState, list[tuple[str, str]]]] = {
     "fresh": (_state(replace(ADAM, iterations=0)), [("S004", "Adam never stepped: its count is 0")]),
     "missing": (
         _state(replace(ADAM, slots=(_slot("a"),), missing=(MissingSlot("m", Role.FIRST_MOMENT, "b"),))),
-        [("S003", "1 of 2 variables lack m: b")],
+        [("S003", "1 of 2 variables lacks m: b")],
     ),
     "all lost": (
         _state(replace(ADAM, slots=())),
@@ -94,8 +102,8 @@ CASES: dict[str, tuple[TrainingState, list[tuple[str, str]]]] = {
         [("S004", "never stepped"), ("S004", "never stepped")],
     ),
     "oddities": (
-        _state(ADAM, oddities=(Oddity("P001", "names nothing"), Oddity("Z999", "who knows"))),
-        [("P001", "names nothing"), ("Z999", "who knows")],
+        _state(ADAM, oddities=(Oddity("P001", "names nothing"), Oddity("X001", "runs"))),
+        [("P001", "names nothing"), ("X001", "runs")],
     ),
 }
 
@@ -120,22 +128,33 @@ def test_factored_slots_have_shapes_of_their_own() -> None:
 
 
 def test_a_recoverable_count_is_a_hint() -> None:
-    """Where the count follows from something, the hint says its value and source."""
+    """Where the count follows from something, the hint says its value and source, and L001 what its loss would do."""
     held = replace(ADAM, iterations=None, recoverable=Recoverable(7, "beta2_power"))
-    (finding,) = judge(_state(held))
-    assert finding.hint == "set it to 7, which follows from beta2_power"
+    missing, restarts = judge(_state(held))
+    hint = "7 follows from beta2_power: ckptdoctor graft --into p --iterations 7 --output p-resumed"
+    assert (missing.code, missing.hint) == ("S002", hint)
+    assert (restarts.code, restarts.hint) == ("L001", hint)
+    assert restarts.message == "Adam's first update would be 2 times larger"
 
 
 def test_severities() -> None:
-    """Findings carry the severity of their rule, oddities that of the table."""
+    """Findings carry the severity of their rule, also where a reader noticed the thing."""
     found = {each.code: each.severity for each in judge(_state(oddities=(Oddity("P003", "a data file"),)))}
     assert found == {"S001": Severity.ERROR, "P003": Severity.INFO}
 
 
 def test_the_table() -> None:
-    """Codes are unique, well-formed and in order; a code belongs to a rule or to the readers, not to both."""
+    """Codes are unique and well-formed, names too."""
     codes = [rule.code for rule in RULES]
     assert len(set(codes)) == len(codes)
-    assert not set(codes) & set(ODDITIES)
-    assert all(re.fullmatch(r"[ISVLPX]\d{3}", code) for code in [*codes, *ODDITIES])
+    assert all(re.fullmatch(r"[EISVLPX]\d{3}", code) for code in codes)
     assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", rule.name) for rule in RULES)
+
+
+def test_a_list_that_does_not_fit_the_model() -> None:
+    """S009 where a recorded class has more slots than the model's variables account for."""
+    slots = tuple(_slot(None, mapping="shape", name="accumulator") for _ in range(4))
+    held = OptimizerState("optimizer", "Adagrad", Generation.KERAS3, iterations=7, slots=slots)
+    (finding,) = judge(_state(held))
+    assert finding.code == "S009"
+    assert "Adagrad is recorded, but the state has 4 slots, which do not fit the model's 2 variables" in finding.message

@@ -1,0 +1,1 @@
+"""The pre-flight check: artifacts examined, judged by the rules and by a policy."""

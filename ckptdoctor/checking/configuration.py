@@ -1,0 +1,298 @@
+"""Where a policy comes from: a configuration file and the command line, checked and put together.
+
+`[tool.ckptdoctor]` in the nearest pyproject.toml, or `ckptdoctor.toml`, which has the same keys at its top.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import NamedTuple, NoReturn, TypedDict
+
+from ckptdoctor.checking.policy import Override, Policy
+from ckptdoctor.diagnosis.expectations import Part, Purpose
+from ckptdoctor.diagnosis.findings import Severity
+from ckptdoctor.diagnosis.loaders import parse_loader
+from ckptdoctor.diagnosis.rules import RULES
+from ckptdoctor.errors import UsageProblem
+
+OWN_FILE = "ckptdoctor.toml"
+PROJECT_FILE = "pyproject.toml"
+_MAX_SIZE = 1 << 20
+
+
+class CheckSettings(TypedDict, total=False):
+    """The settings of a check, as a configuration file has them (there with dashes)."""
+
+    select: Sequence[str]
+    ignore: Sequence[str]
+    severities: Mapping[str, str]
+    fail_on: str
+    expect: str
+    require: Sequence[str]
+    min_iterations: int | None
+    optimizer: str | None
+    loader: str | None
+    deep: bool
+
+
+class Configuration(NamedTuple):
+    """A policy, and where each of its settings comes from.
+
+    Attributes:
+        policy: What is in force.
+        path: The configuration file; None without one.
+        sources: Setting (as the file spells it) → `command line`, the file, or `default`.
+    """
+
+    policy: Policy
+    path: str | None
+    sources: Mapping[str, str]
+
+
+def configure(given: Mapping[str, object], *, config: str | None = None, search: bool = True) -> Configuration:
+    """The policy in force: the command line before the configuration file before the defaults.
+
+    Args:
+        given: What the command line sets, by the names of the settings (`min-iterations`).
+        config: A configuration file.
+        search: Without one, look for the nearest from the working directory upwards.
+
+    Raises:
+        UsageProblem: A file cannot be read, a setting is not known, or its value makes no sense.
+    """
+    path = config if config is not None or not search else _nearest(os.curdir)
+    table = _read(path) if path is not None else {}
+    overrides = table.pop("overrides", [])
+    fields: dict[str, object] = {}
+    sources = dict.fromkeys(_SETTINGS, "default")
+    for where, settings in ((path or "", table), ("command line", given)):
+        for name, value in settings.items():
+            field, read = _setting(name, where)
+            fields[field] = read(value, _Place(where, name))
+            sources[name] = where
+    fields["overrides"] = _overrides(overrides, path or "")
+    fields["fixed"] = frozenset(_setting(name, "command line")[0] for name in given)
+    return Configuration(Policy(**fields), path, sources)  # type: ignore[arg-type]  # each was read by its own reader
+
+
+def explain(configuration: Configuration) -> str:
+    """What is in force and from where, one setting a line, as a configuration file would say it."""
+    policy = configuration.policy
+    lines = [f"# configuration file: {configuration.path or 'none'}"]
+    for name, (field, _) in _SETTINGS.items():
+        value = getattr(policy, field)
+        unset = "# " if value is None else ""
+        lines.append(f"{unset}{name} = {_toml(value)}  # {configuration.sources[name]}")
+    for override in policy.overrides:
+        lines += ["", "[[overrides]]", f"paths = {_toml(override.paths)}"]
+        lines += [f"{_SPELLED[field]} = {_toml(value)}" for field, value in override.settings.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: object) -> str:
+    if value is None:
+        return '""'
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, (tuple, list)):
+        return f"[{', '.join(_toml(each) for each in value)}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key} = {_toml(each)}' for key, each in value.items())}}}"
+    text = str(getattr(value, "value", value))
+    import json
+
+    return json.dumps(text)
+
+
+# --------------------------------------------------------------------------------------------------- finding the file
+
+
+def _nearest(start: str) -> str | None:
+    directory = os.path.abspath(start)
+    while True:
+        own = os.path.join(directory, OWN_FILE)
+        if os.path.isfile(own):
+            return os.path.relpath(own)
+        project = os.path.join(directory, PROJECT_FILE)
+        if os.path.isfile(project) and "ckptdoctor" in _tools(_parse(project), project):
+            return os.path.relpath(project)
+        above = os.path.dirname(directory)
+        if above == directory:
+            return None
+        directory = above
+
+
+def _read(path: str) -> dict[str, object]:
+    document = _parse(path)
+    table = _tools(document, path).get("ckptdoctor", {}) if os.path.basename(path) == PROJECT_FILE else document
+    if not isinstance(table, dict):
+        raise UsageProblem("[tool.ckptdoctor] is not a table", path)
+    return dict(table)
+
+
+def _tools(document: Mapping[str, object], path: str) -> Mapping[str, object]:
+    tools = document.get("tool", {})
+    if not isinstance(tools, Mapping):
+        raise UsageProblem("[tool] is not a table", path)
+    return tools
+
+
+def _parse(path: str) -> dict[str, object]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+
+    try:
+        if os.path.getsize(path) > _MAX_SIZE:
+            raise UsageProblem(f"a configuration of more than {_MAX_SIZE:,} bytes is not read", path)
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise UsageProblem(f"the configuration cannot be read: {error.strerror}", path) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageProblem(f"the configuration is not TOML: {error}", path) from error
+
+
+# ------------------------------------------------------------------------------------------------ reading the settings
+
+
+class _Place(NamedTuple):
+    """Where a value stands, for complaints."""
+
+    where: str
+    name: str
+
+    def refuse(self, what: str) -> NoReturn:
+        raise UsageProblem(f"{self.name} {what}", None if self.where == "command line" else self.where)
+
+
+_Reader = Callable[[object, _Place], object]
+
+
+def _setting(name: str, where: str) -> tuple[str, _Reader]:
+    if name not in _SETTINGS:
+        near = get_close_matches(name, [*_SETTINGS, "overrides"], n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(_SETTINGS)}"
+        raise UsageProblem(f"unknown setting {name!r}{hint}", where or None)
+    return _SETTINGS[name]
+
+
+def _strings(value: object, place: _Place) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)) or not all(isinstance(each, str) for each in value):
+        place.refuse(f"should be a list of texts, not {value!r}")
+    return tuple(value)
+
+
+def _codes(value: object, place: _Place) -> tuple[str, ...]:
+    codes = tuple(each.strip().upper() for each in _strings(value, place))
+    for code in codes:
+        _require_code(code, place)
+    return codes
+
+
+def _require_code(code: str, place: _Place) -> None:
+    if not code or not any(rule.code.startswith(code) for rule in RULES):
+        near = get_close_matches(code, [rule.code for rule in RULES], n=3, cutoff=0.5)
+        place.refuse(f"names no rule: {code!r}" + (f"; near are {', '.join(near)}" if near else ""))
+
+
+def _severities(value: object, place: _Place) -> Mapping[str, Severity]:
+    if not isinstance(value, Mapping):
+        place.refuse('should be a table of codes, such as {S010 = "warning"}')
+    found: dict[str, Severity] = {}
+    for code, text in value.items():
+        _require_code(str(code), place)
+        found[str(code)] = _choice(Severity)(text, _Place(place.where, f"{place.name}.{code}"))  # type: ignore[assignment]
+    return found
+
+
+def _choice(kind: type[Severity | Purpose | Part]) -> _Reader:
+    def read(value: object, place: _Place) -> object:
+        known = [each.value for each in kind]
+        if value not in known:
+            near = get_close_matches(str(value), known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            place.refuse(f"should be one of {', '.join(known)}, not {value!r}{hint}")
+        return kind(value)
+
+    return read
+
+
+def _parts(value: object, place: _Place) -> tuple[object, ...]:
+    read = _choice(Part)
+    return tuple(read(each, place) for each in _strings(value, place))
+
+
+def _level(value: object, place: _Place) -> object:
+    if value not in {Severity.ERROR.value, Severity.WARNING.value}:
+        place.refuse(f"should be error or warning, not {value!r}")
+    return Severity(value)
+
+
+def _count(value: object, place: _Place) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        place.refuse(f"should be a whole number from 0 on, not {value!r}")
+    return value
+
+
+def _flag(value: object, place: _Place) -> bool:
+    if not isinstance(value, bool):
+        place.refuse(f"should be true or false, not {value!r}")
+    return value
+
+
+def _text(value: object, place: _Place) -> str:
+    if not isinstance(value, str) or not value:
+        place.refuse(f"should be a text, not {value!r}")
+    return value
+
+
+def _loader(value: object, place: _Place) -> str:
+    text = _text(value, place)
+    parse_loader(text)
+    return text
+
+
+_SETTINGS: dict[str, tuple[str, _Reader]] = {
+    "select": ("select", _codes),
+    "ignore": ("ignore", _codes),
+    "severities": ("severities", _severities),
+    "fail-on": ("fail_on", _level),
+    "expect": ("expect", _choice(Purpose)),
+    "require": ("require", _parts),
+    "min-iterations": ("min_iterations", _count),
+    "optimizer": ("optimizer", _text),
+    "loader": ("loader", _loader),
+    "deep": ("deep", _flag),
+}
+"""Settings as a file spells them → the field of `Policy`, and what reads their value."""
+
+_SPELLED = {field: name for name, (field, _) in _SETTINGS.items()}
+
+
+def _overrides(value: object, path: str) -> tuple[Override, ...]:
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        raise UsageProblem("overrides should be [[overrides]] tables, each with paths", path)
+    return tuple(_override(dict(each), path) for each in value)
+
+
+def _override(table: dict[str, object], path: str) -> Override:
+    paths = _strings(table.pop("paths", ()), _Place(path, "overrides.paths"))
+    if not paths:
+        raise UsageProblem("an override has no paths to apply to", path)
+    settings: dict[str, object] = {}
+    for name, value in table.items():
+        field, read = _setting(name, path)
+        settings[field] = read(value, _Place(path, f"overrides.{name}"))
+    return Override(paths, settings, os.path.dirname(path) or ".")
+
+
+def split_codes(values: Iterable[str]) -> list[str]:
+    """`S,I00` and repeated options, as one list."""
+    return [code for value in values for code in value.replace(" ", "").split(",") if code]

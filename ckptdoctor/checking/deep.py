@@ -1,0 +1,247 @@
+"""`--deep`: every byte of an artifact read once, tensor by tensor, on two cores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from threading import Lock
+from typing import NamedTuple
+
+from ckptdoctor.containers.dtypes import array_nbytes
+from ckptdoctor.containers.files import RegularFile
+from ckptdoctor.containers.scan import TensorScan, are_equal, scan_pair, scan_tensor
+from ckptdoctor.containers.sstable import Table
+from ckptdoctor.diagnosis.scan import PairScan, Scan
+from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.examination import Progress, tensors
+from ckptdoctor.optimizers.moments import PAIR, bound
+from ckptdoctor.state import FileRange, Format, H5Data, OptimizerState, Role, Slot, TensorRef, TrainingState
+
+WORKERS = 2
+_MOST_OPEN = 64
+_ZIP = b"PK\x03\x04"
+_EXACT = frozenset({"float32", "float64"})
+"""Averages kept in fewer bits stop moving when an update is too small for them: the bound does not hold there."""
+
+
+class _Pair(NamedTuple):
+    variable: str
+    bound: float
+    first: TensorRef
+    second: TensorRef
+
+
+class _Outcome(NamedTuple):
+    scans: Mapping[TensorRef, TensorScan] = {}
+    pair: PairScan | None = None
+    problem: tuple[str, str] | None = None
+    damaged: tuple[str, ...] = ()
+
+
+def scan(state: TrainingState, resolved: str, progress: Progress | None = None) -> Scan:
+    """Reads every tensor of an artifact.
+
+    Args:
+        state: What the artifact holds.
+        resolved: The file that was read for it; the members of a zip archive have checksums of their own.
+        progress: Is told how many bytes of how many are read.
+
+    Returns:
+        What was seen; tensors whose bytes could not be read are in `skipped`, never left out in silence.
+    """
+    refs = [ref for ref in dict.fromkeys((*tensors(state), *state.others)) if ref.location is not None]
+    pairs = [pair for each in state.optimizers for pair in _pairs(each)]
+    with ExitStack() as stack:
+        places = _Places(stack)
+        where = {ref: places.find(ref) for ref in refs}
+        paired = {ref for pair in pairs for ref in (pair.first, pair.second)}
+        jobs: list[tuple[int, bool, Callable[[], _Outcome]]] = []
+        if _is_zip(resolved):
+            # First, since it is the longest: while one core reads the members, the other takes tensor after tensor.
+            jobs.append((0, False, partial(_scan_members, resolved)))
+        jobs += [
+            (_nbytes(pair.first) + _nbytes(pair.second), _slow(where, pair.first, pair.second),
+             partial(_scan_pair, pair, where, places))
+            for pair in pairs
+        ]  # fmt: skip
+        jobs += [
+            (_nbytes(ref), _slow(where, ref), partial(_scan_one, ref, where[ref], places))
+            for ref in refs
+            if ref not in paired
+        ]
+        jobs += [(0, False, partial(_scan_table, path)) for path in _tables(state.format, resolved)]
+        outcomes = _run(jobs, progress)
+    found: dict[TensorRef, TensorScan] = {}
+    for outcome in outcomes:
+        found.update(outcome.scans)
+    return Scan(
+        tensors={ref: found[ref] for ref in refs if ref in found},
+        pairs=tuple(outcome.pair for outcome in outcomes if outcome.pair is not None),
+        equal_averages=_equal_averages(state, found),
+        damaged=tuple(sentence for outcome in outcomes for sentence in outcome.damaged),
+        skipped=dict(outcome.problem for outcome in outcomes if outcome.problem is not None),
+        nbytes=sum(_nbytes(ref) for ref in found),
+    )
+
+
+def _run(jobs: list[tuple[int, bool, Callable[[], _Outcome]]], progress: Progress | None) -> list[_Outcome]:
+    """Runs the jobs, those that go through HDF5 one after another: its library does one thing at a time."""
+    total, done, lock = sum(size for size, _, _ in jobs), 0, Lock()
+
+    def run(size: int, job: Callable[[], _Outcome]) -> _Outcome:
+        nonlocal done
+        outcome = job()
+        with lock:
+            done += size
+            if progress is not None:
+                progress(done, total)
+        return outcome
+
+    if len(jobs) == 1:
+        return [run(jobs[0][0], jobs[0][2])]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        try:
+            futures = {n: pool.submit(run, size, job) for n, (size, slow, job) in enumerate(jobs) if not slow}
+            direct = {n: run(size, job) for n, (size, slow, job) in enumerate(jobs) if slow}
+            return [direct[n] if n in direct else futures[n].result() for n in range(len(jobs))]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+class _Places:
+    """Where bytes can be read directly, past HDF5; and the files, open."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._files: dict[str, RegularFile] = {}
+        self._raw: object = None
+
+    def find(self, ref: TensorRef) -> TensorRef:
+        """The tensor as a range of a file where it is one: a contiguous HDF5 data set, a stored zip member."""
+        if not isinstance(ref.location, H5Data):
+            return ref
+        from ckptdoctor.containers.raw_places import RawPlaces
+
+        if not isinstance(self._raw, RawPlaces):
+            self._raw = self._stack.enter_context(RawPlaces())
+        try:
+            place = self._raw.place(ref)
+        except UnreadableArtifact:
+            return ref  # says so when it is scanned
+        return ref if place is None else ref._replace(location=FileRange(place.path, place.start, place.nbytes))
+
+    def file(self, ref: TensorRef) -> RegularFile | None:
+        """The open file of a range; None where it is none, or too many are open."""
+        if not isinstance(ref.location, FileRange):
+            return None
+        path = ref.location.path
+        if path not in self._files and len(self._files) < _MOST_OPEN:
+            self._files[path] = self._stack.enter_context(RegularFile(path))
+        return self._files.get(path)
+
+
+def _slow(where: Mapping[TensorRef, TensorRef], *refs: TensorRef) -> bool:
+    return any(isinstance(where[ref].location, H5Data) for ref in refs)
+
+
+def _scan_one(ref: TensorRef, place: TensorRef, places: _Places) -> _Outcome:
+    try:
+        return _Outcome({ref: scan_tensor(place, places.file(place))})
+    except UnreadableArtifact as error:
+        return _Outcome(problem=(ref.key, str(error)))
+
+
+def _scan_pair(pair: _Pair, where: Mapping[TensorRef, TensorRef], places: _Places) -> _Outcome:
+    first, second = where[pair.first], where[pair.second]
+    try:
+        one, other, figures = scan_pair(first, second, pair.bound, (places.file(first), places.file(second)))
+    except UnreadableArtifact as error:
+        return _Outcome(problem=(f"{pair.first.key}, {pair.second.key}", str(error)))
+    return _Outcome({pair.first: one, pair.second: other}, PairScan(pair.variable, pair.bound, figures))
+
+
+def _pairs(optimizer: OptimizerState) -> Iterator[_Pair]:
+    limit = bound(optimizer)
+    if limit is None:
+        return
+    held: dict[str, dict[Role, Slot]] = {}
+    for slot in optimizer.slots:
+        if slot.variable is not None and slot.role in PAIR:
+            held.setdefault(slot.variable, {})[slot.role] = slot
+    for variable, slots in held.items():
+        if len(slots) < len(PAIR):
+            continue
+        first, second = (slots[role].tensor for role in PAIR)
+        simple = all(isinstance(ref.location, (FileRange, H5Data)) for ref in (first, second))
+        if simple and first.shape == second.shape and first.dtype == second.dtype and first.dtype in _EXACT:
+            yield _Pair(variable, limit, first, second)
+
+
+def _equal_averages(state: TrainingState, found: Mapping[TensorRef, TensorScan]) -> tuple[str, ...]:
+    """Variables whose moving average is the same as their weights; only those with equal extremes are compared."""
+    weights = {variable.path: variable.tensor for variable in state.variables}
+    equal: list[str] = []
+    for optimizer in state.optimizers:
+        for slot in optimizer.slots:
+            if slot.role is not Role.MOVING_AVERAGE or slot.variable is None:
+                continue
+            own, other = found.get(slot.tensor), found.get(weights.get(slot.variable, slot.tensor))
+            if own is None or other is None or (own.least, own.greatest) != (other.least, other.greatest):
+                continue
+            try:
+                if are_equal(slot.tensor, weights[slot.variable]):
+                    equal.append(slot.variable)
+            except UnreadableArtifact:
+                continue  # already among what was skipped
+    return tuple(equal)
+
+
+def _nbytes(ref: TensorRef) -> int:
+    if isinstance(ref.location, FileRange):
+        return ref.location.nbytes
+    return array_nbytes(ref.dtype, ref.shape)
+
+
+def _tables(kind: Format, resolved: str) -> tuple[str, ...]:
+    """The tables of an artifact: the index of its variables, or in a V1 checkpoint all that there is."""
+    if kind is Format.TF_CHECKPOINT:
+        return (f"{resolved}.index",)
+    if kind is Format.TF_CHECKPOINT_V1:
+        from ckptdoctor.containers.checkpoint_v1 import shards
+
+        return shards(resolved)[1]
+    if kind is Format.SAVED_MODEL:
+        from ckptdoctor.artifacts.saved_model import variables_prefix
+
+        prefix = variables_prefix(resolved)
+        return (f"{prefix}.index",) if prefix is not None else ()
+    return ()
+
+
+def _scan_table(path: str) -> _Outcome:
+    try:
+        with RegularFile(path) as file:
+            return _Outcome(damaged=tuple(Table(file).damaged()))
+    except UnreadableArtifact as error:
+        return _Outcome(problem=(os.path.basename(path), str(error)))
+
+
+def _is_zip(path: str) -> bool:
+    if not os.path.isfile(path):
+        return False
+    with RegularFile(path) as file:
+        return file.read(0, min(file.size, len(_ZIP))) == _ZIP
+
+
+def _scan_members(path: str) -> _Outcome:
+    from ckptdoctor.containers.zip_archive import ZipArchive
+
+    try:
+        with ZipArchive(path) as archive:
+            return _Outcome(damaged=tuple(archive.damaged()))
+    except UnreadableArtifact as error:
+        return _Outcome(problem=(os.path.basename(path), str(error)))

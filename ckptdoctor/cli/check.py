@@ -1,0 +1,184 @@
+"""`ckptdoctor check`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import click
+
+from ckptdoctor.cli.options import complain, deliver, output_options, reporting, wants_color
+from ckptdoctor.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from ckptdoctor.checking.policy import Policy
+    from ckptdoctor.checking.results import Checked, CheckReport
+
+_FORMS = ("text", "json", "markdown", "github", "sarif", "junit")
+
+
+@click.command(short_help="Pre-flight check for CI: judge artifacts by rules and a policy.")
+@click.argument("paths", metavar="PATH...", nargs=-1, type=click.Path())
+@click.option(
+    "--require",
+    multiple=True,
+    type=click.Choice(["iterations", "slots", "hyperparameters", "weights"]),
+    help="What has to be there (repeatable).",
+)
+@click.option("--min-iterations", type=click.IntRange(min=0), metavar="N", help="The least count of every optimizer.")
+@click.option("--optimizer", metavar="CLASS", help="The class of the optimizer, such as Adam.")
+@click.option(
+    "--expect",
+    type=click.Choice(["resumable", "weights-only"]),
+    help="What the artifacts are for.  [default: resumable]",
+)
+@click.option("--loader", metavar="PACKAGE==VERSION", help="What will load them, such as keras==3.15.")
+@click.option("--select", multiple=True, metavar="CODE,…", help="Only these rules (codes or prefixes).")
+@click.option("--ignore", multiple=True, metavar="CODE,…", help="Not these rules (codes or prefixes).")
+@click.option(
+    "--fail-on", type=click.Choice(["error", "warning"]), help="The least severity that fails.  [default: error]"
+)
+@click.option("--deep", is_flag=True, default=None, help="Read every byte: checksums, NaN and Inf, impossible values.")
+@click.option("--all", "everything", is_flag=True, help="Of a directory, every artifact, not only the latest.")
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False),
+    help="The configuration, instead of the nearest pyproject.toml or ckptdoctor.toml.",
+)
+@click.option("--no-config", is_flag=True, help="Read no configuration.")
+@click.option("--explain-config", is_flag=True, help="Show what is in force, and from where; check nothing.")
+@click.option(
+    "--report", "reports", multiple=True, metavar="FORM=FILE", help="Write a further report, such as sarif=out.sarif."
+)
+@output_options(*_FORMS)
+@click.pass_context
+def check(  # noqa: PLR0913 - a command takes its options as arguments
+    context: click.Context,
+    *,
+    paths: tuple[str, ...],
+    require: tuple[str, ...],
+    min_iterations: int | None,
+    optimizer: str | None,
+    expect: str | None,
+    loader: str | None,
+    select: tuple[str, ...],
+    ignore: tuple[str, ...],
+    fail_on: str | None,
+    deep: bool | None,
+    everything: bool,
+    config: str | None,
+    no_config: bool,
+    explain_config: bool,
+    reports: tuple[str, ...],
+    form: str,
+    output_file: str | None,
+    quiet: bool,
+    no_color: bool,
+) -> None:
+    """Judge artifacts by rules and by a policy, and fail the build with a reason.
+
+    PATH is a file, a SavedModel directory, a checkpoint prefix (run/ckpt-7), any of its files, or a run directory: then
+    its latest checkpoint is judged, and the directory as a whole. Settings come from the command line, from
+    [tool.ckptdoctor] in the nearest pyproject.toml, or from ckptdoctor.toml. `ckptdoctor explain CODE` says what a rule
+    means.
+
+    \b
+    Exit codes:
+      0  nothing at or above the --fail-on level
+      1  findings
+      2  wrong use, or no such path
+      3  something cannot be read
+    """  # noqa: D301 - \b is a backspace: click leaves the paragraph after it unwrapped
+    from ckptdoctor.checking.configuration import Configuration, configure, explain, split_codes
+
+    given: dict[str, object] = {
+        "require": list(require) or None,
+        "min-iterations": min_iterations,
+        "optimizer": optimizer,
+        "expect": expect,
+        "loader": loader,
+        "select": split_codes(select) or None,
+        "ignore": split_codes(ignore) or None,
+        "fail-on": fail_on,
+        "deep": deep,
+    }
+    configuration: Configuration | None = None
+    wanted: list[tuple[str, str]] = []
+    with reporting() as outcome:
+        set_here = {name: value for name, value in given.items() if value is not None}
+        configuration = configure(set_here, config=config, search=not no_config)
+        wanted = [_report_wanted(each) for each in reports]
+        if not paths and not explain_config:
+            raise UsageProblem("no path is given: name the artifacts to check")
+        if explain_config:
+            deliver(explain(configuration), output_file)
+    if configuration is None or outcome.exit_code or explain_config:
+        context.exit(outcome.exit_code)
+    color = wants_color(no_color) and output_file is None
+    streams = form == "text" and output_file is None
+    report = _run(paths, configuration.policy, everything=everything, quiet=quiet, streams=streams, color=color)
+    with reporting() as outcome:
+        _deliver(report, form, output_file, wanted, quiet=quiet, color=color, streamed=streams)
+    context.exit(max(report.exit_code, outcome.exit_code))
+
+
+def _run(
+    paths: Iterable[str], policy: Policy, *, everything: bool, quiet: bool, streams: bool, color: bool
+) -> CheckReport:
+    """Checks path after path; what is known is shown at once, and kept if Ctrl-C ends it."""
+    from ckptdoctor.checking.results import CheckReport
+    from ckptdoctor.checking.run import check_paths
+    from ckptdoctor.cli.interruption import remembered_interruption
+    from ckptdoctor.cli.progress import path_progress
+    from ckptdoctor.report import check_text
+
+    results: list[Checked] = []
+    interrupted = False
+    with remembered_interruption() as interruption, path_progress(paths, wanted=not quiet) as bar:
+        try:
+            for each in check_paths(
+                bar.following(paths), policy, everything=everything, progress=bar.tell, begun=bar.show
+            ):
+                if interruption.asked:
+                    break  # of an artifact that may not have been read to its end
+                results.append(each)
+                with bar.hidden():
+                    if each.problem is not None:
+                        complain(UsageProblem(each.problem), each.path)
+                    elif streams:
+                        deliver(check_text.result(each, policy, quiet=quiet, color=color), None)
+        except KeyboardInterrupt:
+            interrupted = True
+        interrupted = interrupted or interruption.asked
+    if interrupted:
+        click.echo(f"ckptdoctor: interrupted after {len(results):,} results", err=True)
+    return CheckReport(tuple(results), policy, interrupted)
+
+
+def _deliver(
+    report: CheckReport,
+    form: str,
+    output_file: str | None,
+    wanted: list[tuple[str, str]],
+    *,
+    quiet: bool,
+    color: bool,
+    streamed: bool,
+) -> None:
+    from ckptdoctor.report.check_reports import render
+
+    for extra, file in wanted:
+        deliver(render(report, extra), file)
+    if not streamed:
+        deliver(render(report, form, quiet=quiet, color=color), output_file)
+        return
+    from ckptdoctor.report import check_text
+
+    deliver(check_text.summary(report, color=color), None)
+
+
+def _report_wanted(text: str) -> tuple[str, str]:
+    form, equals, file = text.partition("=")
+    if not (equals and file) or form not in _FORMS:
+        raise UsageProblem(f"--report {text!r} should be FORM=FILE, FORM one of {', '.join(_FORMS)}")
+    return form, file

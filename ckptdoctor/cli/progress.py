@@ -1,0 +1,83 @@
+"""Progress over many paths: a bar on stderr with the current one; only on a terminal, and only after a second."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from ckptdoctor.report.escape import printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+_PATIENCE = 1.0
+_WIDTH = 40
+
+
+class PathProgress:
+    """How far a command has got through its paths."""
+
+    def __init__(self, bar: Progress | None = None, task: TaskID | None = None) -> None:
+        self._bar = bar
+        self._task = task
+        self._shown = False
+        self._started = monotonic()
+        self._done = -1
+
+    def following(self, paths: Iterable[str]) -> Iterator[str]:
+        """The paths, each shown when its turn comes."""
+        for path in paths:
+            self._done += 1
+            self._update(path, float(self._done))
+            yield path
+
+    def tell(self, done: int, total: int) -> None:
+        """How many bytes of how many of the current artifact have been read."""
+        self._update(None, self._done + done / total if total else float(self._done))
+
+    def show(self, path: str) -> None:
+        """Names the artifact that is being read, one of many in a directory."""
+        self._update(path, float(self._done))
+
+    def _update(self, path: str | None, completed: float) -> None:
+        if self._bar is None or self._task is None:
+            return
+        if path is not None:
+            self._bar.update(self._task, description=printable(path)[-_WIDTH:])
+        self._bar.update(self._task, completed=completed)
+        if not self._shown and monotonic() - self._started > _PATIENCE:
+            self._bar.start()
+            self._shown = True
+
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Takes the bar away while a result is written to the same terminal."""
+        if self._bar is None or not self._shown:
+            yield
+            return
+        self._bar.stop()
+        try:
+            yield
+        finally:
+            self._bar.start()
+
+
+@contextmanager
+def path_progress(paths: Iterable[str], *, wanted: bool) -> Iterator[PathProgress]:
+    """Progress over paths; silent where no bar is wanted or stderr is no terminal."""
+    if not wanted or not sys.stderr.isatty():
+        yield PathProgress()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task("", total=len(list(paths)))
+    try:
+        yield PathProgress(bar, task)
+    finally:
+        bar.stop()

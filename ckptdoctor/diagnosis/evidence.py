@@ -1,0 +1,88 @@
+"""What rules judge: everything that was read of one artifact or one run directory, and nothing that opens a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from ckptdoctor.diagnosis.findings import Severity
+from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.state import ModelVariable, Oddity, OptimizerState, TrainingState
+
+if TYPE_CHECKING:
+    from ckptdoctor.diagnosis.expectations import Expected
+    from ckptdoctor.diagnosis.loaders import Loader
+    from ckptdoctor.diagnosis.run_directory import RunDirectory
+    from ckptdoctor.diagnosis.scan import Scan
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of one artifact, or of a run directory as a whole.
+
+    Attributes:
+        path: The file, directory or prefix that was read: hints name it.
+        state: What the artifact holds; None if it cannot be read, or for a run directory.
+        error: Why it cannot be read.
+        scan: What reading every byte has shown; None if that was not asked for.
+        loader: What the artifact will be loaded with; None if nobody said.
+        run: The run directory that is judged as a whole; None for an artifact.
+        expected: What the policy asks of it; None without a policy.
+    """
+
+    path: str
+    state: TrainingState | None = None
+    error: UnreadableArtifact | None = None
+    scan: Scan | None = None
+    loader: Loader | None = None
+    run: RunDirectory | None = None
+    expected: Expected | None = None
+
+    @property
+    def optimizers(self) -> tuple[OptimizerState, ...]:
+        """The optimizers of the artifact."""
+        return self.state.optimizers if self.state is not None else ()
+
+    @property
+    def variables(self) -> tuple[ModelVariable, ...]:
+        """The model's variables."""
+        return self.state.variables if self.state is not None else ()
+
+    @property
+    def oddities(self) -> tuple[Oddity, ...]:
+        """What the reader noticed."""
+        return self.state.oddities if self.state is not None else ()
+
+
+class Rule(NamedTuple):
+    """A rule: `find` answers (message, hint) for each thing that it finds.
+
+    Attributes:
+        code: Never changes its meaning. The first letter is the family.
+        name: The same in words.
+        severity: The default.
+        says: What it says, for tables.
+        find: A pure function of the evidence.
+        deep: It needs a scan of every byte.
+    """
+
+    code: str
+    name: str
+    severity: Severity
+    says: str
+    find: Callable[[Evidence], Iterator[tuple[str, str]]]
+    deep: bool = False
+
+
+def noticed(code: str, hint: str = "") -> Callable[[Evidence], Iterator[tuple[str, str]]]:
+    """The rule's function where readers see the thing themselves: their oddities and errors of this code."""
+
+    def find(evidence: Evidence) -> Iterator[tuple[str, str]]:
+        if evidence.error is not None and evidence.error.code == code:
+            yield str(evidence.error), hint
+        for each in evidence.oddities:
+            if each.code == code:
+                yield each.message, hint
+
+    return find

@@ -1,0 +1,134 @@
+"""E: what the policy asks of an artifact; and how an artifact's purpose weighs the other rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import NamedTuple
+
+from ckptdoctor.diagnosis.evidence import Evidence, Rule
+from ckptdoctor.diagnosis.findings import Severity
+from ckptdoctor.diagnosis.mending import graft_from
+from ckptdoctor.diagnosis.status import keeps_slots, title
+from ckptdoctor.state import OptimizerState
+
+
+class Purpose(str, Enum):
+    """What an artifact is for."""
+
+    RESUMABLE = "resumable"
+    """Training goes on from it: its optimizer state has to be there."""
+    WEIGHTS_ONLY = "weights-only"
+    """A release: optimizer state is what should not be there."""
+
+
+class Part(str, Enum):
+    """What `--require` asks for."""
+
+    ITERATIONS = "iterations"
+    SLOTS = "slots"
+    HYPERPARAMETERS = "hyperparameters"
+    WEIGHTS = "weights"
+
+
+class Expected(NamedTuple):
+    """What an artifact has to hold.
+
+    Attributes:
+        require: Parts that have to be there.
+        min_iterations: The least count of every optimizer; None: any.
+        optimizer: The class of every optimizer; None: any.
+    """
+
+    require: tuple[Part, ...] = ()
+    min_iterations: int | None = None
+    optimizer: str | None = None
+
+
+WEIGHED: dict[Purpose, Mapping[str, Severity | None]] = {
+    Purpose.RESUMABLE: {},
+    Purpose.WEIGHTS_ONLY: {"S": None, "L": None, "V004": None, "V005": None, "P002": Severity.ERROR},
+}
+"""Code or prefix → severity in place of the rule's own; None: the rule does not apply."""
+
+
+def _requirement_unmet(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    if evidence.state is None or evidence.expected is None:
+        return
+    for part in evidence.expected.require:
+        lack = _LACKS[part](evidence)
+        if lack:
+            hint = "" if part is Part.WEIGHTS else f"put it back: {graft_from('DONOR', evidence.path)}"
+            yield f"{part.value} are required, but {lack}", hint
+
+
+def _lacks_iterations(evidence: Evidence) -> str:
+    without = [title(each) for each in evidence.optimizers if each.iterations is None]
+    if not evidence.optimizers:
+        return "no optimizer is in it"
+    return f"{', '.join(without)} has no count" if without else ""
+
+
+def _lacks_slots(evidence: Evidence) -> str:
+    if not evidence.optimizers:
+        return "no optimizer is in it"
+    for each in evidence.optimizers:
+        if each.missing:
+            return f"{title(each)} lacks some of them"
+        if not each.slots and (keeps_slots(each) or not each.has_state):
+            return f"{title(each)} has none"
+    return ""
+
+
+def _lacks_hyperparameters(evidence: Evidence) -> str:
+    without = [title(each) for each in evidence.optimizers if not each.hyperparameters]
+    if not evidence.optimizers:
+        return "no optimizer is in it"
+    return f"none of {', '.join(without)} are stored or configured" if without else ""
+
+
+def _lacks_weights(evidence: Evidence) -> str:
+    return "" if any(each.tensor.location is not None for each in evidence.variables) else "no model variable is in it"
+
+
+_LACKS = {
+    Part.ITERATIONS: _lacks_iterations,
+    Part.SLOTS: _lacks_slots,
+    Part.HYPERPARAMETERS: _lacks_hyperparameters,
+    Part.WEIGHTS: _lacks_weights,
+}
+
+
+def _too_few_iterations(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    least = evidence.expected.min_iterations if evidence.expected is not None else None
+    if evidence.state is None or least is None:
+        return
+    if not any(each.iterations is not None for each in evidence.optimizers):
+        yield f"at least {least:,} iterations are expected, but no count is in it", ""
+    for each in evidence.optimizers:
+        if each.iterations is not None and each.iterations < least:
+            yield f"{title(each)} is at iteration {each.iterations:,}; at least {least:,} are expected", ""
+
+
+def _other_optimizer(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    wanted = evidence.expected.optimizer if evidence.expected is not None else None
+    if evidence.state is None or wanted is None:
+        return
+    if not evidence.optimizers:
+        yield f"{wanted} is expected, but no optimizer is in it", ""
+    for each in evidence.optimizers:
+        if not _is_of(each, wanted):
+            inferred = " (inferred from its slots)" if each.class_inferred else ""
+            yield f"{wanted} is expected, but it is {each.class_name or 'an optimizer of unknown class'}{inferred}", ""
+
+
+def _is_of(optimizer: OptimizerState, wanted: str) -> bool:
+    names = {optimizer.class_name, *optimizer.class_candidates}
+    return wanted.lower() in {name.lower() for name in names if name}
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("E001", "requirement-unmet", Severity.ERROR, "a part that the policy requires is missing", _requirement_unmet),
+    Rule("E002", "too-few-iterations", Severity.ERROR, "the count is below the policy's least", _too_few_iterations),
+    Rule("E003", "other-optimizer", Severity.ERROR, "the optimizer is not of the policy's class", _other_optimizer),
+)

@@ -1,0 +1,138 @@
+"""I: is the artifact whole, and was all of it read?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ckptdoctor.diagnosis.evidence import Evidence, Rule, noticed
+from ckptdoctor.diagnosis.findings import Severity
+from ckptdoctor.diagnosis.status import enumerate_some
+from ckptdoctor.errors import UnknownFormat
+from ckptdoctor.state import TensorRef
+
+_OLDER = "take an older artifact, or save again; a damaged file cannot be mended from itself"
+
+
+def _unreadable(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    if evidence.error is not None and evidence.error.code == "I001":
+        yield str(evidence.error), "" if isinstance(evidence.error, UnknownFormat) else _OLDER
+
+
+def _checksum_mismatch(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    yield from noticed("I004", "copy the artifact again from where it was saved")(evidence)
+    scan = evidence.scan
+    if scan is None:
+        return
+    wrong = [ref.key for ref, each in scan.tensors.items() if each.checksum_ok is False]
+    checked = sum(each.checksum_ok is not None for each in scan.tensors.values())
+    if wrong and len(wrong) == checked > 1:
+        yield (
+            f"no checksum of {checked:,} tensors matches: the index and the data are of different saves",
+            "copy the .index and every .data-* file of one save together",
+        )
+    elif wrong:
+        yield (
+            f"the checksums of {len(wrong):,} of {checked:,} tensors do not match: {enumerate_some(wrong, 8)}",
+            "the data was changed after it was written: copy the artifact again from where it was saved",
+        )
+    for sentence in scan.damaged:
+        yield sentence, "copy the artifact again from where it was saved"
+
+
+def _interrupted_save(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    yield from noticed("I005", "the last save did not end: take an older artifact, or save again")(evidence)
+    run = evidence.run
+    if run is not None and run.temporary:
+        yield (
+            f"{len(run.temporary):,} temporary files of a save that did not end: {enumerate_some(run.temporary)}",
+            "remove them once no process is saving here any more",
+        )
+
+
+def _newest_incomplete(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    for family in evidence.run.families.values() if evidence.run is not None else ():
+        newest = family[-1]
+        if newest.readable or len(family) == 1:
+            continue
+        best = next((each for each in reversed(family) if each.readable), None)
+        yield (
+            f"{newest.name}, the newest of {len(family):,}, is not complete: {newest.problem}"
+            + (f"; the newest complete one is {best.name}" if best else "; none of the others is complete"),
+            f"resume from {best.path}" if best else "",
+        )
+
+
+_NO_TENSOR = ("unknown", "resource", "variant")
+"""Types whose values nobody reads, or that are handles of a running program."""
+
+
+def _tensors(evidence: Evidence) -> Iterator[TensorRef]:
+    state = evidence.state
+    if state is None:
+        return
+    yield from (variable.tensor for variable in state.variables)
+    for optimizer in state.optimizers:
+        yield from (slot.tensor for slot in optimizer.slots)
+
+
+def _not_fully_read(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    yield from noticed("I007", "what was not read was not judged")(evidence)
+    strange = [ref for ref in _tensors(evidence) if ref.dtype.startswith(_NO_TENSOR)]
+    if strange and not any(each.code == "I007" for each in evidence.oddities):
+        names = enumerate_some([f"{ref.key} ({ref.dtype})" for ref in strange])
+        yield f"{len(strange):,} tensors are of types that hold no numbers: {names}", "what was not read was not judged"
+    scan = evidence.scan
+    if scan is not None and scan.skipped:
+        names = enumerate_some(list(scan.skipped), 8)
+        yield (
+            f"the values of {len(scan.skipped):,} tensors were not scanned: {names}",
+            "what was not read was not judged",
+        )
+    run = evidence.run
+    if run is not None and run.unread:
+        yield f"{run.unread:,} more checkpoints lie in the directory than are looked into", "name the ones that matter"
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("I001", "unreadable", Severity.ERROR, "truncated, garbage, or not what its format requires", _unreadable),
+    Rule(
+        "I002",
+        "shard-missing",
+        Severity.ERROR,
+        "a data file is missing, and the tensors that it held",
+        noticed("I002", "copy every file of the checkpoint: the .index and all .data-* files"),
+    ),
+    Rule(
+        "I003",
+        "shard-truncated",
+        Severity.ERROR,
+        "a data file is too short, and the tensors that are lost",
+        noticed("I003", "copy the file again from where it was saved, or take an older checkpoint"),
+    ),
+    Rule(
+        "I004",
+        "checksum-mismatch",
+        Severity.ERROR,
+        "stored checksums do not match the bytes",
+        _checksum_mismatch,
+        deep=True,
+    ),
+    Rule("I005", "interrupted-save", Severity.WARNING, "traces of a save that did not end", _interrupted_save),
+    Rule(
+        "I006",
+        "newest-incomplete",
+        Severity.ERROR,
+        "the newest checkpoint lacks parts; the newest complete one",
+        _newest_incomplete,
+    ),
+    Rule(
+        "I007", "not-fully-read", Severity.WARNING, "something in it was not read, so it is not clean", _not_fully_read
+    ),
+    Rule(
+        "I008",
+        "not-an-artifact",
+        Severity.ERROR,
+        "a Git LFS pointer, an empty file, an error page under a model's name",
+        noticed("I008", "fetch or copy the real file again"),
+    ),
+)

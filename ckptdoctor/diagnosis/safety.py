@@ -1,0 +1,37 @@
+"""X: what would run, or read other files, if somebody loaded the artifact."""
+
+from __future__ import annotations
+
+from ckptdoctor.diagnosis.evidence import Rule, noticed
+from ckptdoctor.diagnosis.findings import Severity
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "X001",
+        "code-inside",
+        Severity.WARNING,
+        "Python code that would run when somebody loads it",
+        noticed("X001", "load it only if you trust its source; rewrite Lambda layers as registered layers"),
+    ),
+    Rule(
+        "X002",
+        "reads-other-files",
+        Severity.ERROR,
+        "HDF5 links, external storage or virtual data sets that read other files",
+        noticed("X002", "do not load it; `ckptdoctor explain X002` has a way to copy what is its own"),
+    ),
+    Rule(
+        "X003",
+        "pickle-imports",
+        Severity.ERROR,
+        "a pickle that names anything but arrays",
+        noticed("X003", "do not unpickle it; save arrays with numpy.savez instead"),
+    ),
+    Rule(
+        "X004",
+        "archive-tricks",
+        Severity.ERROR,
+        "escaping or duplicate member names, encrypted flags, bombs",
+        noticed("X004", "do not unpack or load it; save the model again from its source"),
+    ),
+)

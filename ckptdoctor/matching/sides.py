@@ -1,0 +1,214 @@
+"""One optimizer of an artifact with the variables that it trains: each side of a graft, and of a comparison."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ckptdoctor.artifacts.state_list import StateVariable, read_state
+from ckptdoctor.containers.values import read_scalar, statistics
+from ckptdoctor.errors import Unmatchable
+from ckptdoctor.matching.variables import IN_A_GRAFT, Called, Named
+from ckptdoctor.optimizers.config import OptimizerConfig, Settings
+from ckptdoctor.state import (
+    Format,
+    Generation,
+    ModelVariable,
+    OptimizerState,
+    Role,
+    Slot,
+    TensorRef,
+    TrainingState,
+)
+
+_FLAGS = {
+    Role.MAX_SECOND_MOMENT: "amsgrad",
+    Role.MEAN_GRADIENT: "centered",
+    Role.MOVING_AVERAGE: "use_ema",
+    Role.GRADIENT_ACCUMULATOR: "gradient_accumulation",
+}
+
+
+class Side(NamedTuple):
+    """An optimizer of an artifact.
+
+    Attributes:
+        state: The artifact.
+        optimizer: The optimizer.
+        slots: (variable, role) → slot, for slots whose variable is known.
+        trained: The variables that it trains, in its order as far as that is known.
+    """
+
+    state: TrainingState
+    optimizer: OptimizerState
+    slots: dict[tuple[str, Role], Slot]
+    trained: tuple[Named, ...]
+
+
+def choose(state: TrainingState, wanted: str | None, what: str) -> OptimizerState | None:
+    """The optimizer that is meant; None if there is none.
+
+    Raises:
+        Unmatchable: There are several and `wanted` does not say which.
+    """
+    found = state.optimizers
+    if wanted is not None:
+        exact = [each for each in found if each.name == wanted]
+        found = tuple(exact or [each for each in found if wanted in each.name])
+        if not found and state.optimizers:
+            names = ", ".join(each.name for each in state.optimizers)
+            raise Unmatchable(f"{what} has no optimizer {wanted!r}: it has {names}", state.path)
+    if len(found) > 1:
+        names = ", ".join(each.name for each in found)
+        raise Unmatchable(f"{what} has {len(found)} optimizers ({names}): name one with --optimizer", state.path)
+    return found[0] if found else None
+
+
+def make_side(state: TrainingState, optimizer: OptimizerState) -> Side:
+    """One optimizer of an artifact, with the variables that it trains."""
+    slots = {(slot.variable, slot.role): slot for slot in optimizer.slots if slot.variable is not None}
+    return Side(state, optimizer, slots, _trained(state, optimizer))
+
+
+def is_nameless(state: TrainingState, optimizer: OptimizerState) -> bool:
+    """Whether it is a list of arrays, which names no variables: it has to be read against the other side's."""
+    return state.format is Format.OPTIMIZER_DUMP and all(slot.variable is None for slot in optimizer.slots)
+
+
+def read_against(
+    optimizer: OptimizerState,
+    target: TrainingState,
+    own: OptimizerState | None,
+    class_name: str | None = None,
+    called: Called = IN_A_GRAFT,
+) -> OptimizerState:
+    """A list of arrays without names: the other side says what the variables are, and who trained them.
+
+    Args:
+        optimizer: The list.
+        target: The artifact whose variables it is for.
+        own: The optimizer there; None if it has none.
+        class_name: The class, where the user says it.
+        called: What messages call the list and the other side.
+
+    Raises:
+        Unmatchable: It does not fit the other side's variables, or is of another class.
+    """
+    class_name = class_name or (own.class_name if own and not own.class_inferred else None)
+    generation = optimizer.generation
+    if class_name is not None and class_name not in {optimizer.class_name, *optimizer.class_candidates}:
+        fitting = ", ".join(filter(None, (optimizer.class_name, *optimizer.class_candidates)))
+        raise Unmatchable(f"{called.donor}'s list fits {fitting}, not {class_name}: this is another optimizer's state")
+    class_name = class_name or optimizer.class_name
+    if class_name is None:
+        raise Unmatchable(f"nothing tells the class of {called.donor}'s optimizer: name it with --optimizer-class")
+    variables = [variable for variable in target.variables if variable.tensor.location is not None]
+    listed = _in_list_order(optimizer)
+    # Momentum or a mean gradient, an average or an accumulator: a list does not tell, the other side may.
+    told = [settings_of(own)] if own is not None and (own.slots or not own.class_inferred) else []
+    for settings in (*told, settings_of(optimizer)):
+        config = OptimizerConfig(class_name, generation, settings=settings)
+        read = read_state(listed, variables, config=config, generation=generation, name=optimizer.name)
+        placed = len(read.slots) == len(optimizer.slots) and not read.missing
+        if read.slots and (placed or settings not in told) and all(slot.variable is not None for slot in read.slots):
+            return read
+    if not optimizer.slots:
+        return optimizer
+    raise Unmatchable(
+        f"{called.donor}'s {len(optimizer.slots)} slots do not fit the shapes of {called.target}'s trainable "
+        "variables: they are of another model, or their order cannot be told"
+    )
+
+
+def _in_list_order(optimizer: OptimizerState) -> list[StateVariable]:
+    """The list as it was dumped, from the places that the tensors' keys name."""
+    refs: list[TensorRef] = [slot.tensor for slot in optimizer.slots] + [other.tensor for other in optimizer.other]
+    state = [StateVariable(ref, read_scalar(ref) if ref.shape == () else None) for ref in refs]
+    numbers = [(_place(ref.key), each) for ref, each in zip(refs, state, strict=True)]
+    if optimizer.iterations is not None:
+        from ckptdoctor.state import Inline
+
+        count = TensorRef(
+            optimizer.iterations_key or "", "int64", (), Inline(optimizer.iterations.to_bytes(8, "little", signed=True))
+        )
+        numbers.append((_place(count.key), StateVariable(count, optimizer.iterations)))
+    return [each for _, each in sorted(numbers, key=lambda pair: pair[0])]
+
+
+def _place(key: str) -> int:
+    digits = "".join(char if char.isdecimal() else " " for char in key).split()
+    return int(digits[-1][-9:]) if digits else 0
+
+
+def _trained(state: TrainingState, optimizer: OptimizerState) -> tuple[Named, ...]:
+    """The variables that have slots, in the order of the slots; of an optimizer without slots, all that are trained."""
+    by_path = {variable.path: variable for variable in state.variables}
+    paths = dict.fromkeys(slot.variable for slot in optimizer.slots if slot.variable is not None)
+    if paths:
+        return tuple(_named(path, by_path.get(path), optimizer) for path in paths)
+    return tuple(_named(v.path, v, optimizer) for v in state.variables if v.trainable is not False)
+
+
+def _named(path: str, variable: ModelVariable | None, optimizer: OptimizerState) -> Named:
+    if variable is not None:
+        return Named(path, variable.tensor.shape, variable.aliases)
+    shape = max((s.tensor.shape for s in optimizer.slots if s.variable == path), key=len, default=())
+    return Named(path, shape)
+
+
+def trained_by(state: TrainingState, optimizer: OptimizerState | None) -> tuple[Named, ...]:
+    """The variables that an optimizer trains: those of its slots, else the model's trainable ones."""
+    if optimizer is not None and optimizer.slots and all(slot.variable for slot in optimizer.slots):
+        return _trained(state, optimizer)
+    return tuple(
+        Named(v.path, v.tensor.shape, v.aliases)
+        for v in state.variables
+        if v.trainable is not False and v.tensor.location is not None
+    )
+
+
+def settings_of(optimizer: OptimizerState) -> Settings:
+    """Which state variables an optimizer keeps, from what is there and what its configuration says."""
+    hyper = optimizer.hyperparameters
+    kinds = {
+        slot.role for slot in optimizer.slots if slot.tensor.shape != (1,) or slot.role is not Role.MAX_SECOND_MOMENT
+    }
+    flags = {flag for role, flag in _FLAGS.items() if role in kinds}
+    for name in ("amsgrad", "centered", "use_ema"):
+        if hyper.get(name) is True:
+            flags.add(name)
+    steps, momentum = hyper.get("gradient_accumulation_steps"), hyper.get("momentum")
+    if isinstance(steps, int) and steps > 1:
+        flags.add("gradient_accumulation")
+    has_momentum = Role.MOMENTUM in kinds and optimizer.class_name in {"SGD", "RMSprop"}
+    if has_momentum and _keeps_it_unused(optimizer):
+        has_momentum = False
+    if isinstance(momentum, (int, float)) and not isinstance(momentum, bool):
+        has_momentum = momentum > 0
+    if has_momentum:
+        flags.add("momentum")
+    if optimizer.schedule is not None or _scheduled(optimizer):
+        flags.add("schedule")
+    return Settings(frozenset(flags))
+
+
+def _keeps_it_unused(optimizer: OptimizerState) -> bool:
+    """Whether momentum slots are only there because the class always makes them: then they are all zero."""
+    always = (optimizer.generation, optimizer.class_name) in {
+        (Generation.TF1, "RMSprop"),
+        (Generation.KERAS1, "SGD"),
+        (Generation.KERAS2, "SGD"),
+    }
+    if not always:
+        return False
+    found = [statistics(slot.tensor) for slot in optimizer.slots if slot.role is Role.MOMENTUM]
+    return all(each is not None and each.min == each.max == 0 for each in found)
+
+
+def _scheduled(optimizer: OptimizerState) -> bool:
+    """Whether the learning rate is a schedule that only the training code knows: Keras 3 stores any other."""
+    if optimizer.generation is not Generation.KERAS3 or not optimizer.has_state:
+        return False
+    stored = {other.name.lstrip("_") for other in optimizer.other}
+    return "learning_rate" not in stored and not isinstance(
+        optimizer.hyperparameters.get("learning_rate"), (int, float)
+    )

@@ -1,0 +1,114 @@
+"""What a person reads of `check`: a verdict line for each artifact, what was found in it, and what all come to.
+
+Results stream: `result` is the text of one as soon as it is known, `summary` the last line.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NamedTuple
+
+from ckptdoctor.checking.policy import Policy
+from ckptdoctor.checking.results import Checked, CheckReport
+from ckptdoctor.diagnosis.findings import Finding, Severity
+from ckptdoctor.diagnosis.rules import BY_CODE
+from ckptdoctor.report.check_facts import counted, headline, shown, summary_line, without_name
+from ckptdoctor.report.escape import printable
+
+_STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
+_WORD = 8
+"""Columns of `ok` and `failed`, and of a severity."""
+_NARROW = 20
+"""Columns that text has at least, however narrow the terminal is."""
+
+
+def render(report: CheckReport, *, quiet: bool = False, color: bool = True) -> str:
+    """The whole report at once."""
+    parts = [result(each, report.policy, quiet=quiet, color=color) for each in report.results]
+    return "".join(parts) + summary(report, color=color)
+
+
+def result(checked: Checked, policy: Policy, *, quiet: bool = False, color: bool = True) -> str:
+    """One result: its verdict line, and below it what was found; with `quiet` the line alone, and only of failures."""
+    if quiet and checked.passed:
+        return ""
+    return _written(_lines(checked, policy, () if quiet else shown(checked, policy)), color=color)
+
+
+def summary(report: CheckReport, *, color: bool = True) -> str:
+    """What all results come to; nothing for a single one, whose verdict has said it."""
+    if len(report.results) == 1 and not report.interrupted:
+        return ""
+    style = "bold green" if report.passed else "bold red"
+    return _written([_Line("", "", ((summary_line(report), style),))], color=color)
+
+
+class _Line(NamedTuple):
+    """A line: its start, in whose columns nothing else stands, and parts that go on below one another.
+
+    Attributes:
+        start: A word, or blanks.
+        style: Of the start.
+        parts: Texts, each with its style.
+    """
+
+    start: str
+    style: str
+    parts: tuple[tuple[str, str], ...]
+
+
+def _lines(checked: Checked, policy: Policy, findings: tuple[Finding, ...]) -> list[_Line]:
+    warned = any(each.severity is Severity.WARNING for each in checked.findings)
+    style = "bold red" if not checked.passed else "bold yellow" if warned else "bold green"
+    verdict = headline(checked, policy)
+    told = ((f"{printable(checked.path)}: ", "bold"), (printable(verdict), style), (_ignored(checked), "dim"))
+    lines = [_Line(f"{'ok' if checked.passed else 'failed':{_WORD}}", style, told)]
+    for each in findings:
+        start = f"  {each.severity.value:{_WORD}} {each.code:5} "
+        message, hint = _said(each, checked.path, verdict)
+        if message:
+            dim = "dim" if each.severity is Severity.INFO else ""
+            lines.append(_Line(start, _STYLES[each.severity], ((message, dim),)))
+        if hint:
+            again = (" " * len(start), "") if message else (start, _STYLES[each.severity])
+            lines.append(_Line(*again, ((hint, "dim"),)))
+    return lines
+
+
+def _wraps() -> bool:
+    """Whether lines end at a terminal's edge: in a pipe each stays whole, for grep and for commands to be copied."""
+    return sys.stdout.isatty() or "COLUMNS" in os.environ
+
+
+def _ignored(checked: Checked) -> str:
+    count = checked.ignored
+    return f" ({counted(count, 'finding')} ignored)" if count else ""
+
+
+def _said(finding: Finding, path: str, verdict: str) -> tuple[str, str]:
+    """Message and hint of a finding: no message that the verdict line has, and no hint to a note."""
+    hint = "" if finding.severity is Severity.INFO else finding.hint
+    message = without_name(finding.message, path)
+    if message not in verdict:
+        return printable(message), printable(hint)
+    rule = BY_CODE.get(finding.code)
+    return "" if hint or rule is None else rule.name, printable(hint)
+
+
+def _written(lines: list[_Line], *, color: bool) -> str:
+    if not _wraps():
+        return "".join(f"{line.start}{''.join(text for text, _ in line.parts)}\n" for line in lines)
+    from rich.text import Text
+
+    from ckptdoctor.report.console import drawn, open_console
+
+    console, out = open_console(color=color)
+    for line in lines:
+        room = max(console.width - len(line.start), _NARROW)
+        start = (line.start, line.style)
+        for row in Text.assemble(*line.parts).wrap(console, room, overflow="fold"):
+            row.rstrip()
+            console.print(Text.assemble(start, row), soft_wrap=True)
+            start = (" " * len(line.start), "")
+    return drawn(out)
