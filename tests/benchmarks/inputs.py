@@ -1,4 +1,4 @@
-"""The benchmarks' inputs, made without TensorFlow: `python inputs.py NAME FOLDER [MEGABYTES]` writes one, prints where."""
+"""Inputs of the benchmarks, made without TensorFlow: `python inputs.py NAME FOLDER [MEGABYTES]` prints where one is."""
 
 from __future__ import annotations
 
