@@ -1,4 +1,4 @@
-"""Inputs of the benchmarks, made without TensorFlow: `python inputs.py NAME FOLDER [MEGABYTES]` prints where one is."""
+"""The benchmarks' inputs, made without TensorFlow: `python inputs.py NAME FOLDER [MEGABYTES]` writes one."""
 
 from __future__ import annotations
 
