@@ -47,23 +47,33 @@ def many_objects(folder: Path) -> str:
 def whole_h5(folder: Path) -> str:
     """A whole model of 50 layers by Keras 3, in HDF5: 100 variables, 200 slots."""
     path = folder / "whole.h5"
-    _write_h5(path, layers=50, units=64)
+    write_layers(path, layers=50, units=64)
     return str(path)
 
 
 def large_archive(folder: Path) -> str:
     """A `.keras` of 400 MB: 11 layers of 12 MB and Adam's slots, stored without compression as Keras does."""
     path, weights = folder / "large.keras", folder / "model.weights.h5"
-    _write_store(weights, layers=11, shape=(3072, 1024))
+    write_store(weights, layers=11, shape=(3072, 1024))
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("metadata.json", json.dumps({"keras_version": "3.15.1", "date_saved": "2026-11-01@00:00:00"}))
-        archive.writestr("config.json", json.dumps(_config(11, 1024)))
+        archive.writestr("config.json", json.dumps(model_config(11, 1024)))
         archive.write(weights, "model.weights.h5")
     weights.unlink()
     return str(path)
 
 
-def _adam() -> dict[str, Any]:
+def random_bytes(folder: Path) -> str:
+    """1 GB by a tf.compat.v1 Saver: a variable and Adam's slots, 28 of each, none of them zeros."""
+    values = np.random.default_rng(7)
+    tensors: dict[str, Tensor] = {"global_step": array(7, "int64"), "beta1_power": array(0.43), "beta2_power": array(0.99)}
+    for number in range(28):
+        for suffix in ("", "/Adam", "/Adam_1"):
+            tensors[f"model/layer_{number:02d}/kernel{suffix}"] = array(values.random((3072, 1024), np.float32))
+    return write_bundle(folder / "random" / "model.ckpt-7", tensors)
+
+
+def adam_config() -> dict[str, Any]:
     return {
         "module": "keras.optimizers", "class_name": "Adam", "registered_name": None,
         "config": {
@@ -72,53 +82,53 @@ def _adam() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _config(layers: int, units: int) -> dict[str, Any]:
+def model_config(layers: int, units: int) -> dict[str, Any]:
     dense = [
         {
             "module": "keras.layers",
             "class_name": "Dense",
-            "config": {"name": _dense(at), "units": units, "use_bias": False},
+            "config": {"name": dense_name(at), "units": units, "use_bias": False},
         }
         for at in range(layers)
     ]
     return {
         "module": "keras", "class_name": "Sequential", "config": {"name": "sequential", "layers": dense},
-        "compile_config": {"optimizer": _adam(), "loss": "mse"},
+        "compile_config": {"optimizer": adam_config(), "loss": "mse"},
     }  # fmt: skip
 
 
-def _dense(number: int) -> str:
+def dense_name(number: int) -> str:
     return f"dense_{number}" if number else "dense"
 
 
-def _write_store(path: Path, *, layers: int, shape: tuple[int, int]) -> None:
+def write_store(path: Path, *, layers: int, shape: tuple[int, int]) -> None:
     import h5py
 
     with h5py.File(str(path), "w") as file:
         values = np.zeros(shape, np.float32)
         for number in range(layers):
-            file[f"layers/{_dense(number)}/vars/0"] = values
+            file[f"layers/{dense_name(number)}/vars/0"] = values
         file["optimizer/vars/0"] = np.int64(7)
         file["optimizer/vars/1"] = np.float32(0.001)
         for number in range(2 * layers):
             file[f"optimizer/vars/{2 + number}"] = values
 
 
-def _write_h5(path: Path, *, layers: int, units: int) -> None:
+def write_layers(path: Path, *, layers: int, units: int) -> None:
     import h5py
 
     with h5py.File(str(path), "w") as file:
         file.attrs["keras_version"], file.attrs["backend"] = "3.15.1", "tensorflow"
-        config = _config(layers, units)
+        config = model_config(layers, units)
         file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": config["config"]})
-        file.attrs["training_config"] = json.dumps({"optimizer_config": _adam(), "loss": "mse"})
+        file.attrs["training_config"] = json.dumps({"optimizer_config": adam_config(), "loss": "mse"})
         weights, names = file.create_group("model_weights"), []
-        weights.attrs["layer_names"] = [_dense(number).encode() for number in range(layers)]
+        _write_names(weights, "layer_names", [dense_name(number).encode() for number in range(layers)])
         slots = file.create_group("optimizer_weights")
         slots["iteration"], slots["learning_rate"] = np.int64(7), np.float32(0.001)
         for number in range(layers):
-            group = weights.create_group(_dense(number))
-            own = [f"sequential/{_dense(number)}/{part}" for part in ("kernel", "bias")]
+            group = weights.create_group(dense_name(number))
+            own = [f"sequential/{dense_name(number)}/{part}" for part in ("kernel", "bias")]
             group.attrs["weight_names"] = [name.encode() for name in own]
             for name, shape in zip(own, ((units, units), (units,)), strict=True):
                 group[name] = np.zeros(shape, np.float32)
@@ -126,10 +136,21 @@ def _write_h5(path: Path, *, layers: int, units: int) -> None:
                     slot = f"adam/{name.replace('/', '_')}_{kind}"
                     slots[slot] = np.zeros(shape, np.float32)
                     names.append(slot.encode())
-        slots.attrs["weight_names"] = [b"iteration", b"learning_rate", *names]
+        _write_names(slots, "weight_names", [b"iteration", b"learning_rate", *names])
 
 
-INPUTS = {each.__name__: each for each in (small, many_names, many_objects, whole_h5, large_archive)}
+def _write_names(group: Any, attribute: str, names: list[bytes]) -> None:
+    """A list of names in as many attributes as it takes (keras `save_attributes_to_hdf5_group`)."""
+    values, count = np.asarray(names), 1
+    while any(part.nbytes > 64_512 for part in np.array_split(values, count)):
+        count += 1
+    for number, part in enumerate(np.array_split(values, count)):
+        group.attrs[attribute if count == 1 else f"{attribute}{number}"] = part
+
+
+INPUTS = {
+    each.__name__: each for each in (small, many_names, many_objects, whole_h5, large_archive, random_bytes)
+}
 
 if __name__ == "__main__":
     sys.stdout.write(INPUTS[sys.argv[1]](Path(sys.argv[2])) + "\n")
