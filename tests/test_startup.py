@@ -14,6 +14,9 @@ from support.commands import python
 from support.objects import keras2, keras3, model, tracked, variables, write_model, write_objects
 from support.saved_models import write_saved_model
 
+import ckptdoctor
+
+LOADERS = Path(ckptdoctor.__file__).parent / "diagnosis" / "loaders.json"
 FRAMEWORKS = {"tensorflow", "keras", "tf_keras", "torch", "jax"}
 
 WATCH = """
@@ -94,6 +97,15 @@ def test_hdf5_loads_no_framework(fixtures_dir: Path) -> None:
     assert not loaded & (FRAMEWORKS | {"rich"})
 
 
+def test_diff_loads_no_framework(fixtures_dir: Path) -> None:
+    """A comparison loads no framework, no rich for JSON, and opens nothing but its two artifacts."""
+    a, b = str(fixtures_dir / "run-a"), str(fixtures_dir / "run-a" / "ckpt-7")
+    report = _watched("diff", "--values", "--weights", "--format", "json", a, b)
+    assert not _modules(report) & (FRAMEWORKS | {"h5py", "rich"})
+    assert not _outside(report, a)
+    assert not report["forbidden"]
+
+
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["inspect", "--help"], ["explain", "--help"]])
 def test_help_loads_nothing(arguments: list[str]) -> None:
     """Help and version load neither formats nor reports."""
@@ -110,7 +122,7 @@ def test_explaining_loads_no_format() -> None:
 
 
 def _outside(report: dict[str, Any], *allowed: str) -> list[str]:
-    """Files that were opened and are neither allowed nor Python's own code."""
+    """Files that were opened and are neither allowed nor code nor the table of loaders, which is part of it."""
     folders = tuple(os.path.realpath(each) for each in allowed)
     own = (".py", ".pyc", ".so", ".pyd", ".pth", ".zip", ".pxd", ".dist-info")
     return [
@@ -118,6 +130,7 @@ def _outside(report: dict[str, Any], *allowed: str) -> list[str]:
         for path, _, _ in report["opened"]
         if not path.startswith(folders)
         and not path.endswith(own)
+        and path != os.path.realpath(LOADERS)
         and not path.startswith(("/proc", "/sys", "/dev", "/etc"))
     ]
 

@@ -110,6 +110,7 @@ def _loader(name: str | None) -> Loader | None:
 def _weighed(path: str, examination: Examination | None, found: tuple[Finding, ...], policy: Policy) -> Checked:
     findings = policy.weigh(found)
     failed = policy.fails(findings)
+    ignored = sum(policy.ignores(each.code) for each in found)
     error = examination.error if examination is not None else None
     code = error.exit_code if error is not None else EXIT_FINDINGS if failed else EXIT_OK
-    return Checked(path, examination, findings, len(found) - len(findings), code == EXIT_OK, exit_code=code)
+    return Checked(path, examination, findings, ignored, code == EXIT_OK, exit_code=code)

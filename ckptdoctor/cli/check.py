@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ckptdoctor.checking.results import Checked, CheckReport
 
 _FORMS = ("text", "json", "markdown", "github", "sarif", "junit")
-_INTERRUPTED = 130
 
 
 @click.command(short_help="Pre-flight check for CI: judge artifacts by rules and a policy.")
@@ -120,7 +119,7 @@ def check(  # noqa: PLR0913 - a command takes its options as arguments
     report = _run(paths, configuration.policy, everything=everything, quiet=quiet, streams=streams, color=color)
     with reporting() as outcome:
         _deliver(report, form, output_file, wanted, quiet=quiet, color=color, streamed=streams)
-    context.exit(_INTERRUPTED if report.interrupted else max(report.exit_code, outcome.exit_code))
+    context.exit(max(report.exit_code, outcome.exit_code))
 
 
 def _run(

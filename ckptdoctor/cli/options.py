@@ -67,9 +67,10 @@ def complain(error: CkptDoctorError, path: str | None = None) -> None:
 
 
 class Outcome:
-    """How a step of a command went: 0, or the exit code of the error that ended it."""
+    """How a step of a command went: 0, or the exit code of the error that ended it, and the error."""
 
     exit_code = EXIT_OK
+    error: CkptDoctorError | None = None
 
 
 @contextmanager
@@ -79,7 +80,7 @@ def reporting(path: str | None = None) -> Iterator[Outcome]:
     try:
         yield outcome
     except CkptDoctorError as error:
-        outcome.exit_code = error.exit_code
+        outcome.exit_code, outcome.error = error.exit_code, error
         complain(error, path)
 
 
@@ -148,3 +149,22 @@ def deliver(text: str, output_file: str | None) -> None:
 def wants_color(no_color: bool) -> bool:  # noqa: FBT001 - a flag, as click hands it over
     """Whether colours are wanted: not with --no-color, not with NO_COLOR set to anything."""
     return not no_color and not os.environ.get("NO_COLOR")
+
+
+def read_mapping(maps: tuple[str, ...], map_file: str | None) -> dict[str, str]:
+    """`OLD=NEW` pairs, from the command line and from a file; lines that begin with `#` are comments.
+
+    Raises:
+        UsageProblem: A line is no pair.
+    """
+    lines = list(maps)
+    if map_file is not None:
+        with open(map_file, encoding="utf-8") as file:
+            lines += [line.strip() for line in file if line.strip() and not line.startswith("#")]
+    found: dict[str, str] = {}
+    for line in lines:
+        old, equals, new = line.partition("=")
+        if not (equals and old and new):
+            raise UsageProblem(f"--map {line!r} should be OLD=NEW")
+        found[old] = new
+    return found

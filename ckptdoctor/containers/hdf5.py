@@ -14,7 +14,7 @@ import os
 os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::")
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import h5py as _h5py
@@ -66,7 +66,11 @@ class H5File:
             with self._guarded(member or os.path.basename(path)):
                 # Read-only and without locks: a running training may hold the file, a mount may know no locks.
                 self._file = h5py.File(source, "r", locking=False)
-                self._groups[""] = h5py.h5o.open(self._file.id, b"/")
+                try:
+                    self._groups[""] = h5py.h5o.open(self._file.id, b"/")
+                except BaseException:
+                    self._file.close()  # the error would keep it open for as long as somebody holds it
+                    raise
         except BaseException:
             self._close_source()
             raise
@@ -386,4 +390,5 @@ def _kept_open(path: str, member: str | None) -> H5File:
 def release() -> None:
     """Closes every file that `read_chunks` keeps open."""
     while _kept:
-        _kept.popitem()[1][1].close()
+        with suppress(UnreadableArtifact):  # a damaged file may not close in peace: its values have been read by now
+            _kept.popitem()[1][1].close()
