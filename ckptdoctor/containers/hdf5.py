@@ -114,9 +114,10 @@ class H5File:
 
     def _followable(self, parent: Any, name: bytes, where: str) -> bool:
         """Whether a link stays in the file, noting the ones that do not; names that are not there are False."""
-        if not parent.links.exists(name):
+        links = parent.links
+        if not links.exists(name):
             return False
-        kind = parent.links.get_info(name).type
+        kind = links.get_info(name).type
         if kind == h5py.h5l.TYPE_HARD:
             return True
         if kind == h5py.h5l.TYPE_EXTERNAL:
@@ -261,7 +262,10 @@ class H5File:
         """
         with self._guarded(path):
             dataset = self._dataset(path)
-            if dataset is None or not self._own_bytes(dataset, path):
+            if dataset is None:
+                return None
+            properties = dataset.get_create_plist()  # this and the shape are asked for once: files have many data sets
+            if not self._own_bytes(dataset, path, properties):
                 return None
             shape = dataset.shape
             dtype = dtype_name(dataset)
@@ -272,18 +276,19 @@ class H5File:
                 self._note("I007", f"{path} has elements of a type that no tensor has ({dtype})")
             elif dtype != "string":
                 location = H5Data(self.path, f"/{path}", self.member)
-                refused = bomb(dataset) or unpackable(dataset)
+                refused = bomb(dataset, shape) or unpackable(dataset, properties)
                 if refused is not None:
                     self._note("X004", f"{path} {refused}; it is not read")
             return TensorRef(key or path, dtype, tuple(int(extent) for extent in shape), location)
 
-    def _own_bytes(self, dataset: Any, path: str) -> bool:
+    def _own_bytes(self, dataset: Any, path: str, properties: Any = None) -> bool:
         """Whether a data set's bytes lie in this file, as far as its layout can tell without reading."""
-        properties = dataset.get_create_plist()
-        if properties.get_layout() == h5py.h5d.VIRTUAL:
+        properties = dataset.get_create_plist() if properties is None else properties
+        layout = properties.get_layout()
+        if layout == h5py.h5d.VIRTUAL:
             self._note("X002", f"{path} is a virtual data set, made of other files; it was not read")
             return False
-        if properties.get_layout() == h5py.h5d.CONTIGUOUS and properties.get_external_count():
+        if layout == h5py.h5d.CONTIGUOUS and properties.get_external_count():
             self._note("X002", f"{path} keeps its bytes in another file; it was not read")
             return False
         return True
@@ -310,7 +315,7 @@ class H5File:
             dtype = dtype_name(dataset)
             if dtype == "string" or dtype.startswith("unknown"):
                 raise UnreadableArtifact(f"holds no numbers but {dtype}", self.path, place=path)
-            refused = bomb(dataset) or unpackable(dataset)
+            refused = bomb(dataset) or unpackable(dataset, dataset.get_create_plist())
             if refused is not None:
                 raise LimitExceeded(refused, self.path, place=path)
             yield from read_elements(dataset, chunk_bytes)
