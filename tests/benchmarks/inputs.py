@@ -66,7 +66,8 @@ def large_archive(folder: Path) -> str:
 def random_bytes(folder: Path) -> str:
     """1 GB by a tf.compat.v1 Saver: a variable and Adam's slots, 28 of each, none of them zeros."""
     values = np.random.default_rng(7)
-    tensors: dict[str, Tensor] = {"global_step": array(7, "int64"), "beta1_power": array(0.43), "beta2_power": array(0.99)}
+    tensors: dict[str, Tensor] = {"global_step": array(7, "int64")}
+    tensors |= {"beta1_power": array(0.43), "beta2_power": array(0.99)}
     for number in range(28):
         for suffix in ("", "/Adam", "/Adam_1"):
             tensors[f"model/layer_{number:02d}/kernel{suffix}"] = array(values.random((3072, 1024), np.float32))
@@ -74,6 +75,7 @@ def random_bytes(folder: Path) -> str:
 
 
 def adam_config() -> dict[str, Any]:
+    """A Keras 3 Adam, as `config.json` has it."""
     return {
         "module": "keras.optimizers", "class_name": "Adam", "registered_name": None,
         "config": {
@@ -83,6 +85,7 @@ def adam_config() -> dict[str, Any]:
 
 
 def model_config(layers: int, units: int) -> dict[str, Any]:
+    """A compiled Sequential of that many dense layers."""
     dense = [
         {
             "module": "keras.layers",
@@ -98,10 +101,12 @@ def model_config(layers: int, units: int) -> dict[str, Any]:
 
 
 def dense_name(number: int) -> str:
+    """What Keras calls the n-th dense layer."""
     return f"dense_{number}" if number else "dense"
 
 
 def write_store(path: Path, *, layers: int, shape: tuple[int, int]) -> None:
+    """Writes a `model.weights.h5` with Adam's state: a variable and two slots a layer."""
     import h5py
 
     with h5py.File(str(path), "w") as file:
@@ -115,6 +120,7 @@ def write_store(path: Path, *, layers: int, shape: tuple[int, int]) -> None:
 
 
 def write_layers(path: Path, *, layers: int, units: int) -> None:
+    """Writes a whole model in the legacy HDF5 layout with Adam's state: two variables and four slots a layer."""
     import h5py
 
     with h5py.File(str(path), "w") as file:
@@ -148,9 +154,7 @@ def _write_names(group: Any, attribute: str, names: list[bytes]) -> None:
         group.attrs[attribute if count == 1 else f"{attribute}{number}"] = part
 
 
-INPUTS = {
-    each.__name__: each for each in (small, many_names, many_objects, whole_h5, large_archive, random_bytes)
-}
+INPUTS = {each.__name__: each for each in (small, many_names, many_objects, whole_h5, large_archive, random_bytes)}
 
 if __name__ == "__main__":
     sys.stdout.write(INPUTS[sys.argv[1]](Path(sys.argv[2])) + "\n")

@@ -88,9 +88,7 @@ _TENSORFLOW = (
 _SHOW = ("-m", "tensorflow.python.tools.saved_model_cli", "show", "--dir", "{path}", "--all")
 _H5PY = _python("floor: import h5py", "import h5py", "h5py")
 CASES = (
-    Case(
-        "small TF checkpoint", "small", (*_TENSORFLOW, *_INTERPRETER, _python("floor: import click", "import click"))
-    ),
+    Case("small TF checkpoint", "small", (*_TENSORFLOW, *_INTERPRETER, _python("floor: import click", "import click"))),
     Case("90,000 tensors, by name", "many_names", _TENSORFLOW),
     Case("90,000 tensors, by object", "many_objects", _TENSORFLOW),
     Case("SavedModel", "fixtures/savedmodel", (Peer("saved_model_cli show --all", _SHOW, "tensorflow", slow=True),)),

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/scale.py [--quick] [--only NAME] [--json FILE] [--folder DIR] [--check]
 
-Inputs are generated without TensorFlow, three sizes of each kind; tensor data are holes in sparse files. Every figure is
-of a whole process, from its start to its end. Growth is that of processor seconds, which a busy machine changes less
+Inputs are generated without TensorFlow, three sizes of each kind; tensor data are holes in sparse files. Every figure
+is of a whole process, from its start to its end. Growth is that of processor seconds, which a busy machine changes less
 than what the clock says; each is the smaller one of two runs, where a run is short. `--check` fails where a command
 grows faster than its input, or needs memory for tensors' bytes. `--folder` keeps the inputs for another time.
 """
@@ -53,6 +53,7 @@ class Kind(NamedTuple):
 _THOUSANDS = (10_000, 100_000, 1_000_000)
 _BYTES = (1_000_000, 1_000_000_000, 20_000_000_000)
 _ALL = (("inspect",), ("inspect", "--all"), ("check",), ("check", "--all"))
+_READ = (("inspect", "--stats"), ("check", "--deep"))
 KINDS = (
     Kind("TF checkpoint by name", "names", _THOUSANDS, "tensors"),
     Kind("TF checkpoint by object", "objects", _THOUSANDS, "tensors"),
@@ -65,7 +66,9 @@ KINDS = (
     Kind("run directory", "directory", (100, 1_000, 10_000), "checkpoints", _ALL),
     Kind("TF checkpoint, three tensors of", "tensor_bytes", _BYTES, "bytes", flat=True, quick=3),
     Kind(".weights.h5, three tensors of", "h5_bytes", _BYTES, "bytes", flat=True, quick=3),
-    Kind("TF checkpoint, data read", "tensor_bytes", _BYTES[:2], "bytes", (("inspect", "--stats"), ("check", "--deep"))),
+    Kind(
+        "TF checkpoint, data read", "tensor_bytes", _BYTES[:2], "bytes", (("inspect", "--stats"), ("check", "--deep"))
+    ),
     Kind(".weights.h5, data read", "h5_bytes", _BYTES[:2], "bytes", (("inspect", "--stats"), ("check", "--deep"))),
 )
 
@@ -82,9 +85,7 @@ class Measured(NamedTuple):
 def measure(kind: Kind, sizes: tuple[int, ...], folder: Path) -> list[Measured]:
     """Makes the inputs of a kind, and runs every command on each."""
     paths = {size: _input(kind.make, size, folder) for size in sizes}
-    return [
-        Measured(kind, command, size, _run(command, paths[size])) for command in kind.commands for size in paths
-    ]
+    return [Measured(kind, command, size, _run(command, paths[size])) for command in kind.commands for size in paths]
 
 
 def _input(make: str, size: int, folder: Path) -> str:

@@ -12,16 +12,17 @@ import pickle
 import struct
 import sys
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from inputs import ROOT, model_config, write_layers, write_store
 
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import numpy as np  # noqa: E402 - after the path
-from support.bundles import DTYPES, Tensor, array, strings, write_state, zeros  # noqa: E402
+from support.bundles import DTYPES, Tensor, array, write_state, zeros  # noqa: E402
 from support.objects import (  # noqa: E402
     Node,
     checkpoint,
@@ -36,7 +37,7 @@ from support.objects import (  # noqa: E402
 )
 from support.saved_models import field  # noqa: E402
 
-from ckptdoctor.containers.crc import masked_crc32c  # noqa: E402
+from ckptdoctor.containers.crc import masked, masked_crc32c  # noqa: E402
 from ckptdoctor.containers.protos import checkpoint_pb2 as pb  # noqa: E402
 from ckptdoctor.containers.table_writer import encode_varint, write_table  # noqa: E402
 
@@ -122,9 +123,8 @@ def write_sparse(prefix: Path, tensors: Iterable[tuple[str, Tensor | Hole]], *, 
     prefix.parent.mkdir(parents=True, exist_ok=True)
     sums: dict[int, int] = {}
     ends = [0] * num_shards
-    data = [open(f"{prefix}.data-{at:05d}-of-{num_shards:05d}", "wb") for at in range(num_shards)]
 
-    def entries() -> Iterator[tuple[bytes, bytes]]:
+    def entries(data: Sequence[BinaryIO]) -> Iterator[tuple[bytes, bytes]]:
         yield b"", pb.BundleHeader(num_shards=num_shards, version=pb.VersionDef(producer=1)).SerializeToString()
         for number, (name, tensor) in enumerate(tensors):
             shard = number % num_shards
@@ -136,20 +136,21 @@ def write_sparse(prefix: Path, tensors: Iterable[tuple[str, Tensor | Hole]], *, 
             ends[shard] += size
             yield name.encode(), entry.SerializeToString()
 
-    with open(f"{prefix}.index", "wb") as index:
-        write_table(index, entries())
-    for file, end in zip(data, ends, strict=True):
-        file.truncate(end)
-        file.close()
+    with ExitStack() as stack, open(f"{prefix}.index", "wb") as index:
+        paths = [f"{prefix}.data-{at:05d}-of-{num_shards:05d}" for at in range(num_shards)]
+        data = [stack.enter_context(open(path, "wb")) for path in paths]
+        write_table(index, entries(data))
+        for file, end in zip(data, ends, strict=True):
+            file.truncate(end)
     return str(prefix)
 
 
-def _put(tensor: Tensor | Hole, file: Any, offset: int, sums: dict[int, int]) -> tuple[int, int]:
-    """Size and checksum of a tensor; what is not zero is written. Of more than 1 MB no checksum is made."""
+def _put(tensor: Tensor | Hole, file: BinaryIO, offset: int, sums: dict[int, int]) -> tuple[int, int]:
+    """Size and checksum of a tensor; what is not zero is written."""
     if isinstance(tensor, Hole):
-        if tensor.nbytes > 1 << 20:
-            return tensor.nbytes, 1
-        return tensor.nbytes, sums.setdefault(tensor.nbytes, masked_crc32c(bytes(tensor.nbytes)))
+        if tensor.nbytes not in sums:
+            sums[tensor.nbytes] = _checksum_of_zeros(tensor.nbytes)
+        return tensor.nbytes, sums[tensor.nbytes]
     if tensor is _SMALL:
         return len(tensor.data), sums.setdefault(len(tensor.data), masked_crc32c(tensor.data))
     file.seek(offset)
@@ -160,6 +161,16 @@ def _put(tensor: Tensor | Hole, file: Any, offset: int, sums: dict[int, int]) ->
     length = struct.pack("<I", len(text))
     check = struct.pack("<I", masked_crc32c(length))
     return file.write(encode_varint(len(text)) + check + text), masked_crc32c(length + check + text)
+
+
+def _checksum_of_zeros(count: int) -> int:
+    """The masked CRC32C of so many zero bytes."""
+    from google_crc32c import extend
+
+    piece, crc = bytes(1 << 24), 0
+    for _ in range(count >> 24):
+        crc = extend(crc, piece)
+    return masked(extend(crc, piece[: count % (1 << 24)]))
 
 
 # ----------------------------------------------------------------------------------------------------- SavedModels
@@ -205,8 +216,9 @@ def h5_data_sets(count: int, folder: Path) -> str:
 
 def h5_bytes(count: int, folder: Path) -> str:
     """A `.weights.h5` of a layer of `count` bytes and its Adam: three data sets of that size, never written."""
-    import h5py
+    import h5py as stubbed
 
+    h5py: Any = stubbed  # its stubs leave out the low-level interface
     path = folder / f"bytes-{count}.weights.h5"
     shape = (count // 4096, 1024)
     with h5py.File(str(path), "w") as file:
