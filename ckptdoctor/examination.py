@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from ckptdoctor.artifacts.locate import READERS, Target, locate
+from ckptdoctor.artifacts.locate import HDF5_FORMATS, READ_BY_LIBHDF5, READERS, Target, locate
 from ckptdoctor.diagnosis import rules, status
 from ckptdoctor.diagnosis.evidence import Evidence
 from ckptdoctor.diagnosis.findings import Finding
@@ -16,6 +16,8 @@ from ckptdoctor.state import Format, OptimizerState, Status, TensorRef, Training
 
 if TYPE_CHECKING:
     from ckptdoctor.containers.values import Statistics
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,18 @@ def examine(
 
 
 def examine_target(target: Target, *, stats: bool = False, progress: Progress | None = None) -> Examination:
-    """Reads and judges one artifact."""
+    """Reads and judges one artifact; what HDF5's library reads, in a process that may die of it."""
+    if target.reader not in READ_BY_LIBHDF5:
+        return _examined(target, stats, progress=progress)
+    from ckptdoctor.isolation.client import isolated
+
+    try:
+        return isolated(_examined, target, stats, path=target.resolved, progress=progress)
+    except UnreadableArtifact as error:  # HDF5's library died of it
+        return unreadable(target.path, target.resolved, error)
+
+
+def _examined(target: Target, stats: bool, *, progress: Progress | None = None) -> Examination:  # noqa: FBT001 - by pipe
     try:
         state = READERS[target.reader](target.resolved)
         state = replace(
@@ -118,6 +131,33 @@ def examine_target(target: Target, *, stats: bool = False, progress: Progress | 
         findings=rules.judge(Evidence(target.resolved, state)),
         statistics=statistics,
     )
+
+
+def with_libhdf5(
+    function: Callable[..., _Value],
+    *arguments: object,
+    sides: Iterable[Examination | None],
+    progress: Progress | None = None,
+    limited: bool = False,
+) -> _Value:
+    """Calls a function that reads values of these artifacts: if one of them is HDF5, in a process that may die of it.
+
+    Args:
+        function: Defined at the top level of a module.
+        *arguments: Frozen data.
+        sides: Whatever it reads.
+        progress: Handed to the function as `progress=`.
+        limited: Memory is bounded, and so is the time within one call of the library; not for what writes results.
+
+    Raises:
+        Crashed: HDF5's library died of one of them.
+    """
+    paths = [each.path for each in sides if each is not None and each.format in HDF5_FORMATS]
+    if not paths:
+        return function(*arguments, **({"progress": progress} if progress is not None else {}))
+    from ckptdoctor.isolation.client import isolated
+
+    return isolated(function, *arguments, path=" or ".join(paths), progress=progress, limited=limited)
 
 
 def _exhausted(error: BaseException) -> UnreadableArtifact:

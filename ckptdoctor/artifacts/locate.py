@@ -13,7 +13,7 @@ from ckptdoctor.containers import checkpoint_state
 from ckptdoctor.containers.files import RegularFile, reason
 from ckptdoctor.containers.sstable import FOOTER, is_table
 from ckptdoctor.errors import LimitExceeded, UnknownFormat, UnreadableArtifact, UsageProblem
-from ckptdoctor.state import Oddity, TrainingState
+from ckptdoctor.state import Format, Oddity, TrainingState
 
 _SHARD = re.compile(r"(?P<prefix>.*)\.data-\d{5}-of-\d{5}\Z", re.DOTALL)
 _V1_SHARD = re.compile(r".*-\d{5}-of-\d{5}\Z", re.DOTALL)
@@ -23,6 +23,7 @@ MAX_LISTED = 1_000_000
 """Names in a directory: the state file of a longer one might be among those that are left out."""
 _MOST_DIGITS = 20
 _SHOWN = 5
+_SAVED_MODEL = ("saved_model.pb", "saved_model.pbtxt")
 _MODELS = (".keras", ".h5", ".hdf5", ".ckpt")
 
 
@@ -99,6 +100,11 @@ READERS: dict[str, Callable[[str], TrainingState]] = {
     "unknown": _unknown,
 }
 """Every artifact that can be read. Modules are imported by the first that needs them."""
+
+READ_BY_LIBHDF5 = frozenset({"hdf5", "keras-archive", "keras-weights"})
+"""Readers that call HDF5's library, which crashes on some corrupt files."""
+HDF5_FORMATS = frozenset({Format.KERAS_H5, Format.KERAS_H5_WEIGHTS, Format.KERAS_ARCHIVE, Format.KERAS_WEIGHTS})
+"""What they read."""
 
 
 def locate(path: str, *, everything: bool = False) -> tuple[Target, ...]:
@@ -185,7 +191,7 @@ def _prefixes(directory: str, names: list[str]) -> list[str]:
 def lies_in(path: str) -> str | None:
     """The reader of an artifact that is a directory; None for a directory that holds artifacts, or nothing."""
     there = set(listing(path))
-    if "saved_model.pb" in there or "saved_model.pbtxt" in there:
+    if there.intersection(_SAVED_MODEL):
         return "saved-model"
     if "config.json" in there and {"model.weights.h5", "model.weights.npz", "model.weights.json"} & there:
         return "keras-archive"
@@ -326,6 +332,10 @@ def _file(given: str, path: str) -> Target:
         found = _from_state(given, os.path.dirname(path) or ".", listing(os.path.dirname(path) or "."))
         if found is not None:
             return found
+    if name in _SAVED_MODEL:
+        directory = os.path.dirname(path) or "."
+        note = Oddity("P003", f"{name} is the graph of a SavedModel; the SavedModel is {directory}")
+        return Target(given, directory, "saved-model", (note,))
     if path.endswith(".index"):
         with RegularFile(path) as file:
             from ckptdoctor.containers.sstable import Table

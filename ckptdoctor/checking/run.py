@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 
 from ckptdoctor.artifacts.locate import Target, locate
 from ckptdoctor.checking.policy import Policy
@@ -13,11 +14,16 @@ from ckptdoctor.diagnosis.findings import Finding
 from ckptdoctor.diagnosis.loaders import Loader
 from ckptdoctor.diagnosis.rules import judge
 from ckptdoctor.errors import EXIT_FINDINGS, EXIT_OK, UnreadableArtifact, UsageProblem
-from ckptdoctor.examination import Examination, Progress, examine, examine_target, unreadable
+from ckptdoctor.examination import Examination, Progress, examine, examine_target, unreadable, with_libhdf5
 
 
 def check_paths(
-    paths: Iterable[str], policy: Policy, *, everything: bool = False, progress: Progress | None = None
+    paths: Iterable[str],
+    policy: Policy,
+    *,
+    everything: bool = False,
+    progress: Progress | None = None,
+    begun: Callable[[str], None] | None = None,
 ) -> Iterator[Checked]:
     """Checks artifacts, one after another.
 
@@ -26,29 +32,49 @@ def check_paths(
         policy: What they are judged by.
         everything: Of a directory, every artifact that lies there, not only the latest checkpoint.
         progress: Is told how much of an artifact's data has been read, where `policy.deep` asks for it.
+        begun: Is told the path of each artifact of a directory before it is read.
 
     Yields:
         One result an artifact, as soon as it is known; of a run directory, one more for the directory as a whole
-        unless it stands for a single artifact.
+        unless it stands for a single artifact. An artifact of several files that is named by more than one of them, as
+        pre-commit names what changed, is judged once.
     """
+    seen: set[str] = set()
     for path in paths:
-        yield from _check_path(path, policy, everything=everything, progress=progress)
+        yield from _check_path(path, policy, seen, everything=everything, progress=progress, begun=begun)
 
 
-def _check_path(path: str, policy: Policy, *, everything: bool, progress: Progress | None) -> Iterator[Checked]:
+def _check_path(
+    path: str,
+    policy: Policy,
+    seen: set[str],
+    *,
+    everything: bool,
+    progress: Progress | None,
+    begun: Callable[[str], None] | None,
+) -> Iterator[Checked]:
     try:
         if is_run_directory(path):
-            yield from _check_directory(path, policy, everything=everything, progress=progress)
-        else:
-            for each in examine(path, everything=everything):
-                yield _check(each, policy, progress)
+            yield from _check_directory(path, policy, everything=everything, progress=progress, begun=begun)
+            return
+        for target in locate(path, everything=everything):
+            place = os.path.normpath(target.resolved)
+            if place in seen and target.resolved != path:
+                continue
+            seen.add(place)
+            yield _check(examine_target(target), policy, progress)
     except UsageProblem as error:
         yield Checked(path, None, passed=False, problem=str(error), exit_code=error.exit_code)
     except UnreadableArtifact as error:
         yield _check(unreadable(path, path, error), policy, progress)
+    except (MemoryError, RecursionError):
+        for each in examine(path):  # says so
+            yield _check(each, policy, progress)
 
 
-def _check_directory(path: str, policy: Policy, *, everything: bool, progress: Progress | None) -> Iterator[Checked]:
+def _check_directory(
+    path: str, policy: Policy, *, everything: bool, progress: Progress | None, begun: Callable[[str], None] | None
+) -> Iterator[Checked]:
     everything = everything or not has_checkpoints(path)
     all_of_it = _every_target(path)
     if not all_of_it:
@@ -58,6 +84,8 @@ def _check_directory(path: str, policy: Policy, *, everything: bool, progress: P
     known: list[Examination] = []
     if everything and len(all_of_it) > 1:
         for target in all_of_it:
+            if begun is not None:
+                begun(target.path)
             examination = examine_target(target)
             known.append(examination)
             yield _check(examination, policy, progress)
@@ -67,7 +95,7 @@ def _check_directory(path: str, policy: Policy, *, everything: bool, progress: P
     for target in locate(path):
         examination = examine_target(target)
         run = look_into(path, all_of_it, [examination])
-        found = _judged(examination, policy.for_path(path), progress)
+        examination, found = _judged(examination, policy.for_path(path), progress)
         codes = {each.code for each in found}
         more = [each for each in judge(Evidence(path, run=run)) if each.code not in codes]
         yield _weighed(path, examination, (*found, *more), policy.for_path(path))
@@ -82,21 +110,30 @@ def _every_target(path: str) -> tuple[Target, ...]:
 
 def _check(examination: Examination, policy: Policy, progress: Progress | None) -> Checked:
     own = policy.for_path(examination.path)
-    return _weighed(examination.path, examination, _judged(examination, own, progress), own)
+    examination, found = _judged(examination, own, progress)
+    return _weighed(examination.path, examination, found, own)
 
 
-def _judged(examination: Examination, policy: Policy, progress: Progress | None) -> tuple[Finding, ...]:
+def _judged(
+    examination: Examination, policy: Policy, progress: Progress | None
+) -> tuple[Examination, tuple[Finding, ...]]:
+    """The findings; what cannot be read to its end is an examination that says so."""
     state = examination.state
     if state is None:
-        return examination.findings
+        return examination, examination.findings
     scan = None
     if policy.deep:
         from ckptdoctor.checking.deep import scan as scan_state
 
-        scan = scan_state(state, examination.resolved, progress)
-    return judge(
-        Evidence(examination.resolved, state, scan=scan, loader=_loader(policy.loader), expected=policy.expected)
-    )
+        try:
+            scan = with_libhdf5(
+                scan_state, state, examination.resolved, sides=[examination], progress=progress, limited=True
+            )
+        except UnreadableArtifact as error:
+            broken = unreadable(examination.path, examination.resolved, error)
+            return broken, broken.findings
+    evidence = Evidence(examination.resolved, state, scan=scan, loader=_loader(policy.loader), expected=policy.expected)
+    return examination, judge(evidence)
 
 
 def _loader(name: str | None) -> Loader | None:

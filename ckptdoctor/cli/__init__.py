@@ -18,6 +18,7 @@ from ckptdoctor.cli.graft import graft
 from ckptdoctor.cli.inspect import inspect
 from ckptdoctor.cli.verify import verify
 from ckptdoctor.errors import EXIT_INTERRUPTED
+from ckptdoctor.isolation import ownership
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -47,6 +48,7 @@ cli.add_command(explain)
 
 def main() -> None:
     """The console script."""
+    ownership.claim()
     # A command builds much data and no cycles: looking for garbage as often as Python does costs more than it frees.
     gc.set_threshold(2_000_000, 50, 100)
     code: object = 0

@@ -115,7 +115,7 @@ def progress_bar(path: str, *, wanted: bool) -> Iterator[Callable[[int, int], No
 
 
 def deliver(text: str, output_file: str | None) -> None:
-    """Writes a result to stdout, or to a file that appears whole or not at all.
+    """Writes a result to stdout, to a device or FIFO, or to a file that appears whole or not at all.
 
     Raises:
         UsageProblem: The file cannot be written.
@@ -128,18 +128,28 @@ def deliver(text: str, output_file: str | None) -> None:
         return
     import tempfile
 
-    directory = os.path.dirname(output_file) or "."
+    place = os.path.realpath(output_file)  # a link stays one
     temporary = None
     try:
+        if os.path.exists(output_file) and not os.path.isfile(output_file):
+            # /dev/null, /dev/stderr, a pipe: written to, never replaced by a file.
+            with open(output_file, "w", encoding="utf-8", errors="backslashreplace") as stream:
+                stream.write(text)
+            return
         with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=directory, prefix=".ckptdoctor-", delete=False
+            "w",
+            encoding="utf-8",
+            errors="backslashreplace",
+            dir=os.path.dirname(place),
+            prefix=".ckptdoctor-",
+            delete=False,
         ) as file:
             temporary = file.name
             file.write(text)
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, output_file)
+        os.replace(temporary, place)
     except OSError as error:
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)

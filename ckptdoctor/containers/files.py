@@ -45,9 +45,13 @@ class RegularFile:
     def __init__(self, path: str) -> None:
         self.path = path
         try:
-            self._fd = os.open(path, _FLAGS)
+            # Opening a device or a FIFO can be an act in itself: what is none is asked for first, and again after.
+            is_file = stat.S_ISREG(os.stat(path).st_mode)
+            self._fd = os.open(path, _FLAGS) if is_file else -1
         except OSError as error:
             raise UnreadableArtifact(f"{os.path.basename(path)} cannot be opened: {reason(error)}", path) from error
+        if not is_file:
+            raise UnreadableArtifact(f"{os.path.basename(path)} is not a regular file", path)
         status = os.fstat(self._fd)
         if not stat.S_ISREG(status.st_mode):
             os.close(self._fd)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import h5py as _h5py
@@ -20,8 +21,6 @@ FILTERS = frozenset({h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.
 """gzip, shuffle, fletcher32 and lzf (32000), which h5py brings along."""
 
 _BFLOAT16_BYTES = 2
-_NAMES: dict[tuple[str, int], str] = {}
-"""Kind and size of a number's type → numpy's name, whose making costs more than all else that a data set is asked."""
 
 
 def size_of(shape: tuple[int, ...]) -> int:
@@ -38,12 +37,8 @@ def dtype_name(dataset: Any) -> str:
         dtype = dataset.dtype
     except TypeError:  # HDF5 types that numpy has no equal for, such as floats of one byte
         return "unknown(no numpy type)"
-    kind = dtype.kind, dtype.itemsize
-    known = _NAMES.get(kind)
-    if known is not None:
-        return known
     if dtype.kind in "iufbc":
-        return _NAMES.setdefault(kind, str(dtype.newbyteorder("=").name))
+        return _number_name(dtype)
     if dtype.kind == "S" or h5py.check_string_dtype(dtype) is not None:
         return "string"
     # Two opaque bytes are bfloat16, the only such type that arrays have: numpy knows it as raw bytes, and the legacy
@@ -53,28 +48,34 @@ def dtype_name(dataset: Any) -> str:
     return f"unknown({dtype.kind}{dtype.itemsize})"
 
 
-def bomb(dataset: Any, shape: tuple[int, ...] | None = None) -> str | None:
-    """What a data set declares against what it stores, where that is out of all proportion; else None.
+@lru_cache
+def _number_name(dtype: np.dtype[Any]) -> str:
+    return str(dtype.newbyteorder("=").name)
 
-    Args:
-        dataset: The data set.
-        shape: Its shape, where the caller has asked for it.
-    """
-    declared = size_of((dataset.shape or ()) if shape is None else shape) * dataset.dtype.itemsize
+
+def bomb(dataset: Any) -> str | None:
+    """What a data set declares against what it stores, where that is out of all proportion; else None."""
+    declared = size_of(dataset.shape or ()) * dataset.dtype.itemsize
     if declared <= BOMB_FLOOR:
         return None
     stored = dataset.get_storage_size()
     return f"declares {declared:,} bytes and stores {stored:,}" if declared > stored * BOMB_RATIO else None
 
 
-def unpackable(dataset: Any, properties: Any) -> str | None:
-    """Why a data set's chunks cannot be unpacked, by its creation properties; None if they can."""
+def unpackable(dataset: Any, properties: Any = None) -> str | None:
+    """Why a data set's chunks cannot be unpacked; None if they can.
+
+    Args:
+        dataset: The data set.
+        properties: Its creation properties, where they are at hand.
+    """
+    properties = properties or dataset.get_create_plist()
     filters = properties.get_nfilters()
     for index in range(filters):
         code = properties.get_filter(index)[0]
         if code not in FILTERS:
             return f"is packed by HDF5 filter {code}, which is not built in"
-    if filters and properties.get_layout() == h5py.h5d.CHUNKED:
+    if properties.get_layout() == h5py.h5d.CHUNKED and filters:
         packed = size_of(properties.get_chunk()) * dataset.dtype.itemsize
         if packed > MAX_PACKED_CHUNK:
             return f"has to unpack {packed:,} bytes at once; {MAX_PACKED_CHUNK:,} is the limit"

@@ -54,6 +54,8 @@ class H5File:
         self._archive: ZipArchive | None = None
         self._stream: BinaryIO | None = None
         self._groups: dict[str, Any] = {}
+        self._hard: set[str] = set()
+        self._last: tuple[str, Any] | None = None
         if not os.path.isfile(path):
             raise UnreadableArtifact("is not a regular file", path, place=os.path.basename(path))
         source: Any = path
@@ -84,6 +86,7 @@ class H5File:
     def close(self) -> None:
         """Closes the file; the tensors' locations stay valid for another reader."""
         self._groups.clear()
+        self._last = None
         with self._guarded("/"):
             self._file.close()
         self._close_source()
@@ -114,10 +117,12 @@ class H5File:
 
     def _followable(self, parent: Any, name: bytes, where: str) -> bool:
         """Whether a link stays in the file, noting the ones that do not; names that are not there are False."""
-        links = parent.links
-        if not links.exists(name):
+        try:
+            kind = parent.links.get_info(name).type
+        except (KeyError, RuntimeError):  # h5py says either, of what is not there and of what is damaged
+            if parent.links.exists(name):
+                raise
             return False
-        kind = links.get_info(name).type
         if kind == h5py.h5l.TYPE_HARD:
             return True
         if kind == h5py.h5l.TYPE_EXTERNAL:
@@ -144,13 +149,19 @@ class H5File:
             return None
         parent = self._group(parent_path)
         encoded = name.encode("utf-8", "surrogateescape")
-        if parent is None or not self._followable(parent, encoded, path):
+        if parent is None or (path not in self._hard and not self._followable(parent, encoded, path)):
             return None
         return h5py.h5o.open(parent, encoded)
 
     def _dataset(self, path: str) -> Any:
+        # A data set is described and then read, or read piece by piece: the last one stays open.
+        if self._last is not None and self._last[0] == path:
+            return self._last[1]
         found = self._open(path)
-        return found if isinstance(found, h5py.h5d.DatasetID) else None
+        if not isinstance(found, h5py.h5d.DatasetID):
+            return None
+        self._last = path, found
+        return found
 
     def has_group(self, path: str) -> bool:
         """Whether a group lies at `path` ("a/b"; "" is the root)."""
@@ -182,6 +193,8 @@ class H5File:
                 where = f"{path}/{name}" if path else name
                 if not self._followable(group, raw, where):
                     continue
+                if len(self._hard) < MAX_NAMES:
+                    self._hard.add(where)
                 info = h5py.h5o.get_info(group, raw)
                 if info.type == h5py.h5o.TYPE_GROUP:
                     groups.append((info.addr, name))
@@ -220,9 +233,10 @@ class H5File:
     def _attribute(self, path: str, name: str) -> Any:
         with self._guarded(f"{path}@{name}"):
             group = self._group(path)
-            if group is None or not h5py.h5a.exists(group, name.encode()):
+            encoded = name.encode()
+            if group is None or not h5py.h5a.exists(group, encoded):
                 return None
-            attribute = h5py.h5a.open(group, name.encode())
+            attribute = h5py.h5a.open(group, encoded)
             size = size_of(attribute.shape or ()) * attribute.dtype.itemsize
             if size > MAX_ATTRIBUTE_BYTES:
                 raise LimitExceeded(f"claims {size:,} bytes; {MAX_ATTRIBUTE_BYTES:,} are read", self.path)
@@ -264,7 +278,7 @@ class H5File:
             dataset = self._dataset(path)
             if dataset is None:
                 return None
-            properties = dataset.get_create_plist()  # this and the shape are asked for once: files have many data sets
+            properties = dataset.get_create_plist()
             if not self._own_bytes(dataset, path, properties):
                 return None
             shape = dataset.shape
@@ -276,14 +290,14 @@ class H5File:
                 self._note("I007", f"{path} has elements of a type that no tensor has ({dtype})")
             elif dtype != "string":
                 location = H5Data(self.path, f"/{path}", self.member)
-                refused = bomb(dataset, shape) or unpackable(dataset, properties)
+                refused = bomb(dataset) or unpackable(dataset, properties)
                 if refused is not None:
                     self._note("X004", f"{path} {refused}; it is not read")
             return TensorRef(key or path, dtype, tuple(int(extent) for extent in shape), location)
 
     def _own_bytes(self, dataset: Any, path: str, properties: Any = None) -> bool:
         """Whether a data set's bytes lie in this file, as far as its layout can tell without reading."""
-        properties = dataset.get_create_plist() if properties is None else properties
+        properties = properties or dataset.get_create_plist()
         layout = properties.get_layout()
         if layout == h5py.h5d.VIRTUAL:
             self._note("X002", f"{path} is a virtual data set, made of other files; it was not read")
@@ -315,7 +329,7 @@ class H5File:
             dtype = dtype_name(dataset)
             if dtype == "string" or dtype.startswith("unknown"):
                 raise UnreadableArtifact(f"holds no numbers but {dtype}", self.path, place=path)
-            refused = bomb(dataset) or unpackable(dataset, dataset.get_create_plist())
+            refused = bomb(dataset) or unpackable(dataset)
             if refused is not None:
                 raise LimitExceeded(refused, self.path, place=path)
             yield from read_elements(dataset, chunk_bytes)

@@ -6,7 +6,6 @@ are pickles and go through `safe_pickle`, whatever `allow_pickle` would say.
 
 from __future__ import annotations
 
-import ast
 import re
 import struct
 import zipfile
@@ -107,16 +106,51 @@ def read_header(cursor: Cursor) -> Header:
         ) from error
 
 
+_FIELD = re.compile(
+    r"""\s*(['"])(?P<name>descr|fortran_order|shape)\1\s*:\s*"""
+    r"""(?:(['"])(?P<text>[^'"\\]*)\3|(?P<order>True|False)|\((?P<extents>[\sL,0-9-]*)\)|(?P<records>\[))\s*(?:,|\Z)"""
+)
+"""One entry of the header, which is a dict as Python writes it; Python is not asked to parse what a file says."""
+
+
+def _fields(text: str) -> dict[str, object]:
+    """The header's entries, whatever their order.
+
+    Raises:
+        TypeError: It is no dict of a text, a truth value and a tuple of numbers.
+        NotThese: The elements are records.
+    """
+    text = text.strip()
+    if not (text.startswith("{") and text.endswith("}")):
+        raise TypeError
+    inner, at = text[1:-1].rstrip(), 0
+    found: dict[str, object] = {}
+    while at < len(inner):
+        match = _FIELD.match(inner, at)
+        if match is None or match["name"] in found:
+            raise TypeError
+        if match["records"]:
+            raise NotThese("its elements are records, which are not read")
+        extents = match["extents"]
+        if extents is not None:
+            # Python 2 wrote long integers into shapes: (3L, 4L).
+            parts = [part.strip().removesuffix("L") for part in extents.split(",")]
+            if len(parts) == 1 and parts[0]:
+                raise TypeError  # (3) is no tuple
+            found[match["name"]] = tuple(int(part) for part in (parts if parts[-1] else parts[:-1]))
+        else:
+            found[match["name"]] = match["order"] == "True" if match["order"] else match["text"]
+        at = match.end()
+    return found
+
+
 def _header(text: str, length: int) -> Header:
-    # Python 2 wrote long integers into shapes: (3L, 4L).
-    fields = ast.literal_eval(re.sub(r"(?<=\d)L\b", "", text.strip()))
-    if not isinstance(fields, dict) or set(fields) != {"descr", "fortran_order", "shape"}:
+    fields = _fields(text)
+    if set(fields) != {"descr", "fortran_order", "shape"}:
         raise TypeError
     code, fortran, shape = fields["descr"], fields["fortran_order"], fields["shape"]
-    if not isinstance(fortran, bool) or not isinstance(shape, tuple):
+    if not isinstance(fortran, bool) or not isinstance(shape, tuple) or not isinstance(code, str):
         raise TypeError
-    if not isinstance(code, str):
-        raise NotThese("its elements are records, which are not read")
     element = element_type(code)
     if element.itemsize == 0 and element.name.startswith("unknown"):
         raise NotThese(f"its elements are {element.name}, which is not read")

@@ -121,6 +121,8 @@ class _Reader:
             raise self.corrupt(f"it needs a reader of bundle version {header.version.min_consumer}; 1 is known")
         if header.num_shards < 1:
             raise self.corrupt(f"its header claims {header.num_shards} data files")
+        if header.endianness not in {0, 1}:
+            raise self.corrupt(f"its header claims byte order {header.endianness}; little (0) and big (1) are known")
         self.num_shards = header.num_shards
         self.big_endian = header.endianness == 1
 
@@ -164,6 +166,8 @@ class _Reader:
 
     def _type_and_shape(self, name: bytes, entry: pb.BundleEntry) -> tuple[str, tuple[int, ...], int]:
         """Type, shape and number of bytes; -1 bytes where the type has no fixed size."""
+        if not entry.dtype:
+            raise self.corrupt(f"the entry of {decode_name(name)!r} has no type")
         dtype = tensorflow_dtype(entry.dtype)
         shape = tuple([dim.size for dim in entry.shape.dim])
         if entry.shape.unknown_rank or not is_possible(shape):

@@ -8,6 +8,7 @@ from ckptdoctor.diagnosis.evidence import Evidence, Rule, noticed
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.status import enumerate_some
 from ckptdoctor.errors import UnknownFormat
+from ckptdoctor.state import TensorRef
 
 _OLDER = "take an older artifact, or save again; a damaged file cannot be mended from itself"
 
@@ -61,8 +62,25 @@ def _newest_incomplete(evidence: Evidence) -> Iterator[tuple[str, str]]:
         )
 
 
+_NO_TENSOR = ("unknown", "resource", "variant")
+"""Types whose values nobody reads, or that are handles of a running program."""
+
+
+def _tensors(evidence: Evidence) -> Iterator[TensorRef]:
+    state = evidence.state
+    if state is None:
+        return
+    yield from (variable.tensor for variable in state.variables)
+    for optimizer in state.optimizers:
+        yield from (slot.tensor for slot in optimizer.slots)
+
+
 def _not_fully_read(evidence: Evidence) -> Iterator[tuple[str, str]]:
     yield from noticed("I007", "what was not read was not judged")(evidence)
+    strange = [ref for ref in _tensors(evidence) if ref.dtype.startswith(_NO_TENSOR)]
+    if strange and not any(each.code == "I007" for each in evidence.oddities):
+        names = enumerate_some([f"{ref.key} ({ref.dtype})" for ref in strange])
+        yield f"{len(strange):,} tensors are of types that hold no numbers: {names}", "what was not read was not judged"
     scan = evidence.scan
     if scan is not None and scan.skipped:
         names = enumerate_some(list(scan.skipped), 8)

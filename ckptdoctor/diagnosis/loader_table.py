@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from ckptdoctor.diagnosis.circumstances import CIRCUMSTANCES
-from ckptdoctor.diagnosis.loaders import Loader, own_loader
+from ckptdoctor.diagnosis.loaders import Loader, own_loader, release_of
 from ckptdoctor.state import OptimizerState, TrainingState
 
 OBSERVED = "observed"
@@ -50,11 +50,11 @@ class Row(NamedTuple):
     rule: str
     lines: tuple[str, ...]
     versions: str
-    own: bool
+    own: str | None
     formats: tuple[str, ...]
     generations: tuple[str, ...]
     classes: tuple[str, ...]
-    producer: str
+    producer: tuple[str, str]
     when: tuple[str, ...]
     call: str
     does: str
@@ -88,16 +88,17 @@ def table() -> tuple[Row, ...]:
 def _row(fields: Mapping[str, Any], calls: Mapping[str, Call]) -> Row:
     graft = fields.get("graft")
     instead = fields.get("instead")
+    producer = fields.get("producer", {})
     return Row(
         id=fields["id"],
         rule=fields["rule"],
         lines=tuple(fields["loader"]),
         versions=fields["versions"],
-        own=fields.get("own", False),
+        own=fields.get("own"),
         formats=tuple(fields["formats"]),
         generations=tuple(fields.get("generations", ())),
         classes=tuple(fields.get("classes", ())),
-        producer=fields.get("producer", ""),
+        producer=(producer.get("since", ""), producer.get("before", "")),
         when=tuple(fields.get("when", ())),
         call=fields["call"],
         does=fields["does"],
@@ -130,7 +131,8 @@ def rows(state: TrainingState, loader: Loader | None = None) -> tuple[Loss, ...]
         for row in _applying(state, optimizer):
             if row.call in seen or using.line not in row.lines:
                 continue
-            if (loader is None and row.own) or holds(row.versions, using.line_version):
+            specifier = row.own if loader is None else row.versions
+            if specifier is not None and holds(specifier, using.line_version):
                 seen.add(row.call)
                 found.append(Loss(row, optimizer))
     return tuple(found)
@@ -181,9 +183,17 @@ def _applying(state: TrainingState, optimizer: OptimizerState) -> Iterator[Row]:
             and generation in row.generations
             and (not row.classes or optimizer.class_name in row.classes)
             and all(CIRCUMSTANCES[each](state, optimizer) for each in row.when)
-            and holds(row.producer, (state.producer.version or "").removesuffix("-tf"))
+            and _written_between(state, *row.producer)
         ):
             yield row
+
+
+def _written_between(state: TrainingState, since: str, before: str) -> bool:
+    """Whether the artifact was written since one version and before another; no if it does not say by which."""
+    if not since and not before:
+        return True
+    release = release_of(state.producer.version or "")
+    return bool(release) and release >= release_of(since) and (not before or release < release_of(before))
 
 
 def holds(specifier: str, version: str) -> bool:
@@ -191,10 +201,10 @@ def holds(specifier: str, version: str) -> bool:
     if not specifier or not version:
         return not specifier
     from packaging.specifiers import SpecifierSet
-    from packaging.version import InvalidVersion, Version
+    from packaging.version import Version
 
     try:
         release = Version(version).base_version
-    except InvalidVersion:
+    except ValueError:  # InvalidVersion, or more digits than Python turns into a number
         return False
     return SpecifierSet(specifier).contains(release)

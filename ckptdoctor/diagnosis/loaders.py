@@ -103,11 +103,11 @@ def parse_loader(text: str) -> Loader:
 
 
 def _version(package: str, text: str) -> str:
-    from packaging.version import InvalidVersion, Version
+    from packaging.version import Version
 
     try:
         version = Version(text)
-    except InvalidVersion:
+    except ValueError:  # InvalidVersion, or more digits than Python turns into a number
         raise UsageProblem(f"{text[:80]!r} is no version of {package}: name the loader as {_EXAMPLES}") from None
     least, most = _MAJORS[package]
     if not least <= version.major <= most:

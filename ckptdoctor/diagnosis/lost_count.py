@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _ADAM = {"Adam": (0.9, 0.999), "AdamW": (0.9, 0.999), "Lamb": (0.9, 0.999), "Adamax": (0.9, 0.0)}
 """Classes that correct their moments by the count, with their default decay rates; Adamax corrects the first only."""
 
+_MOMENTS = "what its moments would make of it (root mean square)"
+
 
 class _Rates(NamedTuple):
     """The learning rate at the next step as it should be, and as it would be; None where it cannot be told."""
@@ -47,8 +49,7 @@ def _rates(optimizer: OptimizerState, count: int | None) -> tuple[_Rates, str]:
     from ckptdoctor.optimizers.schedules import decayed, is_known, length, rate
 
     schedule = optimizer.schedule
-    rate_kept = optimizer.hyperparameters.get("learning_rate")
-    start = float(rate_kept) if isinstance(rate_kept, (int, float)) and not isinstance(rate_kept, bool) else None
+    start = _number(optimizer.hyperparameters.get("learning_rate"))
     if schedule is not None:
         name, config = schedule.class_name.rpartition(">")[2], schedule.config
         wrong = schedule.learning_rate_if_lost
@@ -103,18 +104,25 @@ def _fresh(optimizer: OptimizerState, count: int, rates: _Rates, scan: Scan | No
     mean, correction = _mean_quotient(optimizer, scan), bias_correction(count, *_betas(optimizer))
     if mean and correction and rates.right and rates.wrong and optimizer.class_name != "Adamax":
         kept = rates.right * correction * mean
-        text += _compared(rates.wrong, kept, "what its moments make of it in the mean", "less than they make")
+        change = _compared(rates.wrong, kept, _MOMENTS, f"less than {_MOMENTS}")
+        text += change.replace(",", ":", 1)
     return text
 
 
 def _betas(optimizer: OptimizerState) -> tuple[float, float]:
     first, second = _ADAM[optimizer.class_name or ""]
-    given = optimizer.hyperparameters
-    beta_1, beta_2 = given.get("beta_1"), given.get("beta_2")
-    return (
-        float(beta_1) if isinstance(beta_1, (int, float)) else first,
-        float(beta_2) if isinstance(beta_2, (int, float)) and second else second,
-    )
+    beta_1, beta_2 = (_number(optimizer.hyperparameters.get(name)) for name in ("beta_1", "beta_2"))
+    return first if beta_1 is None else beta_1, second if beta_2 is None or not second else beta_2
+
+
+def _number(value: object) -> float | None:
+    """A finite number; None for what a hostile file may hold in place of one."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        return float(value) if isfinite(value) else None
+    except OverflowError:
+        return None
 
 
 def _mean_quotient(optimizer: OptimizerState, scan: Scan | None) -> float | None:

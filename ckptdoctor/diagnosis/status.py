@@ -19,9 +19,14 @@ def optimizer_status(optimizer: OptimizerState) -> Status:
         return Status.PARTIAL
     if optimizer.iterations == 0:
         return Status.FRESH
-    if optimizer.missing or lost_all_slots(optimizer):
+    if optimizer.missing or lost_all_slots(optimizer) or not is_possible(optimizer.iterations):
         return Status.PARTIAL
     return Status.COMPLETE
+
+
+def is_possible(iterations: int) -> bool:
+    """Whether training can have counted so far: counts are int64 and begin at 0."""
+    return 0 <= iterations < 1 << 63
 
 
 def lost_all_slots(optimizer: OptimizerState) -> bool:
@@ -118,6 +123,8 @@ def optimizer_verdict(optimizer: OptimizerState) -> str:
         return f"slots but no count: a schedule would restart{known}"
     if optimizer.iterations == 0:
         return f"never stepped: {name} is at iteration 0"
+    if not is_possible(optimizer.iterations):
+        return f"the count is {optimizer.iterations:,}, which no training reaches: it is corrupt"
     at = f"iteration {optimizer.iterations:,}"
     if lost_all_slots(optimizer):
         return f"{at}, but no slots: {name} would start with empty moments"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ckptdoctor.diagnosis.evidence import Evidence, Rule
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.mending import graft_from, known_count, set_count
-from ckptdoctor.diagnosis.status import covered, enumerate_some, lost_all_slots, title
+from ckptdoctor.diagnosis.status import covered, enumerate_some, is_possible, lost_all_slots, title
 from ckptdoctor.optimizers.catalogue import ACCUMULATION, EMA, Extent, SlotKind, layouts
 from ckptdoctor.optimizers.layout import Shape, slot_shape
 from ckptdoctor.state import Generation, OptimizerState, Role, Slot
@@ -37,6 +37,11 @@ def _iterations_missing(evidence: Evidence) -> Iterator[tuple[str, str]]:
             yield (
                 f"{title(each)} has slots but no iteration count: schedules and bias correction would start over",
                 _way_to_a_count(evidence, each),
+            )
+        elif each.iterations is not None and not is_possible(each.iterations):
+            yield (
+                f"{title(each)}'s count is {each.iterations:,}, which no training reaches: it is corrupt",
+                f"set the count by hand: {set_count(evidence.path, 'N')}",
             )
 
 

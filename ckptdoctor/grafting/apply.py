@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ckptdoctor.artifacts.written import Written
 from ckptdoctor.containers.files import RegularFile, reason
 from ckptdoctor.errors import GraftRefused, UnreadableArtifact
-from ckptdoctor.examination import Examination, examine
+from ckptdoctor.examination import Examination, examine, with_libhdf5
 from ckptdoctor.grafting.compare import hold_against_plan
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.staging import check_output, existing, publish, staging
@@ -82,23 +82,9 @@ def carry_out(
         raise GraftRefused("the target cannot be read", target.path)
     base = files_of(target.resolved)
     sources = [*files_of(donor.resolved), *base] if donor is not None else base
-    new = sum(slot.nbytes for slot in plan.optimizer.slots)
-    before = sum(os.path.getsize(each) for each in base)
-    meter = _Meter(progress, total=before + 2 * new)
     with staging(plan.output) as folder:
         staged = os.path.join(folder, os.path.basename(plan.output.rstrip("/")))
-        try:
-            written = _write(plan.optimizer, target, staged, link=plan.link, donor=donor, tell=meter.add)
-        except OSError as error:
-            raise GraftRefused(
-                f"writing failed ({reason(error)}); nothing is left behind. Free some space or name another OUT",
-                plan.output,
-            ) from error
-        meter.reach(before + new)
-        result = next(iter(examine(staged)))
-        if result.state is None:
-            raise GraftRefused(f"the result was read back and {result.error}; nothing was written", plan.output)
-        hold_against_plan(result.state, target.state, plan.optimizer, meter.add)
+        written = with_libhdf5(build, plan, donor, target, staged, sides=(donor, target), progress=progress)
         if check is not None:
             check(staged)
         made = files_of(staged)
@@ -109,6 +95,39 @@ def carry_out(
     # Writers do not know where the result will lie.
     notes = tuple(note.replace("OUT", plan.output) for note in written.notes)
     return Receipt(plan, written._replace(notes=notes), tuple(inputs_read), tuple(outputs))
+
+
+def build(
+    plan: Plan,
+    donor: Examination | None,
+    target: Examination,
+    staged: str,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Written:
+    """Writes the result under a name of its own, reads it back and holds it against the plan.
+
+    Raises:
+        GraftRefused: It cannot be written, or is not as planned.
+    """
+    if target.state is None:
+        raise GraftRefused("the target cannot be read", target.path)
+    new = sum(slot.nbytes for slot in plan.optimizer.slots)
+    before = sum(os.path.getsize(each) for each in files_of(target.resolved))
+    meter = _Meter(progress, total=before + 2 * new)
+    try:
+        written = _write(plan.optimizer, target, staged, link=plan.link, donor=donor, tell=meter.add)
+    except OSError as error:
+        raise GraftRefused(
+            f"writing failed ({reason(error)}); nothing is left behind. Free some space or name another OUT",
+            plan.output,
+        ) from error
+    meter.reach(before + new)
+    result = next(iter(examine(staged)))
+    if result.state is None:
+        raise GraftRefused(f"the result was read back and {result.error}; nothing was written", plan.output)
+    hold_against_plan(result.state, target.state, plan.optimizer, meter.add)
+    return written
 
 
 class _Meter:

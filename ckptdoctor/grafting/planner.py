@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ckptdoctor.containers.values import kept_open
+from ckptdoctor.diagnosis.status import is_possible
 from ckptdoctor.errors import GraftRefused, Unmatchable
 from ckptdoctor.grafting.donor import donor_side
 from ckptdoctor.grafting.layouts import pick_layout, tf1_layout, tf1_op_name
@@ -321,6 +322,10 @@ class _Planner:
             return self.options.iterations
         source = self.donor.optimizer if "iterations" in self.options.only or self.own is None else self.own
         if source.iterations is not None:
+            if not is_possible(source.iterations):
+                raise GraftRefused(
+                    f"the count is {source.iterations:,}, which no training reaches: set it with --iterations N"
+                )
             return source.iterations
         if source.recoverable is not None:
             self.warnings.append(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ckptdoctor.containers.values import release
 from ckptdoctor.errors import GraftRefused
-from ckptdoctor.examination import Examination, examine
+from ckptdoctor.examination import Examination, examine, with_libhdf5
 from ckptdoctor.grafting.apply import Receipt, carry_out
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.grafting.plan import Plan
@@ -79,4 +79,5 @@ def _prepare(
     state = source.state if source is not None else None
     # A trailing slash says that the output is a directory, which the target decides.
     place = os.fspath(output).rstrip("/") or os.fspath(output)
-    return make_plan(state, goal.state, place, options), source, goal
+    plan = with_libhdf5(make_plan, state, goal.state, place, options, sides=(source, goal))
+    return plan, source, goal

@@ -106,7 +106,7 @@ CASES = (
     Case("400 MB .keras", "large_archive", (_python("KerasFileEditor", _EDITOR, "keras", slow=True), _H5PY)),
     Case(
         "1 GB TF checkpoint, every byte",
-        "random_bytes",
+        "trained_checkpoint",
         (
             Peer("floor: cat", ("cat", "{path}")),
             Peer("floor: cp", ("cp", "{path}", "{path}.copy")),

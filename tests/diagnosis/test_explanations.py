@@ -59,7 +59,7 @@ def test_commands_parse(code: str, words: list[str]) -> None:
     name, command, rest = cli.resolve_command(click.Context(cli), words[1:])
     assert name is not None, code
     assert command is not None, code
-    with command.make_context(name, rest, parent=click.Context(cli)):
+    with command.make_context(name, rest, parent=click.Context(cli, **cli.context_settings)):
         pass
 
 

@@ -46,6 +46,7 @@ def test_loaders(text: str, loader: Loader, line: str, version: str, whose: str)
         ("keras==7.0", "there is no keras 7.0 that is known: its major versions are 1 to 3"),
         ("tf_keras==3.1", "there is no tf_keras 3.1 that is known: its major versions are 2"),
         ("x" * 5000, "is no loader"),
+        ("keras==" + "9" * 5000, "is no version of keras"),
     ],
 )
 def test_nonsense(text: str, says: str) -> None:

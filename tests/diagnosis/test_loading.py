@@ -173,10 +173,24 @@ def test_a_new_adams_first_update() -> None:
     )
     scan = Scan(pairs=(PairScan("a", 7.3, PairFigures(0, 1.0, 0.05)), PairScan("elsewhere", 7.3, PairFigures(0, 1, 9))))
     (clause,) = _clauses(1_000_000, slots_lost=True, hyperparameters=settings, scan=scan)
-    assert clause.endswith(", 20 times what its moments make of it in the mean")
+    assert clause.endswith(": 20 times what its moments would make of it (root mean square)")
     broken = Scan(pairs=(PairScan("a", 7.3, PairFigures(3, math.inf, math.nan)),))
     (clause,) = _clauses(1_000_000, slots_lost=True, hyperparameters=settings, scan=broken)
     assert clause.endswith("however small its gradient")
+
+
+HOSTILE: tuple[object, ...] = (math.nan, math.inf, -1, 10**400, True, "0.9", None, [], {})
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=lambda value: str(value)[:10])
+def test_hostile_settings(value: object) -> None:
+    """Whatever a file holds in place of a number, the figures are of numbers, or there are none."""
+    for name in ("learning_rate", "decay", "beta_1", "beta_2"):
+        settings = {"learning_rate": 0.01, "decay": 0.1, name: value}
+        for count in (None, 1, 10**18, 10**400):
+            for lost in (False, True):
+                told = _clauses(count, slots_lost=lost, hyperparameters=settings)
+                assert not re.search(r"\b(nan|inf)\b", " ".join(told))
 
 
 # ---------------------------------------------------------------------------------------------- when L001 is found

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+from xml.etree import ElementTree as ET
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 if __name__ == "__main__":
@@ -23,10 +24,13 @@ if __name__ == "__main__":
 
 from fuzz.mutations import Recipe, copied, damage  # noqa: E402 - after the path
 
-COMMANDS = ("inspect", "inspect", "inspect", "graft from", "graft into")
+COMMANDS = ("inspect", "check", "graft from", "inspect", "check", "graft into")
 """A mutant's seed chooses among them."""
-_ALLOWED = {"inspect": {0, 3}, "graft from": {0, 3, 4}, "graft into": {0, 3, 4}}
-_FORMATS = ("json", "text", "markdown")
+_ALLOWED = {"inspect": {0, 3}, "check": {0, 1, 3}, "graft": {0, 3, 4}}
+_FORMATS = {
+    "inspect": ("json", "text", "markdown"),
+    "check": ("json", "text", "markdown", "github", "sarif", "junit"),
+}
 
 
 class Verdict(NamedTuple):
@@ -88,27 +92,26 @@ class Judge:
 
     def _run(self, command: str, recipe: Recipe) -> tuple[int, str]:
         mutant = os.fspath(self._artifact)
-        if command == "inspect":
-            form = _FORMATS[recipe.seed // len(COMMANDS) % len(_FORMATS)]
-            return self._invoke(["inspect", "--stats", "--tensors", "--format", form, mutant], _ALLOWED[command])
+        if command in _FORMATS:
+            form = _FORMATS[command][recipe.seed // len(COMMANDS) % len(_FORMATS[command])]
+            options = ["--stats", "--tensors"] if command == "inspect" else ["--deep", "--no-config"]
+            return self._invoke([command, *options, "--format", form, mutant])
         clean = os.fspath(self._scratch / "clean" / self._artifact.name)
         donor, target = (mutant, clean) if command == "graft from" else (clean, mutant)
         output = self._scratch / "out"
         shutil.rmtree(output, ignore_errors=True)
         output.mkdir()
         written = output / self._artifact.name
-        code, wrong = self._invoke(
-            ["graft", "--from", donor, "--into", target, "--output", os.fspath(written)], _ALLOWED[command]
-        )
+        code, wrong = self._invoke(["graft", "--from", donor, "--into", target, "--output", os.fspath(written)])
         left = sorted(os.listdir(output))
         if not wrong and code and left:
             wrong = f"a graft that failed left {left}"
         if not wrong and not code:
-            again, wrong = self._invoke(["inspect", os.fspath(written)], {0})
-            wrong = f"what it wrote cannot be read ({again}): {wrong}" if wrong else ""
+            again, wrong = self._invoke(["inspect", os.fspath(written)])
+            wrong = f"what it wrote cannot be read: {wrong}" if again or wrong else ""
         return code, wrong
 
-    def _invoke(self, arguments: list[str], allowed: set[int]) -> tuple[int, str]:
+    def _invoke(self, arguments: list[str]) -> tuple[int, str]:
         """The exit code of a command, and what is wrong about how it ended."""
         from click.testing import CliRunner
 
@@ -117,15 +120,17 @@ class Judge:
         result = CliRunner().invoke(cli, arguments, prog_name="ckptdoctor")
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             return -1, "".join(traceback.format_exception(result.exception)[-4:])
-        if result.exit_code not in allowed:
+        if result.exit_code not in _ALLOWED[arguments[0]]:
             return result.exit_code, f"exit code {result.exit_code}: {result.stderr[-500:]}"
-        if result.exit_code and not result.stderr.startswith("ckptdoctor: "):
+        if result.exit_code > 1 and not result.stderr.startswith("ckptdoctor: "):
             return result.exit_code, "it failed without saying why"
         odd = {char for char in result.output if not char.isprintable() and char != "\n"}
         if odd:
             return result.exit_code, f"control characters are printed: {odd!r}"
-        if arguments[:1] == ["inspect"] and "json" in arguments:
+        if {"json", "sarif"} & set(arguments):
             json.loads(result.stdout)
+        elif "junit" in arguments:
+            ET.fromstring(result.stdout)
         return result.exit_code, self._left_open()
 
     def _left_open(self) -> str:

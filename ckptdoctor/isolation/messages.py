@@ -1,0 +1,106 @@
+"""What a worker and its parent say to each other: a length, then a pickle, over a pipe each way.
+
+The worker trusts its parent. The parent does not trust the worker, which a hostile file may have taken over: of its
+answers only plain values and ckptdoctor's own data types are built, and nothing is called.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import struct
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+from ckptdoctor.errors import CkptDoctorError
+
+MAX_MESSAGE = 1 << 30
+_LENGTH = struct.Struct("<Q")
+_OWN = "ckptdoctor."
+_BUILTINS: dict[str, type] = {"MemoryError": MemoryError, "RecursionError": RecursionError, "complex": complex}
+_OS_ERRORS: list[type[OSError]] = [OSError, *OSError.__subclasses__()]
+_SYSTEM_ERRORS = {each.__name__: each for each in _OS_ERRORS if each.__module__ == "builtins"}
+
+
+class Garbled(Exception):
+    """An answer that no worker gives: it was taken over, or its memory is damaged."""
+
+
+def send(descriptor: int, message: object) -> None:
+    """Writes a message; raises BrokenPipeError where nobody reads any more."""
+    body = pickle.dumps(message, 5)
+    view = memoryview(_LENGTH.pack(len(body)) + body)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def receive(descriptor: int, load: Callable[[bytes], Any]) -> Any:
+    """Reads a message.
+
+    Args:
+        descriptor: The pipe.
+        load: `trusted` or `distrusted`.
+
+    Raises:
+        EOFError: The other side is gone.
+        Garbled: What came is no message.
+    """
+    (length,) = _LENGTH.unpack(_exactly(descriptor, _LENGTH.size))
+    if length > MAX_MESSAGE:
+        raise Garbled(f"a message of {length:,} bytes")
+    return load(_exactly(descriptor, length))
+
+
+def _exactly(descriptor: int, count: int) -> bytes:
+    parts: list[bytes] = []
+    while count:
+        part = os.read(descriptor, min(count, 1 << 20))
+        if not part:
+            raise EOFError
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
+
+
+def trusted(data: bytes) -> Any:
+    """What the parent asked: a function by its name, and its arguments."""
+    return pickle.loads(data)  # noqa: S301 - the worker's own parent wrote it
+
+
+def distrusted(data: bytes) -> Any:
+    """What the worker answered.
+
+    Raises:
+        Garbled: It is no pickle, or names anything but data types.
+    """
+    try:
+        return _DataOnly(io.BytesIO(data)).load()
+    except Exception as error:
+        raise Garbled(str(error)) from error
+
+
+class _DataOnly(pickle.Unpickler):
+    """Builds plain values, named tuples, frozen dataclasses, enumerations and errors of this package."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == "builtins":
+            found: object = _BUILTINS.get(name) or _SYSTEM_ERRORS.get(name)
+        else:
+            found = _own_type(module, name)
+        if found is None:
+            raise pickle.UnpicklingError(f"names {module}.{name}")
+        return found
+
+
+def _own_type(module: str, name: str) -> type[object] | None:
+    if not module.startswith(_OWN):
+        return None
+    import importlib
+
+    found = getattr(importlib.import_module(module), name, None)
+    if not isinstance(found, type) or found.__module__ != module:
+        return None
+    is_data = issubclass(found, (tuple, Enum, CkptDoctorError)) or hasattr(found, "__dataclass_fields__")
+    return found if is_data else None

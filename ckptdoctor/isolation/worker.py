@@ -1,0 +1,105 @@
+"""The worker's side: takes a call, answers it, takes the next; ends when nobody asks any more."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import traceback
+from collections.abc import Callable
+from threading import Lock
+from typing import Any, NamedTuple
+
+from ckptdoctor.errors import CkptDoctorError
+from ckptdoctor.isolation import limits, messages
+
+IDLE = 60.0
+"""Seconds that a worker waits for the next call."""
+
+ALIVE, PROGRESS, DONE, RAISED, DEFECT = "alive", "progress", "done", "raised", "defect"
+
+
+class Call(NamedTuple):
+    """A function to be called.
+
+    Attributes:
+        function: Defined at the top level of a module.
+        arguments: Its positional arguments.
+        progress: Whether it takes `progress=`, which is told how many bytes of how many are done.
+        limited: Whether memory and time are bounded.
+        directory: The parent's working directory: paths are relative to it.
+    """
+
+    function: Callable[..., Any]
+    arguments: tuple[object, ...]
+    progress: bool
+    limited: bool
+    directory: str | None
+
+
+def serve(requests: int, answers: int) -> None:
+    """Answers calls until the parent closes its end, or asks for nothing for a while."""
+    limits.confine()
+    line = _Line(answers)
+    while _asked(requests):
+        try:
+            call = Call(*messages.receive(requests, messages.trusted))
+        except EOFError:
+            return
+        try:
+            limits.begin(line.alive, limited=call.limited)
+            kind, value = _answer(call, line)
+            limits.finish()
+            line.say(kind, value)
+        except BrokenPipeError:
+            return
+
+
+def _asked(requests: int) -> bool:
+    if sys.platform == "win32":  # select knows sockets only; the read waits
+        return True
+    return bool(select.select([requests], [], [], IDLE)[0])
+
+
+class _Line:
+    """The pipe to the parent. Threads may report progress, and the timer rings at any time: one message at a time."""
+
+    def __init__(self, answers: int) -> None:
+        self._answers = answers
+        self._talking = Lock()
+
+    def say(self, kind: str, value: object) -> None:
+        """Sends a message."""
+        with self._talking:
+            messages.send(self._answers, (kind, value))
+
+    def alive(self) -> None:
+        """Says that reading goes on, unless something is being said."""
+        if self._talking.acquire(blocking=False):
+            try:
+                messages.send(self._answers, (ALIVE, None))
+            finally:
+                self._talking.release()
+
+    def progress(self, done: int, total: int) -> None:
+        """Says how far it is."""
+        self.say(PROGRESS, (done, total))
+
+
+def _answer(call: Call, line: _Line) -> tuple[str, object]:
+    try:
+        if call.directory is not None:
+            os.chdir(call.directory)
+        return DONE, call.function(*call.arguments, **({"progress": line.progress} if call.progress else {}))
+    except BrokenPipeError:
+        raise
+    except (CkptDoctorError, MemoryError, RecursionError, OSError) as error:
+        return RAISED, error
+    except Exception:  # noqa: BLE001 - what is none of these is a defect of ours, and the parent says so
+        return DEFECT, traceback.format_exc()
+
+
+def main() -> None:
+    """A worker that was started as a program: calls come by stdin, answers go by stdout."""
+    requests, answers = os.dup(0), os.dup(1)
+    serve(requests, answers)

@@ -1,0 +1,189 @@
+"""Every hostile artifact goes through every command: a result, a finding or one clear sentence, and nothing else done.
+
+What has to hold is in `check_run`; what each artifact should be called is beside the function that builds it. A case is
+one child process (child.py), which runs its commands one after the other under an audit hook.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hostile.bundles import bundles
+from hostile.cases import FIXTURES, MARKER, Case, Place
+from hostile.filesystem import paths
+from hostile.hdf5_files import hdf5
+from hostile.pickles import pickles
+from hostile.protobufs import protobufs
+from hostile.zip_files import archives
+from support.commands import environment
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel is asked what was opened (inotify)")
+
+CASES = [case for family in (hdf5, archives, bundles, protobufs, pickles, paths) for case in family.cases]
+MEGABYTES = 300
+SECONDS = 60.0
+_ANNOTATION = re.compile(r"::(error|warning|notice|group|endgroup)[^:]*::")
+_BIDIRECTIONAL = range(0x202A, 0x202F)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_hostile(case: Case, tmp_path: Path) -> None:
+    """An artifact from a stranger is read, judged and grafted without any harm."""
+    place = _place(tmp_path)
+    target = os.fspath(case.build(place))
+    partner = os.fspath(FIXTURES / case.partner)
+    outputs = [tmp_path / "scratch" / name for name in ("a", "b")]
+    for each in outputs:
+        each.mkdir()
+    graft = ["graft", "--from", target, "--into", partner], ["graft", "--from", partner, "--into", target]
+    commands = [
+        ["inspect", "--format", "json", "--", target],
+        ["inspect", "--tensors", "--", target],
+        ["inspect", "--format", "markdown", "--stats", "--", target],
+        ["check", "--no-config", "--deep", "--fail-on", "warning", "--", target],
+        ["check", "--no-config", "--deep", "--format", "github", "--", target],
+        [*graft[0], "--output", str(outputs[0] / f"out{Path(partner).suffix}")],
+        [*graft[1], "--output", str(outputs[1] / f"out{_suffix(target)}")],
+    ]
+    before = _digests(place.own)
+    runs = _run(commands, place, tmp_path / "scratch", [str(place.own), partner, target], fresh=case.fresh)
+    for command, run in zip(commands, runs, strict=True):
+        check_run(command, run, case)
+    check_inspection(case, runs[0], runs[1])
+    check_judgement(case, runs[3], runs[4])
+    assert _digests(place.own) == before, "an input was changed"
+    for folder, run in zip(outputs, runs[5:], strict=True):
+        left = os.listdir(folder)
+        assert bool(left) == (run["code"] == 0), f"left behind: {left}"
+        assert not [name for name in left if name.startswith(".ckptdoctor")]
+        if left:
+            check_readable(folder / left[0], place, tmp_path / "scratch")
+
+
+def _place(folder: Path) -> Place:
+    place = Place(folder / "own", folder / "secret")
+    for each in (place.own, place.secret, place.secret / "plugins", folder / "scratch"):
+        each.mkdir()
+    return place
+
+
+def _suffix(path: str) -> str:
+    return suffix if (suffix := Path(path).suffix) in {".h5", ".keras", ".pkl", ".npz", ".npy", ".json"} else ""
+
+
+def _run(
+    commands: list[list[str]], place: Place, scratch: Path, own: list[str], *, fresh: bool = False
+) -> list[dict[str, Any]]:
+    request = {
+        "preload": not fresh,
+        "own": own,
+        "secret": str(place.secret),
+        "scratch": str(scratch),
+        "marker": MARKER,
+        "commands": commands,
+    }
+    child = Path(__file__).with_name("child.py")
+    done = subprocess.run(
+        [sys.executable, str(child)],
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=place.own,
+        env=environment(HDF5_PLUGIN_PATH=str(place.secret / "plugins")),
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    runs: list[dict[str, Any]] = json.loads(done.stdout)
+    return runs
+
+
+def check_run(command: list[str], run: dict[str, Any], case: Case) -> None:
+    """What holds for every command on every artifact."""
+    told = f"{' '.join(command)}: {run['code']}, {run['cpu']:.1f} s, {run['megabytes']:.0f} MB\n{run['err'][-2000:]}\n{run['out'][-1000:]}"
+    assert run["code"] in ({0, 2, 3, 4} if command[0] == "graft" else {0, 1, 2, 3}), told
+    assert "Traceback" not in run["err"], told
+    assert "defect of ckptdoctor" not in run["err"], told
+    assert not run["violations"], f"{run['violations'][:20]}\n{told}"
+    assert not run["secrets"], f"{run['secrets']}\n{told}"
+    for stream in ("out", "err"):
+        assert _unprintable(run[stream]) == [], told
+    if run["code"] and command[0] != "check":
+        assert len(run["err"].splitlines()) == 1, told
+        assert run["err"].startswith("ckptdoctor: "), told
+    scans = "--stats" in command or "--deep" in command or command[0] == "graft"
+    assert run["megabytes"] < MEGABYTES or (scans and case.expected.cpu > 2), told
+    assert run["cpu"] < case.expected.cpu * (3 if scans else 1), told
+
+
+def _unprintable(text: str) -> list[str]:
+    return [
+        char
+        for char in text
+        if (not char.isprintable() and char != "\n") or ord(char) in _BIDIRECTIONAL or 0xD800 <= ord(char) < 0xE000
+    ]
+
+
+def check_inspection(case: Case, as_json: dict[str, Any], as_text: dict[str, Any]) -> None:
+    """What `inspect` should say of this artifact."""
+    expected = case.expected
+    document = json.loads(as_json["out"])
+    entries = document["artifacts"]
+    said = f"{as_json['out']}\n{as_text['out']}\n{as_text['err']}"
+    told = f"{as_json['code']}\n{as_text['out']}\n{as_text['err']}"
+    findings = [each for entry in entries for each in entry["findings"]]
+    if expected.code >= 0:
+        assert as_json["code"] == as_text["code"] == expected.code, told
+    assert expected.says in said, told
+    if expected.finding:
+        assert expected.finding in {each["code"] for each in findings}, told
+        assert any(expected.says in each["message"] for each in findings if each["code"] == expected.finding), told
+    elif expected.code == -1:
+        clean = all(entry["status"] in {"complete", "fresh"} and not entry["findings"] for entry in entries)
+        assert as_json["code"] == 3 or not clean, f"it was called clean\n{told}"
+    elif expected.code == 3:
+        assert all(entry["status"] == "unreadable" for entry in entries), told
+
+
+def check_judgement(case: Case, as_text: dict[str, Any], as_github: dict[str, Any]) -> None:
+    """What `check` should say: nothing bad passes, and no name becomes a command of GitHub's."""
+    told = f"{as_text['code']}\n{as_text['out'][-2000:]}\n{as_text['err']}"
+    if case.expected.code in {2, 3}:
+        assert as_text["code"] == as_github["code"] == case.expected.code, told
+    elif case.expected.finding or case.expected.code == -1:
+        assert as_text["code"] in {1, 3}, f"it passed\n{told}"
+    for line in as_github["out"].splitlines():
+        head = _ANNOTATION.match(line)
+        assert "::" not in line or head, line
+        assert not head or "::" not in line[: head.end() - 2].removeprefix("::"), line
+        assert "pwned%0A" not in line, line
+
+
+def check_readable(path: Path, place: Place, scratch: Path) -> None:
+    """A result that was put in place can be read."""
+    path = Path(str(path).partition(".data-")[0].removesuffix(".index"))
+    (run,) = _run([["inspect", "--format", "json", "--", str(path)]], place, scratch, [str(scratch)])
+    assert run["code"] == 0, run["err"]
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """Digests of all regular files below a folder."""
+    found = {}
+    for base, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(base, name)
+            if os.path.isfile(path) and not os.path.islink(path):
+                with open(path, "rb") as file:
+                    digest = hashlib.sha256()
+                    while block := file.read(1 << 20):
+                        digest.update(block)
+                found[path] = digest.hexdigest()
+    return found
