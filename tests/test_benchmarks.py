@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import page
 import peers
 import processes
 import pytest
@@ -59,7 +61,7 @@ def test_a_run_that_takes_too_long() -> None:
         processes.run([sys.executable, "-c", "import time; time.sleep(60)"], within=0.2)
     with pytest.raises(SystemExit):
         processes.run([sys.executable, "-c", "raise SystemExit(3)"])
-    assert processes.run([sys.executable, "-c", "bytes(90_000_000)"]).megabytes > 90
+    assert processes.run([sys.executable, "-c", "b'x' * 200_000_000"]).megabytes > 190
 
 
 def test_growth() -> None:
@@ -93,3 +95,31 @@ def test_ratios() -> None:
     }  # fmt: skip
     assert peers.row(each)[2:] == ["1.00 s", "4.00 s", "1/4.0", "1/10.0 … 1/4.0", "1/2.0", "20 / 300 MB"]
     assert "it is not installed" in peers.row({**each, "needs": "it", "theirs": [], "ours": []})[3]
+
+
+def test_page(tmp_path: Path) -> None:
+    """The page has a row for every figure, says what was not measured, and has the limits of the code."""
+    assert page.render(tmp_path).count("Not measured in this run.") == 4
+    times = [{"seconds": 2.0, "megabytes": 20.0, "processor": 1.0}]
+    beside = {"case": "a file", "command": "inspect", "needs": "", "ours": times, "theirs": times}
+    growing = {"kind": "run directory", "command": "check --all", "unit": "checkpoints"}
+    way = {"seconds": [2.0, 3.0], "megabytes": [44.0, 43.0]}
+    figures: dict[str, object] = {
+        "peers": [{**beside, "peer": "a tool"}, {**beside, "peer": "floor: cat"}],
+        "check": [{"name": "a thousand", "peer": "one each", "ours": [1.0, 1.0], "theirs": [50.0, 60.0]}],
+        "graft": [
+            {"way": "a script", **way, "peers": []},
+            {"way": "graft", "seconds": [0.5, 0.5], "megabytes": [9.0], "peers": ["a script"]},
+        ],
+        "scale": [{**growing, "size": 100, **times[0]}, {**growing, "size": 1000}],
+    }
+    for name, each in figures.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(each), encoding="utf-8")
+    text = " ".join(page.render(tmp_path).split())
+    assert "Not measured" not in text
+    assert "| a file | a tool | 2.00 s | 2.00 s | 1.00 | 1.00 … 1.00 | 1.00 | 20 / 20 MB |" in text
+    assert "| a file | `cat` |" in text
+    assert "| a thousand | 1.00 s | one each | 50.00 s | 1/50.0 | 1/60.0 … 1/50.0 |" in text
+    assert "| graft | 0.50 s | 9 MB | a script | 1/4.0 | 1/6.0 … 1/4.0 |" in text
+    assert "| run directory | check --all | 1,000 checkpoints | over 300 s |" in text
+    assert "| steps of a pickle | 1,500,000 |" in text

@@ -33,6 +33,7 @@ from ckptdoctor.optimizers import unnamed
 LIBRARIES = ("tensorflow", "keras", "tf_keras", "h5py", "numpy", "click")
 BENCHMARKS = {
     "peers": (["peers.py"], ["--rounds", "2"]),
+    "check": (["check_speed.py", "--repeat", "3"], ["--megabytes", "128"]),
     "graft": (["graft_speed.py", "--gigabytes", "1"], ["--gigabytes", "0.3", "--repeat", "1"]),
     "scale": (["scale.py"], ["--quick"]),
 }
@@ -69,6 +70,14 @@ format, a copy of the same bytes from one place of the page cache to another. Th
 `check --deep`, which checksums every byte and looks at every value.
 """
 
+_CHECK = """\
+## Check
+
+A thousand small artifacts of the formats and versions of `fixtures/museum.tar.xz` in one call, beside a process for
+each; and every byte of 1 GB of trained weights and moments, beside one numpy pass over the same bytes
+(`tests/benchmarks/check_speed.py`).
+"""
+
 _GRAFT = """\
 ## Graft
 
@@ -99,6 +108,9 @@ frameworks write.
 """
 
 
+_MISSING = "Not measured in this run.\n"
+
+
 def limits() -> list[list[str]]:
     """The limits as the code has them."""
     return [
@@ -122,7 +134,7 @@ def limits() -> list[list[str]]:
         [
             "an attribute of an HDF5 file",
             _bytes(hdf5.MAX_ATTRIBUTE_BYTES),
-            "the configuration of a model of 10,000 layers has 2 MB",
+            "the configuration of a model of 10,000 layers has a few",
         ],
         ["a JSON configuration", _bytes(strict_json.MAX_BYTES), "the same"],
         ["members of a zip archive", f"{zip_archive.MAX_MEMBERS:,}", "Keras writes three, an `.npz` one per array"],
@@ -199,7 +211,7 @@ def render(folder: Path) -> str:
     parts = [_HEAD, _where(_read(folder, "machine") or machine())]
     beside = _read(folder, "peers")
     if beside is None:
-        parts.append("## Beside other tools\n\nNot measured in this run.\n")
+        parts += [_PEERS, _MISSING]
     else:
         floors = [each for each in beside if each["peer"].startswith("floor: ")]
         others = [each for each in beside if each not in floors]
@@ -207,8 +219,10 @@ def render(folder: Path) -> str:
             each["peer"] = f"`{each['peer'].removeprefix('floor: ')}`"
         parts += [_PEERS, table([peers.HEAD, *map(peers.row, others)])]
         parts += [_FLOOR, table([peers.HEAD, *map(peers.row, floors)])]
+    check = _read(folder, "check")
+    parts += [_CHECK, _MISSING if check is None else _check(check)]
     graft = _read(folder, "graft")
-    parts += [_GRAFT, "Not measured in this run.\n" if graft is None else _graft(graft)]
+    parts += [_GRAFT, _MISSING if graft is None else _graft(graft)]
     parts += _growth(_read(folder, "scale"))
     parts += [_LIMITS, table(limits())]
     return "\n".join(parts)
@@ -231,26 +245,36 @@ def _where(found: dict[str, Any]) -> str:
     )
 
 
+def _check(figures: list[dict[str, Any]]) -> str:
+    lines = [["what", "time", "beside", "its time", "ratio", "in the rounds"]]
+    for each in figures:
+        times = [f"{min(each[whose]):.2f} s" for whose in ("ours", "theirs")]
+        lines.append([each["name"], times[0], each["peer"], times[1], *_ratios(each["ours"], each["theirs"])])
+    return table(lines)
+
+
 def _graft(ways: list[dict[str, Any]]) -> str:
     by_name = {way["way"]: way for way in ways}
     lines = [["way", "time", "peak", "beside", "ratio", "in the rounds"]]
     for way in ways:
         head = [way["way"], f"{min(way['seconds']):.2f} s", f"{max(way['megabytes']):,.0f} MB"]
-        for name in way["peers"] or [""]:
-            if name not in by_name:
-                lines.append([*head, "", "", ""])
-                continue
-            pairs = zip(way["seconds"], by_name[name]["seconds"], strict=True)
-            spread = sorted(one / other for one, other in pairs)
-            fastest = min(way["seconds"]) / min(by_name[name]["seconds"])
-            lines.append([*head, name, peers.ratio(fastest), f"{peers.ratio(spread[0])} … {peers.ratio(spread[-1])}"])
+        if not way["peers"]:
+            lines.append([*head, "", "", ""])
+        for name in way["peers"]:
+            lines.append([*head, name, *_ratios(way["seconds"], by_name[name]["seconds"])])
             head = ["", "", ""]
     return table(lines)
 
 
+def _ratios(ours: list[float], theirs: list[float]) -> list[str]:
+    """The ratio of the fastest runs, and the least and the greatest one of a round."""
+    spread = sorted(one / other for one, other in zip(ours, theirs, strict=True))
+    return [peers.ratio(min(ours) / min(theirs)), f"{peers.ratio(spread[0])} … {peers.ratio(spread[-1])}"]
+
+
 def _growth(figures: list[dict[str, Any]] | None) -> list[str]:
     if figures is None:
-        return [_SCALE, "Not measured in this run.\n"]
+        return [_SCALE, _MISSING]
     kinds = {kind.name: kind for kind in scale.KINDS}
     linear, flat = [scale.HEAD], [scale.HEAD]
     grouped: dict[tuple[str, str], list[scale.Measured]] = {}
