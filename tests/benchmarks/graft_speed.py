@@ -1,6 +1,7 @@
 """How fast `ckptdoctor graft` is, beside the TensorFlow script that people write and beside `cp`, in the same run.
 
-    python tests/benchmarks/graft_speed.py [--gigabytes 2] [--repeat 3] [--folder DIR] [--only NAME] [--json FILE] [--check]
+    python tests/benchmarks/graft_speed.py [--gigabytes 2] [--repeat 3] [--folder DIR] [--only NAME]
+        [--json FILE] [--check]
 
 Needs TensorFlow, tf_keras and Keras 3, which also make the inputs: checkpoints, HDF5 files and `.keras` archives of a
 model with its Adam state, of about the size asked for, and their weights-only twins. They are made in a temporary

@@ -191,15 +191,18 @@ def take(folder: Path, *, quick: bool) -> None:
         target = folder / f"{name}.json"
         if target.exists():
             continue
+        part = folder / f"{name}.part"
         script = Path(__file__).with_name(words[0])
         sys.stderr.write(f"{name}:\n")
         done = subprocess.run(
-            [sys.executable, str(script), *words[1:], *(less if quick else ()), "--json", str(target)],
+            [sys.executable, str(script), *words[1:], *(less if quick else ()), "--json", str(part)],
             stdout=subprocess.DEVNULL,
             check=False,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
-        if done.returncode:
+        if not done.returncode:
+            part.rename(target)
+        else:
             sys.stderr.write(f"{name} is left out: it ended with {done.returncode}\n")
     figures = json.loads(note.read_text(encoding="utf-8"))
     figures["load after"] = os.getloadavg()[0] if hasattr(os, "getloadavg") else None

@@ -178,6 +178,8 @@ def main() -> None:
                  **(each.run._asdict() if each.run else {})}
                 for each in found
             ]  # fmt: skip
+            if options.json:  # at once: the whole takes minutes
+                Path(options.json).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
             if not options.folder:
                 for path in folder.iterdir():
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -187,8 +189,6 @@ def main() -> None:
     sys.stdout.write(table(lines))
     for fault in wrong:
         sys.stderr.write(f"{fault}\n")
-    if options.json:
-        Path(options.json).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     if options.check and wrong:
         raise SystemExit(1)
 
