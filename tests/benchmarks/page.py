@@ -174,7 +174,7 @@ def machine() -> dict[str, Any]:
         "date": time.strftime("%Y-%m-%d"),
         "processor": f"{processor}, {os.cpu_count()} cores",
         "memory": f"{memory / (1 << 30):.0f} GiB" if memory else "unknown",
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
         "python": platform.python_version(),
         "ckptdoctor": __version__,
         "libraries": libraries,
