@@ -8,10 +8,12 @@ from collections.abc import Callable
 from ckptdoctor.containers.values import release
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.examination import Examination, examine, with_libhdf5
-from ckptdoctor.grafting.apply import Receipt, carry_out
+from ckptdoctor.grafting.apply import carry_out
+from ckptdoctor.grafting.inputs import Inputs
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.planner import make_plan
+from ckptdoctor.grafting.receipt import Receipt
 
 Path = str | os.PathLike[str]
 
@@ -43,6 +45,7 @@ def graft(
     options: Options | None = None,
     *,
     overwrite: bool = False,
+    sha256: bool = False,
     check: Callable[[str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Receipt:
@@ -54,6 +57,7 @@ def graft(
         output: What is written.
         options: What is asked for.
         overwrite: Replace what lies under the output's name.
+        sha256: Digest files over 64 MiB for the receipt too.
         check: Called with the staged result before it is put in place; it raises to stop.
         progress: Told how many bytes of how many are done.
 
@@ -62,22 +66,23 @@ def graft(
         UnreadableArtifact: An input cannot be read.
         UsageProblem: A path does not exist.
     """
-    plan, source, goal = _prepare(donor, target, output, options)
+    plan, source, goal, inputs = _prepare(donor, target, output, options)
     try:
-        return carry_out(plan, source, goal, overwrite=overwrite, check=check, progress=progress)
+        return carry_out(plan, source, goal, inputs, overwrite=overwrite, sha256=sha256, check=check, progress=progress)
     finally:
         release()
 
 
 def _prepare(
     donor: Path | None, target: Path, output: Path, options: Options | None
-) -> tuple[Plan, Examination | None, Examination]:
+) -> tuple[Plan, Examination | None, Examination, Inputs]:
     source = look(donor, "donor") if donor is not None else None
     goal = look(target, "target")
+    inputs = Inputs([each.resolved for each in (source, goal) if each is not None])
     if goal.state is None:
         raise GraftRefused("the target cannot be read", goal.path)
     state = source.state if source is not None else None
     # A trailing slash says that the output is a directory, which the target decides.
     place = os.fspath(output).rstrip("/") or os.fspath(output)
     plan = with_libhdf5(make_plan, state, goal.state, place, options, sides=(source, goal))
-    return plan, source, goal
+    return plan, source, goal, inputs
