@@ -112,6 +112,10 @@ def _fuzz_here(options: argparse.Namespace) -> None:
     from fuzz.targets import TARGETS
     from support.museum import unpack
 
+    from ckptdoctor.isolation import limits
+
+    limits._is_worker = True  # HDF5 files are sound here: they are read in this process, where coverage is seen
+
     museum = options.museum or unpack(options.here / "museum")
     for target in options.targets:
         folder = options.here / target
