@@ -108,7 +108,8 @@ def _run(
 
 def check_run(command: list[str], run: dict[str, Any], case: Case) -> None:
     """What holds for every command on every artifact."""
-    told = f"{' '.join(command)}: {run['code']}, {run['cpu']:.1f} s, {run['megabytes']:.0f} MB\n{run['err'][-2000:]}\n{run['out'][-1000:]}"
+    used = f"{run['cpu']:.1f} s, {run['megabytes']:.0f} MB"
+    told = f"{' '.join(command)}: {run['code']}, {used}\n{run['err'][-2000:]}\n{run['out'][-1000:]}"
     assert run["code"] in ({0, 2, 3, 4} if command[0] == "graft" else {0, 1, 2, 3}), told
     assert "Traceback" not in run["err"], told
     assert "defect of ckptdoctor" not in run["err"], told
