@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from ckptdoctor.checking.configuration import CheckSettings
     from ckptdoctor.checking.results import CheckReport
+    from ckptdoctor.comparison.options import DiffOptions
+    from ckptdoctor.comparison.results import Comparison
     from ckptdoctor.examination import Examination
     from ckptdoctor.grafting.apply import Receipt
     from ckptdoctor.grafting.options import GraftOptions, Options
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from ckptdoctor.verification import Verification
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "check", "graft", "inspect", "plan_graft", "verify"]
+__all__ = ["__version__", "check", "diff", "graft", "inspect", "plan_graft", "verify"]
 
 
 def inspect(path: str | os.PathLike[str], *, everything: bool = False, stats: bool = False) -> tuple[Examination, ...]:
@@ -69,6 +71,30 @@ def check(*paths: str | os.PathLike[str], everything: bool = False, **settings: 
     policy = configure(given, search=False).policy
     named = [os.fspath(path) for path in paths]
     return CheckReport(tuple(check_paths(named, policy, everything=everything)), policy)
+
+
+def diff(a: str | os.PathLike[str], b: str | os.PathLike[str], **options: Unpack[DiffOptions]) -> Comparison:
+    """Says whether two artifacts hold the same optimizer state, across formats and generations.
+
+    Args:
+        a: An artifact: what `inspect` takes.
+        b: Another.
+        **options: As the options of the command; see `ckptdoctor.comparison.options.DiffOptions`.
+
+    Returns:
+        The comparison, item by item and slot by slot: `agrees` if no difference was found and nothing is undecided,
+        `equal` if the values were compared too. Without `values=True` the data of slots is not read.
+
+    Raises:
+        ckptdoctor.errors.UnreadableArtifact: An artifact cannot be read.
+        ckptdoctor.errors.Unmatchable: It has several optimizers and none is named, or the mapping names a variable
+            that is not there.
+        ckptdoctor.errors.UsageProblem: A path does not exist, or an option is not known.
+    """
+    from ckptdoctor.comparison import run
+    from ckptdoctor.comparison.options import make_options
+
+    return run.diff(a, b, make_options(options))
 
 
 def plan_graft(

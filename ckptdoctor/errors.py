@@ -12,6 +12,8 @@ EXIT_FINDINGS = 1
 EXIT_USAGE = 2
 EXIT_UNREADABLE = 3
 EXIT_REFUSED = 4
+EXIT_INTERRUPTED = 130
+"""What shells report of a command that Ctrl-C ended; click's own 1 would say that a check has findings."""
 
 
 class CkptDoctorError(Exception):
@@ -37,6 +39,10 @@ class UsageProblem(CkptDoctorError):
     """The request cannot be carried out as it was put: a path that does not exist, an unknown code."""
 
     exit_code = EXIT_USAGE
+
+
+class Unmatchable(UsageProblem):
+    """Two artifacts cannot be set side by side as it was asked: no one optimizer is meant, or a name is unknown."""
 
 
 class UnreadableArtifact(CkptDoctorError):

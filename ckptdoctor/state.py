@@ -273,11 +273,19 @@ class Schedule:
 
 
 class Wrapper(NamedTuple):
-    """An optimizer around the optimizer (`LossScaleOptimizer`)."""
+    """An optimizer around the optimizer (`LossScaleOptimizer`).
+
+    Attributes:
+        class_name: The Keras class.
+        loss_scale: Its scale.
+        variables: State of its own.
+        configured: False where the state is a wrapper's, but the artifact's configuration names none.
+    """
 
     class_name: str
     loss_scale: float | None = None
     variables: tuple[OtherVariable, ...] = ()
+    configured: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
+from support.museum import FIXTURES, unpack
 
 
 @pytest.fixture(scope="session")
@@ -28,13 +26,7 @@ def plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def museum(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The museum, unpacked: once in a session, or once in each worker of pytest-xdist."""
-    folder = tmp_path_factory.mktemp("museum")
-    with tarfile.open(FIXTURES / "museum.tar.xz") as archive:
-        if hasattr(tarfile, "data_filter"):  # Python 3.10.12, 3.11.4 and newer
-            archive.extractall(folder, filter="data")
-        else:
-            archive.extractall(folder)
-    return folder
+    return unpack(tmp_path_factory.mktemp("museum"))
 
 
 @pytest.fixture(scope="session")

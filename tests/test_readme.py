@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.rules_table import with_table
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -30,6 +31,11 @@ def test_session(command: str, shown: str) -> None:
     )
     assert done.stderr == ""
     assert done.stdout == shown
+
+
+def test_rules() -> None:
+    """The table of rules is that of the rules; `python tests/support/rules_table.py` brings it up to date."""
+    assert with_table(README) == README
 
 
 def test_python_example(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,9 @@ from support.commands import python
 from support.objects import keras2, keras3, model, tracked, variables, write_model, write_objects
 from support.saved_models import write_saved_model
 
+import ckptdoctor
+
+LOADERS = Path(ckptdoctor.__file__).parent / "diagnosis" / "loaders.json"
 FRAMEWORKS = {"tensorflow", "keras", "tf_keras", "torch", "jax"}
 
 WATCH = """
@@ -96,7 +99,16 @@ def test_hdf5_is_read_elsewhere(fixtures_dir: Path, name: str) -> None:
     assert report["forbidden"] == ["os.fork"]
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["inspect", "--help"]])
+def test_diff_loads_no_framework(fixtures_dir: Path) -> None:
+    """A comparison loads no framework, no rich for JSON, and opens nothing but its two artifacts."""
+    a, b = str(fixtures_dir / "run-a"), str(fixtures_dir / "run-a" / "ckpt-7")
+    report = _watched("diff", "--values", "--weights", "--format", "json", a, b)
+    assert not _modules(report) & (FRAMEWORKS | {"h5py", "rich"})
+    assert not _outside(report, a)
+    assert not report["forbidden"]
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["inspect", "--help"], ["explain", "--help"]])
 def test_help_loads_nothing(arguments: list[str]) -> None:
     """Help and version load neither formats nor reports."""
     report = _watched(*arguments)
@@ -105,8 +117,14 @@ def test_help_loads_nothing(arguments: list[str]) -> None:
     assert "ckptdoctor.examination" not in report["modules"]
 
 
+def test_explaining_loads_no_format() -> None:
+    """A rule is explained without what reads artifacts."""
+    loaded = _modules(_watched("explain", "--format", "json", "S003"))
+    assert not loaded & (FRAMEWORKS | {"numpy", "h5py", "rich", "google"})
+
+
 def _outside(report: dict[str, Any], *allowed: str) -> list[str]:
-    """Files that were opened and are neither allowed nor Python's own code."""
+    """Files that were opened and are neither allowed nor code nor the table of loaders, which is part of it."""
     folders = tuple(os.path.realpath(each) for each in allowed)
     own = (".py", ".pyc", ".so", ".pyd", ".pth", ".zip", ".pxd", ".dist-info")
     return [
@@ -114,6 +132,7 @@ def _outside(report: dict[str, Any], *allowed: str) -> list[str]:
         for path, _, _ in report["opened"]
         if not path.startswith(folders)
         and not path.endswith(own)
+        and path != os.path.realpath(LOADERS)
         and not path.startswith(("/proc", "/sys", "/dev", "/etc"))
     ]
 

@@ -22,6 +22,7 @@ from ckptdoctor.artifacts.keras_layers import (
     untrained,
     weight_names,
 )  # fmt: skip
+from ckptdoctor.artifacts.keras_producer import version_part
 from ckptdoctor.artifacts.state_list import Orders
 from ckptdoctor.optimizers.naming import plain
 from ckptdoctor.state import Generation, ModelVariable, TensorRef
@@ -188,7 +189,7 @@ def _sorts(version: str) -> bool:
 
     Source: `Model._make_train_function`, keras/engine/training.py.
     """
-    numbers = [int(part) if part.isdecimal() else 0 for part in version.split(".")[:3]]
+    numbers = [version_part(part) or 0 for part in version.split(".")[:3]]
     return numbers < [2, 0, 6]
 
 

@@ -7,6 +7,7 @@ from ckptdoctor.state import Generation, Producer
 _FIRST_TF_KERAS_ONLY = 4
 _FIRST_SEPARATE = 16
 _FIRST_REWRITTEN = 11
+_MOST_DIGITS = 9
 
 
 def producer(version: str | None) -> Producer:
@@ -39,5 +40,10 @@ def generation(version: str | None) -> Generation | None:
 
 def release(version: str) -> tuple[int, int]:
     """Major and minor number; zeros for what is no number."""
-    numbers = [int(part) if part.isdecimal() and len(part) < 9 else 0 for part in version.split(".")[:2]]  # noqa: PLR2004
+    numbers = [version_part(part) or 0 for part in version.split(".")[:2]]
     return numbers[0], numbers[1] if len(numbers) > 1 else 0
+
+
+def version_part(part: str) -> int | None:
+    """A part of a version; None for what is no number, and for more digits than any version has."""
+    return int(part) if part.isascii() and part.isdecimal() and len(part) < _MOST_DIGITS else None

@@ -21,6 +21,7 @@ _HEAD = 4096
 MAX_LISTED = 100_000
 _MOST_DIGITS = 20
 _SHOWN = 5
+_SAVED_MODEL = ("saved_model.pb", "saved_model.pbtxt")
 _MODELS = (".keras", ".h5", ".hdf5", ".ckpt")
 
 
@@ -179,7 +180,7 @@ def _prefixes(directory: str, names: list[str]) -> list[str]:
 def lies_in(path: str) -> str | None:
     """The reader of an artifact that is a directory; None for a directory that holds artifacts, or nothing."""
     there = set(listing(path))
-    if "saved_model.pb" in there or "saved_model.pbtxt" in there:
+    if there.intersection(_SAVED_MODEL):
         return "saved-model"
     if "config.json" in there and {"model.weights.h5", "model.weights.npz", "model.weights.json"} & there:
         return "keras-archive"
@@ -320,6 +321,10 @@ def _file(given: str, path: str) -> Target:
         found = _from_state(given, os.path.dirname(path) or ".", listing(os.path.dirname(path) or "."))
         if found is not None:
             return found
+    if name in _SAVED_MODEL:
+        directory = os.path.dirname(path) or "."
+        note = Oddity("P003", f"{name} is the graph of a SavedModel; the SavedModel is {directory}")
+        return Target(given, directory, "saved-model", (note,))
     if path.endswith(".index"):
         with RegularFile(path) as file:
             from ckptdoctor.containers.sstable import Table

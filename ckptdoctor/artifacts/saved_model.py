@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 
+from ckptdoctor.artifacts.keras_producer import release
 from ckptdoctor.artifacts.tf_checkpoint import counters, from_names, read_objects
 from ckptdoctor.artifacts.tf_graph import Objects, classify
 from ckptdoctor.artifacts.tf_names import read_names
@@ -125,13 +126,8 @@ _FIRST_TF_KERAS = 16  # tf_keras split off as a package at 2.16
 
 def _producer(parts: SavedModelParts, keras_version: str | None) -> tuple[str | None, str | None]:
     if keras_version:
-        return ("tf_keras" if _minor(keras_version) >= _FIRST_TF_KERAS else "tf.keras"), keras_version
+        return ("tf_keras" if release(keras_version)[1] >= _FIRST_TF_KERAS else "tf.keras"), keras_version
     return ("tensorflow", parts.tensorflow_version) if parts.tensorflow_version else (None, None)
-
-
-def _minor(version: str) -> int:
-    part = version.split(".")[1:2]
-    return int(part[0]) if part and part[0].isdigit() else 0
 
 
 def _keras(directory: str, parts: SavedModelParts) -> tuple[OptimizerConfig | None, str | None]:

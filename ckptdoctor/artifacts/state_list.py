@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from math import isfinite
 
+from ckptdoctor.artifacts.keras_producer import version_part
 from ckptdoctor.artifacts.state_reading import KNOWN_CLASSES, Question, Reading, StateVariable, read_list
 from ckptdoctor.optimizers.catalogue import Layout, SlotKind
 from ckptdoctor.optimizers.config import OptimizerConfig
-from ckptdoctor.optimizers.inference import rate_conflict
+from ckptdoctor.optimizers.inference import count_of, rate_conflict
 from ckptdoctor.optimizers.layout import Trained, expand
 from ckptdoctor.optimizers.naming import generation_of, optimizer_name
 from ckptdoctor.state import (
@@ -23,7 +23,6 @@ from ckptdoctor.state import (
     Oddity,
     OptimizerState,
     OtherVariable,
-    Scalar,
     Slot,
     Wrapper,
 )  # fmt: skip
@@ -139,7 +138,7 @@ def _assemble(
         notes.append(
             f"{config.class_name} is not in the catalogue; its state is laid out like that of {layout.class_name}"
         )
-    count = None if reading.iteration is None else _count(reading.iteration.value)
+    count = None if reading.iteration is None else count_of(reading.iteration.value)
     if reading.iteration is not None and count is None:
         notes.append(f"the count is no whole number: {reading.iteration.value!r}")
     unread = tuple(
@@ -170,15 +169,6 @@ def _key(iteration: StateVariable | None) -> str | None:
     return None if iteration is None or iteration.tensor is None else iteration.tensor.key
 
 
-def _count(value: Scalar | None) -> int | None:
-    """A count as stored: Keras 1 wrote it as float32; anything that is no whole number is no count."""
-    if isinstance(value, (bool, str)) or value is None:
-        return None
-    if isinstance(value, float) and (not isfinite(value) or value != int(value)):
-        return None
-    return int(value)
-
-
 def _reported(
     count: int | None, config: OptimizerConfig | None, generation: Generation | None, version: str | None
 ) -> int | None:
@@ -191,9 +181,9 @@ def _reported(
 
 def _release(version: str | None) -> tuple[int, int]:
     """Major and minor version; a version that is not known counts as the newest."""
-    major, _, rest = (version or "").partition(".")
-    minor = rest.partition(".")[0]
-    return (int(major), int(minor)) if major.isdecimal() and minor.isdecimal() else (999, 0)
+    numbers = [version_part(part) for part in (version or "").split(".")[:2]]
+    major, minor = numbers if len(numbers) > 1 else (None, None)
+    return (999, 0) if major is None or minor is None else (major, minor)
 
 
 def _hyperparameters(config: OptimizerConfig | None, other: Iterable[OtherVariable]) -> Mapping[str, object]:
@@ -265,6 +255,7 @@ def _wrapper(own: Sequence[StateVariable], config: OptimizerConfig | None) -> Wr
         config.wrapper if config is not None and config.wrapper else "LossScaleOptimizer",
         float(scale) if isinstance(scale, (int, float)) else None,
         others,
+        configured=config is None or bool(config.wrapper),
     )
 
 
@@ -310,7 +301,7 @@ def _multi(state: Sequence[StateVariable], config: OptimizerConfig | None, order
         class_name=_MULTI,
         class_inferred=config is None,
         generation=Generation.KERAS3,
-        iterations=_count(head[0].value),
+        iterations=count_of(head[0].value),
         iterations_key=_key(head[0]),
         hyperparameters={} if config is None else config.hyperparameters,
         slots=tuple(slots),

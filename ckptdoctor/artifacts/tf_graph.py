@@ -13,6 +13,7 @@ from enum import Enum
 from ckptdoctor.containers.dtypes import INTEGRAL
 from ckptdoctor.containers.object_graph import Node, ObjectGraph
 from ckptdoctor.containers.tensor_bundle import TensorBundle
+from ckptdoctor.errors import LimitExceeded
 from ckptdoctor.state import ModelVariable, TensorRef
 
 # Children through which Keras objects hang metrics and bookkeeping onto a model: what is reachable only through them is
@@ -27,6 +28,9 @@ _INNER = ("inner_optimizer", "base_optimizer", "_optimizer")
 NON_TRAINABLE = frozenset(
     {"moving_mean", "moving_variance", "seed_generator_state", "_moving_mean", "_moving_variance"}
 )
+
+
+_SHARED, _SHARED_FLOOR = 4, 100_000
 
 
 class Kind(Enum):
@@ -118,6 +122,7 @@ def classify(
     objects = Objects(graph, bundle)
     paths = graph.paths()
     objects.optimizers = _optimizers(graph, paths, identifiers or {})
+    _require_own_lists(graph, objects.optimizers)
     owned = _owned(graph, objects.optimizers)
     _sort_variables(objects, paths, owned, trainable or {})
     return objects
@@ -159,6 +164,14 @@ def _optimizers(
             continue
         found.append(OptimizerNode(index, paths[index if outer is None else outer], kind, outer))
     return tuple(sorted(found, key=lambda each: each.path))
+
+
+def _require_own_lists(graph: ObjectGraph, optimizers: tuple[OptimizerNode, ...]) -> None:
+    """Refuses thousands of optimizers that share their lists, which would be read once for each of them."""
+    nodes = graph.nodes
+    listed = sum(len(nodes[child].children) for each in optimizers for child in nodes[each.index].children.values())
+    if listed > _SHARED_FLOOR and listed > _SHARED * sum(len(node.children) for node in nodes):
+        raise LimitExceeded(f"{len(optimizers):,} optimizers share their variables: the object graph is hostile")
 
 
 def _kind(graph: ObjectGraph, index: int, identifier: str) -> Kind | None:

@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ckptdoctor.artifacts.tf_reading import Reading
+from ckptdoctor.errors import LimitExceeded
 from ckptdoctor.optimizers import inference
 from ckptdoctor.optimizers.catalogue import TF1_OPTIMIZERS, layouts
 from ckptdoctor.state import Generation, MissingSlot, Role, Slot
+
+MOST_KINDS = 100
+"""Kinds of slots of one optimizer; those of Keras have five at most."""
 
 
 def read_linked(reading: Reading) -> inference.Inference:
     """Reads slots by the optimizer node's `slot_variables`: variable, name and slot in one record."""
     links = reading.objects.node(reading.node.index).slots
     names = sorted({link.name for link in links})
+    if len(names) > MOST_KINDS:
+        # Each variable would lack most of them: what is missing would grow as the square of the file.
+        raise LimitExceeded(f"an optimizer links slots of {len(names):,} kinds: the object graph is corrupt or hostile")
     if reading.generation is Generation.TF1:
         inferred = _tf1_class(names, reading.singles)
     else:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ckptdoctor.artifacts.tf_reading import Reading, kinds_by_attribute
 from ckptdoctor.optimizers import inference
 from ckptdoctor.optimizers.catalogue import Extent, SlotKind
+from ckptdoctor.optimizers.naming import MOST_PARTS
 from ckptdoctor.state import MissingSlot, ModelVariable, Role, Slot, TensorRef
 
 Lists = Mapping[str, Sequence[tuple[int, int]]]
@@ -99,7 +100,7 @@ def _by_name(trained: _Trained, named: Mapping[str, list[ModelVariable]]) -> lis
     """The variables whose name ends one of the slots' full names: the longest such name, and the shapes agree."""
     for full, _ in trained.names:
         parts = full.split("/")
-        for start in range(1, len(parts)):
+        for start in range(max(1, len(parts) - MOST_PARTS), len(parts)):
             found = [each for each in named.get("/".join(parts[start:]), []) if each.tensor.shape == trained.shape]
             if found:
                 return found
@@ -131,13 +132,15 @@ def _resembles(root: str, own: str) -> bool:
 def _unstored(reading: Reading, trained: Mapping[int, _Trained]) -> Owners:
     """A checkpoint of the optimizer alone: its slots still name their variables, which are somewhere else."""
     owners: Owners = {}
+    taken: set[str] = set()
     for position, each in trained.items():
         for full, kind in each.names:
             # `Adam/m/dense/kernel`, or `m/dense/kernel` inside a LossScaleOptimizer.
             tag = f"/{kind.name}/" if kind else ""
             name = f"/{full}".partition(tag)[2] if tag else ""
-            if name and name not in owners.values():
+            if name and name not in taken:
                 owners[position] = name
+                taken.add(name)
                 reading.unstored.append(ModelVariable(name, TensorRef("", "", each.shape, None), trainable=True))
                 break
     return owners

@@ -14,6 +14,7 @@ from ckptdoctor.containers.dtypes import INTEGRAL
 from ckptdoctor.containers.values import read_scalar
 from ckptdoctor.optimizers import inference
 from ckptdoctor.optimizers.catalogue import LAYOUTS, TF1_AVERAGE, TF1_OPTIMIZERS, SlotKind, Tf1Optimizer
+from ckptdoctor.optimizers.naming import MOST_PARTS
 from ckptdoctor.state import (
     Generation,
     MissingSlot,
@@ -182,13 +183,14 @@ def _real(groups: Mapping[str, _Found], left: dict[str, TensorRef]) -> list[_Fou
 def _owner(stem: str, ref: TensorRef, tensors: Mapping[str, TensorRef]) -> str | None:
     """The variable of a slot: its stem, or its stem without leading scopes, where the shape agrees."""
     name = stem
-    while True:
+    for _ in range(MOST_PARTS):
         owner = tensors.get(name)
         if owner is not None and owner.shape == ref.shape and owner.dtype != "string":
             return name
         _, slash, name = name.partition("/")
         if not slash:
-            return None
+            break
+    return None
 
 
 def _entry(op: str, count: int, powers: Mapping[str, object]) -> tuple[Tf1Optimizer | None, inference.Inference]:
@@ -253,13 +255,13 @@ def _optimizer(
 
 def _untouched(group: _Found, kinds: tuple[SlotKind, ...], variables: Iterable[ModelVariable]) -> list[MissingSlot]:
     """Variables without slots in layers whose other variables have them."""
-    layers = {owner.rpartition("/")[0] for owner in group.slots}
+    layers = {owner.rpartition("/")[0] for owner in group.slots} - {""}
     return [
         MissingSlot(kind.name, kind.role, variable.path)
         for variable in variables
         if variable.path not in group.slots
         and variable.trainable is not False
-        and variable.path.rpartition("/")[0] in layers - {""}
+        and variable.path.rpartition("/")[0] in layers
         for kind in kinds
     ]
 
@@ -353,7 +355,7 @@ def _keras_optimizer(
         generation=generation,
         class_inferred=inferred.class_name is not None,
         class_candidates=inferred.candidates,
-        iterations=int(value) if isinstance(value, (int, float)) else None,
+        iterations=inference.count_of(value),
         iterations_key=count,
         hyperparameters={name: each.value for name, each in own.items() if each.value is not None},
         slots=tuple(slots),

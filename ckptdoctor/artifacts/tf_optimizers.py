@@ -67,7 +67,7 @@ def _empty(node: OptimizerNode, config: OptimizerConfig | None) -> OptimizerStat
 def _state(reading: Reading, inferred: inference.Inference, count: OtherVariable | None) -> OptimizerState:
     config = reading.config
     class_name = config.class_name if config else inferred.class_name
-    iterations = int(count.value) if count is not None and isinstance(count.value, (int, float)) else None
+    iterations = inference.count_of(count.value) if count is not None else None
     powers = {name: each.value for name, each in reading.singles.items() if isinstance(each.value, float)}
     recoverable = None
     if iterations is None:

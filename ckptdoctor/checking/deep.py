@@ -13,11 +13,12 @@ from typing import NamedTuple
 from ckptdoctor.containers.dtypes import array_nbytes
 from ckptdoctor.containers.files import RegularFile
 from ckptdoctor.containers.scan import TensorScan, are_equal, scan_pair, scan_tensor
+from ckptdoctor.containers.sstable import Table
 from ckptdoctor.diagnosis.scan import PairScan, Scan
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.examination import Progress, tensors
 from ckptdoctor.optimizers.moments import PAIR, bound
-from ckptdoctor.state import FileRange, H5Data, OptimizerState, Role, Slot, TensorRef, TrainingState
+from ckptdoctor.state import FileRange, Format, H5Data, OptimizerState, Role, Slot, TensorRef, TrainingState
 
 WORKERS = 2
 _MOST_OPEN = 64
@@ -57,7 +58,11 @@ def scan(state: TrainingState, resolved: str, progress: Progress | None = None) 
         places = _Places(stack)
         where = {ref: places.find(ref) for ref in refs}
         paired = {ref for pair in pairs for ref in (pair.first, pair.second)}
-        jobs: list[tuple[int, bool, Callable[[], _Outcome]]] = [
+        jobs: list[tuple[int, bool, Callable[[], _Outcome]]] = []
+        if _is_zip(resolved):
+            # First, since it is the longest: while one core reads the members, the other takes tensor after tensor.
+            jobs.append((0, False, partial(_scan_members, resolved)))
+        jobs += [
             (_nbytes(pair.first) + _nbytes(pair.second), _slow(where, pair.first, pair.second),
              partial(_scan_pair, pair, where, places))
             for pair in pairs
@@ -67,8 +72,7 @@ def scan(state: TrainingState, resolved: str, progress: Progress | None = None) 
             for ref in refs
             if ref not in paired
         ]
-        if _is_zip(resolved):
-            jobs.append((0, False, partial(_scan_members, resolved)))
+        jobs += [(0, False, partial(_scan_table, path)) for path in _tables(state.format, resolved)]
         outcomes = _run(jobs, progress)
     found: dict[TensorRef, TensorScan] = {}
     for outcome in outcomes:
@@ -200,6 +204,30 @@ def _nbytes(ref: TensorRef) -> int:
     if isinstance(ref.location, FileRange):
         return ref.location.nbytes
     return array_nbytes(ref.dtype, ref.shape)
+
+
+def _tables(kind: Format, resolved: str) -> tuple[str, ...]:
+    """The tables of an artifact: the index of its variables, or in a V1 checkpoint all that there is."""
+    if kind is Format.TF_CHECKPOINT:
+        return (f"{resolved}.index",)
+    if kind is Format.TF_CHECKPOINT_V1:
+        from ckptdoctor.containers.checkpoint_v1 import shards
+
+        return shards(resolved)[1]
+    if kind is Format.SAVED_MODEL:
+        from ckptdoctor.artifacts.saved_model import variables_prefix
+
+        prefix = variables_prefix(resolved)
+        return (f"{prefix}.index",) if prefix is not None else ()
+    return ()
+
+
+def _scan_table(path: str) -> _Outcome:
+    try:
+        with RegularFile(path) as file:
+            return _Outcome(damaged=tuple(Table(file).damaged()))
+    except UnreadableArtifact as error:
+        return _Outcome(problem=(os.path.basename(path), str(error)))
 
 
 def _is_zip(path: str) -> bool:

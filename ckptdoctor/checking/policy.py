@@ -87,11 +87,15 @@ class Policy:
         """What the rules of family E ask for."""
         return Expected(self.require, self.min_iterations, self.optimizer)
 
-    def severity(self, code: str) -> Severity | None:
-        """The severity in force; None where the rule does not count."""
+    def ignores(self, code: str) -> bool:
+        """Whether `select` and `ignore` leave a rule out."""
         chosen = matches(code, self.select)
-        left_out = self.select and not chosen and not code.startswith(ALWAYS)
-        if left_out or matches(code, self.ignore) > chosen:
+        left_out = bool(self.select) and not chosen and not code.startswith(ALWAYS)
+        return left_out or matches(code, self.ignore) > chosen
+
+    def severity(self, code: str) -> Severity | None:
+        """The severity in force; None where the rule does not count, or not for this purpose."""
+        if self.ignores(code):
             return None
         own: Severity | None = BY_CODE[code].severity
         for table in (WEIGHED[self.expect], self.severities):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ckptdoctor.checking.policy import Policy
 from ckptdoctor.diagnosis.findings import Finding
-from ckptdoctor.errors import EXIT_FINDINGS, EXIT_OK
+from ckptdoctor.errors import EXIT_INTERRUPTED, EXIT_OK
 from ckptdoctor.examination import Examination
 
 
@@ -59,13 +59,12 @@ class CheckReport:
 
     @property
     def passed(self) -> bool:
-        """Whether every artifact passed."""
-        return all(each.passed for each in self.results)
+        """Whether everything that was asked for was looked at and passed."""
+        return not self.interrupted and all(each.passed for each in self.results)
 
     @property
     def exit_code(self) -> int:
-        """The highest of all."""
+        """The highest of all; that of Ctrl-C, if it was that."""
+        if self.interrupted:
+            return EXIT_INTERRUPTED
         return max((each.exit_code for each in self.results), default=EXIT_OK)
-
-
-__all__ = ["EXIT_FINDINGS", "CheckReport", "Checked"]

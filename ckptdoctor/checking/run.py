@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 
 from ckptdoctor.artifacts.locate import Target, locate
 from ckptdoctor.checking.policy import Policy
@@ -17,7 +18,12 @@ from ckptdoctor.examination import Examination, Progress, examine, examine_targe
 
 
 def check_paths(
-    paths: Iterable[str], policy: Policy, *, everything: bool = False, progress: Progress | None = None
+    paths: Iterable[str],
+    policy: Policy,
+    *,
+    everything: bool = False,
+    progress: Progress | None = None,
+    begun: Callable[[str], None] | None = None,
 ) -> Iterator[Checked]:
     """Checks artifacts, one after another.
 
@@ -26,29 +32,49 @@ def check_paths(
         policy: What they are judged by.
         everything: Of a directory, every artifact that lies there, not only the latest checkpoint.
         progress: Is told how much of an artifact's data has been read, where `policy.deep` asks for it.
+        begun: Is told the path of each artifact of a directory before it is read.
 
     Yields:
         One result an artifact, as soon as it is known; of a run directory, one more for the directory as a whole
-        unless it stands for a single artifact.
+        unless it stands for a single artifact. An artifact of several files that is named by more than one of them, as
+        pre-commit names what changed, is judged once.
     """
+    seen: set[str] = set()
     for path in paths:
-        yield from _check_path(path, policy, everything=everything, progress=progress)
+        yield from _check_path(path, policy, seen, everything=everything, progress=progress, begun=begun)
 
 
-def _check_path(path: str, policy: Policy, *, everything: bool, progress: Progress | None) -> Iterator[Checked]:
+def _check_path(
+    path: str,
+    policy: Policy,
+    seen: set[str],
+    *,
+    everything: bool,
+    progress: Progress | None,
+    begun: Callable[[str], None] | None,
+) -> Iterator[Checked]:
     try:
         if is_run_directory(path):
-            yield from _check_directory(path, policy, everything=everything, progress=progress)
-        else:
-            for each in examine(path, everything=everything):
-                yield _check(each, policy, progress)
+            yield from _check_directory(path, policy, everything=everything, progress=progress, begun=begun)
+            return
+        for target in locate(path, everything=everything):
+            place = os.path.normpath(target.resolved)
+            if place in seen and target.resolved != path:
+                continue
+            seen.add(place)
+            yield _check(examine_target(target), policy, progress)
     except UsageProblem as error:
         yield Checked(path, None, passed=False, problem=str(error), exit_code=error.exit_code)
     except UnreadableArtifact as error:
         yield _check(unreadable(path, path, error), policy, progress)
+    except (MemoryError, RecursionError):
+        for each in examine(path):  # says so
+            yield _check(each, policy, progress)
 
 
-def _check_directory(path: str, policy: Policy, *, everything: bool, progress: Progress | None) -> Iterator[Checked]:
+def _check_directory(
+    path: str, policy: Policy, *, everything: bool, progress: Progress | None, begun: Callable[[str], None] | None
+) -> Iterator[Checked]:
     everything = everything or not has_checkpoints(path)
     all_of_it = _every_target(path)
     if not all_of_it:
@@ -58,6 +84,8 @@ def _check_directory(path: str, policy: Policy, *, everything: bool, progress: P
     known: list[Examination] = []
     if everything and len(all_of_it) > 1:
         for target in all_of_it:
+            if begun is not None:
+                begun(target.path)
             examination = examine_target(target)
             known.append(examination)
             yield _check(examination, policy, progress)
@@ -119,6 +147,7 @@ def _loader(name: str | None) -> Loader | None:
 def _weighed(path: str, examination: Examination | None, found: tuple[Finding, ...], policy: Policy) -> Checked:
     findings = policy.weigh(found)
     failed = policy.fails(findings)
+    ignored = sum(policy.ignores(each.code) for each in found)
     error = examination.error if examination is not None else None
     code = error.exit_code if error is not None else EXIT_FINDINGS if failed else EXIT_OK
-    return Checked(path, examination, findings, len(found) - len(findings), code == EXIT_OK, exit_code=code)
+    return Checked(path, examination, findings, ignored, code == EXIT_OK, exit_code=code)

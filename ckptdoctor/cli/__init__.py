@@ -12,16 +12,15 @@ import click
 
 from ckptdoctor import __version__
 from ckptdoctor.cli.check import check
+from ckptdoctor.cli.diff import diff
+from ckptdoctor.cli.explain import explain
 from ckptdoctor.cli.graft import graft
 from ckptdoctor.cli.inspect import inspect
 from ckptdoctor.cli.verify import verify
+from ckptdoctor.errors import EXIT_INTERRUPTED
 from ckptdoctor.isolation import ownership
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-
-
-INTERRUPTED = 130
-"""What shells report of a command that Ctrl-C ended; click's own 1 would say that a check has findings."""
 
 
 class _Commands(click.Group):
@@ -30,7 +29,7 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             click.echo("ckptdoctor: interrupted", err=True)
-            ctx.exit(INTERRUPTED)
+            ctx.exit(EXIT_INTERRUPTED)
 
 
 @click.group(cls=_Commands, context_settings=CONTEXT)
@@ -41,8 +40,10 @@ def cli() -> None:
 
 cli.add_command(inspect)
 cli.add_command(check)
+cli.add_command(diff)
 cli.add_command(graft)
 cli.add_command(verify)
+cli.add_command(explain)
 
 
 def main() -> None:
@@ -56,7 +57,7 @@ def main() -> None:
     except SystemExit as stop:
         code = stop.code
     except KeyboardInterrupt:
-        code = INTERRUPTED
+        code = EXIT_INTERRUPTED
     _leave(code if isinstance(code, int) else 0 if code is None else 1)
 
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ckptdoctor.checking.results import Checked, CheckReport
 
 _FORMS = ("text", "json", "markdown", "github", "sarif", "junit")
-_INTERRUPTED = 130
 
 
 @click.command(short_help="Pre-flight check for CI: judge artifacts by rules and a policy.")
@@ -120,7 +119,7 @@ def check(  # noqa: PLR0913 - a command takes its options as arguments
     report = _run(paths, configuration.policy, everything=everything, quiet=quiet, streams=streams, color=color)
     with reporting() as outcome:
         _deliver(report, form, output_file, wanted, quiet=quiet, color=color, streamed=streams)
-    context.exit(_INTERRUPTED if report.interrupted else max(report.exit_code, outcome.exit_code))
+    context.exit(max(report.exit_code, outcome.exit_code))
 
 
 def _run(
@@ -129,14 +128,19 @@ def _run(
     """Checks path after path; what is known is shown at once, and kept if Ctrl-C ends it."""
     from ckptdoctor.checking.results import CheckReport
     from ckptdoctor.checking.run import check_paths
+    from ckptdoctor.cli.interruption import remembered_interruption
     from ckptdoctor.cli.progress import path_progress
     from ckptdoctor.report import check_text
 
     results: list[Checked] = []
     interrupted = False
-    with path_progress(paths, wanted=not quiet) as bar:
+    with remembered_interruption() as interruption, path_progress(paths, wanted=not quiet) as bar:
         try:
-            for each in check_paths(bar.following(paths), policy, everything=everything, progress=bar.tell):
+            for each in check_paths(
+                bar.following(paths), policy, everything=everything, progress=bar.tell, begun=bar.show
+            ):
+                if interruption.asked:
+                    break  # of an artifact that may not have been read to its end
                 results.append(each)
                 with bar.hidden():
                     if each.problem is not None:
@@ -145,6 +149,7 @@ def _run(
                         deliver(check_text.result(each, policy, quiet=quiet, color=color), None)
         except KeyboardInterrupt:
             interrupted = True
+        interrupted = interrupted or interruption.asked
     if interrupted:
         click.echo(f"ckptdoctor: interrupted after {len(results):,} results", err=True)
     return CheckReport(tuple(results), policy, interrupted)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from ckptdoctor.cli.options import deliver, output_options, progress_bar, reporting, wants_color
-from ckptdoctor.errors import GraftRefused, UsageProblem
+from ckptdoctor.cli.options import deliver, output_options, progress_bar, read_mapping, reporting, wants_color
+from ckptdoctor.errors import GraftRefused
 
 _GENERATIONS = ("tf1", "keras1", "optimizer-v2", "keras2", "keras3")
 
@@ -78,7 +78,7 @@ def graft(  # noqa: PLR0913 - a command takes its options as arguments
         options = Options(
             only=frozenset(only or PARTS),
             optimizer=optimizer,
-            mapping=_mapping(maps, map_file),
+            mapping=read_mapping(maps, map_file),
             partial=partial,
             generation=Generation(generation) if generation else None,
             optimizer_class=optimizer_class,
@@ -111,18 +111,3 @@ def _verified(staged: str) -> None:
         raise GraftRefused(
             f"{result.framework} {result.version} does not restore the result ({why}); nothing was written"
         )
-
-
-def _mapping(maps: tuple[str, ...], map_file: str | None) -> dict[str, str]:
-    """`OLD=NEW` pairs, from the command line and from a file; lines that begin with `#` are comments."""
-    lines = list(maps)
-    if map_file is not None:
-        with open(map_file, encoding="utf-8") as file:
-            lines += [line.strip() for line in file if line.strip() and not line.startswith("#")]
-    found: dict[str, str] = {}
-    for line in lines:
-        old, equals, new = line.partition("=")
-        if not (equals and old and new):
-            raise UsageProblem(f"--map {line!r} should be OLD=NEW")
-        found[old] = new
-    return found

@@ -18,8 +18,10 @@ from ckptdoctor.report.escape import printable
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-def output_options(*formats: str) -> Callable[[_Command], _Command]:
-    """`--format`, `--output-file`, `--quiet`, `--no-color`."""
+def output_options(
+    *formats: str, quiet: str = "Only the verdict of each artifact, no progress and no messages."
+) -> Callable[[_Command], _Command]:
+    """`--format`, `--output-file`, `--quiet` (with what it leaves), `--no-color`."""
 
     def decorate(command: _Command) -> _Command:
         for option in reversed(
@@ -42,7 +44,7 @@ def output_options(*formats: str) -> Callable[[_Command], _Command]:
                     "--quiet",
                     "-q",
                     is_flag=True,
-                    help="Only the verdict of each artifact, no progress and no messages.",
+                    help=quiet,
                 ),
                 click.option("--no-color", is_flag=True, help="No colours (also: NO_COLOR)."),
             )
@@ -65,9 +67,10 @@ def complain(error: CkptDoctorError, path: str | None = None) -> None:
 
 
 class Outcome:
-    """How a step of a command went: 0, or the exit code of the error that ended it."""
+    """How a step of a command went: 0, or the exit code of the error that ended it, and the error."""
 
     exit_code = EXIT_OK
+    error: CkptDoctorError | None = None
 
 
 @contextmanager
@@ -77,7 +80,7 @@ def reporting(path: str | None = None) -> Iterator[Outcome]:
     try:
         yield outcome
     except CkptDoctorError as error:
-        outcome.exit_code = error.exit_code
+        outcome.exit_code, outcome.error = error.exit_code, error
         complain(error, path)
 
 
@@ -125,22 +128,28 @@ def deliver(text: str, output_file: str | None) -> None:
         return
     import tempfile
 
-    directory = os.path.dirname(output_file) or "."
+    place = os.path.realpath(output_file)  # a link stays one
     temporary = None
     try:
-        if os.path.exists(output_file) and not os.path.isfile(output_file):  # /dev/null is written to, not replaced
-            with open(output_file, "w", encoding="utf-8", errors="backslashreplace") as device:
-                device.write(text)
+        if os.path.exists(output_file) and not os.path.isfile(output_file):
+            # /dev/null, /dev/stderr, a pipe: written to, never replaced by a file.
+            with open(output_file, "w", encoding="utf-8", errors="backslashreplace") as stream:
+                stream.write(text)
             return
         with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", errors="backslashreplace", dir=directory, prefix=".ckptdoctor-", delete=False
+            "w",
+            encoding="utf-8",
+            errors="backslashreplace",
+            dir=os.path.dirname(place),
+            prefix=".ckptdoctor-",
+            delete=False,
         ) as file:
             temporary = file.name
             file.write(text)
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, output_file)
+        os.replace(temporary, place)
     except OSError as error:
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)
@@ -150,3 +159,22 @@ def deliver(text: str, output_file: str | None) -> None:
 def wants_color(no_color: bool) -> bool:  # noqa: FBT001 - a flag, as click hands it over
     """Whether colours are wanted: not with --no-color, not with NO_COLOR set to anything."""
     return not no_color and not os.environ.get("NO_COLOR")
+
+
+def read_mapping(maps: tuple[str, ...], map_file: str | None) -> dict[str, str]:
+    """`OLD=NEW` pairs, from the command line and from a file; lines that begin with `#` are comments.
+
+    Raises:
+        UsageProblem: A line is no pair.
+    """
+    lines = list(maps)
+    if map_file is not None:
+        with open(map_file, encoding="utf-8") as file:
+            lines += [line.strip() for line in file if line.strip() and not line.startswith("#")]
+    found: dict[str, str] = {}
+    for line in lines:
+        old, equals, new = line.partition("=")
+        if not (equals and old and new):
+            raise UsageProblem(f"--map {line!r} should be OLD=NEW")
+        found[old] = new
+    return found

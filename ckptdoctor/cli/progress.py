@@ -38,6 +38,10 @@ class PathProgress:
         """How many bytes of how many of the current artifact have been read."""
         self._update(None, self._done + done / total if total else float(self._done))
 
+    def show(self, path: str) -> None:
+        """Names the artifact that is being read, one of many in a directory."""
+        self._update(path, float(self._done))
+
     def _update(self, path: str | None, completed: float) -> None:
         if self._bar is None or self._task is None:
             return

@@ -17,7 +17,7 @@ from ckptdoctor.containers.files import RegularFile
 from ckptdoctor.containers.ordered_code import Extent, decode_slice_key
 from ckptdoctor.containers.protos import checkpoint_pb2 as pb
 from ckptdoctor.containers.sstable import Table
-from ckptdoctor.containers.tensor_bundle import MAX_RANK, assemble, decode_name
+from ckptdoctor.containers.tensor_bundle import MAX_ELEMENTS, assemble, decode_name, is_possible
 from ckptdoctor.containers.wire import CorruptBytes, fields
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.state import FileRange, Inline, Pieces, TensorRef
@@ -93,7 +93,7 @@ def _read_file(
                 data = file.read(offset, size, "the checkpoint's metadata")
                 for meta in pb.SavedTensorSlices.FromString(data).meta.tensor:
                     shape = tuple(dim.size for dim in meta.shape.dim)
-                    if len(shape) > MAX_RANK or any(extent < 0 for extent in shape):
+                    if not is_possible(shape):
                         raise CorruptBytes(f"{decode_name(meta.name)!r} has an impossible shape")
                     metas[decode_name(meta.name)] = (tensorflow_dtype(meta.type), shape)
                 continue
@@ -121,6 +121,8 @@ def _value(
     count = 1
     for (_, length), whole in zip(extents, shape, strict=False):
         count *= whole if length == -1 else length
+    if not 0 <= count < MAX_ELEMENTS:
+        raise CorruptBytes("a slice of an impossible size")
     expected = count * ITEMSIZE.get(dtype, 0)
     for number, kind, at, length in fields(file, start, end):
         if kind == 2 and length == expected and expected and number in {4, _RAW_FIELDS.get(dtype)}:

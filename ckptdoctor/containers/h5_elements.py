@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import h5py as _h5py
@@ -37,7 +38,7 @@ def dtype_name(dataset: Any) -> str:
     except TypeError:  # HDF5 types that numpy has no equal for, such as floats of one byte
         return "unknown(no numpy type)"
     if dtype.kind in "iufbc":
-        return str(dtype.newbyteorder("=").name)
+        return _number_name(dtype)
     if dtype.kind == "S" or h5py.check_string_dtype(dtype) is not None:
         return "string"
     # Two opaque bytes are bfloat16, the only such type that arrays have: numpy knows it as raw bytes, and the legacy
@@ -45,6 +46,11 @@ def dtype_name(dataset: Any) -> str:
     if dtype.kind == "V" and dtype.itemsize == _BFLOAT16_BYTES and dtype.names is None and dtype.subdtype is None:
         return "bfloat16"
     return f"unknown({dtype.kind}{dtype.itemsize})"
+
+
+@lru_cache
+def _number_name(dtype: np.dtype[Any]) -> str:
+    return str(dtype.newbyteorder("=").name)
 
 
 def bomb(dataset: Any) -> str | None:
@@ -56,14 +62,20 @@ def bomb(dataset: Any) -> str | None:
     return f"declares {declared:,} bytes and stores {stored:,}" if declared > stored * BOMB_RATIO else None
 
 
-def unpackable(dataset: Any) -> str | None:
-    """Why a data set's chunks cannot be unpacked; None if they can."""
-    properties = dataset.get_create_plist()
-    for index in range(properties.get_nfilters()):
+def unpackable(dataset: Any, properties: Any = None) -> str | None:
+    """Why a data set's chunks cannot be unpacked; None if they can.
+
+    Args:
+        dataset: The data set.
+        properties: Its creation properties, where they are at hand.
+    """
+    properties = properties or dataset.get_create_plist()
+    filters = properties.get_nfilters()
+    for index in range(filters):
         code = properties.get_filter(index)[0]
         if code not in FILTERS:
             return f"is packed by HDF5 filter {code}, which is not built in"
-    if properties.get_layout() == h5py.h5d.CHUNKED and properties.get_nfilters():
+    if properties.get_layout() == h5py.h5d.CHUNKED and filters:
         packed = size_of(properties.get_chunk()) * dataset.dtype.itemsize
         if packed > MAX_PACKED_CHUNK:
             return f"has to unpack {packed:,} bytes at once; {MAX_PACKED_CHUNK:,} is the limit"

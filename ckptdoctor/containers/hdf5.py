@@ -14,7 +14,7 @@ import os
 os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::")
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import h5py as _h5py
@@ -54,6 +54,8 @@ class H5File:
         self._archive: ZipArchive | None = None
         self._stream: BinaryIO | None = None
         self._groups: dict[str, Any] = {}
+        self._hard: set[str] = set()
+        self._last: tuple[str, Any] | None = None
         if not os.path.isfile(path):
             raise UnreadableArtifact("is not a regular file", path, place=os.path.basename(path))
         source: Any = path
@@ -66,7 +68,11 @@ class H5File:
             with self._guarded(member or os.path.basename(path)):
                 # Read-only and without locks: a running training may hold the file, a mount may know no locks.
                 self._file = h5py.File(source, "r", locking=False)
-                self._groups[""] = h5py.h5o.open(self._file.id, b"/")
+                try:
+                    self._groups[""] = h5py.h5o.open(self._file.id, b"/")
+                except BaseException:
+                    self._file.close()  # the error would keep it open for as long as somebody holds it
+                    raise
         except BaseException:
             self._close_source()
             raise
@@ -80,6 +86,7 @@ class H5File:
     def close(self) -> None:
         """Closes the file; the tensors' locations stay valid for another reader."""
         self._groups.clear()
+        self._last = None
         with self._guarded("/"):
             self._file.close()
         self._close_source()
@@ -110,9 +117,12 @@ class H5File:
 
     def _followable(self, parent: Any, name: bytes, where: str) -> bool:
         """Whether a link stays in the file, noting the ones that do not; names that are not there are False."""
-        if not parent.links.exists(name):
+        try:
+            kind = parent.links.get_info(name).type
+        except (KeyError, RuntimeError):  # h5py says either, of what is not there and of what is damaged
+            if parent.links.exists(name):
+                raise
             return False
-        kind = parent.links.get_info(name).type
         if kind == h5py.h5l.TYPE_HARD:
             return True
         if kind == h5py.h5l.TYPE_EXTERNAL:
@@ -139,13 +149,19 @@ class H5File:
             return None
         parent = self._group(parent_path)
         encoded = name.encode("utf-8", "surrogateescape")
-        if parent is None or not self._followable(parent, encoded, path):
+        if parent is None or (path not in self._hard and not self._followable(parent, encoded, path)):
             return None
         return h5py.h5o.open(parent, encoded)
 
     def _dataset(self, path: str) -> Any:
+        # A data set is described and then read, or read piece by piece: the last one stays open.
+        if self._last is not None and self._last[0] == path:
+            return self._last[1]
         found = self._open(path)
-        return found if isinstance(found, h5py.h5d.DatasetID) else None
+        if not isinstance(found, h5py.h5d.DatasetID):
+            return None
+        self._last = path, found
+        return found
 
     def has_group(self, path: str) -> bool:
         """Whether a group lies at `path` ("a/b"; "" is the root)."""
@@ -177,6 +193,8 @@ class H5File:
                 where = f"{path}/{name}" if path else name
                 if not self._followable(group, raw, where):
                     continue
+                if len(self._hard) < MAX_NAMES:
+                    self._hard.add(where)
                 info = h5py.h5o.get_info(group, raw)
                 if info.type == h5py.h5o.TYPE_GROUP:
                     groups.append((info.addr, name))
@@ -215,9 +233,10 @@ class H5File:
     def _attribute(self, path: str, name: str) -> Any:
         with self._guarded(f"{path}@{name}"):
             group = self._group(path)
-            if group is None or not h5py.h5a.exists(group, name.encode()):
+            encoded = name.encode()
+            if group is None or not h5py.h5a.exists(group, encoded):
                 return None
-            attribute = h5py.h5a.open(group, name.encode())
+            attribute = h5py.h5a.open(group, encoded)
             size = size_of(attribute.shape or ()) * attribute.dtype.itemsize
             if size > MAX_ATTRIBUTE_BYTES:
                 raise LimitExceeded(f"claims {size:,} bytes; {MAX_ATTRIBUTE_BYTES:,} are read", self.path)
@@ -257,7 +276,10 @@ class H5File:
         """
         with self._guarded(path):
             dataset = self._dataset(path)
-            if dataset is None or not self._own_bytes(dataset, path):
+            if dataset is None:
+                return None
+            properties = dataset.get_create_plist()
+            if not self._own_bytes(dataset, path, properties):
                 return None
             shape = dataset.shape
             dtype = dtype_name(dataset)
@@ -268,18 +290,19 @@ class H5File:
                 self._note("I007", f"{path} has elements of a type that no tensor has ({dtype})")
             elif dtype != "string":
                 location = H5Data(self.path, f"/{path}", self.member)
-                refused = bomb(dataset) or unpackable(dataset)
+                refused = bomb(dataset) or unpackable(dataset, properties)
                 if refused is not None:
                     self._note("X004", f"{path} {refused}; it is not read")
             return TensorRef(key or path, dtype, tuple(int(extent) for extent in shape), location)
 
-    def _own_bytes(self, dataset: Any, path: str) -> bool:
+    def _own_bytes(self, dataset: Any, path: str, properties: Any = None) -> bool:
         """Whether a data set's bytes lie in this file, as far as its layout can tell without reading."""
-        properties = dataset.get_create_plist()
-        if properties.get_layout() == h5py.h5d.VIRTUAL:
+        properties = properties or dataset.get_create_plist()
+        layout = properties.get_layout()
+        if layout == h5py.h5d.VIRTUAL:
             self._note("X002", f"{path} is a virtual data set, made of other files; it was not read")
             return False
-        if properties.get_layout() == h5py.h5d.CONTIGUOUS and properties.get_external_count():
+        if layout == h5py.h5d.CONTIGUOUS and properties.get_external_count():
             self._note("X002", f"{path} keeps its bytes in another file; it was not read")
             return False
         return True
@@ -386,4 +409,5 @@ def _kept_open(path: str, member: str | None) -> H5File:
 def release() -> None:
     """Closes every file that `read_chunks` keeps open."""
     while _kept:
-        _kept.popitem()[1][1].close()
+        with suppress(UnreadableArtifact):  # a damaged file may not close in peace: its values have been read by now
+            _kept.popitem()[1][1].close()

@@ -14,9 +14,9 @@ from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 
 GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 VARIABLE_VALUE = "VARIABLE_VALUE"
-MAX_DEPTH = 1000
-MAX_CHARACTERS = 1 << 28
-"""Of all paths together: those of a million variables have half as many."""
+MAX_PATHS = 1 << 24
+MEAN_PATH = 256
+"""Characters of all paths together: a chain of 100,000 objects would have ten thousand million, real paths have 60."""
 
 
 class SlotLink(NamedTuple):
@@ -65,26 +65,20 @@ class ObjectGraph(NamedTuple):
             skip: Child names that are not followed.
 
         Raises:
-            LimitExceeded: The paths would fill the memory.
+            LimitExceeded: The paths are longer than any program's objects are nested.
         """
         found = {0: ""}
-        queue, depth, characters = [0], 0, 0
-        while queue:
-            depth += 1
-            below: list[int] = []
-            for index in queue:
-                prefix = f"{found[index]}/" if found[index] else ""
-                for name, child in self.nodes[index].children.items():
-                    if child not in found and name not in skip:
-                        found[child] = path = prefix + name
-                        characters += len(path)
-                        below.append(child)
-            if depth > MAX_DEPTH or characters > MAX_CHARACTERS:
-                raise LimitExceeded(
-                    f"the object graph is nested more than {MAX_DEPTH:,} objects deep, or its names are longer than "
-                    "any program's: it is corrupt or hostile"
-                )
-            queue = below
+        queue = [0]
+        left = MAX_PATHS + MEAN_PATH * len(self.nodes)
+        for index in queue:
+            prefix = f"{found[index]}/" if found[index] else ""
+            for name, child in self.nodes[index].children.items():
+                if child not in found and name not in skip:
+                    found[child] = prefix + name
+                    queue.append(child)
+                    left -= len(prefix)
+            if left < 0:
+                raise LimitExceeded("the object graph is nested deeper than its paths can be told: corrupt or hostile")
         return found
 
     def listed(self, node: int) -> Iterator[tuple[int, int]]:
@@ -143,13 +137,15 @@ def _node(node: pb.TrackableObject) -> Node:
     if linked:
         slots = tuple([SlotLink(s.original_variable_node_id, s.slot_name, s.slot_variable_node_id) for s in linked])
     key, full_name = None, ""
-    others: tuple[tuple[str, str], ...] = ()
+    others: list[tuple[str, str]] | None = None
     for attribute in node.attributes:
         if attribute.name == VARIABLE_VALUE:
             key, full_name = attribute.checkpoint_key, attribute.full_name
+        elif others is None:
+            others = [(attribute.name, attribute.checkpoint_key)]
         else:
-            others = (*others, (attribute.name, attribute.checkpoint_key))
-    return Node(children, key, full_name, slots, others)
+            others.append((attribute.name, attribute.checkpoint_key))
+    return Node(children, key, full_name, slots, tuple(others) if others else ())
 
 
 def _refers_within(node: Node, last: int) -> bool:

@@ -100,12 +100,17 @@ def scan_pair(
     above, worst, total = 0, 0.0, 0.0
     limit = bound * bound
     blocks = zip(_counted(first, files[0], sums[0]), _counted(second, files[1], sums[1]), strict=True)
+    work = np.empty((2, 0), numpy_dtype(first.dtype))
     for one, other in blocks:
         figures[0].add(one)
         figures[1].add(other)
+        if work.shape[1] < one.size:
+            work = np.empty((2, one.size), one.dtype)
+        quotient, divisor = work[0, : one.size], work[1, : one.size]
         with np.errstate(all="ignore"):
-            quotient = np.square(one)
-            quotient /= other + other.dtype.type(_TINY)
+            np.square(one, out=quotient)
+            np.add(other, other.dtype.type(_TINY), out=divisor)
+            quotient /= divisor
             greatest = float(quotient.max())
             if not isfinite(greatest):
                 quotient = quotient[np.isfinite(quotient)]

@@ -10,11 +10,11 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ckptdoctor.containers.crc import masked_crc32c
+from ckptdoctor.containers.crc import masked, masked_crc32c
 from ckptdoctor.containers.files import RegularFile
 from ckptdoctor.containers.snappy import decompress
 from ckptdoctor.containers.wire import CorruptBytes, varint
-from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 
 MAGIC = 0xDB4775248B80FB57
 FOOTER = 48
@@ -22,6 +22,11 @@ TRAILER = 5
 _SNAPPY = 1
 _RESTART = 4
 _WINDOW = 4096
+_PIECE = 1 << 20
+_UNFOLDED = 32
+_UNFOLDED_FLOOR = 1 << 24
+"""Keys leave out what they share with the one before. What they leave out may be this many times as long as the file,
+and the floor: in real ones it is six times, in a hostile one a megabyte could make gigabytes."""
 
 
 class Handle(NamedTuple):
@@ -41,6 +46,7 @@ class Table:
 
     Raises:
         UnreadableArtifact: Too short, no footer, or an index block that does not check out.
+        LimitExceeded: Its keys unfold to far more than it has bytes.
     """
 
     def __init__(self, file: RegularFile) -> None:
@@ -61,6 +67,7 @@ class Table:
             size, position = varint(footer, position)
         except CorruptBytes as error:
             raise self._corrupt(f"its footer is corrupt ({error})") from error
+        self._left = _UNFOLDED_FLOOR + _UNFOLDED * file.size
         self.handles = self._index(Handle(offset, size))
 
     def _corrupt(self, message: str) -> UnreadableArtifact:
@@ -68,6 +75,7 @@ class Table:
 
     def _index(self, handle: Handle) -> tuple[Handle, ...]:
         handles: list[Handle] = []
+        free = 0
         for _, value in self._parse(self.block(handle), handle):
             try:
                 offset, position = varint(value, 0)
@@ -79,7 +87,11 @@ class Table:
                     f"a block of {size:,} bytes should lie at byte {offset:,}, but the file ends at "
                     f"{self.file.size:,}: it is truncated or corrupt"
                 )
+            if offset < free:
+                # A writer puts block after block; reading one a thousand times would take a thousand times as long.
+                raise self._corrupt(f"the blocks at byte {offset:,} and before it overlap: it is corrupt")
             handles.append(Handle(offset, size))
+            free = offset + size + TRAILER
         return tuple(handles)
 
     def block(self, handle: Handle) -> bytes:
@@ -116,6 +128,37 @@ class Table:
             yield from entries
             last = entries[-1][0]
 
+    def damaged(self) -> Iterator[str]:
+        """What is damaged, also where reading the entries needs nothing of it: a sentence each.
+
+        Blocks whose values are tensors (V1 checkpoints) are verified here and nowhere else; so are the empty meta index
+        and the zeros that fill the footer, which a writer always leaves alike.
+        """
+        footer = self.file.read(self.file.size - FOOTER, FOOTER)
+        numbers: list[int] = []
+        end = 0
+        for _ in range(4):  # the meta index's handle, the index's; opening the table has come through here
+            number, end = varint(footer, end)
+            numbers.append(number)
+        for handle in (*self.handles, Handle(*numbers[:2])):
+            if not self._is_sound(handle):
+                yield f"the checksum of the block at byte {handle.offset:,} of {self.name} does not match"
+        shortest = sum(max(1, -(-number.bit_length() // 7)) for number in numbers)
+        if end != shortest or any(footer[end:-8]):
+            yield f"the footer of {self.name} holds bytes that no writer puts there"
+
+    def _is_sound(self, handle: Handle) -> bool:
+        """Whether a block of any size has the checksum that follows it."""
+        import google_crc32c
+
+        end = handle.offset + handle.size + TRAILER
+        if end > self.file.size:
+            return False
+        crc = 0
+        for start in range(handle.offset, end - 4, _PIECE):
+            crc = google_crc32c.extend(crc, self.file.read(start, min(_PIECE, end - 4 - start)))
+        return masked(crc) == int.from_bytes(self.file.read(end - 4, 4), "little")
+
     def _limit(self, block: bytes, handle: Handle) -> int:
         """Where the entries of a block end and its restart points begin."""
         if len(block) < _RESTART:
@@ -139,6 +182,7 @@ class Table:
                     shared, position = varint(block, position)
                     unshared, position = varint(block, position)
                     size, position = varint(block, position)
+                    self._unfold(shared)
                 start = position + unshared
                 position = start + size
                 if shared > len(key) or position > limit:
@@ -148,6 +192,16 @@ class Table:
         except (CorruptBytes, IndexError) as error:
             raise self._corrupt(f"the block at byte {handle.offset:,} is corrupt ({error})") from error
         return entries
+
+    def _unfold(self, shared: int) -> None:
+        """Counts the bytes that a key takes from the one before it; short ones are not worth counting."""
+        self._left -= shared
+        if self._left < 0:
+            raise LimitExceeded(
+                f"its keys unfold to more than {_UNFOLDED} times its size: it is corrupt or hostile",
+                self.file.path,
+                place=self.name,
+            )
 
     def spans(self) -> Iterator[tuple[bytes, int, int]]:
         """Every key with the place of its value in the file: (key, offset, size), without reading the values.
@@ -178,6 +232,7 @@ class Table:
             start = position + used + unshared
             if shared > len(key) or start + size > limit:
                 raise self._corrupt(f"the entry at byte {position:,} runs past its block")
+            self._unfold(shared)
             key = key[:shared] + self.file.read(position + used, unshared)
             yield key, start, size
             position = start + size

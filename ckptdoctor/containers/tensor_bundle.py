@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from math import prod
 from typing import Literal, NamedTuple
 
 from ckptdoctor.containers.dtypes import ITEMSIZE, tensorflow_dtype
@@ -21,6 +22,10 @@ from ckptdoctor.state import FileRange, Inline, Piece, Pieces, TensorRef
 
 MAX_RANK = 254
 """tensorflow/core/framework/tensor_shape.h, `TensorShape::MaxDimensions`."""
+MAX_ELEMENTS = 1 << 63
+"""TensorFlow counts them in an int64."""
+MAX_COMPARISONS = 250_000
+"""Pairs of slices that are held against each other; a variable in a thousand slices along one dimension takes none."""
 _READABLE_VERSION = 1
 
 
@@ -165,7 +170,7 @@ class _Reader:
             raise self.corrupt(f"the entry of {decode_name(name)!r} has no type")
         dtype = tensorflow_dtype(entry.dtype)
         shape = tuple([dim.size for dim in entry.shape.dim])
-        if len(shape) > MAX_RANK or entry.shape.unknown_rank or any(extent < 0 for extent in shape):
+        if entry.shape.unknown_rank or not is_possible(shape):
             raise self.corrupt(f"the entry of {decode_name(name)!r} has an impossible shape {list(shape)[:8]}")
         nbytes = ITEMSIZE.get(dtype, -1)
         if nbytes >= 0:
@@ -232,6 +237,11 @@ class _Reader:
         return UnreadableArtifact(named, path, code="I003" if there else "I002")
 
 
+def is_possible(shape: tuple[int, ...]) -> bool:
+    """Whether TensorFlow could make a tensor of this shape."""
+    return len(shape) <= MAX_RANK and all(extent >= 0 for extent in shape) and prod(shape) < MAX_ELEMENTS
+
+
 def assemble(
     shape: tuple[int, ...], parts: Sequence[tuple[tuple[Extent, ...], FileRange | Inline]], itemsize: int | None
 ) -> Pieces:
@@ -275,15 +285,21 @@ def assemble(
 
 def _require_apart(pieces: Sequence[Piece]) -> None:
     """Raises CorruptBytes where slices overlap: as many elements as the whole are then not the whole."""
+    pieces = [piece for piece in pieces if 0 not in piece.shape]
     if len(pieces) < 2 or not pieces[0].shape:
         return
     axis = max(range(len(pieces[0].shape)), key=lambda each: len({piece.start[each] for piece in pieces}))
     ordered = sorted(pieces, key=lambda piece: piece.start[axis])
+    compared = 0
     for number, one in enumerate(ordered):
         end = one.start[axis] + one.shape[axis]
-        for other in ordered[number + 1 :]:
+        for following in range(number + 1, len(ordered)):
+            other = ordered[following]
             if other.start[axis] >= end:
                 break
+            compared += 1
+            if compared > MAX_COMPARISONS:
+                raise CorruptBytes(f"its {len(pieces):,} slices lie across each other as no partitioner cuts them")
             if all(
                 a < b + m and b < a + n
                 for a, n, b, m in zip(one.start, one.shape, other.start, other.shape, strict=True)

@@ -34,10 +34,15 @@ def kept_open() -> Iterator[None]:
         yield
     finally:
         _open_files.reset(token)
-        if "ckptdoctor.containers.hdf5" in sys.modules:
-            sys.modules["ckptdoctor.containers.hdf5"].release()
+        release()
         for file in cache.values():
             file.close()
+
+
+def release() -> None:
+    """Closes the HDF5 files that reading values leaves open, as it does with or without `kept_open`."""
+    if "ckptdoctor.containers.hdf5" in sys.modules:
+        sys.modules["ckptdoctor.containers.hdf5"].release()
 
 
 @contextmanager
@@ -143,6 +148,30 @@ def ordered_chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> Iterator[NDArray
         yield assembled(ref)
     else:
         yield from chunks(ref, chunk_bytes)
+
+
+def paired_chunks(
+    one: TensorRef, other: TensorRef, chunk_bytes: int = CHUNK
+) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """The elements of two tensors of one shape, side by side in C order, in pieces of the same length.
+
+    Raises:
+        UnreadableArtifact: The bytes of one are not there, or it holds fewer elements than the other.
+    """
+    mine, theirs = ordered_chunks(one, chunk_bytes), ordered_chunks(other, chunk_bytes)
+    left, right = _next(mine), _next(theirs)
+    while left is not None and right is not None:
+        size = min(left.size, right.size)
+        yield left[:size], right[:size]
+        left = left[size:] if left.size > size else _next(mine)
+        right = right[size:] if right.size > size else _next(theirs)
+    if left is not None or right is not None:
+        short = other if left is not None else one
+        raise UnreadableArtifact(f"{short.key!r} holds fewer elements than its shape says")
+
+
+def _next(pieces: Iterator[NDArray[Any]]) -> NDArray[Any] | None:
+    return next((piece for piece in pieces if piece.size), None)
 
 
 def assembled(ref: TensorRef) -> NDArray[Any]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ckptdoctor.containers.files import RegularFile
-from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 
 _MAX_VARINT = 10
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+MAX_FIELDS = 1_000_000
+"""Fields of one message that is walked by position; that takes a few seconds."""
 
 
 class CorruptBytes(ValueError):
@@ -40,9 +42,13 @@ def fields(file: RegularFile, start: int, end: int) -> Iterator[tuple[int, int, 
 
     Raises:
         UnreadableArtifact: The bytes are no protocol buffer, or a field runs past `end`.
+        LimitExceeded: There are more than `MAX_FIELDS`.
     """
-    position = start
+    position, count = start, 0
     while position < end:
+        count += 1
+        if count > MAX_FIELDS:
+            raise LimitExceeded(f"a message of more than {MAX_FIELDS:,} fields", file.path)
         at = position
         window = file.read(position, min(2 * _MAX_VARINT, end - position), "a field")
         try:

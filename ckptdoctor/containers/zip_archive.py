@@ -11,7 +11,7 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -29,8 +29,19 @@ BOMB_RATIO = 200
 SPOOL_MEMORY = 16 << 20
 """Up to here a deflated member is unpacked in memory, above in an unnamed temporary file."""
 
+_BLOCK = 1 << 20
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 _ENCRYPTED = 0x1
+
+
+def _fastest_crc32() -> Callable[[Buffer, int], int]:
+    """zlib-ng's, ten times as fast as zlib's, where there are wheels of it."""
+    try:
+        from zlib_ng import zlib_ng
+    except ImportError:
+        return zlib.crc32
+    found: Callable[[Buffer, int], int] = zlib_ng.crc32
+    return found
 
 
 class SubFile(io.RawIOBase):
@@ -184,10 +195,29 @@ class ZipArchive:
         for name in self._members:
             try:
                 with self._guarded(name), self._zip.open(self._member(name)) as stream:
-                    while stream.read(1 << 20):
+                    if self.is_stored(name):
+                        self._verify(name)
+                        continue
+                    while stream.read(_BLOCK):
                         pass
-            except UnreadableArtifact as error:  # noqa: PERF203 - every member is tried
+            except UnreadableArtifact as error:
                 yield str(error)
+
+    def _verify(self, name: str) -> None:
+        """Reads a stored member; `zipfile` would take three times as long, most of it for the checksum."""
+        info, offset = self._member(name), self.offset(name)
+        crc32 = _fastest_crc32()
+        buffer = memoryview(bytearray(min(_BLOCK, info.file_size)))
+        left, crc = info.file_size, 0
+        self._stream.seek(offset)
+        while left:
+            count = self._stream.readinto(buffer[: min(left, len(buffer))])  # type: ignore[attr-defined]
+            if not count:
+                raise EOFError("it ends early")
+            crc = crc32(buffer[:count], crc)
+            left -= count
+        if crc != info.CRC:
+            raise zipfile.BadZipFile(f"Bad CRC-32 for file {name!r}")
 
     def is_stored(self, name: str) -> bool:
         """Whether a member's bytes lie in the archive as they are."""

@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import re
+from typing import Literal, NamedTuple, TypeAlias
 
 from ckptdoctor.errors import UsageProblem
+from ckptdoctor.state import Generation, TrainingState
+
+Line: TypeAlias = Literal["keras", "tf.keras", "standalone-keras"]
+"""A line of code, whose versions behave alike: Keras 3; TensorFlow's own Keras up to 2.15, which tf_keras goes on with;
+the package keras up to 2.3."""
+
+_ALIASES = {
+    "keras": "keras",
+    "tf-keras": "tf_keras",
+    "tensorflow": "tensorflow",
+    "tensorflow-cpu": "tensorflow",
+    "tensorflow-gpu": "tensorflow",
+    "tensorflow-intel": "tensorflow",
+    "tensorflow-macos": "tensorflow",
+    "tensorflow-rocm": "tensorflow",
+    "tf": "tensorflow",
+    "tf.keras": "tensorflow",
+}
+_MAJORS = {"keras": (1, 3), "tf_keras": (2, 2), "tensorflow": (1, 2)}
+_EXAMPLES = "keras==3.15, tf_keras==2.21 or tensorflow==2.10"
+_SPECIFIER = r"\s*([A-Za-z][A-Za-z0-9_.-]*)\s*(?:([=<>!~]+)\s*(\S+?))?\s*\Z"
+_NAMES = {"keras": "Keras", "tf_keras": "tf_keras", "tensorflow": "TensorFlow"}
+_KERAS_3 = 3
+_FIRST_TF_KERAS = (2, 4)
+_FIRST_BUNDLED = (2, 16)
 
 
 class Loader(NamedTuple):
@@ -12,20 +38,102 @@ class Loader(NamedTuple):
 
     Attributes:
         package: `keras`, `tf_keras` or `tensorflow`.
-        version: `3.15`, `2.10.1`.
+        version: `3.15`, `2.10.1`; "" where it is not known.
     """
 
     package: str
     version: str
+
+    @property
+    def line(self) -> Line:
+        """The line of code.
+
+        Since 2.16 TensorFlow's Keras is Keras 3; from 2.4 to 2.15 the package keras was tf.keras.
+        """
+        release = release_of(self.version)
+        if self.package == "keras":
+            if release and release < _FIRST_TF_KERAS:
+                return "standalone-keras"
+            return "tf.keras" if release and release[0] < _KERAS_3 else "keras"
+        return "keras" if self.package == "tensorflow" and release >= _FIRST_BUNDLED else "tf.keras"
+
+    @property
+    def line_version(self) -> str:
+        """The version within its line; "" where it is not known: TensorFlow takes the Keras 3 that is installed."""
+        return "" if self.package == "tensorflow" and self.line == "keras" else self.version
+
+    @property
+    def whose(self) -> str:
+        """As a person says it: `Keras 3.15's`."""
+        if not self.version:
+            return "Keras 3's" if self.line == "keras" else "tf.keras's"
+        bundled = self.package == "tensorflow" and self.line == "keras"
+        return f"{_NAMES[self.package]} {self.version}'s{' Keras 3' if bundled else ''}"
+
+
+def release_of(version: str) -> tuple[int, int] | tuple[()]:
+    """Major and minor number; nothing for what does not begin with a number."""
+    found = re.match(r"(\d{1,6})(?:\.(\d{1,6}))?", version)
+    return (int(found[1]), int(found[2] or 0)) if found else ()
 
 
 def parse_loader(text: str) -> Loader:
     """Reads `keras==3.15`.
 
     Raises:
-        UsageProblem: It is not of that form.
+        UsageProblem: It is no package or version that loads Keras or TensorFlow artifacts; the message names the near
+            ones.
     """
-    package, equals, version = text.partition("==")
-    if not (package and equals and version):
-        raise UsageProblem(f"--loader {text!r} should be PACKAGE==VERSION, such as keras==3.15")
-    return Loader(package, version)
+    found = re.match(_SPECIFIER, text)
+    if found is None:
+        raise UsageProblem(f"{text[:80]!r} is no loader: name a package and its version, {_EXAMPLES}")
+    name, operator, version = found[1], found[2], found[3]
+    package = _ALIASES.get(name.lower().replace("_", "-"))
+    if package is None:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name.lower(), _MAJORS, n=1)
+        known = f"did you mean {near[0]}? " if near else ""
+        raise UsageProblem(f"{name[:80]!r} is no loader that is known: {known}Name {_EXAMPLES}")
+    if version is None:
+        raise UsageProblem(f"what {package} restores depends on its version: name it, as {_EXAMPLES}")
+    if operator not in {"=", "==", "==="}:
+        raise UsageProblem(f"{text[:80]!r} is a range: name the one version that loads, as {_EXAMPLES}")
+    return Loader(package, _version(package, version.removesuffix(".*")))
+
+
+def _version(package: str, text: str) -> str:
+    from packaging.version import Version
+
+    try:
+        version = Version(text)
+    except ValueError:  # InvalidVersion, or more digits than Python turns into a number
+        raise UsageProblem(f"{text[:80]!r} is no version of {package}: name the loader as {_EXAMPLES}") from None
+    least, most = _MAJORS[package]
+    if not least <= version.major <= most:
+        known = f"{least}" if least == most else f"{least} to {most}"
+        raise UsageProblem(f"there is no {package} {text[:80]} that is known: its major versions are {known}")
+    return text
+
+
+def own_loader(state: TrainingState) -> Loader | None:
+    """The loader of the producer's own version, its version "" where the artifact does not name it; None for others.
+
+    What TensorFlow 1's optimizers wrote is loaded by the graph that they are in, and no loader is at fault there.
+    """
+    framework, version = state.producer
+    plain = (version or "").removesuffix("-tf")
+    if framework == "keras":
+        return Loader("keras", plain)
+    if framework == "tf.keras":
+        return Loader("tensorflow", plain)
+    if framework == "tf_keras":
+        return Loader("tf_keras", plain)
+    generations = {each.generation for each in state.optimizers if each.has_state}
+    if generations == {Generation.KERAS3}:
+        return Loader("keras", "")
+    if generations and generations <= {Generation.OPTIMIZER_V2, Generation.KERAS2}:
+        # TensorFlow since 2.16 writes these with the package tf_keras only.
+        bundled = release_of(plain) >= _FIRST_BUNDLED
+        return Loader("tf_keras" if bundled and plain else "tensorflow", plain)
+    return None

@@ -2,20 +2,110 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ckptdoctor.diagnosis.evidence import Evidence, Rule
 from ckptdoctor.diagnosis.findings import Severity
+from ckptdoctor.diagnosis.loader_table import Loss, Row, rows
+from ckptdoctor.diagnosis.loaders import Loader, own_loader
+from ckptdoctor.diagnosis.mending import graft_from, known_count, set_count
+from ckptdoctor.diagnosis.status import optimizer_status
+from ckptdoctor.state import Format, OptimizerState, Status
+
+_SIGNALS = {
+    "silent": ", without a word",
+    "log": ", and only the log says so",
+    "warning": ", with a warning only",
+    "error": "",
+}
+_NOUNS = {
+    Format.TF_CHECKPOINT: "checkpoint",
+    Format.TF_CHECKPOINT_V1: "checkpoint",
+    Format.SAVED_MODEL: "SavedModel",
+}
 
 
 def _schedule_restarts(evidence: Evidence) -> Iterator[tuple[str, str]]:
     for each in evidence.optimizers:
-        schedule = each.schedule
-        if schedule is None or schedule.learning_rate_if_lost is None or each.iterations is not None:
-            continue
-        if each.has_state or each.recorded:
-            rate = f"{schedule.learning_rate_if_lost:.6g}"
-            yield f"{schedule.class_name} would restart: the next learning rate would be {rate}, as at step 0", ""
+        if each.iterations is None and (each.has_state or each.recorded):
+            yield from _without_count(evidence, each)
+        elif each.iterations and evidence.loader is not None and evidence.state is not None:
+            # Only the loader that was named: other calls of the producer's own may restore it, which L002 says.
+            for loss in rows(evidence.state, evidence.loader):
+                if loss.optimizer is each and loss.row.iterations == "lost" and loss.row.signal != "error":
+                    yield from _count_dropped(evidence, loss, evidence.loader)
+
+
+def _without_count(evidence: Evidence, optimizer: OptimizerState) -> Iterator[tuple[str, str]]:
+    from ckptdoctor.diagnosis.lost_count import consequences
+
+    known = known_count(evidence, optimizer)
+    clauses = list(consequences(optimizer, known[0] if known else None))
+    if clauses:
+        hint = f"{known[0]:,} follows from {known[1]}: {set_count(evidence.path, known[0])}" if known else ""
+        yield "; ".join(clauses), hint if optimizer.has_state else ""
+
+
+def _count_dropped(evidence: Evidence, loss: Loss, loader: Loader) -> Iterator[tuple[str, str]]:
+    from ckptdoctor.diagnosis.lost_count import consequences
+
+    optimizer, row = loss.optimizer, loss.row
+    count = optimizer.iterations if optimizer.iterations_reported is None else optimizer.iterations_reported
+    clauses = list(consequences(optimizer, count, slots_lost=row.slots == "lost", scan=evidence.scan))
+    if clauses:
+        told = "; ".join(clauses)
+        yield f"{loader.whose} {row.call} loses the count. {told[0].upper()}{told[1:]}", remedy(row, evidence.path)
+
+
+def _losses(rule: str) -> Callable[[Evidence], Iterator[tuple[str, str]]]:
+    """The rule's function: what the table says of the loader that was named, or of the producer's own."""
+
+    def find(evidence: Evidence) -> Iterator[tuple[str, str]]:
+        state = evidence.state
+        if state is None:
+            return
+        loader = evidence.loader or own_loader(state)
+        if loader is None:
+            return
+        noun = _NOUNS.get(state.format, "file")
+        # Two optimizers of one kind are one finding.
+        yield from dict.fromkeys(
+            (_message(loss, loader, noun), remedy(loss.row, evidence.path))
+            for loss in rows(state, evidence.loader)
+            if loss.row.rule == rule
+        )
+
+    return find
+
+
+def _message(loss: Loss, loader: Loader, noun: str) -> str:
+    complete = optimizer_status(loss.optimizer) is Status.COMPLETE
+    return f"this {noun} is complete, but {statement(loss.row, loader)}" if complete else statement(loss.row, loader)
+
+
+def statement(row: Row, loader: Loader) -> str:
+    """What a loader does: `Keras 3.15's load_model(path) drops its slots: only the count is restored, …`."""
+    return f"{loader.whose} {row.call} {row.does}{_SIGNALS[row.signal]}"
+
+
+def remedy(row: Row, path: str) -> str:
+    """What restores it instead: a graft, a call, or either."""
+    ways = []
+    command = graft_command(row, path)
+    if command is not None and row.graft is not None:
+        into = next((end for end in (".weights.h5", ".keras", ".h5") if row.graft.into.endswith(end)), "")
+        ways.append(f"graft it{f' into a {into}' if into else ''}: {command}")
+    if row.instead is not None:
+        ways.append(f"what restores it: {row.instead.text}")
+    return "; or ".join(ways)
+
+
+def graft_command(row: Row, path: str) -> str | None:
+    """The command that writes the state into what the loader restores; None where no graft mends it."""
+    if row.graft is None:
+        return None
+    target = path if row.graft.into == "PATH" else row.graft.into
+    return graft_from(path, target, *(("--as", row.graft.generation) if row.graft.generation else ()))
 
 
 RULES: tuple[Rule, ...] = (
@@ -25,5 +115,19 @@ RULES: tuple[Rule, ...] = (
         Severity.ERROR,
         "the learning rate would be x instead of y, and Adam's bias correction would start over",
         _schedule_restarts,
+    ),
+    Rule(
+        "L002",
+        "loader-drops-state",
+        Severity.WARNING,
+        "this loader and version ignores, skips or misplaces the state that is there",
+        _losses("L002"),
+    ),
+    Rule(
+        "L003",
+        "generation-mismatch",
+        Severity.WARNING,
+        "the state is of another generation of optimizers than the loader's",
+        _losses("L003"),
     ),
 )

@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ckptdoctor.diagnosis.evidence import Evidence
+    from ckptdoctor.state import OptimizerState
 
 _NUMBER = re.compile(r"[-_.](?:step[-_]?)?(\d{1,18})\Z")
 _SUFFIXES = (".weights.h5", ".keras", ".hdf5", ".h5", ".index", ".pickle", ".pkl", ".npz", ".npy")
@@ -35,11 +40,10 @@ def graft_from(donor: str, target: str, *options: str, output: str | None = None
     return shlex.join(words)
 
 
-def set_count(target: str, count: int | str) -> str:
+def set_count(target: str, count: int | str, *options: str) -> str:
     """The command that sets an iteration count by hand."""
-    return shlex.join(
-        ["ckptdoctor", "graft", "--into", target, "--iterations", str(count), "--output", output_for(target)]
-    )
+    given = ["--into", target, "--iterations", str(count), *options, "--output", output_for(target)]
+    return shlex.join(["ckptdoctor", "graft", *given])
 
 
 def count_in_name(path: str) -> int | None:
@@ -49,3 +53,14 @@ def count_in_name(path: str) -> int | None:
         name = name.removesuffix(suffix)
     found = _NUMBER.search(name)
     return int(found[1]) if found else None
+
+
+def known_count(evidence: Evidence, optimizer: OptimizerState) -> tuple[int, str] | None:
+    """A count to set, and what says it: state of the optimizer, a counter beside it, the name of the file."""
+    if optimizer.recoverable is not None:
+        return optimizer.recoverable
+    step = evidence.state.counters.get("global_step") if evidence.state is not None else None
+    if step:
+        return step, "global_step"
+    named = count_in_name(evidence.path)
+    return (named, "the file's name") if named else None

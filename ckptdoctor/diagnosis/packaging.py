@@ -39,7 +39,7 @@ def _optimizer_share(evidence: Evidence) -> Iterator[tuple[str, str]]:
     share = 100 * own / (own + model)
     yield (
         f"{share:.0f} % of the bytes are optimizer state ({own:,} of {own + model:,})",
-        "for a release, save the weights alone: model.save_weights(...), or model.save(..., include_optimizer=False)",
+        "for a release, save the model without it: load_model(path, compile=False).save(...)",
     )
 
 

@@ -18,7 +18,7 @@ RULES: tuple[Rule, ...] = (
         "reads-other-files",
         Severity.ERROR,
         "HDF5 links, external storage or virtual data sets that read other files",
-        noticed("X002", "do not load it: copy the data sets into a file of their own with h5repack or h5copy"),
+        noticed("X002", "do not load it; `ckptdoctor explain X002` has a way to copy what is its own"),
     ),
     Rule(
         "X003",

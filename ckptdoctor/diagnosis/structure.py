@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ckptdoctor.diagnosis.evidence import Evidence, Rule
 from ckptdoctor.diagnosis.findings import Severity
-from ckptdoctor.diagnosis.mending import count_in_name, graft_from, set_count
+from ckptdoctor.diagnosis.mending import graft_from, known_count, set_count
 from ckptdoctor.diagnosis.status import covered, enumerate_some, is_possible, lost_all_slots, title
 from ckptdoctor.optimizers.catalogue import ACCUMULATION, EMA, Extent, SlotKind, layouts
 from ckptdoctor.optimizers.layout import Shape, slot_shape
@@ -34,12 +34,9 @@ def _no_optimizer_state(evidence: Evidence) -> Iterator[tuple[str, str]]:
 def _iterations_missing(evidence: Evidence) -> Iterator[tuple[str, str]]:
     for each in evidence.optimizers:
         if each.slots and each.iterations is None:
-            known = _known_count(evidence, each)
             yield (
                 f"{title(each)} has slots but no iteration count: schedules and bias correction would start over",
-                f"{known[0]:,} follows from {known[1]}: {set_count(evidence.path, known[0])}"
-                if known
-                else f"set the count by hand: {set_count(evidence.path, 'N')}",
+                _way_to_a_count(evidence, each),
             )
         elif each.iterations is not None and not is_possible(each.iterations):
             yield (
@@ -48,15 +45,15 @@ def _iterations_missing(evidence: Evidence) -> Iterator[tuple[str, str]]:
             )
 
 
-def _known_count(evidence: Evidence, optimizer: OptimizerState) -> tuple[int, str] | None:
-    """A count to set, and what says it: state of the optimizer, a counter beside it, the name of the file."""
-    if optimizer.recoverable is not None:
-        return optimizer.recoverable
-    step = evidence.state.counters.get("global_step") if evidence.state is not None else None
-    if step:
-        return step, "global_step"
-    named = count_in_name(evidence.path)
-    return (named, "the file's name") if named else None
+def _way_to_a_count(evidence: Evidence, optimizer: OptimizerState) -> str:
+    known = known_count(evidence, optimizer)
+    follows = f"{known[0]:,} follows from {known[1]}: " if known else "set the count by hand: "
+    linked = "/.OPTIMIZER_SLOT/" in optimizer.slots[0].tensor.key
+    if optimizer.generation is Generation.TF1 and linked:
+        return follows + "set global_step in the training script; this checkpoint has no place for it"
+    # Standalone Keras before 2.3 has no place for a count beside these slots.
+    options = ("--as", "optimizer-v2") if optimizer.generation is Generation.KERAS1 else ()
+    return follows + set_count(evidence.path, known[0] if known else "N", *options)
 
 
 def _slots_missing(evidence: Evidence) -> Iterator[tuple[str, str]]:
@@ -191,10 +188,17 @@ def _class_mismatch(evidence: Evidence) -> Iterator[tuple[str, str]]:
         if each.class_name is None or each.generation is None or each.class_inferred:
             continue
         strange = _strange(each)
-        if strange:
+        if each.slots and evidence.variables and all(_unplaced(slot) for slot in each.slots):
+            count = f"{len(each.slots):,} slots, which do not fit the model's {len(evidence.variables):,} variables"
+            yield f"{each.class_name} is recorded, but the state has {count}", hint
+        elif strange:
             yield f"{each.class_name} is recorded, but the state has {', '.join(strange)}, which it does not keep", hint
         else:
             yield from ((sentence, hint) for sentence in _flag_conflicts(each))
+
+
+def _unplaced(slot: Slot) -> bool:
+    return slot.variable is None and slot.mapping != "name"
 
 
 def _strange(optimizer: OptimizerState) -> list[str]:

@@ -11,7 +11,7 @@ from ckptdoctor.containers.files import RegularFile
 from ckptdoctor.containers.values import kept_open, numpy_dtype, ordered_chunks
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
-from ckptdoctor.state import FileRange, Format, OptimizerState, Role, Slot, TensorRef, TrainingState
+from ckptdoctor.state import FileRange, Format, Generation, OptimizerState, Role, Slot, TensorRef, TrainingState
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,8 +37,17 @@ def hold_against_plan(
         GraftRefused: It does not; nothing is put in place.
     """
     found = _optimizer(result, optimizer)
-    if found.iterations != optimizer.iterations:
-        raise _failed(f"the count is {found.iterations} instead of {optimizer.iterations}")
+    count = found.iterations
+    if count is None and found.generation is Generation.TF1:
+        # In a tf.train.Checkpoint they keep no count, and global_step may not be there: Adam's beta powers tell it.
+        if found.recoverable is None:
+            raise GraftRefused(
+                f"{found.class_name or 'the optimizer'} of tf.compat.v1 has no place for a count in this checkpoint: "
+                "graft with --only slots, and set global_step in the training script"
+            )
+        count = found.recoverable.value
+    if count != optimizer.iterations:
+        raise _failed(f"the count is {count} instead of {optimizer.iterations}")
     slots = {(slot.variable, slot.role): slot for slot in found.slots}
     if result.format is Format.OPTIMIZER_DUMP:
         slots = _by_place(found, optimizer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ckptdoctor.artifacts.keras_producer import version_part
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.optimizers.catalogue import TF1_OPTIMIZERS, Layout, PerVariable, Tf1Optimizer, layouts
 from ckptdoctor.optimizers.config import Settings
@@ -33,8 +34,8 @@ def pick_layout(class_name: str, generation: Generation, version: str | None, *,
 
 def _release(version: str | None) -> tuple[int, ...] | None:
     parts = (version or "").split("-")[0].split(".")
-    numbers = [int(part) for part in parts[:3] if part.isdigit()]
-    return tuple(numbers) or None
+    numbers = [version_part(part) for part in parts[:3]]
+    return tuple(each for each in numbers if each is not None) or None
 
 
 def _within(release: tuple[int, ...], versions: str) -> bool:

@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 
 from ckptdoctor.containers.values import kept_open
 from ckptdoctor.diagnosis.status import is_possible
-from ckptdoctor.errors import GraftRefused
+from ckptdoctor.errors import GraftRefused, Unmatchable
+from ckptdoctor.grafting.donor import donor_side
 from ckptdoctor.grafting.layouts import pick_layout, tf1_layout, tf1_op_name
-from ckptdoctor.grafting.match import Match, Named, explain_unmatched, match
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.grafting.plan import Plan
-from ckptdoctor.grafting.sides import Side, choose, donor_side, settings_of, target_variables
-from ckptdoctor.grafting.slots import SlotMaker, Sources, numbers_of, other_betas
-from ckptdoctor.grafting.weights import Likeness, compare, permutation
+from ckptdoctor.grafting.slots import SlotMaker, Sources, other_betas
+from ckptdoctor.matching.sides import Side, choose, settings_of, trained_by
+from ckptdoctor.matching.variables import Match, Named, explain_unmatched, match
+from ckptdoctor.matching.weights import confirm
 from ckptdoctor.optimizers import translation
 from ckptdoctor.optimizers.catalogue import Layout, PerVariable
 from ckptdoctor.optimizers.config import Settings
@@ -36,8 +37,14 @@ def make_plan(donor: TrainingState | None, target: TrainingState, output: str, o
     Raises:
         GraftRefused: The graft would be incompatible, ambiguous or incomplete; the message says what would settle it.
     """
-    options = options or Options()
-    own = choose(target, options.optimizer if len(target.optimizers) > 1 else None, "target")
+    try:
+        return _plan(donor, target, output, options or Options())
+    except Unmatchable as error:
+        raise GraftRefused(error.message, error.path) from error
+
+
+def _plan(donor: TrainingState | None, target: TrainingState, output: str, options: Options) -> Plan:
+    own = choose(target, options.optimizer if len(target.optimizers) > 1 else None, "the target")
     if donor is None:
         return _count_only(target, own, output, options)
     side = donor_side(donor, target, options)
@@ -113,7 +120,7 @@ class _Planner:
             variables = self.donor.trained
             matches = {each.path: Match(each.path, "path") for each in variables}
         else:
-            variables = target_variables(self.target, self.own)
+            variables = trained_by(self.target, self.own)
             if slots_from_donor:
                 variables = self._trained_by_donor(variables)
             matches = self._matches(variables) if slots_from_donor else {}
@@ -122,7 +129,12 @@ class _Planner:
         self.layout = self._layout(settings)
         hyperparameters, schedule, configured = self._hyperparameters()
         iterations = self._iterations()
-        numbers = numbers_of(iterations, hyperparameters, scheduled=schedule is not None)
+        if not self.layout.counted and self.generation is Generation.KERAS1 and "iterations" in self.options.only:
+            raise GraftRefused(
+                f"Keras {self.layout.versions} keeps no count for {self.class_name}: write the layout of tf.keras with "
+                "--as optimizer-v2, or leave the count out with --only slots --only hyperparameters"
+            )
+        numbers = translation.numbers_of(iterations, hyperparameters, scheduled=schedule is not None)
         trained = [Trained(each.path, each.shape) for each in variables]
         dtypes = {variable.path: variable.tensor.dtype for variable in self.target.variables}
         if slots_from_donor:
@@ -234,28 +246,20 @@ class _Planner:
         mine = {variable.path: variable for variable in self.target.variables}
         theirs = {variable.path: variable for variable in self.donor.state.variables}
         with kept_open():
-            likeness = compare(found, mine, theirs)
-        order = [path for path, each in found.items() if each.ambiguous]
-        swapped = permutation(likeness, found, mine, theirs)
-        swapped = {path: other for path, other in swapped.items() if found[path].how in {"order", "structure"}}
-        if swapped:
-            path, other = next(iter(swapped.items()))
+            weights = confirm(found, mine, theirs)
+        if weights.contradicted:
+            path, other = next(iter(weights.contradicted.items()))
             raise GraftRefused(
                 f"by order {path} would get the state of {found[path].donor}, but its weights are those of {other}: "
                 f"settle it with --map {other}={path}"
             )
-        for path in order:
-            if likeness.get(path) is Likeness.EQUAL:
-                found[path] = found[path]._replace(how="weights", ambiguous=False)
-        unsure = [path for path in order if found[path].ambiguous]
-        if unsure:
+        found.update(weights.matches)
+        if weights.unsure:
             self.warnings.append(
-                f"{len(unsure)} variables are matched by order among equal shapes, which nothing proves: "
-                f"{', '.join(unsure[:4])}"
+                f"{len(weights.unsure)} variables are matched by order among equal shapes, which nothing proves: "
+                f"{', '.join(weights.unsure[:4])}"
             )
-        known = [each for each in likeness.values() if each is not Likeness.UNKNOWN]
-        other_run = sum(each is Likeness.OTHER for each in known)
-        if known and other_run * 2 > len(known):
+        if weights.other_run:
             self.warnings.append(
                 "the donor's weights are not the target's: these moments belong to another run or another moment of it"
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from ckptdoctor.containers.values import release
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.examination import Examination, examine, with_libhdf5
 from ckptdoctor.grafting.apply import Receipt, carry_out
@@ -62,7 +63,10 @@ def graft(
         UsageProblem: A path does not exist.
     """
     plan, source, goal = _prepare(donor, target, output, options)
-    return carry_out(plan, source, goal, overwrite=overwrite, check=check, progress=progress)
+    try:
+        return carry_out(plan, source, goal, overwrite=overwrite, check=check, progress=progress)
+    finally:
+        release()
 
 
 def _prepare(

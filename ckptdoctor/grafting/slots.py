@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from ckptdoctor.diagnosis.status import enumerate_some
 from ckptdoctor.errors import GraftRefused
-from ckptdoctor.grafting.match import Match
-from ckptdoctor.grafting.sides import settings_of
+from ckptdoctor.matching.sides import settings_of
+from ckptdoctor.matching.variables import Match
 from ckptdoctor.optimizers import translation
 from ckptdoctor.optimizers.catalogue import Extent, Layout, Single, SlotKind
 from ckptdoctor.optimizers.config import Settings
@@ -17,7 +17,6 @@ from ckptdoctor.optimizers.layout import Trained, blocks, expand
 from ckptdoctor.optimizers.planned import PlannedSlot
 from ckptdoctor.state import Generation, OptimizerState, Role, Slot, TensorRef
 
-_SMALLEST = 1e-37  # below it a power has underflowed in float32, and tells nothing any more
 _POWERS = ("beta1_power", "beta2_power")
 _NUMBER = re.compile(r"_\d+$")
 _COPIED_BITS = {
@@ -157,7 +156,7 @@ class SlotMaker:
             if name in stored and (steps is None or steps == numbers.iterations):
                 found[name] = float(stored[name])
                 continue
-            told = name in _POWERS and stored.get(name, 0.0) > _SMALLEST
+            told = name in _POWERS and stored.get(name, 0.0) > translation.SMALLEST
             if told and steps is not None and numbers.iterations is not None:
                 # Another count than the donor's is asked for: its power tells its beta, whatever the defaults are.
                 found[name] = float(stored[name]) ** ((numbers.iterations + 1) / (steps + 1))
@@ -181,30 +180,13 @@ def other_betas(donor: OptimizerState, numbers: translation.Numbers) -> list[str
     for other in donor.other:
         name = _NUMBER.sub("", other.name.rpartition("/")[2])
         beta = {"beta1_power": numbers.beta_1, "beta2_power": numbers.beta_2}.get(name)
-        if beta is None or steps is None or not isinstance(other.value, float) or not _SMALLEST < other.value < 1:
+        if beta is None or steps is None or not isinstance(other.value, float):
             continue
-        was = other.value ** (1 / (steps + 1))
-        if abs(was - beta) > 0.01 * (1 - beta):
+        was = translation.implied_beta(other.value, steps)
+        if was is not None and not translation.same_beta(was, beta):
             argument = f"beta_{name[4]}"
             found.append(
                 f"the donor ran with {argument} {was:.4g} ({other.name} {other.value:.4g} at iteration {steps}), the "
                 f"result says {beta:g}: set {argument}={was:.4g} in the training code"
             )
     return found
-
-
-def numbers_of(iterations: int, hyperparameters: Mapping[str, object], *, scheduled: bool) -> translation.Numbers:
-    """What translations need of an optimizer, under the defaults that every Keras has."""
-
-    def number(name: str, default: float) -> float:
-        value = hyperparameters.get(name)
-        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else default
-
-    rate = number("learning_rate", 0.0)
-    return translation.Numbers(
-        iterations=iterations,
-        learning_rate=rate if rate and not scheduled else None,
-        beta_1=number("beta_1", 0.9),
-        beta_2=number("beta_2", 0.999),
-        schedule_decay=number("schedule_decay", 0.004),
-    )

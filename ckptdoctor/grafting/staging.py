@@ -41,6 +41,8 @@ def check_output(output: str, inputs: list[str], *, overwrite: bool) -> None:
             raise GraftRefused("OUT is one of the inputs, which are never written to: name another path", output)
         if os.path.isdir(real) and out.startswith(real + os.sep) and _is_artifact(real):
             raise GraftRefused("OUT lies inside an input, which is never written to: name another path", output)
+    if _is_special(output):
+        raise GraftRefused("OUT is a device or a pipe, which is never replaced: name a file", output)
     taken = existing(output)
     if taken and not overwrite:
         _clear_abandoned(directory)  # a killed graft may have come as far as a part of its output
@@ -49,6 +51,11 @@ def check_output(output: str, inputs: list[str], *, overwrite: bool) -> None:
         raise GraftRefused(
             f"{os.path.basename(taken[0])} exists already: name another path, or add --overwrite", output
         )
+
+
+def _is_special(path: str) -> bool:
+    """Whether something is neither a file nor a directory: a device, a pipe."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 def _is_artifact(directory: str) -> bool:

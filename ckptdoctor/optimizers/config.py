@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import product
 
 from ckptdoctor.optimizers.catalogue import WRAPPERS
@@ -74,16 +75,17 @@ class OptimizerConfig:
         return steps if isinstance(steps, int) and not isinstance(steps, bool) and steps > 1 else None
 
 
-def every_setting(relevant: Iterator[str] | tuple[str, ...] = FLAGS) -> Iterator[Settings]:
+@lru_cache
+def every_setting(relevant: tuple[str, ...] = FLAGS) -> tuple[Settings, ...]:
     """All combinations of the given flags, the plainest first, for artifacts that have no configuration."""
-    names = tuple(relevant)
 
     def plainness(bits: tuple[bool, ...]) -> tuple[int, int]:
-        return sum(on for name, on in zip(names, bits, strict=True) if name in RARE), sum(bits)
+        return sum(on for name, on in zip(relevant, bits, strict=True) if name in RARE), sum(bits)
 
-    combinations = sorted(product((False, True), repeat=len(names)), key=plainness)
-    for bits in combinations:
-        yield Settings(frozenset(name for name, on in zip(names, bits, strict=True) if on))
+    combinations = sorted(product((False, True), repeat=len(relevant)), key=plainness)
+    return tuple(
+        Settings(frozenset(name for name, on in zip(relevant, bits, strict=True) if on)) for bits in combinations
+    )
 
 
 def read_config(node: object, keras_version: str | None = None) -> OptimizerConfig | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from math import isclose, log
+from math import isclose, isfinite, log
 from typing import NamedTuple
 
 from ckptdoctor.optimizers.catalogue import CLASSES_BY_POPULARITY, HEADS, LAYOUTS, Layout, PerVariable, Single
-from ckptdoctor.state import Generation, Oddity, Recoverable
+from ckptdoctor.state import Generation, Oddity, Recoverable, Scalar
 
 V2_HYPERPARAMETERS: dict[str, frozenset[str]] = {
     "Adam": frozenset({"beta_1", "beta_2"}),
@@ -28,6 +28,15 @@ class Inference(NamedTuple):
 
     class_name: str | None
     candidates: tuple[str, ...] = ()
+
+
+def count_of(value: Scalar | None) -> int | None:
+    """A count as stored: Keras 1 wrote it as float32; anything that is no whole number is no count."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    if isinstance(value, float) and (not isfinite(value) or value != int(value)):
+        return None
+    return int(value)
 
 
 def snake_case(class_name: str) -> str:

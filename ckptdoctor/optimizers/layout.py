@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
@@ -143,6 +144,7 @@ def expand(layout: Layout, variables: Sequence[Trained], settings: Settings) -> 
                     yield Assigned(kind, index, shape)
 
 
+@lru_cache
 def relevant_flags(layout: Layout) -> tuple[str, ...]:
     """The flags that change what this layout predicts."""
     conditions = {
@@ -241,28 +243,68 @@ def fit_alone(items: Sequence[Item], layouts: Iterable[Layout], settings: Settin
     """
     found: list[Fit] = []
     for layout in layouts:
-        for each in settings_to_try(layout, settings):
+        for outlines in _guesses(layout) if settings is None else _attempts(layout, settings):
             fits = [
-                Fit(variant, each, assigned)
-                for variant, _ in _heads(layout, each)
-                if (assigned := _solve(items, variant, each)) is not None and _plausible(assigned, items)
+                Fit(each.layout, each.settings, assigned)
+                for each in outlines
+                if (assigned := _solve(items, each)) is not None and _plausible(assigned, items)
             ]
             found.extend(fits)
-            if fits and settings is not None and each is settings:
+            if fits and fits[0].settings is settings:
                 break
     return found
 
 
-def _solve(items: Sequence[Item], layout: Layout, settings: Settings) -> tuple[Assigned, ...] | None:
-    active = [_active(block, settings) for block in blocks(layout)]
-    singles = len(head(layout, settings)) + sum(isinstance(block, Single) for block in active)
-    regular = sum(len(block.kinds) for block in active if isinstance(block, PerVariable))
-    irregular = any(
-        kind.only or (kind.extent in {Extent.ROWS, Extent.COLUMNS} and kind.below_2d is Below2D.ABSENT)
-        for block in active
-        if isinstance(block, PerVariable)
-        for kind in block.kinds
+class _Outline(NamedTuple):
+    """What a layout comes to with certain settings, before a list is held against it.
+
+    Attributes:
+        layout: The layout.
+        settings: The settings.
+        active: Its blocks, with the kinds that these settings ask for.
+        singles: Number of scalars for the whole optimizer, those of the head among them.
+        regular: Number of slots that every variable has.
+        irregular: Some variables lack some of them.
+    """
+
+    layout: Layout
+    settings: Settings
+    active: tuple[Block, ...]
+    singles: int
+    regular: int
+    irregular: bool
+
+
+def _outline(layout: Layout, settings: Settings) -> _Outline:
+    active = tuple(_active(block, settings) for block in blocks(layout))
+    kinds = [kind for block in active if isinstance(block, PerVariable) for kind in block.kinds]
+    return _Outline(
+        layout,
+        settings,
+        active,
+        singles=len(head(layout, settings)) + sum(isinstance(block, Single) for block in active),
+        regular=len(kinds),
+        irregular=any(
+            kind.only or (kind.extent in {Extent.ROWS, Extent.COLUMNS} and kind.below_2d is Below2D.ABSENT)
+            for kind in kinds
+        ),
     )
+
+
+def _attempts(layout: Layout, settings: Settings | None) -> Iterator[tuple[_Outline, ...]]:
+    """For each of the settings to try, the variants of a layout."""
+    for each in settings_to_try(layout, settings):
+        yield tuple(_outline(variant, each) for variant, _ in _heads(layout, each))
+
+
+@lru_cache
+def _guesses(layout: Layout) -> tuple[tuple[_Outline, ...], ...]:
+    """The same where no settings are known; they are the same for every list, so a thousand dumps ask for them once."""
+    return tuple(_attempts(layout, None))
+
+
+def _solve(items: Sequence[Item], outline: _Outline) -> tuple[Assigned, ...] | None:
+    layout, settings, active, singles, regular, irregular = outline
     rest = len(items) - singles
     if rest < 0:
         return None

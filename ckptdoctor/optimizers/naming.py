@@ -27,7 +27,7 @@ _OUTPUT = re.compile(r":\d+$")
 _UNIQUE = re.compile(r"_\d+$")
 _SCOPE = re.compile(r"(training|cond|while|Cond|model|loss)(_\d+)?")
 
-_MOST_PARTS = 64
+MOST_PARTS = 64
 """Names have few parts; hostile ones must not cost the square of their length."""
 
 _COUNTS = frozenset({"iter", "iteration", "iterations"})
@@ -150,7 +150,7 @@ class Names:
     def _slot_last(self, name: str) -> SlotName | None:
         """OptimizerV2: `<scope>/<optimizer>/<variable>/<slot>`."""
         *front, slot = plain(name).split("/")
-        for start in range(len(front)):
+        for start in range(max(0, len(front) - MOST_PARTS), len(front)):
             path = self._paths.get("/".join(front[start:]))
             if path is not None:
                 return SlotName(slot, path, known=True, optimizer=front[start - 1] if start else "")
@@ -163,7 +163,8 @@ class Names:
         """TensorFlow 2.11 and later: `<optimizer>/<slot>/<variable>`, or `<slot>/<variable>`."""
         parts = plain(name).split("/")
         kinds = _kind_names(Generation.KERAS2)
-        known = [at for at in range(len(parts) - 1) if "/".join(parts[at + 1 :]) in self._paths]
+        ends = range(max(0, len(parts) - MOST_PARTS), len(parts) - 1)
+        known = [at for at in ends if "/".join(parts[at + 1 :]) in self._paths]
         # A model that has both `hidden/kernel` and `m/hidden/kernel` leaves two ways to read `Adam/m/hidden/kernel`.
         for at in sorted(known, key=lambda at: _UNIQUE.sub("", parts[at]) not in kinds):
             path = self._paths["/".join(parts[at + 1 :])]
@@ -183,8 +184,8 @@ class Names:
             path = self._joined.get(joined[:end])
             if path is not None:
                 return SlotName(joined[end + 1 :], path, known=True, optimizer=optimizer)
-        for end in reversed(cuts[-_MOST_PARTS:]):  # by the tail of its name, where the model does not know the front
-            for start in cuts[:_MOST_PARTS]:
+        for end in reversed(cuts[-MOST_PARTS:]):  # by the tail of its name, where the model does not know the front
+            for start in cuts[:MOST_PARTS]:
                 path = self._joined.get(joined[start + 1 : end])
                 if path is not None:
                     return SlotName(joined[end + 1 :], path, known=True, optimizer=optimizer)

@@ -47,6 +47,26 @@ def rate(class_name: str, config: Mapping[str, object], step: int) -> float | No
         return None
 
 
+def is_known(class_name: str) -> bool:
+    """Whether a class is one of Keras' own; a custom schedule cannot be computed, since its code is not here."""
+    return class_name.rpartition(">")[2] in _SCHEDULES
+
+
+def length(class_name: str, config: Mapping[str, object]) -> int | None:
+    """The step at which a schedule ends; None for those that have no end, or make no sense."""
+    name = class_name.rpartition(">")[2]
+    if name not in _ENDING or config.get("cycle"):
+        return None
+    try:
+        reader = _Config(config, 0, 0)
+        steps = reader.positive("decay_steps")
+        if name == "CosineDecay" and reader.optional("warmup_target") is not None:
+            steps += reader.number("warmup_steps", default=0.0)
+        return math.ceil(_finite(steps))
+    except (_Unknown, ArithmeticError):
+        return None
+
+
 def decayed(learning_rate: object, decay: object, iterations: int | None) -> float | None:
     """The rate under the `decay` argument of Keras 1 and OptimizerV2: `lr / (1 + decay * iterations)`.
 
@@ -256,3 +276,6 @@ _SCHEDULES: dict[str, _Compute] = {
     "LinearCosineDecay": _linear_cosine,
 }
 """Keras' class names → their formula. Anything else is not computable."""
+
+_ENDING = frozenset({"CosineDecay", "LinearCosineDecay", "PolynomialDecay"})
+"""Schedules that stay at one rate from some step on."""

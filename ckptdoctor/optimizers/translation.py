@@ -9,6 +9,7 @@ weights compared). `RULES` lists what is not.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import NamedTuple
 
 from ckptdoctor.state import Generation, Role
@@ -33,6 +34,33 @@ class Numbers(NamedTuple):
     beta_1: float = 0.9
     beta_2: float = 0.999
     schedule_decay: float = 0.004
+
+
+def finite(value: object) -> float | None:
+    """A setting from a file as a number; None if it is none, or beyond what a float can be."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if isfinite(number) else None
+
+
+def numbers_of(iterations: int, hyperparameters: Mapping[str, object], *, scheduled: bool) -> Numbers:
+    """What translations need of an optimizer, under the defaults that every Keras has."""
+
+    def number(name: str, default: float) -> float:
+        return default if (found := finite(hyperparameters.get(name))) is None else found
+
+    rate = number("learning_rate", 0.0)
+    return Numbers(
+        iterations=iterations,
+        learning_rate=rate if rate and not scheduled else None,
+        beta_1=number("beta_1", 0.9),
+        beta_2=number("beta_2", 0.999),
+        schedule_decay=number("schedule_decay", 0.004),
+    )
 
 
 class SlotRule(NamedTuple):
@@ -127,6 +155,20 @@ def beta_power(beta: float, numbers: Numbers) -> float:
     if numbers.iterations is None:
         raise Untranslatable("beta powers follow from the iteration count, which is not known")
     return float(beta ** (numbers.iterations + 1))
+
+
+SMALLEST = 1e-37
+"""Below it a power has underflowed in float32, and tells nothing any more."""
+
+
+def implied_beta(power: float, iterations: int) -> float | None:
+    """The beta whose power TensorFlow 1 holds after t steps; None if the power tells nothing."""
+    return power ** (1 / (iterations + 1)) if iterations >= 0 and SMALLEST < power < 1 else None
+
+
+def same_beta(was: float, beta: float) -> bool:
+    """Whether a beta that follows from a power in float32 is this one."""
+    return abs(was - beta) <= 0.01 * (1 - beta)
 
 
 SINGLES: Mapping[str, Callable[[Numbers, Generation], float]] = {

@@ -14,9 +14,6 @@ from ckptdoctor.diagnosis.findings import Finding, Severity
 from ckptdoctor.diagnosis.rules import BY_CODE
 from ckptdoctor.state import Status
 
-INTERRUPTED = 130
-"""The exit code of a check that Ctrl-C ended, as shells report it."""
-
 
 class Kind(str, Enum):
     """What a result is of."""
@@ -45,38 +42,51 @@ _TOLD = frozenset({"S001", "S002", "S003", "S004"})
 
 
 def failing(checked: Checked, policy: Policy) -> list[Finding]:
-    """The findings that fail a result; those of the gravest kind, if an override for its path is stricter."""
-    if checked.passed or not checked.findings:
+    """The findings that fail a result, by the policy that holds for its path."""
+    if checked.passed:
         return []
-    gravest = min(each.severity.rank for each in checked.findings)
-    least = max(policy.fail_on.rank, gravest)
+    least = policy.for_path(checked.path).fail_on.rank
     return [each for each in checked.findings if each.severity.rank <= least]
+
+
+_SHORT = 120
+"""Characters of a message that still fits into a verdict line."""
 
 
 def headline(checked: Checked, policy: Policy) -> str:
     """What an engineer acts on, in one line: the verdict, and what fails it if the verdict does not say so."""
+    if kind(checked) is Kind.MISSING:
+        return checked.verdict
+    if unreadable(checked):
+        return f"cannot be read: {without_name(checked.verdict, checked.path)}"
+    fails = failing(checked, policy)
     found = checked.examination
-    if checked.passed:
-        return (
-            "nothing is wrong with the run directory as a whole"
-            if kind(checked) is Kind.RUN_DIRECTORY
-            else (_right(checked, policy))
-        )
-    verdict = checked.verdict
-    if checked.problem is not None or unreadable(checked):
-        return verdict
-    names = list(dict.fromkeys(_name(each.code) for each in failing(checked, policy) if each.code not in _TOLD))
-    if not names:
-        return verdict
-    joint = ":" if found is None else ", but" if found.status is Status.COMPLETE else "; also"
-    return f"{verdict}{joint} {', '.join(names)}"
-
-
-def _right(checked: Checked, policy: Policy) -> str:
-    found = checked.examination
-    if found is not None and found.status is Status.ABSENT and policy.expect is Purpose.WEIGHTS_ONLY:
+    if found is None:
+        if not fails:
+            return f"{checked.verdict}: nothing is wrong" if checked.passed else checked.verdict
+        return f"{checked.verdict}: {_reasons(fails)}"
+    if checked.passed and found.status is Status.ABSENT and _for_release(checked, policy):
         return "weights only, as expected"
-    return checked.verdict
+    untold = [each for each in fails if each.code not in _TOLD]
+    if not untold:
+        return checked.verdict
+    return f"{checked.verdict}{', but' if found.status is Status.COMPLETE else '; also'} {_reasons(untold)}"
+
+
+def without_name(message: str, path: str) -> str:
+    """A message without the name of the file at fault, where that is the artifact itself: once is enough."""
+    return message.removeprefix(f"{os.path.basename(path.rstrip('/'))}: ")
+
+
+def _reasons(findings: list[Finding]) -> str:
+    """Why, in the words of the only finding, or by the names of the rules."""
+    if len(findings) == 1 and len(findings[0].message) <= _SHORT:
+        return findings[0].message
+    return ", ".join(dict.fromkeys(_name(each.code) for each in findings))
+
+
+def _for_release(checked: Checked, policy: Policy) -> bool:
+    return policy.for_path(checked.path).expect is Purpose.WEIGHTS_ONLY
 
 
 def _name(code: str) -> str:
@@ -89,7 +99,7 @@ def shown(checked: Checked, policy: Policy) -> tuple[Finding, ...]:
     return tuple(
         each
         for each in checked.findings
-        if each.code != "P002" or each.severity is not Severity.INFO or policy.expect is Purpose.WEIGHTS_ONLY
+        if each.code != "P002" or each.severity is not Severity.INFO or _for_release(checked, policy)
     )
 
 
@@ -178,16 +188,6 @@ def counted(number: int, noun: str, several: str = "") -> str:
     return f"{number:,} {noun if number == 1 else several or noun + 's'}"
 
 
-def passed(report: CheckReport) -> bool:
-    """Whether everything that was asked for was looked at and passed."""
-    return report.passed and not report.interrupted
-
-
-def exit_code(report: CheckReport) -> int:
-    """What the command ends with."""
-    return INTERRUPTED if report.interrupted else report.exit_code
-
-
 def workspace() -> str:
     """The directory that reports for a code host name paths from: that of the CI job, else the current one."""
     return os.environ.get("GITHUB_WORKSPACE") or os.getcwd()
@@ -204,6 +204,6 @@ def inside(path: str, root: str) -> str | None:
 
 
 __all__ = [
-    "INTERRUPTED", "Kind", "Tally", "counted", "exit_code", "failing", "headline", "hint_parts",
-    "inside", "kind", "passed", "shown", "summary_line", "tally", "unreadable", "workspace",
+    "Kind", "Tally", "counted", "failing", "headline", "hint_parts",
+    "inside", "kind", "shown", "summary_line", "tally", "unreadable", "workspace",
 ]  # fmt: skip

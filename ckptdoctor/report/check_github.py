@@ -12,7 +12,7 @@ from ckptdoctor.checking.policy import Policy
 from ckptdoctor.checking.results import Checked, CheckReport
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.rules import BY_CODE
-from ckptdoctor.report.check_facts import failing, headline, inside, summary_line, workspace
+from ckptdoctor.report.check_facts import failing, headline, inside, summary_line, without_name, workspace
 from ckptdoctor.report.escape import printable
 
 _COMMANDS = {Severity.ERROR: "error", Severity.WARNING: "warning"}
@@ -50,7 +50,8 @@ def _annotations(checked: Checked, policy: Policy, root: str) -> Iterator[tuple[
         rule = BY_CODE.get(each.code)
         title = f"ckptdoctor {each.code}" + (f" {rule.name}" if rule is not None else "")
         # The log shows the message alone, so it names the path again.
-        message = f"{path}: {printable(each.message)}" + (f"\n{printable(each.hint)}" if each.hint else "")
+        said = without_name(each.message, checked.path)
+        message = f"{path}: {printable(said)}" + (f"\n{printable(each.hint)}" if each.hint else "")
         yield severity, command(_COMMANDS[severity], message, file=place, title=title)
     if not checked.passed and not told:
         message = f"{path}: {printable(headline(checked, policy))}"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from enum import Enum
 from typing import Any
 
 from ckptdoctor import __version__
 from ckptdoctor.checking.policy import Policy
 from ckptdoctor.checking.results import Checked, CheckReport
 from ckptdoctor.diagnosis.findings import Finding
-from ckptdoctor.report.check_facts import Kind, exit_code, kind, passed, tally
+from ckptdoctor.report.check_facts import Kind, kind, tally
 from ckptdoctor.report.json import artifact, plain
 
 SCHEMA = "ckptdoctor.check/1"
@@ -22,8 +23,8 @@ def render(report: CheckReport) -> str:
     document = {
         "schema": SCHEMA,
         "version": __version__,
-        "passed": passed(report),
-        "exit_code": exit_code(report),
+        "passed": report.passed,
+        "exit_code": report.exit_code,
         "interrupted": report.interrupted,
         "policy": policy(report.policy),
         "summary": tally(report)._asdict(),
@@ -49,9 +50,19 @@ def policy(given: Policy) -> dict[str, Any]:
     }
 
 
-def _settings(settings: object) -> Any:
-    """Settings as a configuration file would have them: enumerations by their values."""
-    return json.loads(json.dumps(plain(settings)))
+def _settings(settings: Mapping[str, object]) -> dict[str, Any]:
+    """Settings as a configuration file would have them: names with dashes, enumerations by their values."""
+    return {name.replace("_", "-"): _value(value) for name, value in settings.items()}
+
+
+def _value(value: object) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {str(key): _value(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_value(each) for each in value]
+    return plain(value)
 
 
 def checked(each: Checked) -> dict[str, Any]:
@@ -72,7 +83,7 @@ def checked(each: Checked) -> dict[str, Any]:
     return {
         "kind": kind(each).value,
         "path": each.path,
-        "resolved": None,
+        "resolved": each.path if missing else None,
         "format": "unknown" if missing else None,
         "producer": {"framework": None, "version": None},
         "status": "unreadable" if missing else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import xml.etree.ElementTree as ET
 
 from ckptdoctor import __version__
@@ -37,7 +38,9 @@ def _properties(report: CheckReport) -> ET.Element:
         f"policy.{name}": value for name, value in in_force(report.policy).items() if value not in (None, [], {})
     }
     for name, value in values.items():
-        text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        text = value if isinstance(value, str) else json.dumps(value)
+        if isinstance(value, list) and all(isinstance(each, str) for each in value):
+            text = ", ".join(value)
         ET.SubElement(properties, "property", {"name": name, "value": printable(text)})
     return properties
 

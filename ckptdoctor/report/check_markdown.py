@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from ckptdoctor.checking.policy import Policy
 from ckptdoctor.checking.results import Checked, CheckReport
 from ckptdoctor.diagnosis.findings import Finding
-from ckptdoctor.report.check_facts import counted, headline, hint_parts, passed, shown, summary_line
+from ckptdoctor.report.check_facts import counted, headline, hint_parts, shown, summary_line
 from ckptdoctor.report.escape import printable
 from ckptdoctor.report.markdown import code, escape
 
@@ -17,7 +18,7 @@ LIMIT = 900_000
 
 def render(report: CheckReport, *, quiet: bool = False, limit: int = LIMIT) -> str:
     """The summary, of at most `limit` bytes of UTF-8; with `quiet` the table of what failed, and no findings."""
-    mark = "✅" if passed(report) else "❌"
+    mark = "✅" if report.passed else "❌"
     head = f"## {mark} ckptdoctor check\n\n{escape(summary_line(report))}\n\n"
     order = sorted(report.results, key=lambda each: each.passed)
     if quiet:
@@ -48,12 +49,12 @@ class _Budget:
         self.room = room
 
     def fill(self, parts: Iterable[str], total: int, *, share: float, noun: str) -> str:
-        """The first parts that fit into a share of the room, and how many more there are."""
+        """The parts that fit into a share of the room, and how many do not."""
         room, taken = int(self.room * share), []
         for part in parts:
             size = len(part.encode("utf-8", "surrogatepass"))
             if size > room:
-                break
+                continue
             room -= size
             self.room -= size
             taken.append(part)
@@ -65,20 +66,29 @@ class _Budget:
 
 def _row(checked: Checked, policy: Policy) -> str:
     word = "✅ ok" if checked.passed else "❌ failed"
-    ignored = f" ({counted(checked.ignored, 'finding')} ignored)" if checked.ignored else ""
-    return f"| {code(checked.path)} | {word} | {escape(headline(checked, policy))}{ignored} |\n"
+    count = checked.ignored
+    more = f" ({counted(count, 'finding')} ignored)" if count else ""
+    return f"| {code(checked.path)} | {word} | {_prose(headline(checked, policy))}{more} |\n"
 
 
 def _findings(checked: Checked, findings: tuple[Finding, ...]) -> str:
     lines = [f"### {code(checked.path)}", ""]
     for each in findings:
-        lines.append(f"- **{each.severity.value}** {code(each.code)} {escape(each.message)}")
-        if each.hint:
-            lines.append(f"  <br>{_hint(each.hint)}")
+        line = f"- **{each.severity.value}** {code(each.code)} {_prose(each.message)}"
+        lines.append(f"{line}\\\n  {_hint(each.hint)}" if each.hint else line)
     return "\n".join([*lines, "", ""])
 
 
 def _hint(hint: str) -> str:
     """A hint, its command as code that can be copied."""
     before, command, after = hint_parts(printable(hint))
-    return escape(before) + (code(command) if command else "") + escape(after)
+    return _prose(before) + (code(command) if command else "") + _prose(after)
+
+
+_QUOTED = re.compile(r"`([^`]+)`")
+
+
+def _prose(text: str) -> str:
+    """A sentence; what stands in back quotes is code."""
+    parts = _QUOTED.split(text)
+    return "".join(code(part) if number % 2 else escape(part) for number, part in enumerate(parts))

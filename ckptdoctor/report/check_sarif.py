@@ -12,9 +12,10 @@ from urllib.parse import quote
 
 from ckptdoctor import __version__
 from ckptdoctor.checking.results import Checked, CheckReport
+from ckptdoctor.diagnosis.explanations import FAMILIES, page, sections
 from ckptdoctor.diagnosis.findings import Finding, Severity
 from ckptdoctor.diagnosis.rules import RULES, Rule
-from ckptdoctor.report.check_facts import exit_code, headline, inside, kind, summary_line, unreadable, workspace
+from ckptdoctor.report.check_facts import headline, inside, kind, summary_line, unreadable, workspace
 from ckptdoctor.report.escape import printable
 from ckptdoctor.report.markdown import escape
 
@@ -27,18 +28,15 @@ LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "
 PROBLEMS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "recommendation"}
 """`problem.severity`, by which GitHub sorts alerts that are not about security."""
 
-FAMILIES = {
-    "I": "integrity", "S": "structure", "V": "values", "L": "loading", "P": "packaging", "E": "expectations",
-    "X": "security",
-}  # fmt: skip
-"""First letter of a code → tag."""
-
 NOTIFICATIONS = {
-    "missing": "there is nothing at a path that was to be checked",
-    "unreadable": "an artifact cannot be read",
-    "interrupted": "the check was interrupted",
+    "missing": ("no-such-path", "there is nothing at a path that was to be checked"),
+    "unreadable": ("unreadable-artifact", "an artifact cannot be read"),
+    "interrupted": ("check-interrupted", "the check was interrupted, and what was left was not looked at"),
 }
-"""What can go wrong with the run itself: id → what it says."""
+"""What can go wrong with the run itself: id → name, and what it says."""
+
+WHOLE = {"startLine": 1, "startColumn": 1, "endLine": 1, "endColumn": 1}
+"""The place of every finding: GitHub takes no result without lines and columns, and binary files have none."""
 
 
 def render(report: CheckReport, *, root: str | None = None) -> str:
@@ -65,8 +63,8 @@ def render(report: CheckReport, *, root: str | None = None) -> str:
                 "informationUri": ABOUT,
                 "rules": rules,
                 "notifications": [
-                    {"id": name, "name": _pascal(name), "shortDescription": {"text": _sentence(says)}}
-                    for name, says in NOTIFICATIONS.items()
+                    {"id": each, "name": _pascal(name), **_described(says), "help": {"text": _sentence(says)}}
+                    for each, (name, says) in NOTIFICATIONS.items()
                 ],
             }
         },
@@ -78,19 +76,25 @@ def render(report: CheckReport, *, root: str | None = None) -> str:
 
 
 def _rule(rule: Rule) -> dict[str, Any]:
-    says = _sentence(rule.says)
+    text = page(rule.code)
+    family = FAMILIES[rule.code[0]].partition(":")[0]
+    # GitHub shows alerts of this tag as those of security.
+    tags = [family, "security"] if family == "safety" else [family]
     return {
         "id": rule.code,
         "name": _pascal(rule.name),
-        "shortDescription": {"text": says},
-        "fullDescription": {"text": says},
-        "help": {
-            "text": f"Run `ckptdoctor explain {rule.code}`.",
-            "markdown": f"Run `ckptdoctor explain {rule.code}`.",
-        },
+        **_described(rule.says, sections(text)["meaning"]),
+        "help": {"text": text, "markdown": text},
         "defaultConfiguration": {"level": LEVELS[rule.severity]},
-        "properties": {"tags": [FAMILIES[rule.code[0]]], "problem.severity": PROBLEMS[rule.severity]},
+        "properties": {"tags": tags, "problem.severity": PROBLEMS[rule.severity]},
     }
+
+
+def _described(says: str, at_length: str = "") -> dict[str, Any]:
+    # Pages are wrapped for terminals; of several paragraphs the first says what it is, to the end of its last sentence.
+    first = " ".join(at_length.partition("\n\n")[0].split())
+    first = first[: first.rfind(".") + 1]
+    return {"shortDescription": {"text": _sentence(says)}, "fullDescription": {"text": first or _sentence(says)}}
 
 
 def _pascal(name: str) -> str:
@@ -123,21 +127,20 @@ def _results(checked: Checked, index: dict[str, int], root: str) -> list[dict[st
 
 
 def _message(finding: Finding) -> dict[str, str]:
-    text = finding.message + (f"\n{finding.hint}" if finding.hint else "")
-    lines = text.split("\n")
-    return {"text": "\n".join(map(_text, lines)), "markdown": "<br>".join(map(escape, lines))}
+    parts = [part for part in (finding.message, finding.hint) if part]
+    return {"text": "\n".join(map(_text, parts)), "markdown": "<br>".join(map(escape, parts))}
 
 
 _LINK = re.compile(r"\[(?=[^\[\]]*\]\()")
 
 
-def _text(line: str) -> str:
+def _text(text: str) -> str:
     """Text in which nothing is a placeholder (SARIF 3.11.5) or a link (3.11.6)."""
-    return _LINK.sub(r"\\[", printable(line)).replace("{", "{{").replace("}", "}}")
+    return _LINK.sub(r"\\[", printable(text)).replace("{", "{{").replace("}", "}}")
 
 
 def _location(path: str, root: str) -> dict[str, Any]:
-    return {"physicalLocation": {"artifactLocation": artifact_location(path, root)}}
+    return {"physicalLocation": {"artifactLocation": artifact_location(path, root), "region": WHOLE}}
 
 
 def artifact_location(path: str, root: str) -> dict[str, str]:
@@ -180,7 +183,7 @@ def _invocation(report: CheckReport, root: str) -> dict[str, Any]:
         notes.append({"descriptor": _descriptor("interrupted"), "level": "error", "message": {"text": text}})
     return {
         "executionSuccessful": not report.interrupted and all(each.problem is None for each in report.results),
-        "exitCode": exit_code(report),
+        "exitCode": report.exit_code,
         "exitCodeDescription": summary_line(report),
         "toolExecutionNotifications": notes,
     }

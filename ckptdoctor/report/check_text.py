@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from ckptdoctor.checking.policy import Policy
 from ckptdoctor.checking.results import Checked, CheckReport
 from ckptdoctor.diagnosis.findings import Finding, Severity
-from ckptdoctor.report.check_facts import counted, headline, passed, shown, summary_line
+from ckptdoctor.diagnosis.rules import BY_CODE
+from ckptdoctor.report.check_facts import counted, headline, shown, summary_line, without_name
 from ckptdoctor.report.escape import printable
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 _STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
 _WORD = 8
 """Columns of `ok` and `failed`, and of a severity."""
+_NARROW = 20
+"""Columns that text has at least, however narrow the terminal is."""
 
 
 def render(report: CheckReport, *, quiet: bool = False, color: bool = True) -> str:
@@ -33,24 +33,47 @@ def result(checked: Checked, policy: Policy, *, quiet: bool = False, color: bool
     """One result: its verdict line, and below it what was found; with `quiet` the line alone, and only of failures."""
     if quiet and checked.passed:
         return ""
-    findings = () if quiet else shown(checked, policy)
-    return _drawn(checked, policy, findings, color=color) if _wraps() else _plain(checked, policy, findings)
+    return _written(_lines(checked, policy, () if quiet else shown(checked, policy)), color=color)
 
 
 def summary(report: CheckReport, *, color: bool = True) -> str:
     """What all results come to; nothing for a single one, whose verdict has said it."""
     if len(report.results) == 1 and not report.interrupted:
         return ""
-    line = summary_line(report)
-    if not _wraps():
-        return f"{line}\n"
-    from rich.text import Text
+    style = "bold green" if report.passed else "bold red"
+    return _written([_Line("", "", ((summary_line(report), style),))], color=color)
 
-    from ckptdoctor.report.console import drawn, open_console
 
-    console, out = open_console(color=color)
-    console.print(Text(line, style="bold green" if passed(report) else "bold red"))
-    return drawn(out)
+class _Line(NamedTuple):
+    """A line: its start, in whose columns nothing else stands, and parts that go on below one another.
+
+    Attributes:
+        start: A word, or blanks.
+        style: Of the start.
+        parts: Texts, each with its style.
+    """
+
+    start: str
+    style: str
+    parts: tuple[tuple[str, str], ...]
+
+
+def _lines(checked: Checked, policy: Policy, findings: tuple[Finding, ...]) -> list[_Line]:
+    warned = any(each.severity is Severity.WARNING for each in checked.findings)
+    style = "bold red" if not checked.passed else "bold yellow" if warned else "bold green"
+    verdict = headline(checked, policy)
+    told = ((f"{printable(checked.path)}: ", "bold"), (printable(verdict), style), (_ignored(checked), "dim"))
+    lines = [_Line(f"{'ok' if checked.passed else 'failed':{_WORD}}", style, told)]
+    for each in findings:
+        start = f"  {each.severity.value:{_WORD}} {each.code:5} "
+        message, hint = _said(each, checked.path, verdict)
+        if message:
+            dim = "dim" if each.severity is Severity.INFO else ""
+            lines.append(_Line(start, _STYLES[each.severity], ((message, dim),)))
+        if hint:
+            again = (" " * len(start), "") if message else (start, _STYLES[each.severity])
+            lines.append(_Line(*again, ((hint, "dim"),)))
+    return lines
 
 
 def _wraps() -> bool:
@@ -58,66 +81,34 @@ def _wraps() -> bool:
     return sys.stdout.isatty() or "COLUMNS" in os.environ
 
 
-def _word(checked: Checked) -> str:
-    return "ok" if checked.passed else "failed"
-
-
 def _ignored(checked: Checked) -> str:
-    return f" ({counted(checked.ignored, 'finding')} ignored)" if checked.ignored else ""
+    count = checked.ignored
+    return f" ({counted(count, 'finding')} ignored)" if count else ""
 
 
-def _hint(finding: Finding) -> str:
-    """Its hint; notes are kept short."""
-    return "" if finding.severity is Severity.INFO else printable(finding.hint)
+def _said(finding: Finding, path: str, verdict: str) -> tuple[str, str]:
+    """Message and hint of a finding: no message that the verdict line has, and no hint to a note."""
+    hint = "" if finding.severity is Severity.INFO else finding.hint
+    message = without_name(finding.message, path)
+    if message not in verdict:
+        return printable(message), printable(hint)
+    rule = BY_CODE.get(finding.code)
+    return "" if hint or rule is None else rule.name, printable(hint)
 
 
-def _plain(checked: Checked, policy: Policy, findings: tuple[Finding, ...]) -> str:
-    verdict = printable(headline(checked, policy))
-    lines = [f"{_word(checked):{_WORD}}{printable(checked.path)}: {verdict}{_ignored(checked)}"]
-    for each in findings:
-        lines.append(f"  {each.severity.value:{_WORD}} {each.code:5} {printable(each.message)}")
-        hint = _hint(each)
-        if hint:
-            lines.append(f"{'':{_WORD + 9}}{hint}")
-    return "\n".join(lines) + "\n"
-
-
-def _drawn(checked: Checked, policy: Policy, findings: tuple[Finding, ...], *, color: bool) -> str:
-    from rich.padding import Padding
-    from rich.table import Table
+def _written(lines: list[_Line], *, color: bool) -> str:
+    if not _wraps():
+        return "".join(f"{line.start}{''.join(text for text, _ in line.parts)}\n" for line in lines)
     from rich.text import Text
 
     from ckptdoctor.report.console import drawn, open_console
 
     console, out = open_console(color=color)
-    warned = any(each.severity is Severity.WARNING for each in checked.findings)
-    style = "bold red" if not checked.passed else "bold yellow" if warned else "bold green"
-    line = Text(f"{printable(checked.path)}: ", style="bold")
-    line.append(printable(headline(checked, policy)), style=style)
-    line.append(_ignored(checked), style="dim")
-    top = Table.grid()
-    top.add_column(no_wrap=True, width=_WORD)
-    top.add_column(overflow="fold")
-    top.add_row(Text(_word(checked), style=style), line)
-    console.print(top)
-    if findings:
-        console.print(Padding(_table(findings), (0, 0, 0, 2)))
+    for line in lines:
+        room = max(console.width - len(line.start), _NARROW)
+        start = (line.start, line.style)
+        for row in Text.assemble(*line.parts).wrap(console, room, overflow="fold"):
+            row.rstrip()
+            console.print(Text.assemble(start, row), soft_wrap=True)
+            start = (" " * len(line.start), "")
     return drawn(out)
-
-
-def _table(findings: tuple[Finding, ...]) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table.grid(padding=(0, 1, 0, 0))
-    table.add_column(no_wrap=True, width=_WORD)
-    table.add_column(no_wrap=True, min_width=5)
-    table.add_column(overflow="fold")
-    for each in findings:
-        style = _STYLES[each.severity]
-        text = Text(printable(each.message), style="dim" if each.severity is Severity.INFO else "")
-        hint = _hint(each)
-        if hint:
-            text.append(f"\n{hint}", style="dim")
-        table.add_row(Text(each.severity.value, style=style), Text(each.code, style=style), text)
-    return table

@@ -7,6 +7,7 @@ import sys
 from io import StringIO
 
 from rich.console import Console
+from rich.text import Text
 
 _PIPE_WIDTH = 120
 
@@ -29,6 +30,14 @@ def open_console(*, color: bool) -> tuple[Console, StringIO]:
         emoji=False,
     )
     return console, out
+
+
+def headline(console: Console, line: Text) -> None:
+    """Prints a verdict: in a pipe one line, however long the path is, for people grep for it."""
+    if console.is_terminal or "COLUMNS" in os.environ:
+        console.print(line, overflow="fold")
+    else:
+        console.print(line, soft_wrap=True)
 
 
 def drawn(out: StringIO) -> str:

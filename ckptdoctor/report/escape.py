@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 
+def shown_path(path: str) -> str:
+    """A path at the start of a line: CI systems take `::set-output …` and `##[…` there for commands."""
+    text = printable(path)
+    return f"./{text}" if text.startswith(("::", "##")) else text
+
+
 def printable(text: str) -> str:
     """Text as it may appear on a terminal: control characters, bidirectional marks and line ends become escapes."""
     if text.isprintable():

@@ -55,12 +55,39 @@ def artifact(examination: Examination, *, tensors: bool = False, stats: bool = F
         "model": _model(state, figures, tensors=tensors) if state else None,
         "optimizers": [_optimizer(each, figures) for each in state.optimizers] if state else [],
         "counters": dict(state.counters) if state else {},
+        "loaders": _losses(state, examination.path) if state else [],
         "findings": [
             {"code": each.code, "severity": each.severity.value, "message": each.message, "hint": each.hint or None}
             for each in examination.findings
         ],
         "error": str(examination.error) if examination.error else None,
     }
+
+
+def _losses(state: TrainingState, path: str) -> list[dict[str, Any]]:
+    """What loaders of any version would lose of an artifact; what is not listed restores all, or was never measured."""
+    from ckptdoctor.diagnosis.loader_table import every
+    from ckptdoctor.diagnosis.loading import graft_command
+
+    return [
+        {
+            "loader": line,
+            "versions": row.versions or None,
+            "rule": row.rule,
+            "optimizer": optimizer.name,
+            "call": row.call,
+            "does": row.does,
+            "iterations": row.iterations,
+            "slots": row.slots,
+            "weights": row.weights,
+            "signal": row.signal,
+            "text": row.says or None,
+            "instead": row.instead.text if row.instead else None,
+            "graft": graft_command(row, path),
+        }
+        for row, optimizer in every(state)
+        for line in row.lines
+    ]
 
 
 def _figures(examination: Examination) -> Stats:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from math import isclose
 from typing import TYPE_CHECKING
@@ -14,8 +13,8 @@ from rich.text import Text
 
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.status import covered, enumerate_some, slot_names
-from ckptdoctor.report.console import drawn, open_console
-from ckptdoctor.report.escape import printable
+from ckptdoctor.report.console import drawn, headline, open_console
+from ckptdoctor.report.escape import printable, shown_path
 from ckptdoctor.report.facts import (
     FORMATS,
     brief,
@@ -64,14 +63,10 @@ def render(
 
 
 def _verdict(console: Console, each: Examination) -> None:
-    line = Text(printable(each.path), style="bold")
+    line = Text(shown_path(each.path), style="bold")
     line.append(": ", style="bold")
     line.append(printable(each.verdict), style=_STYLES[each.status])
-    # In a pipe the verdict is one line, however long the path is: people grep for it.
-    if console.is_terminal or "COLUMNS" in os.environ:
-        console.print(line, overflow="fold")
-    else:
-        console.print(line, soft_wrap=True)
+    headline(console, line)
 
 
 def _details(console: Console, each: Examination, *, tensors: bool, stats: bool) -> None:

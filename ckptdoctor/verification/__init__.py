@@ -9,10 +9,14 @@ import os
 import re
 from typing import Any
 
+from ckptdoctor.diagnosis.loader_table import observed
+from ckptdoctor.diagnosis.loaders import Loader
+from ckptdoctor.diagnosis.loading import statement
+from ckptdoctor.diagnosis.mending import graft_from
 from ckptdoctor.errors import UsageProblem
 from ckptdoctor.examination import Examination, examine
-from ckptdoctor.state import Status
-from ckptdoctor.verification import advice, compare, process
+from ckptdoctor.state import Status, TrainingState
+from ckptdoctor.verification import compare, process
 from ckptdoctor.verification.code import REFUSAL, carries_code, model_carries_code
 from ckptdoctor.verification.process import TIMEOUT, ChildFailed
 from ckptdoctor.verification.request import NotVerifiable, Prepared, Wanted, prepare
@@ -92,7 +96,7 @@ def verify_examined(
         framework=str(reply["framework"]),
         version=str(reply["version"]),
         attempts=attempts,
-        advice=_advice(attempts, str(reply["framework"]), examination.path),
+        advice=_advice(attempts, state, _loader(str(reply["framework"]), str(reply["version"])), examination.path),
         notes=notes,
     )
 
@@ -137,19 +141,26 @@ def _judged(attempts: tuple[Attempt, ...]) -> tuple[tuple[Attempt, ...], tuple[s
     return attempts, ()
 
 
-def _advice(attempts: tuple[Attempt, ...], framework: str, path: str) -> tuple[str, ...]:
+def _loader(framework: str, version: str) -> Loader:
+    return Loader(framework if framework in {"keras", "tf_keras"} else "tensorflow", version)
+
+
+def _advice(attempts: tuple[Attempt, ...], state: TrainingState, loader: Loader, path: str) -> tuple[str, ...]:
     """What restores the state where the usual call does not."""
     usual = attempts[0]
     if usual.ok:
         return ()
     restoring = next((each for each in attempts if each.ok), None)
-    fact = advice.find(usual.key, framework, by=restoring.key if restoring else None)
+    fact = observed(state, loader, usual.key, by=restoring.key if restoring else None)
     found = []
     if fact is not None and usual.error is None:
-        found.append(fact.does)
+        found.append(statement(fact, loader))
     if restoring is not None:
-        instead = fact.instead.format(path=path) if fact is not None and fact.by == restoring.key else restoring.call
+        proven = fact.instead if fact is not None and fact.instead is not None else None
+        instead = proven.text if proven is not None and proven.attempt == restoring.key else restoring.call
         found.append(f"this restores all of it (tried): {instead}")
+        if fact is not None and fact.graft is not None and not fact.graft.generation:
+            found.append(f"or write it into what loads as it is: {graft_from(path, fact.graft.into)}")
     elif usual.key != "none":
         found.append("no call was found that restores all of it; ckptdoctor graft can write it into a target that fits")
     if usual.error is not None and _NEEDS_CODE.search(usual.error):

@@ -93,7 +93,7 @@ class Attempt:
     """One call and what the framework held after it.
 
     Attributes:
-        key: Its key in the table of advice.
+        key: Its key in the table of losses (diagnosis/loaders.json).
         call: The code, as users write it.
         optimizers: Each optimizer of the artifact; empty if the call failed.
         error: What it raised, in one line.

@@ -238,3 +238,12 @@ def test_every_reader_is_known() -> None:
     from ckptdoctor.state import Format
 
     assert set(READERS) - {"hdf5"} == {each.value for each in Format} - {"keras-h5", "keras-h5-weights"}
+
+
+@pytest.mark.parametrize("name", ["saved_model.pb", "saved_model.pbtxt"])
+def test_the_graph_of_a_saved_model(tmp_path: Path, name: str) -> None:
+    """The file by which a SavedModel is known means the SavedModel, which is a directory."""
+    (tmp_path / name).write_bytes(b"\x08\x01")
+    (found,) = locate(f"{tmp_path}/{name}")
+    assert (found.reader, found.resolved) == ("saved-model", str(tmp_path))
+    assert [each.code for each in found.oddities] == ["P003"]

@@ -183,3 +183,10 @@ def test_metadata_of_another_kind(tmp_path: Path, content: str) -> None:
     Path(path, "keras_metadata.pb").write_bytes(metadata.SerializeToString())
     (optimizer,) = reader.read(path).optimizers
     assert (optimizer.iterations, len(optimizer.slots)) == (7, 8)
+
+
+@pytest.mark.parametrize("version", ["2.²", "2." + "9" * 5000, "²", "9" * 5000, "2.10.0.rc", ".."])
+def test_versions_that_are_none(tmp_path: Path, version: str) -> None:
+    """What stands in the version's place is shown as it is, and compared as if it were none."""
+    state = reader.read(write_saved_model(tmp_path / "export", _net(), config=ADAM, keras_version=version))
+    assert state.producer.version == version

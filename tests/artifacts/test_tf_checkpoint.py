@@ -23,7 +23,7 @@ from support.objects import (
 
 from ckptdoctor.artifacts import tf_checkpoint
 from ckptdoctor.diagnosis.status import artifact_status, optimizer_status
-from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 from ckptdoctor.state import Generation, OptimizerState, Role, Status, TrainingState
 
 NAMES = ["hidden/kernel", "hidden/bias", "out/kernel", "out/bias"]
@@ -422,3 +422,32 @@ def test_a_count_of_another_save(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(UnreadableArtifact, match=r"the checksum of 'optimizer/iter/.ATTRIBUTES/VARIABLE_VALUE'"):
         tf_checkpoint.read(prefix)
+
+
+@pytest.mark.parametrize("count", [float("nan"), float("inf"), 7.5])
+def test_a_count_that_is_none(read: Read, count: float) -> None:
+    """A count that is no whole number is no count."""
+    net = model()
+    optimizer = legacy(variables(net))
+    optimizer.children["iter"] = variable(count, "Adam/iter")
+    (found,) = read(tracked(model=net, optimizer=optimizer)).optimizers
+    assert (found.iterations, found.iterations_key) == (None, None)
+
+
+def test_more_kinds_of_slots_than_any_optimizer_has(read: Read) -> None:
+    """Each variable would lack most of ten thousand kinds: what is missing would fill the memory."""
+    net = model({f"layer_{number}/kernel": (1,) for number in range(200)})
+    optimizer = legacy(())
+    slots = [(each, f"slot_{number}", variable([0.5])) for number, each in enumerate(variables(net))]
+    optimizer.slots.extend(slots)
+    with pytest.raises(LimitExceeded, match="links slots of 200 kinds"):
+        read(tracked(model=net, optimizer=optimizer))
+
+
+def test_optimizers_that_share_their_lists(read: Read) -> None:
+    """A thousand optimizers of the same thousand variables are a million to read, out of a small file."""
+    net = model({f"layer_{number}/kernel": (1,) for number in range(500)})
+    one = keras2(variables(net))
+    many = {f"optimizer_{number}": Node(dict(one.children)) for number in range(500)}
+    with pytest.raises(LimitExceeded, match="500 optimizers share their variables"):
+        read(tracked(model=net, **many))

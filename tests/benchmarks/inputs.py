@@ -1,10 +1,11 @@
-"""The benchmarks' inputs, made without TensorFlow: `python inputs.py NAME FOLDER` writes one and prints its path."""
+"""The benchmarks' inputs, made without TensorFlow: `python inputs.py NAME FOLDER [MEGABYTES]` writes one and prints its path."""
 
 from __future__ import annotations
 
 import json
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,51 @@ def large_archive(folder: Path) -> str:
     return str(path)
 
 
+def trained_checkpoint(folder: Path, megabytes: int = 1024) -> str:
+    """A checkpoint by tf.train.Checkpoint of a model that Adam has trained: weights and moments as they come."""
+    weights, first, second = _moments(_ROWS)
+    count = max(1, megabytes // 3 // (_ROWS * 4096 >> 20))
+    net = model({f"block_{number:03d}/kernel": (1, 1) for number in range(count)})
+    for each in variables(net):
+        each.value = array(weights)
+    optimizer = legacy(variables(net))
+    for _, kind, slot in optimizer.slots:
+        slot.value = array(first if kind == "m" else second)
+    return write_objects(folder / "trained" / "ckpt-7", tracked(model=net, optimizer=optimizer))
+
+
+def trained_archive(folder: Path, megabytes: int = 1024) -> str:
+    """The same as a `.keras`."""
+    count = max(1, megabytes // 3 // (_ROWS * 4096 >> 20))
+    path, weights = folder / "trained.keras", folder / "model.weights.h5"
+    _write_store(weights, layers=count, shape=(_ROWS, 1024), values=_moments(_ROWS))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("metadata.json", json.dumps({"keras_version": "3.15.1", "date_saved": "2026-11-01@00:00:00"}))
+        archive.writestr("config.json", json.dumps(_config(count, 1024)))
+        archive.write(weights, "model.weights.h5")
+    weights.unlink()
+    return str(path)
+
+
+def trained_h5(folder: Path, megabytes: int = 1024) -> str:
+    """The same as a whole model in HDF5: layers of 16 MB."""
+    path = folder / "trained.h5"
+    _write_h5(path, layers=max(1, megabytes // 3 // 16), units=2048, values=_moments(2048, 2048))
+    return str(path)
+
+
+_ROWS = 4096
+"""Of 1,024 numbers: variables of 16 MB."""
+
+
+def _moments(rows: int, columns: int = 1024) -> tuple[Any, Any, Any]:
+    """Weights, and first and second moments as Adam has them."""
+    generator = np.random.default_rng(7)
+    weights = generator.standard_normal((rows, columns), dtype=np.float32) * np.float32(0.05)
+    gradients = generator.standard_normal((rows, columns), dtype=np.float32) * np.float32(0.01)
+    return weights, gradients * np.float32(0.1), np.square(gradients) + np.float32(1e-8)
+
+
 def _adam() -> dict[str, Any]:
     return {
         "module": "keras.optimizers", "class_name": "Adam", "registered_name": None,
@@ -91,20 +137,22 @@ def _dense(number: int) -> str:
     return f"dense_{number}" if number else "dense"
 
 
-def _write_store(path: Path, *, layers: int, shape: tuple[int, int]) -> None:
+def _write_store(
+    path: Path, *, layers: int, shape: tuple[int, int], values: tuple[Any, Any, Any] | None = None
+) -> None:
     import h5py
 
     with h5py.File(str(path), "w") as file:
-        values = np.zeros(shape, np.float32)
+        weights, *slots = values or (np.zeros(shape, np.float32),) * 3
         for number in range(layers):
-            file[f"layers/{_dense(number)}/vars/0"] = values
+            file[f"layers/{_dense(number)}/vars/0"] = weights
         file["optimizer/vars/0"] = np.int64(7)
         file["optimizer/vars/1"] = np.float32(0.001)
         for number in range(2 * layers):
-            file[f"optimizer/vars/{2 + number}"] = values
+            file[f"optimizer/vars/{2 + number}"] = slots[number % 2]
 
 
-def _write_h5(path: Path, *, layers: int, units: int) -> None:
+def _write_h5(path: Path, *, layers: int, units: int, values: tuple[Any, Any, Any] | None = None) -> None:
     import h5py
 
     with h5py.File(str(path), "w") as file:
@@ -121,15 +169,21 @@ def _write_h5(path: Path, *, layers: int, units: int) -> None:
             own = [f"sequential/{_dense(number)}/{part}" for part in ("kernel", "bias")]
             group.attrs["weight_names"] = [name.encode() for name in own]
             for name, shape in zip(own, ((units, units), (units,)), strict=True):
-                group[name] = np.zeros(shape, np.float32)
-                for kind in ("momentum", "velocity"):
+                own_values = values if values is not None and len(shape) > 1 else (np.zeros(shape, np.float32),) * 3
+                group[name] = own_values[0]
+                for kind, value in zip(("momentum", "velocity"), own_values[1:], strict=True):
                     slot = f"adam/{name.replace('/', '_')}_{kind}"
-                    slots[slot] = np.zeros(shape, np.float32)
+                    slots[slot] = value
                     names.append(slot.encode())
         slots.attrs["weight_names"] = [b"iteration", b"learning_rate", *names]
 
 
-INPUTS = {each.__name__: each for each in (small, many_names, many_objects, whole_h5, large_archive)}
+INPUTS: dict[str, Callable[..., str]] = {
+    each.__name__: each
+    for each in (
+        small, many_names, many_objects, whole_h5, large_archive, trained_checkpoint, trained_archive, trained_h5,
+    )
+}  # fmt: skip
 
 if __name__ == "__main__":
-    sys.stdout.write(INPUTS[sys.argv[1]](Path(sys.argv[2])) + "\n")
+    sys.stdout.write(INPUTS[sys.argv[1]](Path(sys.argv[2]), *map(int, sys.argv[3:])) + "\n")

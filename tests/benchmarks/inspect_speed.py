@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,8 +92,8 @@ class Run(NamedTuple):
     megabytes: float
 
 
-def run(arguments: list[str]) -> Run:
-    """Runs this interpreter to the end; raises where it fails."""
+def run(arguments: Sequence[str], *, codes: Sequence[int] = (0,)) -> Run:
+    """Runs this interpreter to the end; raises where it ends with another code."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
     start = time.perf_counter()
     process = subprocess.Popen(
@@ -102,7 +103,7 @@ def run(arguments: list[str]) -> Run:
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
+    if process.returncode not in codes:
         raise SystemExit(f"{arguments[:4]} failed with {process.returncode}")
     return Run(seconds, usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1 << 20))
 

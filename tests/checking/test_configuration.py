@@ -102,7 +102,7 @@ def test_the_command_line_comes_first(elsewhere: Path) -> None:
         ("severities = 3", "severities should be a table of codes"),
         ('severities = {S003 = "fatal"}', "severities.S003 should be one of error, warning, info, not 'fatal'"),
         ('optimizer = ""', "optimizer should be a text, not ''"),
-        ('loader = "keras"', "--loader 'keras' should be PACKAGE==VERSION"),
+        ('loader = "keras"', "what keras restores depends on its version: name it, as keras==3.15"),
         ("overrides = 3", "overrides should be [[overrides]] tables, each with paths"),
         ('[[overrides]]\nexpect = "resumable"', "an override has no paths to apply to"),
         ('[[overrides]]\npaths = ["*"]\ndeeep = true', "unknown setting 'deeep'; did you mean 'deep'?"),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -171,3 +174,17 @@ def test_names_are_escaped(weights: Path, tmp_path: Path) -> None:
     assert result.code == 1
     assert "\x1b" not in result.out
     assert "\\n::error::b.h5" in result.out
+
+
+def test_an_output_that_is_no_file(weights: Path, tmp_path: Path) -> None:
+    """A pipe or a device is written to, never replaced by a file; a link stays one."""
+    pipe, target, link = tmp_path / "pipe", tmp_path / "target.txt", tmp_path / "link.txt"
+    os.mkfifo(pipe)
+    link.symlink_to(target)
+    reader = subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True)
+    assert run(weights, "--output-file", pipe).exit_code == 1
+    assert "S001" in reader.communicate(timeout=10)[0]
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert run(weights, "--output-file", link).exit_code == 1
+    assert link.is_symlink()
+    assert "S001" in target.read_text(encoding="utf-8")

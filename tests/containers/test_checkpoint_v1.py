@@ -217,3 +217,19 @@ def test_real_ones(museum: Path, museum_truth: list[dict[str, Any]]) -> None:
         for slot in record["optimizers"][0]["slots"]:
             same = [total for shape, total in sums if shape == slot["shape"]]
             assert any(math.isclose(slot["sum"], total, rel_tol=1e-4, abs_tol=1e-6) for total in same), record["case"]
+
+
+def test_a_slice_of_more_elements_than_have_a_decimal_number(tmp_path: Path) -> None:
+    """Extents are claims: their product, of thousands of digits, is refused in a sentence."""
+    shape, extents = (7,) * 254, ((0, 1 << 62),) * 254
+
+    def edit(entries: Entries) -> None:
+        meta = pb.SavedTensorSlices.FromString(entries[0][1])
+        del meta.meta.tensor[0].shape.dim[:]
+        meta.meta.tensor[0].shape.dim.extend(pb.TensorShape.Dim(size=1) for _ in shape)
+        entries[0] = (b"", meta.SerializeToString())
+        entries[1] = (encode_slice_key(b"x", extents), entries[1][1])
+
+    path = write_v1(tmp_path / "model.ckpt-7", {"x": array([1.0])}, edit=edit)
+    with pytest.raises(UnreadableArtifact, match="a slice of an impossible size"):
+        read_v1(path)

@@ -144,3 +144,28 @@ def test_a_graph_that_is_no_string(tmp_path: Path, tensor: Tensor) -> None:
     bundle = read_bundle(write_bundle(tmp_path / "p", {GRAPH_KEY: tensor}))
     with pytest.raises(UnreadableArtifact, match=r"should be (one|a) string"):
         read_object_graph(bundle)
+
+
+def test_a_long_chain_of_objects() -> None:
+    """The path of each is longer than that of the one before: together they would take gigabytes."""
+    chain = _graph(*[_node({"child": number + 1}) for number in range(30_000)], _node())
+    graph = parse_object_graph(chain, "p")
+    with pytest.raises(LimitExceeded, match="nested deeper than its paths can be told"):
+        graph.paths()
+
+
+def test_many_objects_below_a_long_name() -> None:
+    """Long names above many objects are no attack."""
+    many = _node({f"{number}": number + 2 for number in range(30_000)})
+    wide = _graph(_node({"a" * 100: 1}), many, *[_node()] * 30_000)
+    assert len(parse_object_graph(wide, "p").paths()) == 30_002
+
+
+def test_a_node_of_many_attributes() -> None:
+    """What a node saves besides its value is listed, in order, in time that grows with it."""
+    attributes = [
+        pb.TrackableObject.SerializedTensor(name="OBJECT_CONFIG_JSON", checkpoint_key=f"{number}")
+        for number in range(50_000)
+    ]
+    (node,) = parse_object_graph(_graph(pb.TrackableObject(attributes=attributes)), "p").nodes
+    assert node.others == tuple(("OBJECT_CONFIG_JSON", f"{number}") for number in range(50_000))

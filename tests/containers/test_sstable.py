@@ -14,7 +14,7 @@ from support.bundles import block, footer, raw_table, sealed, snappy, table, var
 
 from ckptdoctor.containers.files import RegularFile
 from ckptdoctor.containers.sstable import FOOTER, Table, is_table
-from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 
 Entries = list[tuple[bytes, bytes]]
 
@@ -208,3 +208,40 @@ def test_blocks_are_in_use() -> None:
     keys = [key for key, _ in ENTRIES]
     assert all(one < other for one, other in pairwise(keys))
     assert DATA.count(b"kernel") > 100
+
+
+def _sharing(key: int, entries: int) -> bytes:
+    """A block whose first key is long, and whose others repeat it and are a byte longer each."""
+    first = varint(0) + varint(key) + varint(0) + b"k" * key
+    return (
+        first
+        + b"".join(varint(key + number) + varint(1) + varint(0) + b"k" for number in range(entries))
+        + (b"\0\0\0\0\1\0\0\0")
+    )
+
+
+@pytest.mark.parametrize("walk", ["entries", "spans"])
+def test_keys_that_unfold_to_gigabytes(tmp_path: Path, walk: str) -> None:
+    """Each entry may repeat the key before it: what a megabyte unfolds to is bounded."""
+    path = tmp_path / "t"
+    path.write_bytes(raw_table([(b"k" * 200_000, _sharing(100_000, 100_000))]))
+    with RegularFile(str(path)) as file, pytest.raises(LimitExceeded, match="t: its keys unfold to more than 32 times"):
+        for _ in getattr(Table(file), walk)():
+            pass
+
+
+def test_long_names_are_no_attack(tmp_path: Path) -> None:
+    """Thousands of names of a thousand letters each are read."""
+    names = [(b"scope/" * 160 + b"%08d" % number, b"value" * 8) for number in range(5_000)]
+    assert _entries(tmp_path / "t", table(names)) == names
+
+
+def test_blocks_that_overlap(tmp_path: Path) -> None:
+    """An index that names one block again and again would have it read as often."""
+    body = block([(b"a", b"1"), (b"b", b"2")])
+    index = block([(b"%05d" % number, varint(0) + varint(len(body))) for number in range(1000)], 1)
+    data = sealed(body) + sealed(index)
+    path = tmp_path / "t"
+    path.write_bytes(data + footer((len(body) + 5, len(index))))
+    with RegularFile(str(path)) as file, pytest.raises(UnreadableArtifact, match=r"t: the blocks at byte 0 .* overlap"):
+        Table(file)

@@ -6,6 +6,7 @@ import math
 import os
 import resource
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from support.bundles import DTYPES, Index, Tensor, array, split, strings, varint
 
 from ckptdoctor.containers.crc import masked_crc32c
 from ckptdoctor.containers.dtypes import ITEMSIZE
+from ckptdoctor.containers.ordered_code import Extent
 from ckptdoctor.containers.protos import checkpoint_pb2 as pb
-from ckptdoctor.containers.tensor_bundle import read_bundle, read_strings
+from ckptdoctor.containers.tensor_bundle import assemble, read_bundle, read_strings
 from ckptdoctor.containers.values import chunks, read_scalar
+from ckptdoctor.containers.wire import CorruptBytes
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.state import FileRange, Pieces, TensorRef
+from ckptdoctor.state import FileRange, Inline, Pieces, TensorRef
 
 A, B = array([1.0, 2.0, 3.0]), array([[4, 5], [6, 7]], "int64")
 
@@ -146,8 +149,10 @@ def _unknown_rank(index: Index) -> None:
 
 
 LIES: dict[str, tuple[Callable[[Index], object], str]] = {
-    "overflowing shape": (_entry(shape=[1 << 62, 1 << 62]), "the entry of 'a' claims 12 bytes at offset 0 for float32"),
-    "shape that wraps round to its size": (_entry(shape=[1 << 62, 4, 3]), "claims 12 bytes"),
+    "another shape": (_entry(shape=[1 << 61, 3]), "the entry of 'a' claims 12 bytes at offset 0 for float32"),
+    "overflowing shape": (_entry(shape=[1 << 62, 1 << 62]), "the entry of 'a' has an impossible shape"),
+    "shape that wraps round to its size": (_entry(shape=[1 << 62, 4, 3]), "an impossible shape"),
+    "more strings than have a decimal number": (_entry(dtype=7, shape=[(1 << 63) - 1] * 254), "an impossible shape"),
     "negative dimension": (_entry(shape=[-3]), r"the entry of 'a' has an impossible shape \[-3\]"),
     "two negative dimensions": (_entry(shape=[-3, -1]), "an impossible shape"),
     "rank 255": (_entry(shape=[1] * 255), "an impossible shape"),
@@ -400,3 +405,30 @@ def test_slices_of_another_shape(tmp_path: Path, shape: list[int], message: str)
     prefix = write_bundle(tmp_path / "p", {"v": tensor}, edit=lambda index: _set(index, "v", shape=shape))
     with pytest.raises(UnreadableArtifact, match=message):
         read_bundle(prefix)
+
+
+def _crossing(columns: int) -> tuple[tuple[Extent, ...], ...]:
+    """Slices that tile a matrix: each column is cut in three at another height, so that most overlap in rows."""
+    rows = 2 * columns
+    return tuple(
+        ((start, end - start), (column, 1))
+        for column in range(columns)
+        for start, end in pairwise((0, column + 1, column + columns, rows))
+    )
+
+
+def test_slices_across_each_other() -> None:
+    """Finding out whether slices overlap takes time; what no partitioner would cut is refused before it is hours."""
+    columns = 1000
+    parts = [(extents, Inline(b"")) for extents in _crossing(columns)]
+    with pytest.raises(CorruptBytes, match="its 3,000 slices lie across each other"):
+        assemble((2 * columns, columns), parts, 4)
+    few = [(extents, Inline(b"")) for extents in _crossing(20)]
+    assert len(assemble((40, 20), few, 4).parts) == 60
+
+
+def test_empty_slices_are_held_against_nothing() -> None:
+    """Thousands of slices without elements lie over each other, and do no harm."""
+    parts = [(((number, 40_000 - number), (0, 0)), Inline(b"")) for number in range(20_000)]
+    with pytest.raises(CorruptBytes, match="its slices hold 0 of 280,000 elements"):
+        assemble((40_000, 7), parts, 4)

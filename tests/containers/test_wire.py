@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.bundles import varint as encode
 
+from ckptdoctor.containers import wire
 from ckptdoctor.containers.files import RegularFile
 from ckptdoctor.containers.wire import CorruptBytes, fields, varint
-from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 
 
 @given(st.integers(0, 2**64 - 1), st.binary(max_size=5), st.binary(max_size=5))
@@ -86,3 +87,11 @@ def test_fields_stay_within_their_message(tmp_path: Path) -> None:
     """A nested message's field may not reach into what follows the message."""
     with pytest.raises(UnreadableArtifact, match="claims 4 bytes, 2 are left"):
         _fields(tmp_path / "m", b"\x0a\x04abcd", end=4)
+
+
+def test_a_message_of_millions_of_fields(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The walk asks the file for every field: there is a limit to how often."""
+    monkeypatch.setattr(wire, "MAX_FIELDS", 1000)
+    assert len(_fields(tmp_path / "f", b"\x08\x00" * 1000)) == 1000
+    with pytest.raises(LimitExceeded, match="a message of more than 1,000 fields"):
+        _fields(tmp_path / "f", b"\x08\x00" * 1001)

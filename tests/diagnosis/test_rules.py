@@ -128,10 +128,13 @@ def test_factored_slots_have_shapes_of_their_own() -> None:
 
 
 def test_a_recoverable_count_is_a_hint() -> None:
-    """Where the count follows from something, the hint says its value and source."""
+    """Where the count follows from something, the hint says its value and source, and L001 what its loss would do."""
     held = replace(ADAM, iterations=None, recoverable=Recoverable(7, "beta2_power"))
-    (finding,) = judge(_state(held))
-    assert finding.hint == ("7 follows from beta2_power: ckptdoctor graft --into p --iterations 7 --output p-resumed")
+    missing, restarts = judge(_state(held))
+    hint = "7 follows from beta2_power: ckptdoctor graft --into p --iterations 7 --output p-resumed"
+    assert (missing.code, missing.hint) == ("S002", hint)
+    assert (restarts.code, restarts.hint) == ("L001", hint)
+    assert restarts.message == "Adam's first update would be 2 times larger"
 
 
 def test_severities() -> None:
@@ -146,3 +149,12 @@ def test_the_table() -> None:
     assert len(set(codes)) == len(codes)
     assert all(re.fullmatch(r"[EISVLPX]\d{3}", code) for code in codes)
     assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", rule.name) for rule in RULES)
+
+
+def test_a_list_that_does_not_fit_the_model() -> None:
+    """S009 where a recorded class has more slots than the model's variables account for."""
+    slots = tuple(_slot(None, mapping="shape", name="accumulator") for _ in range(4))
+    held = OptimizerState("optimizer", "Adagrad", Generation.KERAS3, iterations=7, slots=slots)
+    (finding,) = judge(_state(held))
+    assert finding.code == "S009"
+    assert "Adagrad is recorded, but the state has 4 slots, which do not fit the model's 2 variables" in finding.message

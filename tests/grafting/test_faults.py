@@ -21,8 +21,7 @@ import pytest
 from support.objects import legacy, model, tracked, variables, write_objects
 
 import ckptdoctor
-from ckptdoctor.cli import INTERRUPTED
-from ckptdoctor.errors import GraftRefused
+from ckptdoctor.errors import EXIT_INTERRUPTED, GraftRefused
 from ckptdoctor.grafting.staging import _clear_abandoned, check_output, publish, staging
 
 resource = pytest.importorskip("resource", reason="limits and signals of POSIX")
@@ -248,7 +247,7 @@ def test_a_signal_at_any_moment(large: Large, tmp_path: Path, sign: signal.Signa
         if sign == signal.SIGINT:
             assert not list(tmp_path.glob(".*"))
     assert codes - {0}, "no signal came in time"
-    assert sign != signal.SIGINT or INTERRUPTED in codes
+    assert sign != signal.SIGINT or EXIT_INTERRUPTED in codes
     assert written < 10
     last = tmp_path / "last"
     assert interrupted(large, last, signal.SIGCONT, 0) == 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ckptdoctor.grafting.slots import numbers_of, other_betas
+from ckptdoctor.grafting.slots import other_betas
+from ckptdoctor.optimizers.translation import numbers_of
 from ckptdoctor.state import Generation, OptimizerState, OtherVariable, TensorRef
 
 

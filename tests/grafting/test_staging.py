@@ -139,3 +139,10 @@ def test_what_a_killed_graft_left_is_cleared_by_the_next(tmp_path: Path) -> None
                 break
         time.sleep(0.1)
     assert os.listdir(tmp_path) == []
+
+
+def test_a_device_or_a_pipe_is_never_replaced(tmp_path: Path) -> None:
+    """Not even with --overwrite."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(GraftRefused, match="a device or a pipe"):
+        check_output(str(tmp_path / "pipe"), [], overwrite=True)

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ckptdoctor.optimizers.schedules import bias_correction, decayed, evaluate, lost_count_factor, rate
+from ckptdoctor.optimizers.schedules import (
+    bias_correction,
+    decayed,
+    evaluate,
+    is_known,
+    length,
+    lost_count_factor,
+    rate,
+)
 from ckptdoctor.state import Schedule
 
 EXPONENTIAL = {"initial_learning_rate": 0.1, "decay_steps": 10, "decay_rate": 0.5}
@@ -139,6 +147,42 @@ def test_no_configuration_raises(name: str, config: dict[str, Any], step: int | 
     schedule = evaluate(Schedule(name, config), step)
     for value in (schedule.learning_rate, schedule.learning_rate_if_lost):
         assert value is None or math.isfinite(value)
+
+
+ENDS: list[tuple[str, dict[str, Any], int | None]] = [
+    ("PolynomialDecay", POLYNOMIAL, 10),
+    ("Custom>PolynomialDecay", POLYNOMIAL, 10),
+    ("PolynomialDecay", {**POLYNOMIAL, "decay_steps": 9.5}, 10),
+    ("PolynomialDecay", {**POLYNOMIAL, "cycle": True}, None),
+    ("CosineDecay", {"initial_learning_rate": 1.0, "decay_steps": 100}, 100),
+    ("CosineDecay", {**COSINE, "initial_learning_rate": 1.0, "warmup_target": None}, 100),
+    ("CosineDecay", COSINE, 110),
+    ("CosineDecay", {"initial_learning_rate": 1.0, "decay_steps": "many"}, None),
+    ("LinearCosineDecay", {"initial_learning_rate": 1.0, "decay_steps": 10}, 10),
+    ("ExponentialDecay", EXPONENTIAL, None),
+    ("InverseTimeDecay", EXPONENTIAL, None),
+    ("CosineDecayRestarts", RESTARTS, None),
+    ("PiecewiseConstantDecay", PIECEWISE, None),
+    ("WarmUp", EXPONENTIAL, None),
+]
+
+
+@pytest.mark.parametrize(("name", "config", "end"), ENDS)
+def test_the_end_of_a_schedule(name: str, config: dict[str, Any], end: int | None) -> None:
+    """From its end on the rate stays the same, and just before it does not."""
+    assert length(name, config) == end
+    if end is not None:
+        before, at, late = (rate(name, config, step) for step in (end - 1, end, 1000 * end))
+        assert before is not None
+        assert at == late
+        assert before != at
+
+
+def test_custom_schedules_are_not_known() -> None:
+    """A class of the user's, or noise, is none of Keras' own that can be computed."""
+    assert all(is_known(name) for name, *_ in TABLE)
+    assert not is_known("WarmUp")
+    assert not is_known("NoisyLinearCosineDecay")
 
 
 def test_decay_of_old_optimizers() -> None:

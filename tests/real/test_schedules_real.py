@@ -14,7 +14,8 @@ from ckptdoctor.optimizers.schedules import rate
 
 pytestmark = pytest.mark.real
 
-STEPS = (0, 1, 7, 10, 15, 30, 60, 99, 100, 101, 150, 199, 200, 350, 700, 1000, 12_345)
+STEPS = (*range(24), *range(25, 420, 5), 59, 61, 99, 101, 199, 201, 299, 301, 700, 1000, 12_345)
+"""Every early step, a lattice, and both sides of where the schedules below turn."""
 
 CONFIGS: list[tuple[str, dict[str, Any]]] = [
     ("ExponentialDecay", {"initial_learning_rate": 0.1, "decay_steps": 100, "decay_rate": 0.9}),
@@ -30,6 +31,11 @@ CONFIGS: list[tuple[str, dict[str, Any]]] = [
     ("CosineDecay", {"initial_learning_rate": 0.1, "decay_steps": 100, "alpha": 0.2}),
     ("CosineDecay", {"initial_learning_rate": 0.0, "decay_steps": 100, "warmup_target": 0.3, "warmup_steps": 60}),
     ("CosineDecay", {"initial_learning_rate": 0.1, "decay_steps": 99, "warmup_target": 0.3, "warmup_steps": 0}),
+    ("PolynomialDecay", {"initial_learning_rate": 0.1, "decay_steps": 30, "cycle": True, "power": 2.0}),
+    (
+        "CosineDecay",
+        {"initial_learning_rate": 0.01, "decay_steps": 300, "alpha": 0.1, "warmup_target": 0.2, "warmup_steps": 20},
+    ),
     ("CosineDecayRestarts", {"initial_learning_rate": 0.1, "first_decay_steps": 100}),
     ("CosineDecayRestarts", {"initial_learning_rate": 0.1, "first_decay_steps": 50, "t_mul": 1.0, "m_mul": 0.9}),
     ("CosineDecayRestarts", {"initial_learning_rate": 0.1, "first_decay_steps": 7, "t_mul": 1.5, "m_mul": 0.8}),

@@ -193,3 +193,23 @@ def test_the_python_api_says_the_same(tmp_path: Path) -> None:
     (artifact,) = _document(prefix)["artifacts"]
     assert (found.status.value, found.summary) == (artifact["status"], artifact["summary"])
     assert [len(each.slots) for each in found.optimizers] == [len(each["slots"]) for each in artifact["optimizers"]]
+
+
+def test_loaders_are_told(fixtures_dir: Path) -> None:
+    """What any loader would lose of an artifact, with the way out; what all of them restore has no entry."""
+    document = _document(
+        *(str(fixtures_dir / name) for name in ("whole-model.h5", "savedmodel", "tf1", "optimizer.pkl"))
+    )
+    h5, saved_model, tf1_checkpoint, dump = (each["loaders"] for each in document["artifacts"])
+    assert tf1_checkpoint == dump == []
+    own = next(each for each in saved_model if each["loader"] == "tf.keras" and each["rule"] == "L002")
+    assert (own["versions"], own["iterations"], own["slots"], own["weights"]) == (">=2.11", "lost", "lost", "restored")
+    assert own["signal"] == "silent"
+    assert own["instead"] == 'model.load_weights(path + "/variables/variables") after load_model(path)'
+    assert own["graft"] is None
+    other = next(each for each in h5 if each["loader"] == "keras")
+    assert (other["rule"], other["versions"], other["signal"]) == ("L003", None, "error")
+    path = str(fixtures_dir / "whole-model.h5")
+    assert other["graft"] == (
+        f"ckptdoctor graft --from {path} --into MODEL.keras --as keras3 --output MODEL-resumed.keras"
+    )

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+import ckptdoctor.verification
+from ckptdoctor.diagnosis.loader_table import table
 from ckptdoctor.report import verify_facts, verify_json, verify_markdown, verify_text
 from ckptdoctor.state import Format, Role
-from ckptdoctor.verification import Attempt, OptimizerResult, Outcome, Restored, SlotResult, Verification, advice
+from ckptdoctor.verification import Attempt, OptimizerResult, Outcome, Restored, SlotResult, Verification
 
 EVIL = "layer\x1b[31m\u202e|kernel"
 
@@ -89,11 +91,13 @@ def test_json_names_every_value() -> None:
     assert [slot["outcome"] for slot in first["slots"]] == ["dropped", "restored"]
 
 
-def test_the_table_of_advice_names_calls_that_are_tried() -> None:
-    """Each key of the table is that of an attempt in the child."""
-    folder = Path(advice.__file__).parent / "child"
+def test_the_table_of_losses_names_calls_that_are_tried() -> None:
+    """Each key by which the table refers to calls of verify is that of an attempt in the child."""
+    folder = Path(ckptdoctor.verification.__file__).parent / "child"
     source = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
-    for entry in advice.TABLE:
-        kind, _, rest = entry.usual.partition("-")
-        assert f'"{entry.usual}"' in source or f'{{kind}}-{rest}"' in source, (kind, rest)
-        assert f'"{entry.by}"' in source, entry.by
+    rows = [row for row in table() if row.usual]
+    assert len(rows) >= 10
+    for row in rows:
+        rest = row.usual.partition("-")[2]
+        assert f'"{row.usual}"' in source or f'{{kind}}-{rest}"' in source, row.id
+        assert row.instead is None or not row.instead.attempt or f'"{row.instead.attempt}"' in source, row.id

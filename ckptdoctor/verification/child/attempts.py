@@ -16,7 +16,7 @@ class Attempt(NamedTuple):
     """A way to load the artifact.
 
     Attributes:
-        key: Its key in the table of advice.
+        key: Its key in the table of losses (diagnosis/loaders.json).
         call: The code, as users write it.
         run: Does it and answers with a snapshot of each optimizer.
     """

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ckptdoctor.errors import GraftRefused
-from ckptdoctor.grafting.match import Named, explain_unmatched, match, normalized
+from ckptdoctor.errors import Unmatchable
+from ckptdoctor.matching.variables import Named, explain_unmatched, match, normalized
 
 KERNEL, BIAS = (3, 4), (4,)
 
@@ -91,7 +91,7 @@ def test_a_prefix_is_mapped() -> None:
 )
 def test_a_map_that_cannot_be_followed_is_refused(mapping: dict[str, str], says: str) -> None:
     """A name that does not exist, or a shape that does not fit, ends the graft with a sentence."""
-    with pytest.raises(GraftRefused, match=says):
+    with pytest.raises(Unmatchable, match=says):
         match([Named("a", KERNEL)], [Named("a", KERNEL), Named("b", BIAS)], mapping)
 
 

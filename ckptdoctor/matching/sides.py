@@ -1,4 +1,4 @@
-"""The two sides of a graft, as far as planning needs them: one optimizer each, with the variables that it trains."""
+"""One optimizer of an artifact with the variables that it trains: each side of a graft, and of a comparison."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from typing import NamedTuple
 
 from ckptdoctor.artifacts.state_list import StateVariable, read_state
 from ckptdoctor.containers.values import read_scalar, statistics
-from ckptdoctor.errors import GraftRefused
-from ckptdoctor.grafting.match import Named
-from ckptdoctor.grafting.options import Options
+from ckptdoctor.errors import Unmatchable
+from ckptdoctor.matching.variables import IN_A_GRAFT, Called, Named
 from ckptdoctor.optimizers.config import OptimizerConfig, Settings
 from ckptdoctor.state import (
     Format,
@@ -49,7 +48,7 @@ def choose(state: TrainingState, wanted: str | None, what: str) -> OptimizerStat
     """The optimizer that is meant; None if there is none.
 
     Raises:
-        GraftRefused: There are several and `wanted` does not say which.
+        Unmatchable: There are several and `wanted` does not say which.
     """
     found = state.optimizers
     if wanted is not None:
@@ -57,48 +56,67 @@ def choose(state: TrainingState, wanted: str | None, what: str) -> OptimizerStat
         found = tuple(exact or [each for each in found if wanted in each.name])
         if not found and state.optimizers:
             names = ", ".join(each.name for each in state.optimizers)
-            raise GraftRefused(f"the {what} has no optimizer {wanted!r}: it has {names}", state.path)
+            raise Unmatchable(f"{what} has no optimizer {wanted!r}: it has {names}", state.path)
     if len(found) > 1:
         names = ", ".join(each.name for each in found)
-        raise GraftRefused(f"the {what} has {len(found)} optimizers ({names}): name one with --optimizer", state.path)
+        raise Unmatchable(f"{what} has {len(found)} optimizers ({names}): name one with --optimizer", state.path)
     return found[0] if found else None
 
 
-def donor_side(state: TrainingState, target: TrainingState, options: Options) -> Side:
-    """The donor's optimizer; a dump, which has no variables of its own, is read against the target's.
+def make_side(state: TrainingState, optimizer: OptimizerState) -> Side:
+    """One optimizer of an artifact, with the variables that it trains."""
+    slots = {(slot.variable, slot.role): slot for slot in optimizer.slots if slot.variable is not None}
+    return Side(state, optimizer, slots, _trained(state, optimizer))
+
+
+def is_nameless(state: TrainingState, optimizer: OptimizerState) -> bool:
+    """Whether it is a list of arrays, which names no variables: it has to be read against the other side's."""
+    return state.format is Format.OPTIMIZER_DUMP and all(slot.variable is None for slot in optimizer.slots)
+
+
+def read_against(
+    optimizer: OptimizerState,
+    target: TrainingState,
+    own: OptimizerState | None,
+    class_name: str | None = None,
+    called: Called = IN_A_GRAFT,
+) -> OptimizerState:
+    """A list of arrays without names: the other side says what the variables are, and who trained them.
+
+    Args:
+        optimizer: The list.
+        target: The artifact whose variables it is for.
+        own: The optimizer there; None if it has none.
+        class_name: The class, where the user says it.
+        called: What messages call the list and the other side.
 
     Raises:
-        GraftRefused: It holds no optimizer state, or a dump does not fit the target's variables.
+        Unmatchable: It does not fit the other side's variables, or is of another class.
     """
-    optimizer = choose(state, options.optimizer, "donor")
-    if optimizer is None or not optimizer.has_state:
-        raise GraftRefused("the donor holds no optimizer state", state.path)
-    if state.format is Format.OPTIMIZER_DUMP and all(slot.variable is None for slot in optimizer.slots):
-        optimizer = _against_target(optimizer, target, options)
-    trained = _trained(state, optimizer)
-    return Side(state, optimizer, _slots(optimizer), trained)
-
-
-def _against_target(optimizer: OptimizerState, target: TrainingState, options: Options) -> OptimizerState:
-    """A list of arrays without names: the target says what the variables are, and who trained them."""
-    own = target.optimizers[0] if len(target.optimizers) == 1 else None
-    class_name = options.optimizer_class or (own.class_name if own and not own.class_inferred else None)
+    class_name = class_name or (own.class_name if own and not own.class_inferred else None)
     generation = optimizer.generation
     if class_name is not None and class_name not in {optimizer.class_name, *optimizer.class_candidates}:
         fitting = ", ".join(filter(None, (optimizer.class_name, *optimizer.class_candidates)))
-        raise GraftRefused(f"the donor's list fits {fitting}, not {class_name}: this is another optimizer's state")
+        raise Unmatchable(f"{called.donor}'s list fits {fitting}, not {class_name}: this is another optimizer's state")
     class_name = class_name or optimizer.class_name
     if class_name is None:
-        raise GraftRefused("nothing tells the class of the donor's optimizer: name it with --optimizer-class")
-    config = OptimizerConfig(class_name, generation, settings=settings_of(optimizer))
+        raise Unmatchable(f"nothing tells the class of {called.donor}'s optimizer: name it with --optimizer-class")
     variables = [variable for variable in target.variables if variable.tensor.location is not None]
-    read = read_state(_in_list_order(optimizer), variables, config=config, generation=generation, name=optimizer.name)
-    if any(slot.variable is None for slot in read.slots) or (not read.slots and optimizer.slots):
-        raise GraftRefused(
-            f"the donor's {len(optimizer.slots)} slots do not fit the shapes of the target's trainable variables: "
-            "they are of another model, or their order cannot be told"
-        )
-    return read
+    listed = _in_list_order(optimizer)
+    # Momentum or a mean gradient, an average or an accumulator: a list does not tell, the other side may.
+    told = [settings_of(own)] if own is not None and (own.slots or not own.class_inferred) else []
+    for settings in (*told, settings_of(optimizer)):
+        config = OptimizerConfig(class_name, generation, settings=settings)
+        read = read_state(listed, variables, config=config, generation=generation, name=optimizer.name)
+        placed = len(read.slots) == len(optimizer.slots) and not read.missing
+        if read.slots and (placed or settings not in told) and all(slot.variable is not None for slot in read.slots):
+            return read
+    if not optimizer.slots:
+        return optimizer
+    raise Unmatchable(
+        f"{called.donor}'s {len(optimizer.slots)} slots do not fit the shapes of {called.target}'s trainable "
+        "variables: they are of another model, or their order cannot be told"
+    )
 
 
 def _in_list_order(optimizer: OptimizerState) -> list[StateVariable]:
@@ -117,12 +135,8 @@ def _in_list_order(optimizer: OptimizerState) -> list[StateVariable]:
 
 
 def _place(key: str) -> int:
-    digits = "".join(char if char.isdigit() else " " for char in key).split()
+    digits = "".join(char if char.isdecimal() else " " for char in key).split()
     return int(digits[-1][-9:]) if digits else 0
-
-
-def _slots(optimizer: OptimizerState) -> dict[tuple[str, Role], Slot]:
-    return {(slot.variable, slot.role): slot for slot in optimizer.slots if slot.variable is not None}
 
 
 def _trained(state: TrainingState, optimizer: OptimizerState) -> tuple[Named, ...]:
@@ -141,8 +155,8 @@ def _named(path: str, variable: ModelVariable | None, optimizer: OptimizerState)
     return Named(path, shape)
 
 
-def target_variables(state: TrainingState, optimizer: OptimizerState | None) -> tuple[Named, ...]:
-    """The variables that the target's optimizer trains: those of its slots, else the model's trainable ones."""
+def trained_by(state: TrainingState, optimizer: OptimizerState | None) -> tuple[Named, ...]:
+    """The variables that an optimizer trains: those of its slots, else the model's trainable ones."""
     if optimizer is not None and optimizer.slots and all(slot.variable for slot in optimizer.slots):
         return _trained(state, optimizer)
     return tuple(

@@ -1,4 +1,7 @@
-"""Which of the donor's variables is which of the target's: by name, by structure, confirmed by the weights."""
+"""Which of the donor's variables is which of the target's: by name, by structure, by order.
+
+In a comparison the donor is A and the target B.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from ckptdoctor.errors import GraftRefused
+from ckptdoctor.errors import Unmatchable
 from ckptdoctor.optimizers.planned import Matched
 
 Shape = tuple[int, ...]
@@ -51,21 +54,34 @@ def normalized(name: str) -> str:
     return "/".join(part for part in parts if part)
 
 
-def match(target: Sequence[Named], donor: Sequence[Named], mapping: Mapping[str, str]) -> dict[str, Match]:
+class Called(NamedTuple):
+    """What the two sides are called in messages."""
+
+    donor: str
+    target: str
+
+
+IN_A_GRAFT = Called("the donor", "the target")
+
+
+def match(
+    target: Sequence[Named], donor: Sequence[Named], mapping: Mapping[str, str], called: Called = IN_A_GRAFT
+) -> dict[str, Match]:
     """Finds each target variable's counterpart.
 
     Args:
         target: Variables of the target, in its optimizer's order.
         donor: Variables of the donor, in its optimizer's order.
         mapping: What the user says: donor name or prefix → target name or prefix.
+        called: What messages call the two sides.
 
     Returns:
         Target path → match, for as many as there are.
 
     Raises:
-        GraftRefused: A name that the user gave does not exist, or its shape does not fit.
+        Unmatchable: A name that the user gave does not exist, or its shape does not fit.
     """
-    found = _mapped(target, donor, mapping)
+    found = _mapped(target, donor, mapping, called)
     for how, key in (("path", None), ("name", normalized), ("name", _without_model), ("name", _last_two)):
         _by_key(found, target, donor, key, how)  # type: ignore[arg-type]
     _by_order(found, target, donor)
@@ -77,7 +93,9 @@ def _free(found: Mapping[str, Match], donor: Iterable[Named]) -> list[Named]:
     return [each for each in donor if each.path not in taken]
 
 
-def _mapped(target: Sequence[Named], donor: Sequence[Named], mapping: Mapping[str, str]) -> dict[str, Match]:
+def _mapped(
+    target: Sequence[Named], donor: Sequence[Named], mapping: Mapping[str, str], called: Called
+) -> dict[str, Match]:
     found: dict[str, Match] = {}
     targets = {name: each for each in target for name in each.names}
     donors = {name: each for each in donor for name in each.names}
@@ -88,14 +106,14 @@ def _mapped(target: Sequence[Named], donor: Sequence[Named], mapping: Mapping[st
             pairs = [(old, new)]
         for theirs, ours in pairs:
             if theirs not in donors:
-                raise GraftRefused(f"--map {old}={new}: the donor has no variable {theirs!r}")
+                raise Unmatchable(f"--map {old}={new}: {called.donor} has no variable {theirs!r}")
             if ours not in targets:
                 if old.endswith("/"):
                     continue
-                raise GraftRefused(f"--map {old}={new}: the target has no variable {ours!r}")
+                raise Unmatchable(f"--map {old}={new}: {called.target} has no variable {ours!r}")
             source, goal = donors[theirs], targets[ours]
             if source.shape != goal.shape:
-                raise GraftRefused(
+                raise Unmatchable(
                     f"--map {old}={new}: {source.path} has shape {list(source.shape)}, {goal.path} {list(goal.shape)}"
                 )
             found[goal.path] = Match(source.path, "map")

@@ -1,0 +1,164 @@
+"""What decides, beside formats and versions, whether a loader restores an optimizer: the circumstances in loaders.json.
+
+Each is a pure function of the artifact and one of its optimizers, and says no where the artifact does not tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ckptdoctor.state import ModelVariable, OptimizerState, Slot, TrainingState
+
+_LIST = "/_variables/"
+_MOST_DIGITS = 9
+_SEVERAL = "MultiOptimizer"
+
+
+def _slots(_state: TrainingState, optimizer: OptimizerState) -> bool:
+    return bool(optimizer.slots)
+
+
+def _wrapped(_state: TrainingState, optimizer: OptimizerState) -> bool:
+    return optimizer.wrapper is not None
+
+
+def _wrapper_unnamed(_state: TrainingState, optimizer: OptimizerState) -> bool:
+    """`mixed_float16` wraps the optimizer at compile time, and the configuration does not say so."""
+    return optimizer.wrapper is not None and not optimizer.wrapper.configured and not optimizer.class_inferred
+
+
+def _unconfigured(_state: TrainingState, optimizer: OptimizerState) -> bool:
+    return optimizer.class_inferred
+
+
+def _no_keras_metadata(state: TrainingState, _optimizer: OptimizerState) -> bool:
+    """Keras' own metadata names its version; without it only TensorFlow's is known."""
+    return state.producer.framework == "tensorflow"
+
+
+def _no_product(_state: TrainingState, optimizer: OptimizerState) -> bool:
+    """Keras 2.3 and later save the product of Nadam's momentum schedule; those before only the count."""
+    return not optimizer.other
+
+
+def _no_vhat(_state: TrainingState, optimizer: OptimizerState) -> bool:
+    return bool(optimizer.slots) and all(slot.name != "vhat" for slot in optimizer.slots)
+
+
+def _no_momentum(_state: TrainingState, optimizer: OptimizerState) -> bool:
+    return bool(optimizer.slots) and optimizer.hyperparameters.get("momentum") == 0
+
+
+# ------------------------------------------------------------------------- slots against the variables that are trained
+
+
+def _kept_for(state: TrainingState, optimizer: OptimizerState) -> tuple[list[Slot], list[ModelVariable]] | None:
+    """The slots of the kind that every variable has, in stored order, and the variables that the model trains, in its.
+
+    None where one of the two cannot be told.
+    """
+    if not optimizer.slots or optimizer.class_name == _SEVERAL:
+        return None
+    if any(variable.trainable is None for variable in state.variables):
+        return None
+    kinds: dict[str, list[Slot]] = {}
+    for slot in optimizer.slots:
+        if slot.variable is None:
+            return None
+        kinds.setdefault(slot.name, []).append(slot)
+    trained = [variable for variable in state.variables if variable.trainable]
+    return max(kinds.values(), key=len), trained
+
+
+def _other_number(state: TrainingState, optimizer: OptimizerState) -> bool:
+    """Slots are here for more or fewer variables than the model trains: it was frozen or thawed after they were made.
+
+    Only slots that name a variable that the model does not train prove it, or variables that lack theirs.
+    """
+    found = _kept_for(state, optimizer)
+    if found is None:
+        return False
+    slots, trained = found
+    frozen = {variable.path for variable in state.variables} - {variable.path for variable in trained}
+    return len(slots) != len(trained) and (bool(optimizer.missing) or any(slot.variable in frozen for slot in slots))
+
+
+def _by_name(state: TrainingState, optimizer: OptimizerState) -> tuple[list[Slot], list[ModelVariable]] | None:
+    """The same where the artifact names each slot's variable, and they are the variables that the model trains."""
+    found = _kept_for(state, optimizer)
+    if found is None:
+        return None
+    slots, trained = found
+    named = all(slot.mapping == "name" for slot in slots)
+    same = sorted(slot.variable or "" for slot in slots) == sorted(variable.path for variable in trained)
+    return found if named and same else None
+
+
+def _other_shapes(state: TrainingState, optimizer: OptimizerState) -> bool:
+    """By position, some slot would go to a variable of another shape."""
+    found = _by_name(state, optimizer)
+    if found is None:
+        return False
+    shapes = {variable.path: variable.tensor.shape for variable in state.variables}
+    return any(shapes[slot.variable or ""] != own.tensor.shape for slot, own in zip(*found, strict=True))
+
+
+def _permuted(state: TrainingState, optimizer: OptimizerState) -> bool:
+    """By position, some slot would go to another variable of the same shape, and every one to one of its shape."""
+    found = _by_name(state, optimizer)
+    if found is None or _other_shapes(state, optimizer):
+        return False
+    return any(slot.variable != own.path for slot, own in zip(*found, strict=True))
+
+
+def _misfit(state: TrainingState, optimizer: OptimizerState) -> bool:
+    return _other_number(state, optimizer) or _other_shapes(state, optimizer)
+
+
+# --------------------------------------------------------------------------------- places in lists of object graphs
+
+
+def _first_index(optimizer: OptimizerState) -> int | None:
+    """The least index of a slot in the optimizer's `_variables`."""
+    found = [slot.tensor.key.partition(_LIST)[2].partition("/")[0] for slot in optimizer.slots]
+    return min((int(each) for each in found if each.isdecimal() and len(each) <= _MOST_DIGITS), default=None)
+
+
+def _slots_from_zero(_state: TrainingState, optimizer: OptimizerState) -> bool:
+    """The lists of TensorFlow 2.9's and 2.10's experimental optimizers lack the count."""
+    return _first_index(optimizer) == 0
+
+
+def _scalars_before(optimizer: OptimizerState) -> int | None:
+    """How many scalars but count and learning rate stand before a Keras 3 optimizer's first slot."""
+    first = _first_index(optimizer)
+    rate = any(each.name == "_learning_rate" for each in optimizer.other)
+    return None if first is None else first - 1 - rate
+
+
+def _product_first(_state: TrainingState, optimizer: OptimizerState) -> bool:
+    return _scalars_before(optimizer) == 1
+
+
+def _product_last(_state: TrainingState, optimizer: OptimizerState) -> bool:
+    return _scalars_before(optimizer) == 0
+
+
+CIRCUMSTANCES: Mapping[str, Callable[[TrainingState, OptimizerState], bool]] = {
+    "slots": _slots,
+    "wrapped": _wrapped,
+    "wrapper-unnamed": _wrapper_unnamed,
+    "unconfigured": _unconfigured,
+    "no-keras-metadata": _no_keras_metadata,
+    "no-product": _no_product,
+    "no-vhat": _no_vhat,
+    "no-momentum": _no_momentum,
+    "other-number": _other_number,
+    "other-shapes": _other_shapes,
+    "permuted": _permuted,
+    "misfit": _misfit,
+    "slots-from-zero": _slots_from_zero,
+    "product-first": _product_first,
+    "product-last": _product_last,
+}
+"""By the name that loaders.json uses; `observed` is none of them."""

@@ -1,0 +1,210 @@
+"""The table of losses in loaders.json: which loader restores what from which kind of artifact, as pure data.
+
+It is read once, and only when somebody asks about an artifact that holds optimizer state.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any, NamedTuple
+
+from ckptdoctor.diagnosis.circumstances import CIRCUMSTANCES
+from ckptdoctor.diagnosis.loaders import Loader, own_loader, release_of
+from ckptdoctor.state import OptimizerState, TrainingState
+
+OBSERVED = "observed"
+"""The circumstance that only the framework itself can tell."""
+
+
+class Call(NamedTuple):
+    """A call that restores what the usual one does not.
+
+    Attributes:
+        text: As code or words.
+        attempt: The key of verify's attempt that proves it; "" if there is none.
+    """
+
+    text: str
+    attempt: str = ""
+
+
+class Target(NamedTuple):
+    """What a graft writes the state into.
+
+    Attributes:
+        into: A name that says what it has to be (`MODEL.keras`); `PATH` is the artifact itself.
+        generation: The `--as` that converts it; "" if none is needed.
+    """
+
+    into: str
+    generation: str = ""
+
+
+class Row(NamedTuple):
+    """A loss: what a loader does with a kind of artifact. The fields are explained at the top of loaders.json."""
+
+    id: str
+    rule: str
+    lines: tuple[str, ...]
+    versions: str
+    own: str | None
+    formats: tuple[str, ...]
+    generations: tuple[str, ...]
+    classes: tuple[str, ...]
+    producer: tuple[str, str]
+    when: tuple[str, ...]
+    call: str
+    does: str
+    iterations: str
+    slots: str
+    weights: str
+    signal: str
+    says: str
+    instead: Call | None
+    graft: Target | None
+    usual: str
+    evidence: str
+
+
+class Loss(NamedTuple):
+    """A row that applies to an optimizer of an artifact."""
+
+    row: Row
+    optimizer: OptimizerState
+
+
+@cache
+def table() -> tuple[Row, ...]:
+    """Every row."""
+    with open(os.path.join(os.path.dirname(__file__), "loaders.json"), encoding="utf-8") as file:
+        document = json.load(file)
+    calls = {key: Call(each["text"], each.get("attempt", "")) for key, each in document["calls"].items()}
+    return tuple(_row(each, calls) for each in document["rows"])
+
+
+def _row(fields: Mapping[str, Any], calls: Mapping[str, Call]) -> Row:
+    graft = fields.get("graft")
+    instead = fields.get("instead")
+    producer = fields.get("producer", {})
+    return Row(
+        id=fields["id"],
+        rule=fields["rule"],
+        lines=tuple(fields["loader"]),
+        versions=fields["versions"],
+        own=fields.get("own"),
+        formats=tuple(fields["formats"]),
+        generations=tuple(fields.get("generations", ())),
+        classes=tuple(fields.get("classes", ())),
+        producer=(producer.get("since", ""), producer.get("before", "")),
+        when=tuple(fields.get("when", ())),
+        call=fields["call"],
+        does=fields["does"],
+        iterations=fields["iterations"],
+        slots=fields["slots"],
+        weights=fields["weights"],
+        signal=fields["signal"],
+        says=fields.get("says", ""),
+        instead=calls[instead] if instead else None,
+        graft=Target(graft["into"], graft.get("as", "")) if graft else None,
+        usual=fields.get("usual", ""),
+        evidence=fields["evidence"],
+    )
+
+
+def rows(state: TrainingState, loader: Loader | None = None) -> tuple[Loss, ...]:
+    """What a loader would lose of an artifact.
+
+    Args:
+        state: The artifact.
+        loader: The loader; None for that of the version that wrote it. Of versions that are not known, only what holds
+            for every one counts.
+    """
+    using = own_loader(state) if loader is None else loader
+    if using is None:
+        return ()
+    found: list[Loss] = []
+    for optimizer in _at_stake(state):
+        seen: set[str] = set()
+        for row in _applying(state, optimizer):
+            if row.call in seen or using.line not in row.lines:
+                continue
+            specifier = row.own if loader is None else row.versions
+            if specifier is not None and holds(specifier, using.line_version):
+                seen.add(row.call)
+                found.append(Loss(row, optimizer))
+    return tuple(found)
+
+
+def every(state: TrainingState) -> tuple[Loss, ...]:
+    """What any loader of any version would lose of an artifact."""
+    found: list[Loss] = []
+    for optimizer in _at_stake(state):
+        settled: set[tuple[str, str]] = set()
+        for row in _applying(state, optimizer):
+            if all((line, row.call) in settled for line in row.lines):
+                continue
+            found.append(Loss(row, optimizer))
+            settled.update((line, row.call) for line in row.lines if not row.versions)
+    return tuple(found)
+
+
+def observed(state: TrainingState, loader: Loader, usual: str, *, by: str | None) -> Row | None:
+    """The row that explains what a framework was seen to lose by a usual call.
+
+    Args:
+        state: The artifact.
+        loader: What loaded it.
+        usual: The key of the call.
+        by: The key of the attempt that restored it, whose row goes before others.
+    """
+    candidates = [each.row for each in rows(state, loader) if each.row.usual == usual]
+    candidates += [row for row in table() if OBSERVED in row.when and row.usual == usual and loader.line in row.lines]
+    proven = (row for row in candidates if by is not None and row.instead is not None and row.instead.attempt == by)
+    return next(proven, candidates[0] if candidates else None)
+
+
+def _at_stake(state: TrainingState) -> Iterator[OptimizerState]:
+    """The optimizers that hold something which can be lost: not those that never stepped."""
+    for each in state.optimizers:
+        if each.iterations or (each.iterations is None and each.slots):
+            yield each
+
+
+def _applying(state: TrainingState, optimizer: OptimizerState) -> Iterator[Row]:
+    """The rows that apply to an optimizer, whatever loads it."""
+    generation = optimizer.generation.value if optimizer.generation else ""
+    for row in table():
+        if (
+            OBSERVED not in row.when
+            and state.format.value in row.formats
+            and generation in row.generations
+            and (not row.classes or optimizer.class_name in row.classes)
+            and all(CIRCUMSTANCES[each](state, optimizer) for each in row.when)
+            and _written_between(state, *row.producer)
+        ):
+            yield row
+
+
+def _written_between(state: TrainingState, since: str, before: str) -> bool:
+    """Whether the artifact was written since one version and before another; no if it does not say by which."""
+    if not since and not before:
+        return True
+    release = release_of(state.producer.version or "")
+    return bool(release) and release >= release_of(since) and (not before or release < release_of(before))
+
+
+def holds(specifier: str, version: str) -> bool:
+    """Whether a version is among those of a specifier; what is not known is among all of them only."""
+    if not specifier or not version:
+        return not specifier
+    from packaging.specifiers import SpecifierSet
+    from packaging.version import Version
+
+    try:
+        release = Version(version).base_version
+    except ValueError:  # InvalidVersion, or more digits than Python turns into a number
+        return False
+    return SpecifierSet(specifier).contains(release)

@@ -1,0 +1,191 @@
+"""The donor's model weights beside the target's: equal ones confirm a match, others say what the moments belong to."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum
+from math import inf, isfinite, nextafter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ckptdoctor.matching.variables import Match
+from ckptdoctor.state import ModelVariable, TensorRef
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_SAMPLE = 1 << 20
+"""Bytes of each variable that are compared; more would not tell more, and nobody need read every weight for it."""
+_EQUAL = 1e-6
+_NEAR = 0.5
+
+
+class Likeness(Enum):
+    """How two variables' values relate."""
+
+    EQUAL = "equal"
+    NEAR = "near"
+    OTHER = "other"
+    UNKNOWN = "unknown"
+
+
+def likeness(first: TensorRef, second: TensorRef) -> Likeness:
+    """Compares the beginnings of two tensors of one shape."""
+    import numpy as np
+
+    if first.location is None or second.location is None or first.shape != second.shape or not first.size:
+        return Likeness.UNKNOWN
+    one, two = _head(first), _head(second)
+    if one is None or two is None:
+        return Likeness.UNKNOWN
+    size = min(one.size, two.size)
+    one, two = one[:size], two[:size]
+    with np.errstate(all="ignore"):  # weights may be infinite, or NaN
+        norm = float(np.linalg.norm(two))
+        distance = float(np.linalg.norm(one - two))
+    if not isfinite(distance):
+        return Likeness.EQUAL if np.array_equal(one, two, equal_nan=True) else Likeness.OTHER
+    if distance <= _EQUAL * norm:
+        return Likeness.EQUAL
+    if norm == 0:
+        return Likeness.UNKNOWN
+    return Likeness.NEAR if distance < _NEAR * norm else Likeness.OTHER
+
+
+def _head(ref: TensorRef) -> NDArray[Any] | None:
+    import numpy as np
+
+    from ckptdoctor.containers.values import ordered_chunks
+
+    for chunk in ordered_chunks(ref, _SAMPLE):
+        if chunk.dtype.kind in "OSU":
+            return None
+        values: NDArray[Any] = np.asarray(chunk).astype(np.float64)
+        return values
+    return None
+
+
+def compare(
+    matches: Mapping[str, Match], target: Mapping[str, ModelVariable], donor: Mapping[str, ModelVariable]
+) -> dict[str, Likeness]:
+    """Compares the weights of each matched pair whose values both sides hold: target path → likeness."""
+    found: dict[str, Likeness] = {}
+    for path, each in matches.items():
+        mine, other = target.get(path), donor.get(each.donor)
+        if mine is not None and other is not None:
+            found[path] = likeness(other.tensor, mine.tensor)
+    return found
+
+
+class Confirmation(NamedTuple):
+    """What the weights say about matches.
+
+    Attributes:
+        matches: The matches, those by order that equal weights prove marked so.
+        likeness: Target path → how its weights and its counterpart's relate.
+        contradicted: Matches by order or structure that cannot be: target path → the donor variable of its weights.
+        unsure: Target paths that are matched by order among equal shapes, which nothing proves.
+    """
+
+    matches: dict[str, Match]
+    likeness: dict[str, Likeness]
+    contradicted: dict[str, str]
+    unsure: tuple[str, ...]
+
+    @property
+    def other_run(self) -> bool:
+        """Whether most weights are another run's, or of another moment of it."""
+        known = [each for each in self.likeness.values() if each is not Likeness.UNKNOWN]
+        return bool(known) and 2 * sum(each is Likeness.OTHER for each in known) > len(known)
+
+
+def confirm(
+    matches: Mapping[str, Match], target: Mapping[str, ModelVariable], donor: Mapping[str, ModelVariable]
+) -> Confirmation:
+    """Holds matches against the weights: equal ones prove a match by order, and expose a permutation."""
+    found = compare(matches, target, donor)
+    guessed = {"order", "structure"}
+    swapped = permutation(found, matches, target, donor)
+    proven = {
+        path: each._replace(how="weights", ambiguous=False)
+        if each.ambiguous and found.get(path) is Likeness.EQUAL
+        else each
+        for path, each in matches.items()
+    }
+    return Confirmation(
+        matches=proven,
+        likeness=found,
+        contradicted={path: other for path, other in swapped.items() if matches[path].how in guessed},
+        unsure=tuple(path for path, each in proven.items() if each.ambiguous),
+    )
+
+
+def permutation(
+    likenesses: Mapping[str, Likeness],
+    matches: Mapping[str, Match],
+    target: Mapping[str, ModelVariable],
+    donor: Mapping[str, ModelVariable],
+) -> dict[str, str]:
+    """Matches that the weights contradict: target path → the donor variable whose weights are equal to its own."""
+    suspects = [path for path, each in likenesses.items() if each is not Likeness.EQUAL]
+    if not suspects:
+        return {}
+    candidates = _Candidates(donor.values())
+    found: dict[str, str] = {}
+    for path in suspects:
+        mine = target[path]
+        for other in candidates.near(mine.tensor):
+            if other.path == matches[path].donor:
+                continue
+            if likeness(other.tensor, mine.tensor) is Likeness.EQUAL and _tells(mine):
+                found[path] = other.path
+                break
+    return found
+
+
+class _Candidates:
+    """Variables, found by what equal ones have in common: shape, type, and the norm of what is compared of them.
+
+    Each is read once, however many others it is held against.
+    """
+
+    def __init__(self, variables: Iterable[ModelVariable]) -> None:
+        self._by_shape: dict[tuple[str, tuple[int, ...]], list[tuple[float, int, ModelVariable]]] = {}
+        for number, each in enumerate(variables):
+            norm = _norm(each.tensor)
+            if norm is not None:
+                kind = each.tensor.dtype, each.tensor.shape
+                self._by_shape.setdefault(kind, []).append((norm, number, each))
+        for listed in self._by_shape.values():
+            listed.sort()
+
+    def near(self, ref: TensorRef) -> Iterator[ModelVariable]:
+        """Those that may be equal to a tensor."""
+        norm = _norm(ref)
+        for (dtype, shape), listed in self._by_shape.items():
+            if norm is None or shape != ref.shape:
+                continue
+            if dtype != ref.dtype:  # of other types another part is compared
+                yield from (each for *_, each in listed)
+                continue
+            margin = 2 * _EQUAL * norm
+            start, end = (bisect_left(listed, (bound, 0)) for bound in (norm - margin, nextafter(norm + margin, inf)))
+            yield from (each for *_, each in listed[start:end])
+
+
+def _norm(ref: TensorRef) -> float | None:
+    """The norm of what is compared of a tensor; None where there is nothing to compare."""
+    import numpy as np
+
+    head = _head(ref) if ref.location is not None and ref.size else None
+    with np.errstate(all="ignore"):
+        norm = np.nan if head is None else float(np.linalg.norm(head))
+    return norm if isfinite(norm) else None  # what is not finite tells no variable from another
+
+
+def _tells(variable: ModelVariable) -> bool:
+    """Whether its values could not be another's by chance: fresh biases are all zero."""
+    import numpy as np
+
+    head = _head(variable.tensor)
+    return head is not None and head.size > 1 and bool(np.any(head != head[0]))
