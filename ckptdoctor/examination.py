@@ -105,6 +105,8 @@ def examine_target(target: Target, *, stats: bool = False, progress: Progress | 
         return isolated(_examined, target, stats, path=target.resolved, progress=progress)
     except UnreadableArtifact as error:  # HDF5's library died of it
         return unreadable(target.path, target.resolved, error)
+    except (MemoryError, RecursionError) as error:  # what it holds is too much to be handed over
+        return unreadable(target.path, target.resolved, _exhausted(error))
 
 
 def _examined(target: Target, stats: bool, *, progress: Progress | None = None) -> Examination:  # noqa: FBT001 - by pipe

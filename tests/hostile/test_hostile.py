@@ -29,7 +29,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel is a
 
 CASES = [case for family in (hdf5, archives, bundles, protobufs, pickles, paths) for case in family.cases]
 MEGABYTES = 300
-SECONDS = 60.0
+ENDLESS = 10.0
+"""Seconds after which a loop in HDF5 is ended: such cases are inspected, and nothing more."""
 _ANNOTATION = re.compile(r"::(error|warning|notice|group|endgroup)[^:]*::")
 _BIDIRECTIONAL = range(0x202A, 0x202F)
 
@@ -53,13 +54,17 @@ def test_hostile(case: Case, tmp_path: Path) -> None:
         [*graft[0], "--output", str(outputs[0] / f"out{Path(partner).suffix}")],
         [*graft[1], "--output", str(outputs[1] / f"out{_suffix(target)}")],
     ]
+    if case.expected.cpu > ENDLESS:
+        commands = commands[:2]
     before = _digests(place.own)
     runs = _run(commands, place, tmp_path / "scratch", [str(place.own), partner, target], fresh=case.fresh)
     for command, run in zip(commands, runs, strict=True):
         check_run(command, run, case)
     check_inspection(case, runs[0], runs[1])
-    check_judgement(case, runs[3], runs[4])
     assert _digests(place.own) == before, "an input was changed"
+    if case.expected.cpu > ENDLESS:
+        return
+    check_judgement(case, runs[3], runs[4])
     for folder, run in zip(outputs, runs[5:], strict=True):
         left = os.listdir(folder)
         assert bool(left) == (run["code"] == 0), f"left behind: {left}"

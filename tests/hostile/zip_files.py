@@ -164,6 +164,11 @@ archives.add(
     "a byte order mark", lambda place: configured(place, b"\xef\xbb\xbf" + members()[CONFIG]), harmless("it is UTF-8")
 )
 archives.add("NaN as a rate", lambda place: _rate(place, "NaN"), harmless("it is shown as it is", says="NaN"))
+archives.add(
+    "a rate 900 deep",
+    lambda place: _rate(place, '{"a":' * 900 + "1" + "}" * 900),
+    harmless("it is no rate, and Keras's to say"),
+)
 archives.add("10^400 as a rate", lambda place: _rate(place, "1e400"), harmless("it is shown as it is", says="inf"))
 archives.add(
     "a dictionary as a rate", lambda place: _rate(place, '{"a": {"class_name": 3}}'), harmless("Keras's to say")
