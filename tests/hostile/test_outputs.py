@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from hostile.cases import FIXTURES, Place
-from hostile.test_hostile import _digests, _place, _run, _unprintable
+from hostile.commands import run_commands
+from hostile.test_hostile import _digests, _place, _unprintable
 
 DONOR = FIXTURES / "whole-model.h5"
 
@@ -84,7 +85,7 @@ def test_an_output_harms_nothing(tmp_path: Path, name: str, *, overwrite: bool) 
     before, there = _digests(place.own), sorted(os.listdir(place.own))
     command = ["graft", "--from", "donor.h5", "--into", "target.h5", "--output", str(output)]
     own = [str(place.own)]
-    (run,) = _run([[*command, *(["--overwrite"] if overwrite else [])]], place, tmp_path / "scratch", own)
+    (run,) = run_commands([[*command, *(["--overwrite"] if overwrite else [])]], place, tmp_path / "scratch", own)
     assert run["code"] == (0 if overwrite and name in REPLACED else 4), run["err"]
     assert not run["violations"], run["violations"]
     assert _unprintable(run["err"]) == _unprintable(run["out"]) == []
