@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import struct
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,7 +29,8 @@ def members() -> dict[str, bytes]:
 def zipped(content: Mapping[str, bytes], *more: tuple[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
     """An archive of these members, and then of more, which may repeat names."""
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", method) as archive:
+    with warnings.catch_warnings(), zipfile.ZipFile(stream, "w", method) as archive:
+        warnings.simplefilter("ignore", UserWarning)  # of names that come twice
         for name, data in (*content.items(), *more):
             archive.writestr(zipfile.ZipInfo(name), data, method)
     return stream.getvalue()
