@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from ckptdoctor.comparison.options import DiffOptions
     from ckptdoctor.comparison.results import Comparison
     from ckptdoctor.examination import Examination
-    from ckptdoctor.grafting.apply import Receipt
     from ckptdoctor.grafting.options import GraftOptions, Options
     from ckptdoctor.grafting.plan import Plan
+    from ckptdoctor.grafting.receipt import Receipt
     from ckptdoctor.verification import Verification
 
 __version__ = "0.1.0"
@@ -118,6 +118,7 @@ def graft(
     output: str | os.PathLike[str],
     *,
     overwrite: bool = False,
+    sha256: bool = False,
     **options: Unpack[GraftOptions],
 ) -> Receipt:
     """Writes `output`: the target's model with the donor's optimizer state, in the target's format.
@@ -127,6 +128,7 @@ def graft(
         target: The artifact that is completed; it is not changed.
         output: What is written.
         overwrite: Replace what lies under the output's name.
+        sha256: Digest every file of inputs and output for the receipt, those over 64 MiB too.
         **options: As the options of the command; see `ckptdoctor.grafting.options.GraftOptions`.
 
     Raises:
@@ -136,7 +138,7 @@ def graft(
     """
     from ckptdoctor.grafting import run
 
-    return run.graft(donor, target, output, _options(options), overwrite=overwrite)
+    return run.graft(donor, target, output, _options(options), overwrite=overwrite, sha256=sha256)
 
 
 def _options(given: GraftOptions) -> Options:

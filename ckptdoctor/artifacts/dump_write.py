@@ -7,7 +7,6 @@ no array has to be in memory.
 from __future__ import annotations
 
 import io
-import os
 import pickle
 import pickletools
 import re
@@ -58,8 +57,6 @@ def write_dump(optimizer: PlannedOptimizer, target: str, output: str) -> Written
     as_scalars = optimizer.generation in _GETS_WEIGHTS
     with open(output, "xb") as stream:
         write(stream, listed, as_scalars)
-        stream.flush()
-        os.fsync(stream.fileno())
         size = stream.tell()
     setting = (
         "optimizer.set_weights(list)"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from ckptdoctor.containers.bundle_writer import NewTensor
-from ckptdoctor.containers.object_graph import VARIABLE_VALUE
+from ckptdoctor.containers.graph_nodes import VARIABLE_VALUE
 from ckptdoctor.containers.protos import checkpoint_pb2 as pb
 from ckptdoctor.errors import GraftRefused
 

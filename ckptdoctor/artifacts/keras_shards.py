@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from ckptdoctor.artifacts.keras_tree import OPTIMIZER
 from ckptdoctor.artifacts.keras_weights import MAX_SHARDS
+from ckptdoctor.containers.copying import Progress
 from ckptdoctor.containers.dtypes import array_nbytes
 from ckptdoctor.containers.files import RegularFile
 from ckptdoctor.containers.hdf5 import H5File
@@ -31,7 +32,11 @@ class _Shard(NamedTuple):
 
 
 def write_shards(
-    target: str, output: str, edit_for: Callable[[bool], Edit], is_labelled: Callable[[H5File], bool]
+    target: str,
+    output: str,
+    edit_for: Callable[[bool], Edit],
+    is_labelled: Callable[[H5File], bool],
+    progress: Progress | None = None,
 ) -> Sizes:
     """Writes a JSON and its shards.
 
@@ -40,6 +45,7 @@ def write_shards(
         output: The JSON that is written; its shards go beside it.
         edit_for: The edit that a single file would get, given whether groups carry names.
         is_labelled: Whether a file's groups do.
+        progress: Told how many more bytes are written.
     """
     with RegularFile(target) as file:
         document = parse_object(file.read(0, file.size, "the weight map"), target, os.path.basename(target))
@@ -52,7 +58,7 @@ def write_shards(
     new = copied = total = 0
     for shard in kept:
         name = next(names)
-        copied += edit_file(shard.path, _beside(output, name), Edit(delete=edit.delete)).copied
+        copied += edit_file(shard.path, _beside(output, name), Edit(delete=edit.delete), progress).copied
         total += shard.nbytes
         for group in shard.groups:
             weight_map.setdefault(f"/{group}", []).append(name)
@@ -60,7 +66,7 @@ def write_shards(
         name = next(names)
         groups = tuple(dict.fromkeys(each.path.rpartition("/")[0] for each in part))
         texts = {key: text for key, text in edit.texts.items() if key[0] in groups}
-        new += create_file(_beside(output, name), Edit(datasets=tuple(part), texts=texts))
+        new += create_file(_beside(output, name), Edit(datasets=tuple(part), texts=texts), progress)
         total += sum(array_nbytes(each.dtype, each.shape) for each in part)
         for group in groups:
             weight_map.setdefault(f"/{group}", []).append(name)
@@ -74,8 +80,6 @@ def _write_map(document: Mapping[str, object], weight_map: Mapping[str, list[str
     written = {**document, "metadata": {**about, "total_size": float(total)}, "weight_map": weight_map}
     with open(output, "x", encoding="utf-8") as stream:
         json.dump(written, stream, indent=4)
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def _shard_paths(document: Mapping[str, object], target: str) -> list[str]:

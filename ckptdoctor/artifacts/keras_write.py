@@ -20,7 +20,7 @@ from ckptdoctor.artifacts.keras_losses import chosen_loss, loss_of
 from ckptdoctor.artifacts.keras_slot_names import weight_names
 from ckptdoctor.artifacts.keras_tree import OPTIMIZER, VARS
 from ckptdoctor.artifacts.written import Written
-from ckptdoctor.containers.copying import copy_tree
+from ckptdoctor.containers.copying import Progress, copy_tree
 from ckptdoctor.containers.hdf5 import H5File
 from ckptdoctor.containers.hdf5_edit import Edit, NewDataset, Span, edit_file, edit_span, stored_bytes
 from ckptdoctor.containers.strict_json import parse_object
@@ -44,7 +44,14 @@ _PER_DATASET = 8 << 10
 # ------------------------------------------------------------------------------------------------ whole-model HDF5
 
 
-def write_h5(optimizer: PlannedOptimizer, target: str, output: str, *, loss_from: str | None = None) -> Written:
+def write_h5(
+    optimizer: PlannedOptimizer,
+    target: str,
+    output: str,
+    *,
+    loss_from: str | None = None,
+    progress: Progress | None = None,
+) -> Written:
     """Writes a whole-model HDF5 file with this optimizer.
 
     Args:
@@ -52,6 +59,7 @@ def write_h5(optimizer: PlannedOptimizer, target: str, output: str, *, loss_from
         target: The HDF5 file that is completed.
         output: The file that is written.
         loss_from: An artifact that tells the loss, where the target was saved uncompiled.
+        progress: Told how many more bytes are written.
 
     Raises:
         GraftRefused: The target holds no model, or the generation cannot express the optimizer.
@@ -88,7 +96,7 @@ def write_h5(optimizer: PlannedOptimizer, target: str, output: str, *, loss_from
         texts=texts,
         names={(group, "weight_names"): names},
     )
-    sizes = edit_file(target, output, edit)
+    sizes = edit_file(target, output, edit, progress)
     return Written((*_h5_notes(optimizer), *notes, *notes_of(optimizer)), sizes.new, sizes.copied)
 
 
@@ -130,7 +138,12 @@ def _dataset(path: str, element: Element, *, marked: bool = True) -> NewDataset:
 
 
 def write_keras_archive(
-    optimizer: PlannedOptimizer, target: str, output: str, *, loss_from: str | None = None
+    optimizer: PlannedOptimizer,
+    target: str,
+    output: str,
+    *,
+    loss_from: str | None = None,
+    progress: Progress | None = None,
 ) -> Written:
     """Writes a `.keras` archive, or the directory that one unpacks to, with this optimizer.
 
@@ -139,6 +152,7 @@ def write_keras_archive(
         target: The archive or directory that is completed.
         output: What is written, of the same kind.
         loss_from: An artifact that tells the loss, where the target was saved uncompiled.
+        progress: Told how many more bytes are written.
 
     Raises:
         GraftRefused: The target keeps its weights in npz, or the generation cannot express the optimizer.
@@ -147,7 +161,7 @@ def write_keras_archive(
     """
     _check_layout(optimizer)
     if os.path.isdir(target):
-        return _write_directory(optimizer, target, output, loss_from)
+        return _write_directory(optimizer, target, output, loss_from, progress)
     with ZipArchive(target) as archive:
         if WEIGHTS_H5 not in archive:
             raise GraftRefused(_ONLY_HDF5, target)
@@ -166,20 +180,21 @@ def write_keras_archive(
         with ZipArchive(target) as archive, open(target, "rb") as plain:
             if archive.is_stored(WEIGHTS_H5):
                 span = Span(plain.fileno(), archive.offset(WEIGHTS_H5), expected)
-                new = edit_span(span, window, descriptor, edit, dead).new
+                new = edit_span(span, window, descriptor, edit, dead, progress).new
             else:
                 with tempfile.TemporaryFile(dir=os.path.dirname(output) or ".") as unpacked:
                     with archive.open(WEIGHTS_H5) as packed:
                         while data := packed.read(_COPY_BYTES):
                             unpacked.write(data)
                     unpacked.flush()
-                    new = edit_span(Span(unpacked.fileno(), 0, expected), window, descriptor, edit, dead).new
+                    span = Span(unpacked.fileno(), 0, expected)
+                    new = edit_span(span, window, descriptor, edit, dead, progress).new
         return window.size
 
     replacements = {WEIGHTS_H5: Replacement(weights, expected + _room(edit))}
     if changed is not None:
         replacements[CONFIG] = Replacement(changed)
-    sizes = rewrite(target, output, replacements)
+    sizes = rewrite(target, output, replacements, progress)
     copied = sizes.copied + max(expected - dead, 0)
     return Written((*notes, *notes_of(optimizer)), new + len(changed or b""), copied)
 
@@ -199,7 +214,9 @@ def _room(edit: Edit) -> int:
     return total
 
 
-def _write_directory(optimizer: PlannedOptimizer, target: str, output: str, loss_from: str | None) -> Written:
+def _write_directory(
+    optimizer: PlannedOptimizer, target: str, output: str, loss_from: str | None, progress: Progress | None
+) -> Written:
     weights = os.path.join(target, WEIGHTS_H5)
     if not os.path.isfile(weights):
         raise GraftRefused(_ONLY_HDF5, target)
@@ -209,13 +226,11 @@ def _write_directory(optimizer: PlannedOptimizer, target: str, output: str, loss
         edit = _tree_edit(optimizer, labelled=_is_labelled(file))
     os.mkdir(output)
     skip = {WEIGHTS_H5} if changed is None else {WEIGHTS_H5, CONFIG}
-    copied = copy_tree(target, output, frozenset(skip))
+    copied = copy_tree(target, output, frozenset(skip), progress)
     if changed is not None:
         with open(os.path.join(output, CONFIG), "xb") as stream:
             stream.write(changed)
-            stream.flush()
-            os.fsync(stream.fileno())
-    sizes = edit_file(weights, os.path.join(output, WEIGHTS_H5), edit)
+    sizes = edit_file(weights, os.path.join(output, WEIGHTS_H5), edit, progress)
     notes = (*notes, *notes_of(optimizer))
     return Written(notes, sizes.new + len(changed or b""), sizes.copied + copied)
 
@@ -303,13 +318,16 @@ def _tree_edit(optimizer: PlannedOptimizer, *, labelled: bool) -> Edit:
     )
 
 
-def write_keras_weights(optimizer: PlannedOptimizer, target: str, output: str) -> Written:
+def write_keras_weights(
+    optimizer: PlannedOptimizer, target: str, output: str, *, progress: Progress | None = None
+) -> Written:
     """Writes `.weights.h5`, or `.weights.json` with its shards, with this optimizer's state.
 
     Args:
         optimizer: The optimizer, of Keras 2.11 or later.
         target: The file that is completed.
         output: The file that is written; shards are put beside it and named after it, as Keras looks for them.
+        progress: Told how many more bytes are written.
 
     Raises:
         GraftRefused: The generation has no place in this layout.
@@ -322,11 +340,13 @@ def write_keras_weights(optimizer: PlannedOptimizer, target: str, output: str) -
     if is_sharded:
         from ckptdoctor.artifacts.keras_shards import write_shards
 
-        sizes = write_shards(target, output, lambda labelled: _tree_edit(optimizer, labelled=labelled), _is_labelled)
+        sizes = write_shards(
+            target, output, lambda labelled: _tree_edit(optimizer, labelled=labelled), _is_labelled, progress
+        )
     else:
         with H5File(target) as file:
             edit = _tree_edit(optimizer, labelled=_is_labelled(file))
-        sizes = edit_file(target, output, edit)
+        sizes = edit_file(target, output, edit, progress)
     call = (
         f"the file holds no configuration: compile the model with the same {optimizer.class_name}, call "
         "model.optimizer.build(model.trainable_variables), then model.load_weights(path); without the build Keras "

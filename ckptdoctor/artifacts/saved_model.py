@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,6 +12,7 @@ from ckptdoctor.artifacts.tf_graph import Objects, classify
 from ckptdoctor.artifacts.tf_names import read_names
 from ckptdoctor.containers.object_graph import read_object_graph
 from ckptdoctor.containers.saved_model_pb import SavedModelParts, read_keras_metadata, read_saved_model
+from ckptdoctor.containers.strict_json import parse_json
 from ckptdoctor.containers.tensor_bundle import read_bundle
 from ckptdoctor.containers.values import kept_open
 from ckptdoctor.errors import UnreadableArtifact
@@ -84,7 +84,9 @@ def _code(directory: str, parts: SavedModelParts) -> tuple[Oddity, ...]:
     """What would run Python code when somebody loads the model: Lambda layers, ops that call back into Python."""
     path = os.path.join(directory, "keras_metadata.pb")
     texts = read_keras_metadata(path).values() if os.path.exists(path) else parts.metadata.values()
-    lambdas = sum(_is_lambda(text) for text in texts if "Lambda" in text or "lambda" in text or "\\u00" in text)
+    lambdas = sum(
+        _is_lambda(text, directory) for text in texts if "Lambda" in text or "lambda" in text or "\\u00" in text
+    )
     found = [Oddity("X001", f"{lambdas} Lambda layers carry Python code that loading would run")] if lambdas else []
     if parts.python_ops:
         names = ", ".join(parts.python_ops)
@@ -92,11 +94,8 @@ def _code(directory: str, parts: SavedModelParts) -> tuple[Oddity, ...]:
     return tuple(found)
 
 
-def _is_lambda(text: str) -> bool:
-    try:
-        node = json.loads(text)
-    except (ValueError, RecursionError):
-        return False
+def _is_lambda(text: str, directory: str) -> bool:
+    node = parse_json(text, directory, "a layer's metadata")
     return isinstance(node, Mapping) and node.get("class_name") in ("Lambda", "__lambda__")
 
 
@@ -136,10 +135,7 @@ def _keras(directory: str, parts: SavedModelParts) -> tuple[OptimizerConfig | No
     root = read_keras_metadata(path).get("root") if os.path.exists(path) else parts.metadata.get(0)
     if not root:
         return None, None
-    try:
-        data = json.loads(root)
-    except (ValueError, RecursionError) as error:
-        raise UnreadableArtifact(f"the model's metadata is no JSON: {type(error).__name__}", directory) from error
+    data = parse_json(root, directory, "the model's metadata")
     if not isinstance(data, Mapping):
         return None, None
     version = data.get("keras_version")

@@ -336,6 +336,4 @@ def _write_metadata(source: str, destination: str, root: _Root) -> int:
     data = parsed.SerializeToString()
     with open(create(destination), "wb") as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
     return len(data)

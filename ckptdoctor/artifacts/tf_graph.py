@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from ckptdoctor.containers.dtypes import INTEGRAL
-from ckptdoctor.containers.object_graph import Node, ObjectGraph
+from ckptdoctor.containers.graph_nodes import Node
+from ckptdoctor.containers.object_graph import ObjectGraph
 from ckptdoctor.containers.tensor_bundle import TensorBundle
 from ckptdoctor.errors import LimitExceeded
 from ckptdoctor.state import ModelVariable, TensorRef
@@ -22,6 +23,8 @@ _NOT_MODEL = frozenset({
     "keras_api", "_compile_metrics", "_loss_tracker", "_metrics", "compiled_metrics", "compiled_loss",
     "_all_variables", "_train_counter", "_test_counter", "_predict_counter", "_compile_loss",
 })  # fmt: skip
+_TELLING = frozenset({"_iterations", "iterations", "iter", "beta1_power"})
+"""A child by one of these names is what every optimizer with state has, unless it links slots."""
 _COUNTERS = frozenset({"step", "global_step", "epoch", "save_counter", "iteration", "iterations", "batch", "counter"})
 _INNER = ("inner_optimizer", "base_optimizer", "_optimizer")
 # Keras' own names for weights that no optimizer trains (BatchNormalization, Normalization, SeedGenerator).
@@ -132,21 +135,19 @@ def _optimizers(
     graph: ObjectGraph, paths: Mapping[int, str], identifiers: Mapping[int, str]
 ) -> tuple[OptimizerNode, ...]:
     kinds: dict[int, Kind] = {}
+    nodes = graph.nodes
     for index in paths:
-        kind = _kind(graph, index, identifiers.get(index, ""))
-        if kind is not None:
-            kinds[index] = kind
+        children, _, _, slots, _ = nodes[index]
+        if slots or index in identifiers or (children and not _TELLING.isdisjoint(children)):
+            kind = _kind(graph, index, identifiers.get(index, ""))
+            if kind is not None:
+                kinds[index] = kind
     for index, path in paths.items():
         # A legacy optimizer that never stepped leaves a node without children; only its name tells.
-        node = graph.nodes[index]
-        if (
-            index not in kinds
-            and not node.children
-            and not node.others
-            and node.key is None
-            and path.rpartition("/")[2] == "optimizer"
-        ):
-            kinds[index] = Kind.EMPTY
+        if path.endswith("optimizer") and index not in kinds and _last(path) == "optimizer":
+            node = nodes[index]
+            if not node.children and not node.others and node.key is None:
+                kinds[index] = Kind.EMPTY
     found: list[OptimizerNode] = []
     inner = {
         graph.nodes[index].children[name]: index
@@ -194,6 +195,7 @@ def _kind(graph: ObjectGraph, index: int, identifier: str) -> Kind | None:
 def _owned(graph: ObjectGraph, optimizers: tuple[OptimizerNode, ...]) -> set[int]:
     """Every node below an optimizer, and its slot nodes; what it merely trains is not its own."""
     owned: set[int] = set()
+    nodes = graph.nodes
     roots = [each.index for each in optimizers] + [each.outer for each in optimizers if each.outer is not None]
     stack = list(roots)
     while stack:
@@ -201,11 +203,12 @@ def _owned(graph: ObjectGraph, optimizers: tuple[OptimizerNode, ...]) -> set[int
         if index in owned:
             continue
         owned.add(index)
-        node = graph.nodes[index]
-        if node.slots:
-            stack.extend([link.slot for link in node.slots])
-        if node.children:
-            stack.extend([child for name, child in node.children.items() if name != "_trainable_variables"])
+        children, _, _, slots, _ = nodes[index]
+        below = {child for name, child in children.items() if name != "_trainable_variables"}
+        below.update([slot for _, _, slot in slots])
+        further = [each for each in below if nodes[each].children or nodes[each].slots]
+        stack += further
+        owned |= below.difference(further)
     for index in roots:
         trained = graph.nodes[index].children.get("_trainable_variables")
         if trained is not None:
@@ -225,40 +228,41 @@ def _sort_variables(objects: Objects, paths: Mapping[int, str], owned: set[int],
         if (listed := objects.child(each.index, "_trainable_variables")) is not None
         for _, child in graph.listed(listed)
     }
-    linked = {link.variable for each in objects.optimizers for link in objects.node(each.index).slots}
-    model: list[tuple[int, TensorRef]] = []
+    linked = {variable for each in objects.optimizers for variable, _, _ in objects.node(each.index).slots}
+    tensors = objects.bundle.tensors
+    model: list[tuple[int, TensorRef, str]] = []
     others: list[TensorRef] = []
-    for index, node in enumerate(graph.nodes):
-        for _, key in node.others:
-            if key in objects.bundle.tensors:
-                others.append(objects.bundle.tensors[key])
-        if node.key is None or index in owned or (ref := objects.bundle.tensors.get(node.key)) is None:
+    for index, (_, key, full_name, _, more) in enumerate(graph.nodes):
+        if more:
+            others += [tensors[other] for _, other in more if other in tensors]
+        if key is None or index in owned or (ref := tensors.get(key)) is None:
             continue
-        path = model_paths.get(index, paths.get(index, ""))
-        last = path.rpartition("/")[2]
-        if ref.shape == () and ref.dtype in INTEGRAL and (last in _COUNTERS or "/" not in path):
-            objects.counters[last or node.full_name] = ref
-        elif ref.dtype == "string" or not (index in model_paths or index in trained or index in linked):
+        within = model_paths.get(index)
+        path = paths.get(index, "") if within is None else within
+        if not ref.shape and ref.dtype in INTEGRAL and ("/" not in path or _last(path) in _COUNTERS):
+            objects.counters[_last(path) or full_name] = ref
+        elif ref.dtype == "string" or not (within is not None or index in linked or index in trained):
             others.append(ref)
         else:
-            model.append((index, ref))
-    full = [graph.nodes[index].full_name for index, _ in model]
+            model.append((index, ref, path))
+    full = {graph.nodes[index].full_name for index, _, _ in model}
     # The names that a person gave, if they tell the variables apart; else the paths through the objects do.
-    use_full = len(set(full)) == len(full) and all(full)
-    for index, ref in model:
-        node = graph.nodes[index]
-        path = model_paths.get(index) or paths.get(index, "")
-        name = node.full_name if use_full else path
-        last = node.full_name.rpartition("/")[2]
+    use_full = len(full) == len(model) and "" not in full
+    new = tuple.__new__  # what the named tuple's constructor calls: this runs once per variable
+    for index, ref, path in model:
+        full_name = graph.nodes[index].full_name
+        name, alias = (full_name, path) if use_full else (path, full_name)
         flag = trainable.get(index)
-        if flag is None and (index in trained or index in linked):
+        if flag is None and (index in linked or index in trained):
             flag = True
-        if flag is None and (last in NON_TRAINABLE or path.rpartition("/")[2] in NON_TRAINABLE):
+        elif flag is None and (_last(full_name) in NON_TRAINABLE or _last(path) in NON_TRAINABLE):
             flag = False
-        variable = ModelVariable(
-            name, ref, flag, tuple(alias for alias in (node.full_name, path) if alias and alias != name)
-        )
-        objects.by_node[index] = variable
+        aliases = (alias,) if alias and alias != name else ()
+        objects.by_node[index] = new(ModelVariable, (name, ref, flag, aliases))
         objects.object_paths[name] = path
     objects.variables = tuple(objects.by_node.values())
     objects.others = tuple(others)
+
+
+def _last(path: str) -> str:
+    return path.rpartition("/")[2]

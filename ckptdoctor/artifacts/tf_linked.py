@@ -17,7 +17,7 @@ MOST_KINDS = 100
 def read_linked(reading: Reading) -> inference.Inference:
     """Reads slots by the optimizer node's `slot_variables`: variable, name and slot in one record."""
     links = reading.objects.node(reading.node.index).slots
-    names = sorted({link.name for link in links})
+    names = sorted({name for _, name, _ in links})
     if len(names) > MOST_KINDS:
         # Each variable would lack most of them: what is missing would grow as the square of the file.
         raise LimitExceeded(f"an optimizer links slots of {len(names):,} kinds: the object graph is corrupt or hostile")
@@ -26,14 +26,17 @@ def read_linked(reading: Reading) -> inference.Inference:
     else:
         inferred = inference.by_slots(reading.generation, names, scalars=reading.singles, hint=reading.hint)
     roles = _roles(reading.generation, reading.config.class_name if reading.config else inferred.class_name)
-    for link in links:
-        ref = reading.objects.tensor(link.slot)
-        variable = reading.objects.by_node.get(link.variable)
-        role = roles.get(link.name, Role.OTHER)
+    nodes, tensors, by_node = reading.objects.graph.nodes, reading.objects.bundle.tensors, reading.objects.by_node
+    new = tuple.__new__  # what the named tuple's constructor calls: this runs once per slot
+    for owner, name, slot in links:
+        key = nodes[slot].key
+        ref = None if key is None else tensors.get(key)
+        variable = by_node.get(owner)
+        role = roles.get(name) or Role.OTHER
         if ref is not None:
-            reading.slots.append(Slot(link.name, role, variable.path if variable else None, ref, "name"))
+            reading.slots.append(new(Slot, (name, role, variable.path if variable else None, ref, "name")))
         elif variable is not None:
-            reading.missing.append(MissingSlot(link.name, role, variable.path))
+            reading.missing.append(MissingSlot(name, role, variable.path))
     if reading.slots:
         _complete(reading, names, roles)
     return inferred
@@ -45,17 +48,21 @@ def _complete(reading: Reading, names: Sequence[str], roles: Mapping[str, Role])
     Nothing in a plain checkpoint says which variables are trained. A layer whose other variables have slots is trained;
     a layer without any may be frozen, or another optimizer's, and is left in peace.
     """
-    have = {(slot.variable, slot.name) for slot in reading.slots} | {(m.variable, m.name) for m in reading.missing}
-    touched = {variable for variable, _ in have if variable}
-    layers = {variable.rpartition("/")[0] for variable in touched} - {""}
-    for variable in reading.objects.variables:
-        if variable.trainable is False:
+    have: dict[str, set[str | None]] = {name: set() for name in names}
+    for name, _, path, _, _ in reading.slots:
+        have[name].add(path)
+    for each in reading.missing:
+        have[each.name].add(each.variable)
+    whole, touched = set.intersection(*have.values()), set.union(*have.values())
+    layers: set[str] | None = None
+    for path, _, trainable, _ in reading.objects.variables:
+        if path in whole or trainable is False:
             continue
-        if variable.path in touched or variable.path.rpartition("/")[0] in layers:
+        if layers is None:
+            layers = {each.rpartition("/")[0] for each in touched if each} - {""}
+        if path in touched or path.rpartition("/")[0] in layers:
             reading.missing.extend(
-                MissingSlot(name, roles.get(name, Role.OTHER), variable.path)
-                for name in names
-                if (variable.path, name) not in have
+                MissingSlot(name, roles.get(name, Role.OTHER), path) for name in names if path not in have[name]
             )
 
 

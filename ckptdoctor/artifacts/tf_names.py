@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from ckptdoctor.artifacts.tf_name_slots import Found, find_slots
 from ckptdoctor.containers.dtypes import INTEGRAL
 from ckptdoctor.containers.values import read_scalar
 from ckptdoctor.optimizers import inference
 from ckptdoctor.optimizers.catalogue import LAYOUTS, TF1_AVERAGE, TF1_OPTIMIZERS, SlotKind, Tf1Optimizer
-from ckptdoctor.optimizers.naming import MOST_PARTS
 from ckptdoctor.state import (
     Generation,
     MissingSlot,
@@ -27,7 +27,6 @@ from ckptdoctor.state import (
     TensorRef,
 )
 
-_NUMBERED = re.compile(r"(.+)_(\d{1,3})\Z", re.DOTALL)
 _BETA_POWER = re.compile(r"beta([12])_power(_\d+)?\Z")
 _STEPS = ("global_step", "step", "GlobalStep", "train_step")
 _NON_TRAINABLE = ("moving_mean", "moving_variance")
@@ -54,14 +53,6 @@ class Names:
     others: list[TensorRef] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class _Found:
-    """Slots of one op name: owner → (index of the slot, tensor)."""
-
-    op: str
-    slots: dict[str, list[tuple[int, TensorRef]]] = field(default_factory=dict)
-
-
 def read_names(tensors: Mapping[str, TensorRef], *, serving: bool = False) -> Names:
     """Sorts the tensors of a name-based checkpoint.
 
@@ -75,10 +66,10 @@ def read_names(tensors: Mapping[str, TensorRef], *, serving: bool = False) -> Na
     powers = _take_beta_powers(left, scalars)
     steps = _take_steps(left, scalars, names)
     keras = _keras_optimizer(left, scalars, tensors)
-    groups, averages = _slots(left)
-    trained = {owner for group in groups for owner in group.slots} | (
-        {slot.variable for slot in keras.slots if slot.variable} if keras else set()
-    )
+    groups, averages = find_slots(left)
+    trained = set().union(*(group.slots for group in groups))
+    if keras:
+        trained.update(slot.variable for slot in keras.slots if slot.variable)
     names.others += [ref for ref in left.values() if ref.dtype == "string"]
     new = tuple.__new__  # what the named tuple's constructor calls: this runs once per tensor
     names.variables += [
@@ -130,69 +121,6 @@ def _take_steps(left: dict[str, TensorRef], scalars: Iterable[str], names: Names
     return best
 
 
-def _slots(left: dict[str, TensorRef]) -> tuple[list[_Found], _Found]:
-    """Takes every slot out of `left`, by the op name that it carries."""
-    groups: dict[str, _Found] = {}
-    averages = _Found(TF1_AVERAGE.name)
-    known = {each.op_name for each in TF1_OPTIMIZERS if not each.suffixes} | {TF1_AVERAGE.name}
-    suffixes = {suffix: (each.op_name, k) for each in TF1_OPTIMIZERS for k, suffix in enumerate(each.suffixes)}
-    by_last: dict[str, list[tuple[str, str]]] = {}
-    telling: dict[str, bool] = {}  # whether a last component names an optimizer by itself
-    for name in left:
-        stem, _, last = name.rpartition("/")
-        if last not in telling:
-            match = _NUMBERED.match(last)
-            telling[last] = last in suffixes or bool({last, match.group(1) if match else last} & known)
-        if stem in left or telling[last]:
-            by_last.setdefault(last, []).append((name, stem))
-    taken: list[str] = []
-    for last, members in by_last.items():
-        match = _NUMBERED.match(last)
-        base, number = (match.group(1), int(match.group(2))) if match else (last, 0)
-        if last in suffixes:
-            op, number = suffixes[last]
-        elif base in known or (match and base in by_last):
-            op = base
-        else:
-            op, number = last, 0
-        scoped = op in known or last in suffixes
-        for name, stem in members:
-            owner = _owner(stem, left[name], left) if scoped or stem in left else None
-            if owner is None:
-                continue
-            group = averages if op == TF1_AVERAGE.name else groups.setdefault(op, _Found(op))
-            group.slots.setdefault(owner, []).append((number, left[name]))
-            taken.append(name)
-    for name in taken:
-        left.pop(name, None)
-    return _real(groups, left), averages
-
-
-def _real(groups: Mapping[str, _Found], left: dict[str, TensorRef]) -> list[_Found]:
-    """Groups whose owners are variables themselves; a slot of a slot is a variable that merely looks like one."""
-    kept: list[_Found] = []
-    for group in groups.values():
-        for owner in [each for each in group.slots if each not in left]:
-            for _, ref in group.slots.pop(owner):
-                left[ref.key] = ref
-        if group.slots:
-            kept.append(group)
-    return kept
-
-
-def _owner(stem: str, ref: TensorRef, tensors: Mapping[str, TensorRef]) -> str | None:
-    """The variable of a slot: its stem, or its stem without leading scopes, where the shape agrees."""
-    name = stem
-    for _ in range(MOST_PARTS):
-        owner = tensors.get(name)
-        if owner is not None and owner.shape == ref.shape and owner.dtype != "string":
-            return name
-        _, slash, name = name.partition("/")
-        if not slash:
-            break
-    return None
-
-
 def _entry(op: str, count: int, powers: Mapping[str, object]) -> tuple[Tf1Optimizer | None, inference.Inference]:
     """The optimizer behind an op name, or behind a number of slots if the user gave it a name of his own."""
     named = [each for each in TF1_OPTIMIZERS if each.op_name == op]
@@ -212,7 +140,7 @@ def _entry(op: str, count: int, powers: Mapping[str, object]) -> tuple[Tf1Optimi
 
 
 def _optimizer(
-    group: _Found,
+    group: Found,
     powers: Mapping[str, OtherVariable],
     steps: tuple[str, int] | None,
     variables: Iterable[ModelVariable],
@@ -224,14 +152,16 @@ def _optimizer(
     entry, inferred = _entry(group.op, count // pairs if pairs > 1 and count % pairs == 0 else count, own)
     kinds: tuple[SlotKind, ...] = entry.slots if entry else ()
     own = own if entry is not None and entry.beta_powers else {}
+    columns: list[tuple[str | None, Role]] = [(kind.name, kind.role) for kind in kinds]
+    columns = (columns or [(None, Role.OTHER)]) * count
     slots: list[Slot] = []
     missing: list[MissingSlot] = []
+    new = tuple.__new__  # as above
     for owner, members in group.slots.items():
-        for position, (_, ref) in enumerate(sorted(members, key=lambda each: each[0])):
-            kind = kinds[position % len(kinds)] if kinds else None
-            name = kind.name if kind else ref.key.rpartition("/")[2]
-            slots.append(Slot(name, kind.role if kind else Role.OTHER, owner, ref, "name"))
-        missing.extend(MissingSlot(kind.name, kind.role, owner) for kind in kinds[len(members) : count])
+        for ref, (name, role) in zip(members, columns, strict=False):
+            slots.append(new(Slot, (name or ref.key.rpartition("/")[2], role, owner, ref, "name")))
+        if len(members) < len(kinds):
+            missing.extend(MissingSlot(kind.name, kind.role, owner) for kind in kinds[len(members) : count])
     missing.extend(_untouched(group, kinds, variables))
     notes = (
         (f"{pairs} sets of beta powers: {pairs} optimizers of this class trained these variables",) if pairs > 1 else ()
@@ -253,16 +183,12 @@ def _optimizer(
     )
 
 
-def _untouched(group: _Found, kinds: tuple[SlotKind, ...], variables: Iterable[ModelVariable]) -> list[MissingSlot]:
+def _untouched(group: Found, kinds: tuple[SlotKind, ...], variables: Iterable[ModelVariable]) -> list[MissingSlot]:
     """Variables without slots in layers whose other variables have them."""
-    layers = {owner.rpartition("/")[0] for owner in group.slots} - {""}
+    lone = [path for path, _, trainable, _ in variables if path not in group.slots and trainable is not False]
+    layers = {owner.rpartition("/")[0] for owner in group.slots} - {""} if lone else set()
     return [
-        MissingSlot(kind.name, kind.role, variable.path)
-        for variable in variables
-        if variable.path not in group.slots
-        and variable.trainable is not False
-        and variable.path.rpartition("/")[0] in layers
-        for kind in kinds
+        MissingSlot(kind.name, kind.role, path) for path in lone if path.rpartition("/")[0] in layers for kind in kinds
     ]
 
 
@@ -292,11 +218,11 @@ def _stateless(powers: Mapping[str, OtherVariable], steps: tuple[str, int] | Non
     )
 
 
-def _add_averages(names: Names, averages: _Found) -> None:
+def _add_averages(names: Names, averages: Found) -> None:
     slots = tuple(
         Slot(TF1_AVERAGE.name, TF1_AVERAGE.role, owner, ref, "name")
         for owner, members in averages.slots.items()
-        for _, ref in members
+        for ref in members
     )
     if not names.optimizers:
         names.averages = len(slots)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from threading import Lock
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ckptdoctor.containers.dtypes import array_nbytes
 from ckptdoctor.containers.files import RegularFile
@@ -19,6 +19,9 @@ from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.examination import Progress, tensors
 from ckptdoctor.optimizers.moments import PAIR, bound
 from ckptdoctor.state import FileRange, Format, H5Data, OptimizerState, Role, Slot, TensorRef, TrainingState
+
+if TYPE_CHECKING:
+    from ckptdoctor.checking.archive_sums import Member, Part
 
 WORKERS = 2
 _MOST_OPEN = 64
@@ -39,6 +42,7 @@ class _Outcome(NamedTuple):
     pair: PairScan | None = None
     problem: tuple[str, str] | None = None
     damaged: tuple[str, ...] = ()
+    sums: Mapping[Part, int] = {}
 
 
 def scan(state: TrainingState, resolved: str, progress: Progress | None = None) -> Scan:
@@ -58,17 +62,22 @@ def scan(state: TrainingState, resolved: str, progress: Progress | None = None) 
         places = _Places(stack)
         where = {ref: places.find(ref) for ref in refs}
         paired = {ref for pair in pairs for ref in (pair.first, pair.second)}
-        jobs: list[tuple[int, bool, Callable[[], _Outcome]]] = []
-        if _is_zip(resolved):
-            # First, since it is the longest: while one core reads the members, the other takes tensor after tensor.
-            jobs.append((0, False, partial(_scan_members, resolved)))
+        zipped = _is_zip(resolved)
+        ranges = (each.location for each in where.values())
+        archived = _archived(resolved, (each for each in ranges if isinstance(each, FileRange))) if zipped else ()
+        summed = bool(archived)
+        jobs: list[tuple[int, bool, Callable[[], _Outcome]]] = [
+            (part.nbytes, False, partial(_scan_part, resolved, part)) for each in archived for part in each.between
+        ]
+        if zipped:
+            jobs.append((0, False, partial(_scan_members, resolved, frozenset(each.name for each in archived))))
         jobs += [
             (_nbytes(pair.first) + _nbytes(pair.second), _slow(where, pair.first, pair.second),
-             partial(_scan_pair, pair, where, places))
+             partial(_scan_pair, pair, where, places, crc32=summed))
             for pair in pairs
         ]  # fmt: skip
         jobs += [
-            (_nbytes(ref), _slow(where, ref), partial(_scan_one, ref, where[ref], places))
+            (_nbytes(ref), _slow(where, ref), partial(_scan_one, ref, where[ref], places, crc32=summed))
             for ref in refs
             if ref not in paired
         ]
@@ -77,6 +86,8 @@ def scan(state: TrainingState, resolved: str, progress: Progress | None = None) 
     found: dict[TensorRef, TensorScan] = {}
     for outcome in outcomes:
         found.update(outcome.scans)
+    if archived:
+        outcomes.append(_agreement(resolved, archived, outcomes, where))
     return Scan(
         tensors={ref: found[ref] for ref in refs if ref in found},
         pairs=tuple(outcome.pair for outcome in outcomes if outcome.pair is not None),
@@ -148,17 +159,18 @@ def _slow(where: Mapping[TensorRef, TensorRef], *refs: TensorRef) -> bool:
     return any(isinstance(where[ref].location, H5Data) for ref in refs)
 
 
-def _scan_one(ref: TensorRef, place: TensorRef, places: _Places) -> _Outcome:
+def _scan_one(ref: TensorRef, place: TensorRef, places: _Places, *, crc32: bool) -> _Outcome:
     try:
-        return _Outcome({ref: scan_tensor(place, places.file(place))})
+        return _Outcome({ref: scan_tensor(place, places.file(place), crc32=crc32)})
     except UnreadableArtifact as error:
         return _Outcome(problem=(ref.key, str(error)))
 
 
-def _scan_pair(pair: _Pair, where: Mapping[TensorRef, TensorRef], places: _Places) -> _Outcome:
+def _scan_pair(pair: _Pair, where: Mapping[TensorRef, TensorRef], places: _Places, *, crc32: bool) -> _Outcome:
     first, second = where[pair.first], where[pair.second]
     try:
-        one, other, figures = scan_pair(first, second, pair.bound, (places.file(first), places.file(second)))
+        files = places.file(first), places.file(second)
+        one, other, figures = scan_pair(first, second, pair.bound, files, crc32=crc32)
     except UnreadableArtifact as error:
         return _Outcome(problem=(f"{pair.first.key}, {pair.second.key}", str(error)))
     return _Outcome({pair.first: one, pair.second: other}, PairScan(pair.variable, pair.bound, figures))
@@ -237,11 +249,45 @@ def _is_zip(path: str) -> bool:
         return file.read(0, min(file.size, len(_ZIP))) == _ZIP
 
 
-def _scan_members(path: str) -> _Outcome:
+def _scan_members(path: str, others: frozenset[str] = frozenset(), only: Collection[str] | None = None) -> _Outcome:
+    """Checksums of an archive's members, all but some, or some only."""
     from ckptdoctor.containers.zip_archive import ZipArchive
 
     try:
         with ZipArchive(path) as archive:
-            return _Outcome(damaged=tuple(archive.damaged()))
+            names = [name for name in archive.names if name not in others] if only is None else only
+            return _Outcome(damaged=tuple(archive.damaged(names)))
     except UnreadableArtifact as error:
         return _Outcome(problem=(os.path.basename(path), str(error)))
+
+
+def _archived(path: str, ranges: Iterable[FileRange]) -> tuple[Member, ...]:
+    from ckptdoctor.checking.archive_sums import members
+
+    return members(path, ranges)
+
+
+def _scan_part(path: str, part: Part) -> _Outcome:
+    from ckptdoctor.checking.archive_sums import checksum
+
+    try:
+        return _Outcome(sums={part: checksum(path, part)})
+    except UnreadableArtifact:
+        return _Outcome()  # its member is read again, which says why
+
+
+def _agreement(
+    path: str, archived: Iterable[Member], outcomes: Iterable[_Outcome], where: Mapping[TensorRef, TensorRef]
+) -> _Outcome:
+    """Members whose parts do not come to their checksum are read once more, as a whole, for what is to be said."""
+    from ckptdoctor.checking.archive_sums import Part
+
+    sums: dict[Part, int] = {}
+    for outcome in outcomes:
+        sums.update(outcome.sums)
+        for ref, scanned in outcome.scans.items():
+            location = where[ref].location
+            if isinstance(location, FileRange) and scanned.crc32 is not None:
+                sums[Part(location.offset, location.nbytes)] = scanned.crc32
+    doubtful = [each.name for each in archived if not each.agrees(sums)]
+    return _scan_members(path, only=doubtful) if doubtful else _Outcome()

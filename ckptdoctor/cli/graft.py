@@ -30,6 +30,7 @@ _GENERATIONS = ("tf1", "keras1", "optimizer-v2", "keras2", "keras3")
 @click.option("--dry-run", is_flag=True, help="Print the plan, write nothing.")
 @click.option("--link", is_flag=True, help="Share unchanged data files by hard link instead of copying them.")
 @click.option("--overwrite", is_flag=True, help="Replace what lies at OUT.")
+@click.option("--sha256", is_flag=True, help="Digest inputs and output for the receipt, files over 64 MiB too.")
 @click.option("--verify", is_flag=True, help="Let the installed framework load OUT before it is put in place.")
 @output_options("text", "json", "markdown")
 @click.pass_context
@@ -50,6 +51,7 @@ def graft(  # noqa: PLR0913 - a command takes its options as arguments
     dry_run: bool,
     link: bool,
     overwrite: bool,
+    sha256: bool,
     verify: bool,
     form: str,
     output_file: str | None,
@@ -92,7 +94,9 @@ def graft(  # noqa: PLR0913 - a command takes its options as arguments
         else:
             check = _verified if verify else None
             with progress_bar(output, wanted=not quiet) as progress:
-                receipt = run(donor, target, output, options, overwrite=overwrite, check=check, progress=progress)
+                receipt = run(
+                    donor, target, output, options, overwrite=overwrite, sha256=sha256, check=check, progress=progress
+                )
             deliver(report.render_receipt(receipt, form, quiet=quiet, color=color), output_file)
     context.exit(outcome.exit_code)
 

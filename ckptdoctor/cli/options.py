@@ -15,6 +15,7 @@ import click
 from ckptdoctor.errors import EXIT_OK, CkptDoctorError, UsageProblem
 from ckptdoctor.report.escape import printable
 
+_PIECE = 1 << 20
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -123,7 +124,8 @@ def deliver(text: str, output_file: str | None) -> None:
     if output_file is None or output_file == "-":
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # what a terminal cannot show is no reason to fail
-        sys.stdout.write(text)
+        for start in range(0, len(text), _PIECE):  # a document of megabytes need not be there as bytes as well
+            sys.stdout.write(text[start : start + _PIECE])
         sys.stdout.flush()
         return
     import tempfile

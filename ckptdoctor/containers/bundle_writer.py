@@ -79,7 +79,7 @@ def write_bundle(
     link: bool = False,
     progress: Progress | None = None,
 ) -> BundleReport:
-    """Writes `P.index` and its data files; every file is synced.
+    """Writes `P.index` and its data files.
 
     Args:
         prefix: P, in a directory that exists; none of its files may.
@@ -196,7 +196,6 @@ class _Writer:
                             self.progress(len(chunk))
                     crc = masked(raw)
                 entries[name] = _entry(tensor, number, start, offset - start, crc)
-            os.fsync(file.fileno())
         self.report.new += offset
         return entries
 
@@ -213,8 +212,6 @@ class _Writer:
             else:
                 with RegularFile(f"{self.base}.index") as old:
                     size = write_table(file, merge([header], ordered, _kept(Table(old), drop, used)))
-            file.flush()
-            os.fsync(file.fileno())
         self.report.new += size
         return used
 

@@ -16,8 +16,10 @@ from ckptdoctor.containers.dtypes import ITEMSIZE, tensorflow_dtype
 from ckptdoctor.containers.files import RegularFile
 from ckptdoctor.containers.ordered_code import Extent, decode_slice_key
 from ckptdoctor.containers.protos import checkpoint_pb2 as pb
+from ckptdoctor.containers.shapes import MAX_ELEMENTS, is_possible
+from ckptdoctor.containers.slices import assemble
 from ckptdoctor.containers.sstable import Table
-from ckptdoctor.containers.tensor_bundle import MAX_ELEMENTS, assemble, decode_name, is_possible
+from ckptdoctor.containers.tensor_bundle import decode_name
 from ckptdoctor.containers.wire import CorruptBytes, fields
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.state import FileRange, Inline, Pieces, TensorRef

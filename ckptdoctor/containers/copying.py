@@ -6,7 +6,6 @@ not exist, so that nothing is ever overwritten.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
@@ -43,7 +42,7 @@ def create(path: str) -> int:
 
 
 def copy_file(source: str, destination: str, progress: Progress | None = None) -> int:
-    """Copies a file's bytes into a new file and syncs it; answers how many.
+    """Copies a file's bytes into a new file; answers how many.
 
     Raises:
         UnreadableArtifact: The source is no regular file, or shrank meanwhile.
@@ -58,7 +57,6 @@ def copy_file(source: str, destination: str, progress: Progress | None = None) -
                 _copy(reading, writing, size, source, progress)
             elif progress is not None:
                 progress(size)
-            os.fsync(writing)
         finally:
             os.close(writing)
     finally:
@@ -100,16 +98,6 @@ def copy_tree(source: str, destination: str, skip: frozenset[str], progress: Pro
             if os.path.normpath(os.path.join(relative, name)).replace(os.sep, "/") not in skip:
                 copied += copy_file(os.path.join(folder, name), os.path.join(here, name), progress)
     return copied
-
-
-def sync_directory(path: str) -> None:
-    """Makes new names in a directory durable, where the system can."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _open(path: str) -> int:

@@ -10,9 +10,11 @@ def masked(crc: int) -> int:
     return (((crc >> 15) | (crc << 17)) + _DELTA) & 0xFFFFFFFF
 
 
-def masked_crc32c(data: bytes) -> int:
-    """The stored form of the CRC-32C of `data`."""
+def masked_crc32c(*parts: bytes) -> int:
+    """The stored form of the CRC-32C of one or several parts, one after another."""
     import google_crc32c
 
-    value: int = google_crc32c.value(data)
+    value = 0
+    for part in parts:
+        value = google_crc32c.extend(value, part)
     return masked(value)

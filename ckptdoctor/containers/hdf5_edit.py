@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import h5py as _h5py
 import numpy as np
 
+from ckptdoctor.containers.copying import Progress
 from ckptdoctor.containers.dtypes import array_nbytes
 from ckptdoctor.containers.h5_copy import copy_tree
 from ckptdoctor.containers.hdf5 import H5File
@@ -90,13 +91,14 @@ class Sizes(NamedTuple):
     copied: int
 
 
-def edit_file(source: str, output: str, edit: Edit) -> Sizes:
-    """Writes an edited copy of an HDF5 file, and syncs it.
+def edit_file(source: str, output: str, edit: Edit, progress: Progress | None = None) -> Sizes:
+    """Writes an edited copy of an HDF5 file.
 
     Args:
         source: The file; it is only read.
         output: The path of the copy, which must not exist.
         edit: What changes.
+        progress: Told how many more bytes are written.
 
     Raises:
         UnreadableArtifact: The source is broken, or what is to be written cannot be read.
@@ -109,8 +111,8 @@ def edit_file(source: str, output: str, edit: Edit) -> Sizes:
     try:
         writing = os.open(output, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
         try:
-            sizes = edit_span(Span(reading, 0, os.fstat(reading).st_size), Window(writing, 0), writing, edit, dead)
-            os.fsync(writing)
+            whole = Span(reading, 0, os.fstat(reading).st_size)
+            sizes = edit_span(whole, Window(writing, 0), writing, edit, dead, progress)
         finally:
             os.close(writing)
     except UnreadableArtifact as error:
@@ -121,21 +123,22 @@ def edit_file(source: str, output: str, edit: Edit) -> Sizes:
     return sizes
 
 
-def create_file(output: str, edit: Edit) -> int:
-    """Writes a new HDF5 file, and syncs it; answers the bytes of its data sets."""
+def create_file(output: str, edit: Edit, progress: Progress | None = None) -> int:
+    """Writes a new HDF5 file; answers the bytes of its data sets."""
     writing = os.open(output, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
     try:
         window = Window(writing, 0)
         with h5py.File(window, "w") as file:
             places = _put(file, edit)
-        new = _fill_all(writing, 0, places)
-        os.fsync(writing)
+        new = _fill_all(writing, 0, places, progress)
     finally:
         os.close(writing)
     return new
 
 
-def edit_span(source: Span, output: Window, descriptor: int, edit: Edit, dead: int) -> Sizes:
+def edit_span(
+    source: Span, output: Window, descriptor: int, edit: Edit, dead: int, progress: Progress | None = None
+) -> Sizes:
     """Writes an edited copy of an HDF5 file that lies somewhere in a file, to the end of another.
 
     Args:
@@ -144,10 +147,11 @@ def edit_span(source: Span, output: Window, descriptor: int, edit: Edit, dead: i
         descriptor: The file below that window.
         edit: What changes.
         dead: Bytes that deleting leaves behind (`stored_bytes`).
+        progress: Told how many more bytes are written.
     """
     anew = dead > MOST_DEAD * source.size
     if not anew:
-        copy_range(source.descriptor, source.start, source.size, descriptor, output.start)
+        copy_range(source.descriptor, source.start, source.size, descriptor, output.start, progress)
     with _guarded(), _opened(source) if anew else nullcontext() as old:
         mode = "w" if anew else "r+"
         options = _like(old) if anew else {}
@@ -157,7 +161,7 @@ def edit_span(source: Span, output: Window, descriptor: int, edit: Edit, dead: i
             else:
                 _delete(file, edit.delete)
             places = _put(file, edit)
-    new = _fill_all(descriptor, output.start, places)
+    new = _fill_all(descriptor, output.start, places, progress)
     return Sizes(new, max(source.size - dead, 0))
 
 
@@ -241,22 +245,24 @@ def _create(file: Any, dataset: NewDataset) -> int:
     return int(place) if place is not None else 0  # a data set without elements has no place
 
 
-def _fill_all(descriptor: int, start: int, places: list[tuple[int, NewDataset]]) -> int:
+def _fill_all(descriptor: int, start: int, places: list[tuple[int, NewDataset]], progress: Progress | None) -> int:
     """Writes every data set's bytes, counted from the start of the HDF5 file; answers how many."""
     with RawPlaces() as raw:
-        return sum(_fill(descriptor, start + place, dataset, raw) for place, dataset in places)
+        return sum(_fill(descriptor, start + place, dataset, raw, progress) for place, dataset in places)
 
 
-def _fill(descriptor: int, place: int, dataset: NewDataset, raw: RawPlaces) -> int:
+def _fill(descriptor: int, place: int, dataset: NewDataset, raw: RawPlaces, progress: Progress | None) -> int:
     content = dataset.content
     if isinstance(content, TensorRef) and dataset.factor == 1.0 and content.shape == dataset.shape:
         nbytes = content.size * numpy_dtype(dataset.dtype).itemsize
-        if nbytes >= _WORTH_IT and raw.copy(content, dataset.dtype, nbytes, descriptor, place):
+        if nbytes >= _WORTH_IT and raw.copy(content, dataset.dtype, nbytes, descriptor, place, progress):
             return nbytes
     written = 0
     for chunk in pieces(dataset.content, dataset.path, dataset.dtype, dataset.shape, dataset.factor):
         write_at(descriptor, chunk, place + written)
         written += len(chunk)
+        if progress is not None:
+            progress(len(chunk))
     return written
 
 

@@ -5,52 +5,20 @@ Stored as a string tensor under `_CHECKPOINTABLE_OBJECT_GRAPH` (tensorflow/core/
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from itertools import chain
 from typing import NamedTuple
 
-from ckptdoctor.containers.protos import checkpoint_pb2 as pb
+from ckptdoctor.containers.graph_nodes import Node, make_node, read_nodes
 from ckptdoctor.containers.tensor_bundle import TensorBundle, read_strings
+from ckptdoctor.containers.wire import CorruptBytes
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 
 GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
-VARIABLE_VALUE = "VARIABLE_VALUE"
 MAX_PATHS = 1 << 24
 MEAN_PATH = 256
 """Characters of all paths together: a chain of 100,000 objects would have ten thousand million, real paths have 60."""
-
-
-class SlotLink(NamedTuple):
-    """An optimizer's own record: this node is its `name` slot for that variable."""
-
-    variable: int
-    name: str
-    slot: int
-
-
-class Node(NamedTuple):
-    """An object of the graph.
-
-    Attributes:
-        children: Attribute name → node.
-        key: Checkpoint key of its value, if it is a variable.
-        full_name: The variable's own name.
-        slots: Slot variables, if it is an optimizer that links them.
-        others: Name and key of what it saves besides a value (`OBJECT_CONFIG_JSON`).
-    """
-
-    children: dict[str, int]
-    key: str | None
-    full_name: str
-    slots: tuple[SlotLink, ...]
-    others: tuple[tuple[str, str], ...]
-
-    @property
-    def is_variable(self) -> bool:
-        """Whether it holds a value in the checkpoint."""
-        return self.key is not None
-
-
-_NONE: dict[str, int] = {}
 
 
 class ObjectGraph(NamedTuple):
@@ -69,13 +37,15 @@ class ObjectGraph(NamedTuple):
         """
         found = {0: ""}
         queue = [0]
-        left = MAX_PATHS + MEAN_PATH * len(self.nodes)
+        nodes = self.nodes
+        left = MAX_PATHS + MEAN_PATH * len(nodes)
         for index in queue:
             prefix = f"{found[index]}/" if found[index] else ""
-            for name, child in self.nodes[index].children.items():
+            for name, child in nodes[index].children.items():
                 if child not in found and name not in skip:
                     found[child] = prefix + name
-                    queue.append(child)
+                    if nodes[child][0]:  # children of its own
+                        queue.append(child)
                     left -= len(prefix)
             if left < 0:
                 raise LimitExceeded("the object graph is nested deeper than its paths can be told: corrupt or hostile")
@@ -113,43 +83,39 @@ def parse_object_graph(data: bytes, path: str) -> ObjectGraph:
     Raises:
         UnreadableArtifact: It is corrupt, empty, or refers to nodes that do not exist.
     """
+    nodes = _read(data, path)
+    if not nodes:
+        raise UnreadableArtifact("the object graph has no nodes", path)
+    lost = _refers_to_nothing(nodes)
+    if lost is not None:
+        raise UnreadableArtifact(f"node {lost} of the object graph refers to a node that does not exist", path)
+    return ObjectGraph(tuple(nodes))
+
+
+def _read(data: bytes, path: str) -> list[Node]:
+    """By hand, unless anything in it is unusual."""
+    with suppress(CorruptBytes):
+        return read_nodes(data)
     from google.protobuf.message import DecodeError
 
+    from ckptdoctor.containers.protos import checkpoint_pb2 as pb
+
     try:
-        graph = pb.TrackableObjectGraph.FromString(data)
+        return [make_node(node) for node in pb.TrackableObjectGraph.FromString(data).nodes]
     except DecodeError as error:
         raise UnreadableArtifact("the object graph is no protocol buffer: it is corrupt", path) from error
-    if not graph.nodes:
-        raise UnreadableArtifact("the object graph has no nodes", path)
-    nodes = tuple([_node(node) for node in graph.nodes])
-    last = len(nodes) - 1
+
+
+def _refers_to_nothing(nodes: Sequence[Node]) -> int | None:
+    """The first node that refers to one that does not exist; None if all exist."""
+    everything = range(len(nodes))
+    children = chain.from_iterable([node[0].values() for node in nodes if node[0]])
+    linked = [node[3] for node in nodes if node[3]]
+    referred = {*children, *[at for links in linked for variable, _, slot in links for at in (variable, slot)]}
+    if not referred or (min(referred) in everything and max(referred) in everything):
+        return None
     for index, node in enumerate(nodes):
-        if not _refers_within(node, last):
-            raise UnreadableArtifact(f"node {index} of the object graph refers to a node that does not exist", path)
-    return ObjectGraph(nodes)
-
-
-def _node(node: pb.TrackableObject) -> Node:
-    """One node. Most are variables without children: they share their empty parts."""
-    listed, linked = node.children, node.slot_variables
-    children = {child.local_name: child.node_id for child in listed} if listed else _NONE
-    slots: tuple[SlotLink, ...] = ()
-    if linked:
-        slots = tuple([SlotLink(s.original_variable_node_id, s.slot_name, s.slot_variable_node_id) for s in linked])
-    key, full_name = None, ""
-    others: list[tuple[str, str]] | None = None
-    for attribute in node.attributes:
-        if attribute.name == VARIABLE_VALUE:
-            key, full_name = attribute.checkpoint_key, attribute.full_name
-        elif others is None:
-            others = [(attribute.name, attribute.checkpoint_key)]
-        else:
-            others.append((attribute.name, attribute.checkpoint_key))
-    return Node(children, key, full_name, slots, tuple(others) if others else ())
-
-
-def _refers_within(node: Node, last: int) -> bool:
-    """Whether every node that this one refers to exists."""
-    if node.children and not 0 <= min(node.children.values()) <= max(node.children.values()) <= last:
-        return False
-    return not node.slots or all(0 <= link.variable <= last and 0 <= link.slot <= last for link in node.slots)
+        own = {*node.children.values(), *[at for link in node.slots for at in (link.variable, link.slot)]}
+        if own.difference(everything):
+            return index
+    return None

@@ -51,7 +51,6 @@ def write_with_object_graph(source: str, destination: str, graph: bytes) -> int:
         _pass(file, out.fileno(), start, field)
         _write(out.fileno(), body)
         _pass(file, out.fileno(), after, file.size)
-        os.fsync(out.fileno())
         return os.fstat(out.fileno()).st_size
 
 

@@ -34,6 +34,7 @@ class TensorScan(NamedTuple):
         nan: Number of NaN.
         inf: Number of infinities.
         checksum_ok: Whether the stored checksum matches; None where none is stored.
+        crc32: CRC-32 of the bytes, for those who put a whole file's together; None where it was not asked for.
     """
 
     least: float | None
@@ -41,6 +42,7 @@ class TensorScan(NamedTuple):
     nan: int = 0
     inf: int = 0
     checksum_ok: bool | None = None
+    crc32: int | None = None
 
     @property
     def all_zero(self) -> bool:
@@ -62,31 +64,38 @@ class PairFigures(NamedTuple):
     mean: float
 
 
-def scan_tensor(ref: TensorRef, file: RegularFile | None = None) -> TensorScan:
+def scan_tensor(ref: TensorRef, file: RegularFile | None = None, *, crc32: bool = False) -> TensorScan:
     """Passes once over a tensor.
 
     Args:
         ref: The tensor; strings and other types without an order have only their checksum verified.
         file: The open file of a tensor that is a range of one.
+        crc32: Sum up the bytes of such a range.
 
     Raises:
         UnreadableArtifact: The bytes are not there.
     """
     figures = _Figures(ref.dtype)
     checksum_ok: bool | None = None
+    total = _Sum(crc32=crc32)
     for part in _parts(ref):
         if isinstance(part.location, FileRange):
-            matches = _scan_range(part, part.location, file, figures)
+            matches = _scan_range(part, part.location, file, figures, total)
             if matches is not None:
                 checksum_ok = matches and checksum_ok is not False
         elif figures.wanted:
             for chunk in chunks(part, BLOCK):
                 figures.add(chunk)
-    return figures.result(checksum_ok)
+    return figures.result(checksum_ok)._replace(crc32=total.crc32 if total.ended else None)
 
 
 def scan_pair(
-    first: TensorRef, second: TensorRef, bound: float, files: tuple[RegularFile | None, RegularFile | None]
+    first: TensorRef,
+    second: TensorRef,
+    bound: float,
+    files: tuple[RegularFile | None, RegularFile | None],
+    *,
+    crc32: bool = False,
 ) -> tuple[TensorScan, TensorScan, PairFigures]:
     """Passes once over two tensors of one shape and float32 or float64, side by side.
 
@@ -96,7 +105,7 @@ def scan_pair(
     import numpy as np
 
     figures = _Figures(first.dtype), _Figures(second.dtype)
-    sums = [_Sum(), _Sum()]
+    sums = [_Sum(crc32=crc32), _Sum(crc32=crc32)]
     above, worst, total = 0, 0.0, 0.0
     limit = bound * bound
     blocks = zip(_counted(first, files[0], sums[0]), _counted(second, files[1], sums[1]), strict=True)
@@ -121,8 +130,8 @@ def scan_pair(
             total += float(quotient.sum())
     mean = sqrt(total / first.size) if first.size and total >= 0 else 0.0
     return (
-        figures[0].result(sums[0].matches),
-        figures[1].result(sums[1].matches),
+        figures[0].result(sums[0].matches)._replace(crc32=sums[0].crc32 if sums[0].ended else None),
+        figures[1].result(sums[1].matches)._replace(crc32=sums[1].crc32 if sums[1].ended else None),
         PairFigures(above, sqrt(worst), mean),
     )
 
@@ -136,9 +145,19 @@ def are_equal(first: TensorRef, second: TensorRef) -> bool:
 
 
 class _Sum:
-    """Whether the checksum that passed by was the stored one."""
+    """Checksums of what passes by.
+
+    Attributes:
+        matches: Whether it was the stored one.
+        crc32: The CRC-32 so far; None if nobody wants it.
+        ended: All of the range has passed by.
+    """
 
     matches: bool | None = None
+    ended = False
+
+    def __init__(self, *, crc32: bool = False) -> None:
+        self.crc32 = 0 if crc32 else None
 
 
 class _Figures:
@@ -189,13 +208,14 @@ def _parts(ref: TensorRef) -> Iterator[TensorRef]:
         yield TensorRef(ref.key, ref.dtype, piece.shape, piece.location)
 
 
-def _scan_range(ref: TensorRef, location: FileRange, file: RegularFile | None, figures: _Figures) -> bool | None:
+def _scan_range(
+    ref: TensorRef, location: FileRange, file: RegularFile | None, figures: _Figures, total: _Sum
+) -> bool | None:
     if file is None or file.path != location.path:
         with RegularFile(location.path) as opened:
-            return _scan_range(ref, location, opened, figures)
+            return _scan_range(ref, location, opened, figures, total)
     if not figures.wanted:
         return _checksum(ref, location, file)
-    total = _Sum()
     for block in _blocks(ref, location, file, total):
         figures.add(block)
     return total.matches
@@ -243,15 +263,20 @@ def _raw(location: FileRange, file: RegularFile, total: _Sum) -> Iterator[NDArra
     import google_crc32c
     import numpy as np
 
+    from ckptdoctor.containers.crc32 import fastest
+
     checked = location.crc32c is not None
-    crc = 0
+    crc, crc32 = 0, fastest() if total.crc32 is not None else None
     buffer = np.empty(min(BLOCK, location.nbytes), np.uint8)
     for start in range(0, location.nbytes, BLOCK):
         block = buffer[: min(BLOCK, location.nbytes - start)]
         file.readinto(location.offset + start, block.data)
         if checked:
             crc = google_crc32c.extend(crc, block)
+        if crc32 is not None and total.crc32 is not None:
+            total.crc32 = crc32(block.data, total.crc32)
         yield block
+    total.ended = True
     if checked:
         total.matches = masked(crc) == location.crc32c
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from operator import lt
 from typing import NamedTuple
 
 from ckptdoctor.containers.crc import masked, masked_crc32c
@@ -76,7 +77,7 @@ class Table:
     def _index(self, handle: Handle) -> tuple[Handle, ...]:
         handles: list[Handle] = []
         free = 0
-        for _, value in self._parse(self.block(handle), handle):
+        for value in self._parse(self.block(handle), handle)[1]:
             try:
                 offset, position = varint(value, 0)
                 size, _ = varint(value, position)
@@ -110,23 +111,26 @@ class Table:
         except CorruptBytes as error:
             raise self._corrupt(f"the block at byte {handle.offset:,} is corrupt ({error})") from error
 
-    def entries(self) -> Iterator[tuple[bytes, bytes]]:
-        """Every key with its value, in key order, each block verified.
+    def blocks(self) -> Iterator[tuple[list[bytes], list[bytes]]]:
+        """The keys and the values of one block after another, in key order, each block verified.
 
         Raises:
             UnreadableArtifact: A block is corrupt, or keys are out of order (TensorFlow's search would miss them).
         """
         last: bytes | None = None
         for handle in self.handles:
-            entries = self._parse(self.block(handle), handle)
-            if not entries:
+            keys, values = self._parse(self.block(handle), handle)
+            if not keys:
                 continue
-            # Sorting what is sorted already is one pass in C, and so is counting different keys.
-            rising = sorted(entries) == entries and len(dict(entries)) == len(entries)
-            if not rising or (last is not None and entries[0][0] <= last):
+            if not all(map(lt, keys, keys[1:])) or (last is not None and keys[0] <= last):
                 raise self._corrupt(f"keys are out of order in the block at byte {handle.offset:,}")
-            yield from entries
-            last = entries[-1][0]
+            yield keys, values
+            last = keys[-1]
+
+    def entries(self) -> Iterator[tuple[bytes, bytes]]:
+        """Every key with its value; otherwise as `blocks`."""
+        for keys, values in self.blocks():
+            yield from zip(keys, values, strict=True)
 
     def damaged(self) -> Iterator[str]:
         """What is damaged, also where reading the entries needs nothing of it: a sentence each.
@@ -168,10 +172,11 @@ class Table:
             raise self._corrupt(f"the block at byte {handle.offset:,} claims more restart points than it has bytes")
         return limit
 
-    def _parse(self, block: bytes, handle: Handle) -> list[tuple[bytes, bytes]]:
+    def _parse(self, block: bytes, handle: Handle) -> tuple[list[bytes], list[bytes]]:
         limit = self._limit(block, handle)
-        entries: list[tuple[bytes, bytes]] = []
-        append = entries.append
+        keys: list[bytes] = []
+        values: list[bytes] = []
+        add_key, add_value = keys.append, values.append
         position, key = 0, b""
         try:
             while position < limit:
@@ -184,14 +189,15 @@ class Table:
                     size, position = varint(block, position)
                     self._unfold(shared)
                 start = position + unshared
+                if shared > len(key) or start + size > limit:
+                    raise CorruptBytes(f"an entry runs over at byte {position}")
+                key = key[:shared] + block[position:start]
                 position = start + size
-                if shared > len(key) or position > limit:
-                    raise CorruptBytes(f"an entry runs over at byte {start - unshared}")
-                key = key[:shared] + block[start - unshared : start]
-                append((key, block[start:position]))
+                add_key(key)
+                add_value(block[start:position])
         except (CorruptBytes, IndexError) as error:
             raise self._corrupt(f"the block at byte {handle.offset:,} is corrupt ({error})") from error
-        return entries
+        return keys, values
 
     def _unfold(self, shared: int) -> None:
         """Counts the bytes that a key takes from the one before it; short ones are not worth counting."""

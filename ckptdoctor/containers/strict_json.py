@@ -7,6 +7,8 @@ import json
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 
 MAX_BYTES = 64 << 20
+MAX_DEPTH = 256
+"""Models nested forty deep have no more; whoever walks or prints a configuration may recurse so far."""
 
 
 def parse_json(text: str | bytes, path: str, place: str) -> object:
@@ -30,7 +32,23 @@ def parse_json(text: str | bytes, path: str, place: str) -> object:
         raise UnreadableArtifact("is JSON nested deeper than any configuration", path, place=place) from error
     except ValueError as error:
         raise UnreadableArtifact(f"is not JSON: {error}", path, place=place) from error
+    if _is_deep(value):
+        raise UnreadableArtifact("is JSON nested deeper than any configuration", path, place=place)
     return value
+
+
+def _is_deep(value: object) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for node in level
+            for child in (node.values() if isinstance(node, dict) else node if isinstance(node, list) else ())
+            if child.__class__ is dict or child.__class__ is list
+        ]
+        if not level:
+            return False
+    return True
 
 
 def parse_object(text: str | bytes, path: str, place: str) -> dict[str, object]:

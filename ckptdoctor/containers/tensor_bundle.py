@@ -7,26 +7,27 @@ BundleEntryProto; data files are plain concatenations of tensor bytes.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from math import prod
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from ckptdoctor.containers.bundle_entries import OFFSET, SHARD, Heads, read_crc
 from ckptdoctor.containers.dtypes import ITEMSIZE, tensorflow_dtype
 from ckptdoctor.containers.files import RegularFile, plural
 from ckptdoctor.containers.ordered_code import Extent, decode_slice_key
-from ckptdoctor.containers.protos import checkpoint_pb2 as pb
+from ckptdoctor.containers.shapes import is_possible
+from ckptdoctor.containers.slices import assemble
 from ckptdoctor.containers.sstable import Table
 from ckptdoctor.containers.wire import CorruptBytes
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.state import FileRange, Inline, Piece, Pieces, TensorRef
+from ckptdoctor.state import FileRange, Pieces, TensorRef
 
-MAX_RANK = 254
-"""tensorflow/core/framework/tensor_shape.h, `TensorShape::MaxDimensions`."""
-MAX_ELEMENTS = 1 << 63
-"""TensorFlow counts them in an int64."""
-MAX_COMPARISONS = 250_000
-"""Pairs of slices that are held against each other; a variable in a thousand slices along one dimension takes none."""
+# Protocol buffers are imported where an index is not as usual; that takes as long as reading a small one.
+if TYPE_CHECKING:
+    from ckptdoctor.containers.protos import checkpoint_pb2 as pb
+
 _READABLE_VERSION = 1
+_USUAL_HEADER = b"\x08\x01\x1a\x02\x08\x01"
+"""BundleHeaderProto of one data file, little-endian, version 1."""
 
 
 class Shard(NamedTuple):
@@ -87,31 +88,32 @@ class _Reader:
         self.paths: dict[int, str] = {}
         self.ends: dict[int, int] = {}
         self.partitioned: dict[str, tuple[str, tuple[int, ...], int]] = {}
+        self.heads = Heads()
         self.slices: dict[str, list[tuple[tuple[Extent, ...], FileRange]]] = {}
-        self.heads: dict[bytes, tuple[str, tuple[int, ...], int]] = {}
 
     def corrupt(self, message: str) -> UnreadableArtifact:
         return UnreadableArtifact(message, self.table.file.path, place=self.table.name)
 
     def read(self) -> TensorBundle:
-        from google.protobuf.message import DecodeError
-
-        entries = self.table.entries()
-        key, value = next(entries, (None, b""))
-        if key != b"":
+        blocks = self.table.blocks()
+        keys, values = next(blocks, ([b"?"], [b""]))
+        if keys[0] != b"":
             raise self.corrupt("its first entry is no bundle header: a TensorFlow V1 checkpoint or another table")
-        self._header(value)
-        try:
-            self._entries(entries)
-        except DecodeError as error:
-            raise self.corrupt("an entry is no BundleEntry: it is corrupt") from error
+        self._header(values[0])
+        self._entries(keys[1:], values[1:])
+        for keys, values in blocks:
+            self._entries(keys, values)
         for text, (dtype, shape, _) in self.partitioned.items():
             self.tensors[text] = self._assemble(text, dtype, shape)
         shards = self._check_shards()
         return TensorBundle(self.prefix, self.tensors, shards, self.num_shards, self.big_endian)
 
     def _header(self, value: bytes) -> None:
+        if value == _USUAL_HEADER:
+            return
         from google.protobuf.message import DecodeError
+
+        from ckptdoctor.containers.protos import checkpoint_pb2 as pb
 
         try:
             header = pb.BundleHeader.FromString(value)
@@ -126,52 +128,84 @@ class _Reader:
         self.num_shards = header.num_shards
         self.big_endian = header.endianness == 1
 
-    def _entries(self, entries: Iterable[tuple[bytes, bytes]]) -> None:
+    def _entries(self, keys: list[bytes], values: list[bytes]) -> None:
         """Turns entries into references. One long loop: it runs once per tensor, and calls would double its time."""
-        parse, big, tensors = pb.BundleEntry.FromString, self.big_endian, self.tensors
-        ends, heads, paths = self.ends, self.heads, self.paths
+        if keys and not keys[0][0]:  # slices of partitioned variables, which sort first
+            for key, raw in zip(keys, values, strict=True):
+                self._unusual(key, raw)
+            return
+        heads, tensors, ends, paths, big = self.heads, self.tensors, self.ends, self.paths, self.big_endian
         new = tuple.__new__  # what a named tuple's constructor calls, without the constructor
-        for name, raw in entries:
-            if not name:
-                raise self.corrupt("it has a second header")
-            entry = parse(raw)
-            # The same few types and shapes recur: they are the entry's first bytes, and are decoded once.
-            head = raw[: 4 + raw[3]] if len(raw) > 3 and raw[0] == 0x08 and raw[1] < 0x80 and raw[2] == 0x12 else raw
-            known = heads.get(head)
-            if known is None:
-                known = heads[head] = self._type_and_shape(name, entry)
-            dtype, shape, nbytes = known
-            shard, offset, size = entry.shard_id, entry.offset, entry.size
-            # Slices come after the checksum, which otherwise ends an entry; asking for them costs as much as parsing.
-            if (not size or raw[-5:-4] != b"\x35") and entry.slices:
-                self.partitioned[decode_name(name)] = known
-                continue
-            path = paths.get(shard) or self._shard(name, shard)
-            if (size != nbytes and (nbytes >= 0 or size < 0)) or offset < 0:
-                raise self.corrupt(
-                    f"the entry of {decode_name(name)!r} claims {size:,} bytes at offset {offset:,} for {dtype} of "
-                    f"shape {list(shape)}"
-                )
-            if offset + size > ends[shard]:  # noqa: PLR1730 - max() would be a call per tensor
-                ends[shard] = offset + size
-            location = new(FileRange, (path, offset, size, entry.crc32c, big, False))
-            if not name[0]:
-                self._slice(name, location)
-                continue
+        for key, raw in zip(keys, values, strict=True):
             try:
-                text = name.decode()
-            except UnicodeDecodeError:
-                text = decode_name(name)
+                at = 4 + raw[3]
+                field = raw[at]
+                if field == SHARD:
+                    at += 2
+                    field = raw[at]
+                dtype, shape, nbytes, shard, size_field = heads[raw[:at]]
+                offset = 0
+                if field == OFFSET:  # a varint follows
+                    offset = raw[at + 1]
+                    at += 2
+                    if offset >= 0x80:
+                        byte, shift = offset, 0
+                        while byte >= 0x80:
+                            byte = raw[at]
+                            at += 1
+                            shift += 7
+                            offset += (byte - 1) << shift
+                        if offset >> 63:
+                            raise CorruptBytes("a negative offset")
+                if raw[at:-4] != size_field:
+                    raise CorruptBytes("another size than its type and shape have, or further fields")
+                text = key.decode()
+            except (CorruptBytes, IndexError, UnicodeDecodeError):
+                self._unusual(key, raw)
+                continue
+            if shard not in ends:
+                self._shard(key, shard)
+            if offset + nbytes > ends[shard]:  # noqa: PLR1730 - max() would be a call per tensor
+                ends[shard] = offset + nbytes
+            location = new(FileRange, (paths[shard], offset, nbytes, read_crc(raw, -4)[0], big, False))
             tensors[text] = new(TensorRef, (text, dtype, shape, location))
 
-    def _type_and_shape(self, name: bytes, entry: pb.BundleEntry) -> tuple[str, tuple[int, ...], int]:
+    def _unusual(self, key: bytes, raw: bytes) -> None:
+        """An entry in any form that a protocol buffer may have: a string, a partitioned variable or a slice of one."""
+        from google.protobuf.message import DecodeError
+
+        from ckptdoctor.containers.protos import checkpoint_pb2 as pb
+
+        try:
+            entry = pb.BundleEntry.FromString(raw)
+        except DecodeError as error:
+            raise self.corrupt("an entry is no BundleEntry: it is corrupt") from error
+        name = decode_name(key)
+        dtype, shape, nbytes = known = self._type_and_shape(name, entry)
+        if entry.slices:
+            self.partitioned[name] = known
+            return
+        path = self.paths.get(entry.shard_id) or self._shard(key, entry.shard_id)
+        if (entry.size != nbytes and (nbytes >= 0 or entry.size < 0)) or entry.offset < 0:
+            raise self.corrupt(
+                f"the entry of {name!r} claims {entry.size:,} bytes at offset {entry.offset:,} for {dtype} of "
+                f"shape {list(shape)}"
+            )
+        self.ends[entry.shard_id] = max(self.ends[entry.shard_id], entry.offset + entry.size)
+        location = FileRange(path, entry.offset, entry.size, entry.crc32c, self.big_endian)
+        if key[0]:
+            self.tensors[name] = TensorRef(name, dtype, shape, location)
+        else:
+            self._slice(key, location)
+
+    def _type_and_shape(self, name: str, entry: pb.BundleEntry) -> tuple[str, tuple[int, ...], int]:
         """Type, shape and number of bytes; -1 bytes where the type has no fixed size."""
         if not entry.dtype:
-            raise self.corrupt(f"the entry of {decode_name(name)!r} has no type")
+            raise self.corrupt(f"the entry of {name!r} has no type")
         dtype = tensorflow_dtype(entry.dtype)
         shape = tuple([dim.size for dim in entry.shape.dim])
         if entry.shape.unknown_rank or not is_possible(shape):
-            raise self.corrupt(f"the entry of {decode_name(name)!r} has an impossible shape {list(shape)[:8]}")
+            raise self.corrupt(f"the entry of {name!r} has an impossible shape {list(shape)[:8]}")
         nbytes = ITEMSIZE.get(dtype, -1)
         if nbytes >= 0:
             for extent in shape:
@@ -237,76 +271,6 @@ class _Reader:
         return UnreadableArtifact(named, path, code="I003" if there else "I002")
 
 
-def is_possible(shape: tuple[int, ...]) -> bool:
-    """Whether TensorFlow could make a tensor of this shape."""
-    return len(shape) <= MAX_RANK and all(extent >= 0 for extent in shape) and prod(shape) < MAX_ELEMENTS
-
-
-def assemble(
-    shape: tuple[int, ...], parts: Sequence[tuple[tuple[Extent, ...], FileRange | Inline]], itemsize: int | None
-) -> Pieces:
-    """Puts the slices of a partitioned variable together.
-
-    Args:
-        shape: Of the whole variable.
-        parts: Extents and location of each slice.
-        itemsize: Bytes an element; None if the type has no fixed size.
-
-    Raises:
-        CorruptBytes: A slice does not fit the shape, or they do not add up to it.
-    """
-    pieces: list[Piece] = []
-    covered = 0
-    for stored, location in parts:
-        extents = stored or tuple((0, -1) for _ in shape)
-        if len(extents) != len(shape):
-            raise CorruptBytes(f"a slice has {len(extents)} dimensions instead of {len(shape)}")
-        start = tuple(begin if length != -1 else 0 for begin, length in extents)
-        size = tuple(length if length != -1 else whole for (_, length), whole in zip(extents, shape, strict=True))
-        count = 1
-        for begin, length, whole in zip(start, size, shape, strict=True):
-            if begin < 0 or length < 0 or begin + length > whole:
-                raise CorruptBytes(f"a slice of {list(size)} at {list(start)} lies outside of {list(shape)}")
-            count *= length
-        if itemsize is not None and isinstance(location, FileRange) and location.nbytes != count * itemsize:
-            raise CorruptBytes(
-                f"the slice at {list(start)} has {location.nbytes:,} bytes instead of {count * itemsize:,}"
-            )
-        covered += count
-        pieces.append(Piece(start, size, location))
-    total = 1
-    for extent in shape:
-        total *= extent
-    if covered != total:
-        raise CorruptBytes(f"its slices hold {covered:,} of {plural(total, 'element')}")
-    _require_apart(pieces)
-    return Pieces(tuple(sorted(pieces)))
-
-
-def _require_apart(pieces: Sequence[Piece]) -> None:
-    """Raises CorruptBytes where slices overlap: as many elements as the whole are then not the whole."""
-    pieces = [piece for piece in pieces if 0 not in piece.shape]
-    if len(pieces) < 2 or not pieces[0].shape:
-        return
-    axis = max(range(len(pieces[0].shape)), key=lambda each: len({piece.start[each] for piece in pieces}))
-    ordered = sorted(pieces, key=lambda piece: piece.start[axis])
-    compared = 0
-    for number, one in enumerate(ordered):
-        end = one.start[axis] + one.shape[axis]
-        for following in range(number + 1, len(ordered)):
-            other = ordered[following]
-            if other.start[axis] >= end:
-                break
-            compared += 1
-            if compared > MAX_COMPARISONS:
-                raise CorruptBytes(f"its {len(pieces):,} slices lie across each other as no partitioner cuts them")
-            if all(
-                a < b + m and b < a + n
-                for a, n, b, m in zip(one.start, one.shape, other.start, other.shape, strict=True)
-            ):
-                raise CorruptBytes(f"the slices at {list(one.start)} and {list(other.start)} overlap")
-
-
 def read_strings(ref: TensorRef, limit: int = 1 << 30) -> list[bytes]:
     """Reads a string tensor: varint lengths, a checksum of the lengths, then the payloads.
 
@@ -346,10 +310,11 @@ def read_strings(ref: TensorRef, limit: int = 1 << 30) -> list[bytes]:
     position += 4
     if int.from_bytes(stored, order) != masked_crc32c(checked) or position + sum(lengths) != len(data):
         raise corrupt("its lengths do not check out")
-    if location.crc32c is not None and masked_crc32c(checked + data[position - 4 :]) != location.crc32c:
-        raise corrupt("its checksum does not match")
     strings: list[bytes] = []
     for length in lengths:
         strings.append(data[position : position + length])
         position += length
+    # Part by part: a large model's object graph is one string of many megabytes, which need not be copied for it.
+    if location.crc32c is not None and masked_crc32c(checked, stored, *strings) != location.crc32c:
+        raise corrupt("its checksum does not match")
     return strings

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ckptdoctor.errors import UnreadableArtifact
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 _STEP = 64 << 20
 _PLAIN = 4 << 20
+_CACHED = 256 << 10
+_SHARED_OUT = 16 << 20
+"""Longer ranges are compared by two threads."""
 _NOT_HERE = frozenset(
     {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF, errno.ETXTBSY}
 )
@@ -113,8 +117,12 @@ def write_at(descriptor: int, data: bytes | memoryview, offset: int) -> None:
         view = view[written:]
 
 
-def copy_range(source: int, start: int, count: int, target: int, at: int) -> None:
+def copy_range(
+    source: int, start: int, count: int, target: int, at: int, progress: Callable[[int], None] | None = None
+) -> None:
     """Copies a range of one file into another: by the kernel where it can (which shares blocks where it can).
+
+    `progress` is told how many more bytes are copied.
 
     Raises:
         UnreadableArtifact: The source ends early.
@@ -138,3 +146,40 @@ def copy_range(source: int, start: int, count: int, target: int, at: int) -> Non
             write_at(target, data, at + done)
             moved = len(data)
         done += moved
+        if progress is not None:
+            progress(moved)
+
+
+def same_range(one: int, start: int, other: int, at: int, count: int) -> bool:
+    """Whether two files have the same bytes in two ranges; both have to reach that far."""
+    if count < _SHARED_OUT:
+        return _same(one, start, other, at, count)
+    from concurrent.futures import ThreadPoolExecutor
+
+    half = count // 2
+    with ThreadPoolExecutor(max_workers=1) as pool:  # reading gives the interpreter's lock away
+        rest = pool.submit(_same, one, start + half, other, at + half, count - half)
+        return _same(one, start, other, at, half) & rest.result()
+
+
+def _same(one: int, start: int, other: int, at: int, count: int) -> bool:
+    # Two buffers that stay in the processor's cache: a new one for each step would cost more than reading does.
+    first, second = bytearray(min(_CACHED, count)), bytearray(min(_CACHED, count))
+    for done in range(0, count, _CACHED):
+        step = min(_CACHED, count - done)
+        if step < len(first):
+            first, second = bytearray(step), bytearray(step)
+        if not (_fill(one, first, start + done) and _fill(other, second, at + done)) or first != second:
+            return False
+    return True
+
+
+def _fill(descriptor: int, buffer: bytearray, offset: int) -> bool:
+    """Reads until the buffer is full; False where the file ends first."""
+    view = memoryview(buffer)
+    while view:
+        count = read_at(descriptor, view, offset)
+        if not count:
+            return False
+        view, offset = view[count:], offset + count
+    return True

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import struct
-import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import NamedTuple, TypeAlias
 
+from ckptdoctor.containers.copying import Progress
 from ckptdoctor.containers.window import Window, copy_range, write_at
 from ckptdoctor.containers.zip_archive import BOMB_FLOOR, BOMB_RATIO, MAX_MEMBERS
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
@@ -54,7 +55,8 @@ _MAX16 = 0xFFFF
 _ENCRYPTED = 0x1
 _DESCRIPTOR = 0x8
 _UTF8 = 0x800
-_STEP = 4 << 20
+_STEP = 256 << 10
+"""Bytes at a time: they stay in the processor's cache."""
 _DATE_1980 = (1980, 1, 1, 0, 0, 0)
 
 
@@ -71,13 +73,16 @@ class _Entry(NamedTuple):
     offset: int
 
 
-def rewrite(source: str, output: str, replacements: Mapping[str, Replacement]) -> ZipSizes:
-    """Writes a new archive, and syncs it.
+def rewrite(
+    source: str, output: str, replacements: Mapping[str, Replacement], progress: Progress | None = None
+) -> ZipSizes:
+    """Writes a new archive.
 
     Args:
-        source: The old archive; it is only read.
+        source: The old archive; it is only read, and verified while it is copied.
         output: The path of the new one, which must not exist.
         replacements: Members by name; those that the source lacks are added at the end.
+        progress: Told how many more bytes of members are copied; what writes a replacement tells of it itself.
 
     Raises:
         UnreadableArtifact: The source is broken, or a CRC does not match.
@@ -88,13 +93,18 @@ def rewrite(source: str, output: str, replacements: Mapping[str, Replacement]) -
         if len(infos) > MAX_MEMBERS:
             raise LimitExceeded(f"has {len(infos):,} members; {MAX_MEMBERS:,} are read", source)
         for info in infos:
-            _verify(archive, info, source)
+            _check(info, source)
         writing = os.open(output, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
         try:
-            writer = _Writer(writing)
-            _members(infos, stream.fileno(), writer, replacements)
+            writer = _Writer(writing, progress)
+            with ThreadPoolExecutor(max_workers=1) as pool:  # checksums give the interpreter's lock away
+                verified = pool.submit(_verify, archive, infos)
+                _members(infos, stream.fileno(), writer, replacements)
+                verified.result()
             writer.finish(archive.comment)
-            os.fsync(writing)
+        except BaseException:
+            os.unlink(output)  # what could not be verified is not left behind
+            raise
         finally:
             os.close(writing)
     return ZipSizes(writer.replaced, writer.copied)
@@ -131,17 +141,22 @@ def _guarded(source: str) -> Iterator[None]:
         raise UnreadableArtifact(f"broken zip archive: {error}", source, place=os.path.basename(source)) from error
 
 
-def _verify(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: str) -> None:
-    """Reads a member to its end, where zipfile compares its CRC."""
+def _verify(archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo]) -> None:
+    """Reads every member to its end, where zipfile compares its CRC."""
+    for info in infos:
+        with archive.open(info) as stream:
+            while stream.read(_STEP):
+                pass
+
+
+def _check(info: zipfile.ZipInfo, source: str) -> None:
+    """Refuses what must not be unpacked, not even to be verified."""
     if info.flag_bits & _ENCRYPTED:
         raise UnreadableArtifact("is marked as encrypted", source, place=info.filename)
     if info.file_size > BOMB_FLOOR and info.file_size > BOMB_RATIO * max(1, info.compress_size):
         raise LimitExceeded(
             f"would unpack {info.compress_size:,} bytes into {info.file_size:,}", source, place=info.filename
         )
-    with archive.open(info) as stream:
-        while stream.read(_STEP):
-            pass
 
 
 class _Writer:
@@ -153,11 +168,12 @@ class _Writer:
         copied: Bytes of copied members.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, progress: Progress | None) -> None:
         self.entries: list[_Entry] = []
         self.replaced = 0
         self.copied = 0
         self._descriptor = descriptor
+        self._progress = progress
         self._end = 0
 
     def _append(self, data: bytes) -> None:
@@ -178,7 +194,8 @@ class _Writer:
         entry = _Entry(info, name, flags, info.compress_type, info.CRC, info.compress_size, info.file_size, offset)
         wide = max(info.compress_size, info.file_size) >= _MAX32
         self._append(_local_header(entry, _without_zip64(extra), wide=wide))
-        copy_range(reading, start + fields[-2] + fields[-1], info.compress_size, self._descriptor, self._end)
+        begin = start + fields[-2] + fields[-1]
+        copy_range(reading, begin, info.compress_size, self._descriptor, self._end, self._progress)
         self._end += info.compress_size
         self.copied += info.compress_size
         return entry
@@ -202,8 +219,7 @@ class _Writer:
         size = self._end - start
         if size >= _MAX32 and not wide:
             raise UnreadableArtifact(f"became {size:,} bytes, more than was reckoned with", place=info.filename)
-        with self._syncing() if size > _STEP else nullcontext():
-            entry = entry._replace(crc=self._crc(start, size), packed=size, size=size)
+        entry = entry._replace(crc=self._crc(start, size), packed=size, size=size)
         write_at(self._descriptor, _local_header(entry, b"", wide=wide), offset)
         self.replaced += size
         return entry
@@ -215,16 +231,6 @@ class _Writer:
         while count := window.readinto(buffer):
             crc = zlib.crc32(buffer[:count], crc)
         return crc
-
-    @contextmanager
-    def _syncing(self) -> Iterator[None]:
-        """Has the disk write what is there while the block reads it again: both take their time."""
-        thread = threading.Thread(target=os.fsync, args=(self._descriptor,))
-        thread.start()
-        try:
-            yield
-        finally:
-            thread.join()
 
     def finish(self, comment: bytes) -> None:
         """Writes the directory."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from ckptdoctor.optimizers.catalogue import TF1_OPTIMIZERS, layouts
@@ -52,17 +53,17 @@ def artifact_status(state: TrainingState) -> Status:
 
 def slot_names(optimizer: OptimizerState) -> tuple[str, ...]:
     """The kinds of slots that are there or missing, in order of appearance."""
-    return tuple(dict.fromkeys([slot.name for slot in optimizer.slots] + [each.name for each in optimizer.missing]))
+    return tuple(dict.fromkeys([slot[0] for slot in optimizer.slots] + [each.name for each in optimizer.missing]))
 
 
 def covered(optimizer: OptimizerState) -> tuple[int, int]:
     """How many variables have every slot that is kept for them, of how many that have or should have any."""
     lacking = {each.variable for each in optimizer.missing}
-    named = {slot.variable for slot in optimizer.slots if slot.variable is not None}
-    unnamed = [slot for slot in optimizer.slots if slot.variable is None]
+    named: set[str | None] = {variable for _, _, variable, _, _ in optimizer.slots}
     per_kind: dict[str, int] = {}
-    for slot in unnamed:
-        per_kind[slot.name] = per_kind.get(slot.name, 0) + 1
+    if None in named:
+        named.remove(None)
+        per_kind = Counter(slot.name for slot in optimizer.slots if slot.variable is None)
     total = len(named | lacking) + max(per_kind.values(), default=0)
     return total - len(lacking), total
 

@@ -2,56 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock
 
 from ckptdoctor.artifacts.written import Written
-from ckptdoctor.containers.files import RegularFile, reason
-from ckptdoctor.errors import GraftRefused, UnreadableArtifact
+from ckptdoctor.containers.files import reason
+from ckptdoctor.errors import GraftRefused
 from ckptdoctor.examination import Examination, examine, with_libhdf5
 from ckptdoctor.grafting.compare import hold_against_plan
+from ckptdoctor.grafting.flushing import Flushing
 from ckptdoctor.grafting.plan import Plan
+from ckptdoctor.grafting.receipt import Receipt, digest_files
 from ckptdoctor.grafting.staging import check_output, existing, publish, staging
 from ckptdoctor.optimizers.planned import PlannedOptimizer
 from ckptdoctor.state import Format
-
-_BLOCK = 1 << 22
-DIGESTED = 64 << 20
-"""Larger files are not digested: SHA-256 takes longer than copying them."""
-
-
-class FileRecord(NamedTuple):
-    """A file of an input or of the output.
-
-    Attributes:
-        path: Where it is.
-        size: Bytes.
-        sha256: Its digest; None for what was not read for it: a file that input and output share by hard link, and
-            files above `DIGESTED`. Of a large checkpoint the index is digested, whose checksums cover every tensor and
-            were verified on the way.
-    """
-
-    path: str
-    size: int
-    sha256: str | None
-
-
-class Receipt(NamedTuple):
-    """What was done.
-
-    Attributes:
-        plan: The plan that was carried out.
-        written: What the writer says.
-        inputs: The files of donor and target.
-        outputs: The files of the result.
-    """
-
-    plan: Plan
-    written: Written
-    inputs: tuple[FileRecord, ...]
-    outputs: tuple[FileRecord, ...]
 
 
 def carry_out(
@@ -60,6 +26,7 @@ def carry_out(
     target: Examination,
     *,
     overwrite: bool = False,
+    sha256: bool = False,
     check: Callable[[str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Receipt:
@@ -70,6 +37,7 @@ def carry_out(
         donor: The donor as it was examined; None if there is none.
         target: The target as it was examined.
         overwrite: Replace what lies under the output's name.
+        sha256: Digest large files for the receipt too.
         check: Called with the staged result before it is put in place; it raises to stop.
         progress: Told how many bytes of how many are written, and then read back.
 
@@ -82,13 +50,17 @@ def carry_out(
         raise GraftRefused("the target cannot be read", target.path)
     base = files_of(target.resolved)
     sources = [*files_of(donor.resolved), *base] if donor is not None else base
+    work = _work(plan, target)
+    digested = sum(os.path.getsize(each) for each in sources) + work if sha256 else 0
+    meter = _Meter(progress, total=work + digested)
+    told = None if progress is None else lambda done, _: meter.reach(done)
     with staging(plan.output) as folder:
         staged = os.path.join(folder, os.path.basename(plan.output.rstrip("/")))
-        written = with_libhdf5(build, plan, donor, target, staged, sides=(donor, target), progress=progress)
+        written = with_libhdf5(build, plan, donor, target, staged, sides=(donor, target), progress=told)
         if check is not None:
             check(staged)
         made = files_of(staged)
-        records = _records([*sources, *made], shared=_shared(sources, made))
+        records = digest_files([*sources, *made], everything=sha256, progress=meter.add if sha256 else None)
         publish(staged, plan.output, overwrite=overwrite)
     inputs_read = records[: len(sources)]
     outputs = [each._replace(path=plan.output + each.path[len(staged) :]) for each in records[len(sources) :]]
@@ -105,29 +77,43 @@ def build(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Written:
-    """Writes the result under a name of its own, reads it back and holds it against the plan.
+    """Writes the result under a name of its own, reads it back and holds it against the plan; the disk has it then.
 
     Raises:
         GraftRefused: It cannot be written, or is not as planned.
     """
     if target.state is None:
         raise GraftRefused("the target cannot be read", target.path)
-    new = sum(slot.nbytes for slot in plan.optimizer.slots)
+    meter = _Meter(progress, total=_work(plan, target))
+    with Flushing(os.path.dirname(staged)) as flushing:
+        with _told_of(plan.output):
+            written = _write(plan.optimizer, target, staged, link=plan.link, donor=donor, tell=meter.add)
+        flushing.complete()
+        meter.reach(_work(plan, target) - sum(slot.nbytes for slot in plan.optimizer.slots))
+        result = next(iter(examine(staged)))
+        if result.state is None:
+            raise GraftRefused(f"the result was read back and {result.error}; nothing was written", plan.output)
+        hold_against_plan(result.state, target.state, plan.optimizer, meter.add)
+        with _told_of(plan.output):
+            flushing.finish()
+    return written
+
+
+def _work(plan: Plan, target: Examination) -> int:
+    """Bytes that are written, those of the slots twice: they are compared as well."""
     before = sum(os.path.getsize(each) for each in files_of(target.resolved))
-    meter = _Meter(progress, total=before + 2 * new)
+    return before + 2 * sum(slot.nbytes for slot in plan.optimizer.slots)
+
+
+@contextmanager
+def _told_of(output: str) -> Iterator[None]:
+    """Says of a system's error in one sentence what it means for the output."""
     try:
-        written = _write(plan.optimizer, target, staged, link=plan.link, donor=donor, tell=meter.add)
+        yield
     except OSError as error:
         raise GraftRefused(
-            f"writing failed ({reason(error)}); nothing is left behind. Free some space or name another OUT",
-            plan.output,
+            f"writing failed ({reason(error)}); nothing is left behind. Free some space or name another OUT", output
         ) from error
-    meter.reach(before + new)
-    result = next(iter(examine(staged)))
-    if result.state is None:
-        raise GraftRefused(f"the result was read back and {result.error}; nothing was written", plan.output)
-    hold_against_plan(result.state, target.state, plan.optimizer, meter.add)
-    return written
 
 
 class _Meter:
@@ -135,10 +121,12 @@ class _Meter:
 
     def __init__(self, progress: Callable[[int, int], None] | None, total: int) -> None:
         self._progress, self._total, self._done = progress, total, 0
+        self._lock = Lock()
 
     def add(self, count: int) -> None:
-        """So many more bytes are done."""
-        self.reach(self._done + count)
+        """So many more bytes are done; several threads may say so."""
+        with self._lock:
+            self.reach(self._done + count)
 
     def reach(self, done: int) -> None:
         """So many bytes are done in all."""
@@ -174,11 +162,11 @@ def _write(
     configured = donor is not None and donor.format in {Format.KERAS_H5, Format.KERAS_ARCHIVE}
     loss_from = donor.resolved if donor is not None and configured else None
     if kind is Format.KERAS_H5:
-        return keras_write.write_h5(optimizer, path, staged, loss_from=loss_from)
+        return keras_write.write_h5(optimizer, path, staged, loss_from=loss_from, progress=tell)
     if kind is Format.KERAS_ARCHIVE:
-        return keras_write.write_keras_archive(optimizer, path, staged, loss_from=loss_from)
+        return keras_write.write_keras_archive(optimizer, path, staged, loss_from=loss_from, progress=tell)
     if kind is Format.KERAS_WEIGHTS:
-        return keras_write.write_keras_weights(optimizer, path, staged)
+        return keras_write.write_keras_weights(optimizer, path, staged, progress=tell)
     raise GraftRefused(
         "the old weights layout of HDF5 has no place for optimizer state: graft into a whole model, a `.keras` or a "
         "`.weights.h5`",
@@ -193,37 +181,3 @@ def files_of(path: str) -> list[str]:
         return [each for each in found if os.path.isfile(each)]
     found = existing(path)
     return [each for each in found if os.path.isfile(each)] or ([path] if os.path.isfile(path) else [])
-
-
-def _shared(sources: Sequence[str], made: Sequence[str]) -> frozenset[tuple[int, int]]:
-    """Files that the result shares with an input: one file under two names."""
-
-    def identities(paths: Sequence[str]) -> set[tuple[int, int]]:
-        return {(status.st_dev, status.st_ino) for status in map(os.stat, paths)}
-
-    return frozenset(identities(sources) & identities(made))
-
-
-def _records(paths: Sequence[str], shared: frozenset[tuple[int, int]]) -> list[FileRecord]:
-    """Digests of files, two at a time: hashing gives the interpreter's lock away."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    def record(path: str) -> FileRecord:
-        status = os.stat(path)
-        if (status.st_dev, status.st_ino) in shared or status.st_size > DIGESTED:
-            return FileRecord(path, status.st_size, None)
-        return _record(path)
-
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        return list(pool.map(record, paths))
-
-
-def _record(path: str) -> FileRecord:
-    digest = hashlib.sha256()
-    try:
-        with RegularFile(path) as file:
-            for start in range(0, file.size, _BLOCK):
-                digest.update(file.read(start, min(_BLOCK, file.size - start)))
-            return FileRecord(path, file.size, digest.hexdigest())
-    except UnreadableArtifact as error:
-        raise GraftRefused(f"{os.path.basename(path)} could not be read again: {error}", path) from error

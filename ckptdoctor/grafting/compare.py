@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ckptdoctor.containers.crc import masked
 from ckptdoctor.containers.files import RegularFile
+from ckptdoctor.containers.raw_places import RawPlaces
 from ckptdoctor.containers.values import kept_open, numpy_dtype, ordered_chunks
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
@@ -16,7 +17,8 @@ from ckptdoctor.state import FileRange, Format, Generation, OptimizerState, Role
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_CHUNK = 4 << 20
+_CHUNK = 256 << 10
+"""Bytes at a time: they stay in the processor's cache, which makes comparing several times faster than 4 MB."""
 
 
 def hold_against_plan(
@@ -51,19 +53,19 @@ def hold_against_plan(
     slots = {(slot.variable, slot.role): slot for slot in found.slots}
     if result.format is Format.OPTIMIZER_DUMP:
         slots = _by_place(found, optimizer)
-    with kept_open():
+    with kept_open(), RawPlaces() as raw:
         for planned in optimizer.slots:
             slot = slots.get((planned.variable, planned.kind.role))
             if slot is None:
                 raise _failed(f"{planned.kind.name} of {planned.variable} is not in it")
             source = planned.source if planned.factor == 1.0 else None
             if not (source is not None and _as_before(source, slot.tensor)) and (
-                slot.tensor.shape != planned.shape or not _same(slot.tensor, planned)
+                slot.tensor.shape != planned.shape or not _same(slot.tensor, planned, raw)
             ):
                 raise _failed(f"{planned.kind.name} of {planned.variable} is not what was planned")
             if progress is not None:
                 progress(planned.nbytes)
-        _same_model(result, target)
+        _same_model(result, target, raw)
 
 
 def _by_place(found: OptimizerState, planned: PlannedOptimizer) -> dict[tuple[str | None, Role], Slot]:
@@ -126,9 +128,14 @@ def _failed(what: str) -> GraftRefused:
     return GraftRefused(f"the result was read back and {what}; nothing was written. This is a defect of ckptdoctor")
 
 
-def _same(written: TensorRef, planned: PlannedSlot) -> bool:
+def _same(written: TensorRef, planned: PlannedSlot, raw: RawPlaces) -> bool:
     import numpy as np
 
+    source = planned.source
+    if source is not None and planned.factor == 1.0 and planned.dtype == source.dtype:
+        same = raw.same(source, written)
+        if same is not None:
+            return same
     wanted = _expected(planned)
     for got in ordered_chunks(written, _CHUNK):
         have = np.asarray(got)
@@ -191,7 +198,7 @@ def scaled(chunk: NDArray[Any], planned: PlannedSlot) -> NDArray[Any]:
     return chunk if chunk.dtype == dtype else chunk.astype(dtype)
 
 
-def _same_model(result: TrainingState, target: TrainingState) -> None:
+def _same_model(result: TrainingState, target: TrainingState, raw: RawPlaces) -> None:
     theirs = {variable.path: variable.tensor for variable in target.variables if variable.tensor.location is not None}
     ours = {variable.path: variable.tensor for variable in result.variables}
     for path, before in theirs.items():
@@ -200,6 +207,9 @@ def _same_model(result: TrainingState, target: TrainingState) -> None:
             raise _failed(f"the model variable {path} is not in it as it was")
         if before.dtype == "string" or _as_before(before, after):
             continue
-        pairs = zip(ordered_chunks(before, _CHUNK), ordered_chunks(after, _CHUNK), strict=True)
-        if any(not _equal(one, two) for one, two in pairs):
+        same = raw.same(before, after)
+        if same is None:
+            pairs = zip(ordered_chunks(before, _CHUNK), ordered_chunks(after, _CHUNK), strict=True)
+            same = all(_equal(one, two) for one, two in pairs)
+        if not same:
             raise _failed(f"the model variable {path} has changed")

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from ckptdoctor.containers.values import release
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.examination import Examination, examine, with_libhdf5
-from ckptdoctor.grafting.apply import Receipt, carry_out
+from ckptdoctor.grafting.apply import carry_out
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.planner import make_plan
+from ckptdoctor.grafting.receipt import Receipt
 
 Path = str | os.PathLike[str]
 
@@ -43,6 +44,7 @@ def graft(
     options: Options | None = None,
     *,
     overwrite: bool = False,
+    sha256: bool = False,
     check: Callable[[str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Receipt:
@@ -54,6 +56,7 @@ def graft(
         output: What is written.
         options: What is asked for.
         overwrite: Replace what lies under the output's name.
+        sha256: Digest files over 64 MiB for the receipt too.
         check: Called with the staged result before it is put in place; it raises to stop.
         progress: Told how many bytes of how many are done.
 
@@ -64,7 +67,7 @@ def graft(
     """
     plan, source, goal = _prepare(donor, target, output, options)
     try:
-        return carry_out(plan, source, goal, overwrite=overwrite, check=check, progress=progress)
+        return carry_out(plan, source, goal, overwrite=overwrite, sha256=sha256, check=check, progress=progress)
     finally:
         release()
 

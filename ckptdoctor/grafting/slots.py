@@ -10,7 +10,7 @@ from ckptdoctor.diagnosis.status import enumerate_some
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.matching.sides import settings_of
 from ckptdoctor.matching.variables import Match
-from ckptdoctor.optimizers import translation
+from ckptdoctor.optimizers import inference, translation
 from ckptdoctor.optimizers.catalogue import Extent, Layout, Single, SlotKind
 from ckptdoctor.optimizers.config import Settings
 from ckptdoctor.optimizers.layout import Trained, blocks, expand
@@ -174,19 +174,40 @@ def _fresh(kind: SlotKind, path: str, shape: tuple[int, ...], dtype: str, found:
 
 
 def other_betas(donor: OptimizerState, numbers: translation.Numbers) -> list[str]:
-    """Warnings where TensorFlow 1's beta powers, beta^(t+1), are not those of the betas that the result will have."""
-    found: list[str] = []
+    """Warnings where TensorFlow 1's beta powers, beta^(t+1), are not those of the betas that the result will have.
+
+    A warning is all that is sound: the betas are not written into the result, although power^(1/(t+1)) would give them
+    to seven digits. There are three unknowns, two betas and t, and two powers. t is not stored: what stands for it is
+    global_step, which counts what the training script increments it for, not the optimizer's steps. In GANs, after
+    warm starts and with several optimizers the two differ, and then the derived betas are wrong while the usual ones
+    are right. Which of both it is only the training code knows; where the result's betas explain the powers by another
+    count, the warning says that instead.
+    """
     steps = donor.iterations
+    if steps is None:
+        return []
+    found: list[str] = []
+    powers: dict[str, float] = {}
     for other in donor.other:
         name = _NUMBER.sub("", other.name.rpartition("/")[2])
         beta = {"beta1_power": numbers.beta_1, "beta2_power": numbers.beta_2}.get(name)
-        if beta is None or steps is None or not isinstance(other.value, float):
+        if beta is None or not isinstance(other.value, float):
             continue
         was = translation.implied_beta(other.value, steps)
-        if was is not None and not translation.same_beta(was, beta):
+        if was is None:
+            continue
+        powers.setdefault(name, other.value)
+        if not translation.same_beta(was, beta):
             argument = f"beta_{name[4]}"
             found.append(
                 f"the donor ran with {argument} {was:.4g} ({other.name} {other.value:.4g} at iteration {steps}), the "
                 f"result says {beta:g}: set {argument}={was:.4g} in the training code"
             )
+    if found and len(powers) == len(_POWERS):
+        counted = inference.steps_from_beta_powers(
+            powers["beta1_power"], powers["beta2_power"], numbers.beta_1, numbers.beta_2
+        )
+        if counted is not None:
+            said = f"the donor's beta powers are those of {counted.value:,} steps of Adam, its counter says {steps:,}"
+            return [f"{said}: if the counter is not the optimizer's, set the count with --iterations {counted.value}"]
     return found

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 
 from ckptdoctor.containers.files import reason
 from ckptdoctor.errors import GraftRefused
+from ckptdoctor.grafting.flushing import fsync_path
 
 _MARK = ".ckptdoctor-"
 _LOCK = "lock"
@@ -253,8 +254,4 @@ def _move_directory(source: str, goal: str, *, overwrite: bool) -> None:
 def sync(path: str) -> None:
     """Makes a directory's entries durable, where the system can."""
     with suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        fsync_path(path)

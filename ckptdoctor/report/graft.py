@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from ckptdoctor import __version__
-from ckptdoctor.grafting.apply import Receipt
 from ckptdoctor.grafting.plan import Plan
+from ckptdoctor.grafting.receipt import FileRecord, Receipt
 from ckptdoctor.optimizers.planned import PlannedSlot
 from ckptdoctor.report.escape import printable
 from ckptdoctor.report.facts import generation, human_bytes, shape_text
@@ -42,7 +42,7 @@ def render_receipt(receipt: Receipt, form: str, *, quiet: bool, color: bool) -> 
     new, copied, shared = map(human_bytes, written[1:])
     lines.append(("bytes", f"{new} new, {copied} copied, {shared} shared"))
     lines += [("note", note) for note in written.notes]
-    lines += [("sha256", f"{each.sha256}  {each.path}") for each in receipt.outputs if each.sha256]
+    lines += [("sha256", _digest(each)) for each in (*dict.fromkeys(receipt.inputs), *receipt.outputs)]
     if form == "json":
         return _json({
             "plan": _plan(plan),
@@ -54,6 +54,12 @@ def render_receipt(receipt: Receipt, form: str, *, quiet: bool, color: bool) -> 
     if form == "markdown":
         return _markdown(lines, plan)
     return _text(lines, plan, quiet=quiet, color=color)
+
+
+def _digest(file: FileRecord) -> str:
+    if file.sha256 is None:
+        return f"not of {file.path}, {human_bytes(file.size)} ({file.omitted})"
+    return f"{file.sha256}  {file.path}"
 
 
 def _json(body: dict[str, Any]) -> str:

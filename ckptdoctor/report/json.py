@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from json.encoder import encode_basestring_ascii as _quote
 from math import isfinite
 from typing import Any
 
@@ -16,6 +17,7 @@ from ckptdoctor.state import (
     ModelVariable,
     OptimizerState,
     OtherVariable,
+    Role,
     Schedule,
     TensorRef,
     TrainingState,
@@ -25,20 +27,49 @@ from ckptdoctor.state import (
 SCHEMA = "ckptdoctor.inspect/1"
 
 Stats = Callable[[TensorRef], dict[str, Any] | None]
+Slots = Callable[[OptimizerState, "Stats | None"], "list[dict[str, Any]] | Rendered"]
 
 
 def render(examinations: Iterable[Examination], *, tensors: bool = False, stats: bool = False) -> str:
     """The document, ending in a newline; ASCII only, so that no terminal and no pipe can misread it."""
-    document = {
-        "schema": SCHEMA,
-        "version": __version__,
-        "artifacts": [artifact(each, tensors=tensors, stats=stats) for each in examinations],
-    }
-    return json.dumps(document, allow_nan=False) + "\n"
+    artifacts = _array(_rendered(each, tensors=tensors, stats=stats) for each in examinations)
+    return "".join([*_object({"schema": SCHEMA, "version": __version__, "artifacts": artifacts}), "\n"])
+
+
+class Rendered(list[str]):
+    """A part of the document as text, in pieces: the slots of a large model are never one dictionary each."""
+
+
+def _object(entry: Mapping[str, Any]) -> Rendered:
+    """An object, some of whose values are rendered already."""
+    pieces = Rendered()
+    for name, value in entry.items():
+        pieces.append(f"{', ' if pieces else '{'}{_quote(name)}: ")
+        pieces += value if isinstance(value, Rendered) else [json.dumps(value, allow_nan=False)]
+    pieces.append("}")
+    return pieces
+
+
+def _array(items: Iterable[Rendered]) -> Rendered:
+    pieces = Rendered()
+    for item in items:
+        pieces.append(", " if pieces else "[")
+        pieces += item
+    pieces.append("]" if pieces else "[]")
+    return pieces
 
 
 def artifact(examination: Examination, *, tensors: bool = False, stats: bool = False) -> dict[str, Any]:
     """One artifact of the document."""
+    return _fields(examination, _slots, tensors=tensors, stats=stats)
+
+
+def _rendered(examination: Examination, *, tensors: bool, stats: bool) -> Rendered:
+    fields = _fields(examination, _rendered_slots, tensors=tensors, stats=stats)
+    return _object({**fields, "optimizers": _array(_object(each) for each in fields["optimizers"])})
+
+
+def _fields(examination: Examination, slots: Slots, *, tensors: bool, stats: bool) -> dict[str, Any]:
     state = examination.state
     figures = _figures(examination) if stats else None
     return {
@@ -53,7 +84,7 @@ def artifact(examination: Examination, *, tensors: bool = False, stats: bool = F
         "summary": examination.summary,
         "verdict": examination.verdict,
         "model": _model(state, figures, tensors=tensors) if state else None,
-        "optimizers": [_optimizer(each, figures) for each in state.optimizers] if state else [],
+        "optimizers": [_optimizer(each, figures, slots) for each in state.optimizers] if state else [],
         "counters": dict(state.counters) if state else {},
         "loaders": _losses(state, examination.path) if state else [],
         "findings": [
@@ -115,11 +146,11 @@ def nbytes(ref: TensorRef) -> int:
 
 
 def _model(state: TrainingState, figures: Stats | None, *, tensors: bool) -> dict[str, Any]:
-    stored = [variable for variable in state.variables if variable.tensor.location is not None]
+    stored = [(tensor, trainable) for _, tensor, trainable, _ in state.variables if tensor.location is not None]
     model: dict[str, Any] = {
         "variables": len(stored),
-        "trainable": len(stored) - sum([variable.trainable is False for variable in stored]),
-        "bytes": sum([nbytes(variable.tensor) for variable in stored]),
+        "trainable": len(stored) - sum([trainable is False for _, trainable in stored]),
+        "bytes": sum([nbytes(tensor) for tensor, _ in stored]),
     }
     if tensors:
         model["tensors"] = [_variable(variable, figures) for variable in state.variables]
@@ -142,7 +173,7 @@ def _variable(variable: ModelVariable, figures: Stats | None) -> dict[str, Any]:
     return entry
 
 
-def _optimizer(optimizer: OptimizerState, figures: Stats | None) -> dict[str, Any]:
+def _optimizer(optimizer: OptimizerState, figures: Stats | None, slots: Slots) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "name": optimizer.name,
         "class": optimizer.class_name,
@@ -152,7 +183,7 @@ def _optimizer(optimizer: OptimizerState, figures: Stats | None) -> dict[str, An
         "iterations_key": optimizer.iterations_key,
         "hyperparameters": {name: plain(value) for name, value in optimizer.hyperparameters.items()},
         "schedule": _schedule(optimizer.schedule),
-        "slots": _slots(optimizer, figures),
+        "slots": slots(optimizer, figures),
         "missing": [
             {"name": each.name, "role": each.role.value, "variable": each.variable} for each in optimizer.missing
         ],
@@ -174,23 +205,48 @@ def _optimizer(optimizer: OptimizerState, figures: Stats | None) -> dict[str, An
 
 
 def _slots(optimizer: OptimizerState, figures: Stats | None) -> list[dict[str, Any]]:
-    shapes: dict[tuple[int, ...], list[int]] = {}
-    roles = {slot.role: slot.role.value for slot in optimizer.slots}
-    entries = [
+    entries: list[dict[str, Any]] = [
         {
-            "name": name,
-            "role": roles[role],
-            "variable": variable,
-            "key": ref.key,
-            "shape": shapes.setdefault(ref.shape, list(ref.shape)),
-            "dtype": ref.dtype,
-            "mapping": mapping,
+            "name": slot.name,
+            "role": slot.role.value,
+            "variable": slot.variable,
+            "key": slot.tensor.key,
+            "shape": list(slot.tensor.shape),
+            "dtype": slot.tensor.dtype,
+            "mapping": slot.mapping,
         }
-        for name, role, variable, ref, mapping in optimizer.slots
+        for slot in optimizer.slots
     ]
     if figures is not None:
         for entry, slot in zip(entries, optimizer.slots, strict=True):
-            entry["stats"] = figures(slot.tensor)  # type: ignore[assignment]
+            entry["stats"] = figures(slot.tensor)
+    return entries
+
+
+def _rendered_slots(optimizer: OptimizerState, figures: Stats | None) -> Rendered:
+    """The same, written directly: there may be 100,000, and a few names, shapes and types among them."""
+    heads: dict[str, tuple[Role, str]] = {}
+    tails: dict[tuple[int, ...], tuple[str, str, str]] = {}
+    entries = Rendered()
+    before: str | None = None
+    owner = "null"
+    for name, role, variable, (key, dtype, shape, _), mapping in optimizer.slots:
+        head = heads.get(name)
+        if head is None or head[0] is not role:
+            text = f', {{"name": {_quote(name)}, "role": {_quote(role.value)}, "variable": '
+            heads[name] = head = (role, text)
+        tail = tails.get(shape)
+        if tail is None or tail[0] is not dtype or tail[1] is not mapping:
+            text = f', "shape": {list(shape)}, "dtype": {_quote(dtype)}, "mapping": {_quote(mapping)}}}'
+            tails[shape] = tail = (dtype, mapping, text)
+        if variable is not before:  # the slots of one variable follow one another in most artifacts
+            before, owner = variable, "null" if variable is None else _quote(variable)
+        entries.append(f'{head[1]}{owner}, "key": {_quote(key)}{tail[2]}')
+    if figures is not None:
+        for at, slot in enumerate(optimizer.slots):
+            entries[at] = f'{entries[at][:-1]}, "stats": {json.dumps(figures(slot.tensor), allow_nan=False)}}}'
+    entries[:1] = [f"[{entries[0][2:]}" if entries else "["]
+    entries.append("]")
     return entries
 
 

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/check_speed.py [--repeat 5] [--megabytes 1024] [--only NAME] [--json FILE] [--check]
 
-Two promises are measured. A thousand small artifacts in one call, of the formats and versions of fixtures/museum.tar.xz,
+Two promises are measured. A thousand small artifacts in one call, of the formats and versions of the museum,
 are checked at 50 times the rate of one process an artifact. And `--deep` of large artifacts takes at most twice as long
 as a single numpy pass over the same bytes, `numpy.isfinite`, from the page cache.
 
@@ -26,7 +26,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from inspect_speed import ROOT, run
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from benchmarks.inspect_speed import ROOT, run
 
 BATCH = 1000
 SINGLES = 25

@@ -1,9 +1,12 @@
 """How fast `ckptdoctor graft` is, beside the TensorFlow script that people write and beside `cp`, in the same run.
 
-    python tests/benchmarks/graft_speed.py [--gigabytes 2] [--repeat 2]
+    python tests/benchmarks/graft_speed.py [--gigabytes 2] [--repeat 3] [--folder DIR] [--only NAME] [--check]
 
-Needs TensorFlow and tf_keras, which also make the input: a checkpoint of a model with its Adam state, of about the size
-asked for, and its weights-only twin. Peak memory is the child's own. Ratios are of the fastest runs.
+Needs TensorFlow, tf_keras and Keras 3, which also make the inputs: checkpoints, HDF5 files and `.keras` archives of a
+model with its Adam state, of about the size asked for, and their weights-only twins. They are made in a temporary
+folder, or in DIR, where they are used again. Runs of all ways alternate, so that a busy machine slows each of them;
+ratios are of the fastest runs. Peak memory is the child's own. What a graft writes is on the disk when it ends, so that
+`cp` is given twice: as it is, and with a `sync` of what it wrote.
 """
 
 from __future__ import annotations
@@ -44,6 +47,25 @@ model.save("donor.h5")
 model.save("target.h5", include_optimizer=False)
 """
 )
+_MAKE_ARCHIVES = """
+import os
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+os.environ["KERAS_BACKEND"] = "tensorflow"
+import keras
+layer = inputs = keras.Input(({width},))
+for index in range({layers}):
+    layer = keras.layers.Dense({width}, name=f"d{{index}}")(layer)
+model = keras.Model(inputs, layer)
+model.save("target.keras")
+optimizer = keras.optimizers.Adam(0.001)
+model.compile(optimizer, "mse")
+optimizer.build(model.trainable_variables)
+optimizer.iterations.assign(7)
+for variable in optimizer.variables[2:]:
+    variable.assign(keras.random.uniform(variable.shape))
+model.save("donor.keras")
+"""
 _SCRIPT = (
     _MODEL
     + """
@@ -78,47 +100,112 @@ def run(words: list[str], folder: Path) -> Run:
     return Run(seconds, int(done.stdout.split()[-1]) / 1024)
 
 
-def best(words: list[str], folder: Path, outputs: str, repeat: int) -> Run:
-    """The fastest of several runs; what they write is removed between them."""
-    runs: list[Run] = []
+class Way(NamedTuple):
+    """One way to get a file with both the weights and the optimizer's state.
+
+    Attributes:
+        name: As the table shows it.
+        words: The command.
+        outputs: A pattern for what it writes, which is removed before each run.
+        peers: Names of the ways that it is held against, each with the ratio that is aimed at; None: to compare with.
+    """
+
+    name: str
+    words: list[str]
+    outputs: str
+    peers: tuple[tuple[str, float | None], ...] = ()
+
+
+def ways(layers: int) -> list[Way]:
+    """The rows of the table."""
+    python = sys.executable
+
+    def graft(donor: str, target: str, output: str, *more: str) -> list[str]:
+        words = [python, "-m", "ckptdoctor", "graft", "--quiet", *more]
+        return [*words, "--from", donor, "--into", target, "--output", output]
+
+    def synced(donor: str, output: str) -> list[str]:
+        return ["sh", "-c", f"cp {donor} {output} && sync {output}"]
+
+    script = "TensorFlow script"
+    h5, h5_synced, keras, keras_synced = "cp, HDF5", "cp && sync, HDF5", "cp, .keras", "cp && sync, .keras"
+    return [
+        Way(script, [python, "-c", _SCRIPT.format(width=_WIDTH, layers=layers)], "by_script*"),
+        Way("graft", graft("donor", "target", "grafted"), "grafted*", ((script, 1 / 6),)),
+        Way("graft --link", graft("donor", "target", "linked", "--link"), "linked*", ((script, None),)),
+        Way(h5, ["cp", "donor.h5", "copied.h5"], "copied.h5"),
+        Way(h5_synced, synced("donor.h5", "synced.h5"), "synced.h5"),
+        Way("graft, HDF5", graft("donor.h5", "target.h5", "out.h5"), "out.h5", ((h5, 1.5), (h5_synced, None))),
+        Way(keras, ["cp", "donor.keras", "copied.keras"], "copied.keras"),
+        Way(keras_synced, synced("donor.keras", "synced.keras"), "synced.keras"),
+        Way(
+            "graft, .keras",
+            graft("donor.keras", "target.keras", "out.keras"),
+            "out.keras",
+            ((keras, 1.5), (keras_synced, None)),
+        ),
+    ]
+
+
+def clear(folder: Path, way: Way) -> None:
+    """Removes what a way wrote."""
+    for old in folder.glob(way.outputs):
+        old.unlink()
+
+
+def measure(folder: Path, chosen: list[Way], repeat: int) -> dict[str, Run]:
+    """The fastest of several runs of each way; what they write is removed at once."""
+    runs: dict[str, list[Run]] = {way.name: [] for way in chosen}
     for _ in range(repeat):
-        for old in folder.glob(outputs):
-            old.unlink()
-        runs.append(run(words, folder))
-    return min(runs)
+        for way in chosen:
+            clear(folder, way)
+            runs[way.name].append(run(way.words, folder))
+            clear(folder, way)
+    return {name: min(each) for name, each in runs.items()}
+
+
+def make(folder: Path, layers: int) -> None:
+    """Makes the inputs that are not there yet."""
+    for code, last in ((_MAKE, "target.h5"), (_MAKE_ARCHIVES, "donor.keras")):
+        if not (folder / last).exists():
+            run([sys.executable, "-c", code.format(width=_WIDTH, layers=layers)], folder)
 
 
 def main() -> None:
     """Prints a row for each way."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gigabytes", type=float, default=2.0)
-    parser.add_argument("--repeat", type=int, default=2)
-    args = parser.parse_args()
-    layers = max(1, round(args.gigabytes * 1e9 / (_WIDTH * _WIDTH * 4 * 3)))
-    python, names = sys.executable, {"width": _WIDTH, "layers": layers}
-    command = [python, "-m", "ckptdoctor", "graft", "--quiet"]
+    parser.add_argument("--repeat", type=int, default=3, help="runs of each way (default: 3)")
+    parser.add_argument("--folder", type=Path, help="make the inputs here and keep them")
+    parser.add_argument("--only", default="", help="ways whose name contains this, and their peers")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
+    options = parser.parse_args()
+    layers = max(1, round(options.gigabytes * 1e9 / (_WIDTH * _WIDTH * 4 * 3)))
+    all_ways = ways(layers)
+    wanted = {way.name for way in all_ways if options.only in way.name}
+    wanted |= {peer for way in all_ways if way.name in wanted for peer, _ in way.peers}
+    chosen = [way for way in all_ways if way.name in wanted]
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        run([python, "-c", _MAKE.format(**names)], folder)
-        rows = [
-            ("TensorFlow script", best([python, "-c", _SCRIPT.format(**names)], folder, "by_script*", args.repeat)),
-            ("graft", _graft(command, folder, "donor", "target", "grafted", args.repeat)),
-            ("graft --link", _graft([*command, "--link"], folder, "donor", "target", "linked", args.repeat)),
-            ("cp of the same bytes (HDF5)", best(["cp", "donor.h5", "copied.h5"], folder, "copied.h5", args.repeat)),
-            ("graft into HDF5", _graft(command, folder, "donor.h5", "target.h5", "grafted.h5", args.repeat)),
-        ]
-        sys.stdout.write(f"{layers} layers, {(folder / 'donor.data-00000-of-00001').stat().st_size / 1e9:.2f} GB\n")
-    script, copy = rows[0][1], rows[3][1]
-    for label, each in rows:
-        peer = copy if "HDF5" in label else script
-        sys.stdout.write(
-            f"{label:30} {each.seconds:7.2f} s  {each.megabytes:7.0f} MB"
-            f"  {each.seconds / peer.seconds:6.3f} of {'cp' if peer is copy else 'the script'}\n"
-        )
-
-
-def _graft(command: list[str], folder: Path, donor: str, target: str, output: str, repeat: int) -> Run:
-    return best([*command, "--from", donor, "--into", target, "--output", output], folder, f"{output}*", repeat)
+        folder = options.folder or Path(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        make(folder, layers)
+        found = measure(folder, chosen, options.repeat)
+        size = (folder / "donor.data-00000-of-00001").stat().st_size
+    sys.stdout.write(f"{layers} layers, {size / 1e9:.2f} GB\n")
+    missed = False
+    for way in chosen:
+        each = found[way.name]
+        line = f"{way.name:20} {each.seconds:7.2f} s  {each.megabytes:7.0f} MB"
+        for peer, aim in way.peers:
+            ratio = each.seconds / found[peer].seconds
+            text = f"1/{1 / ratio:.1f}" if ratio < 1 else f"{ratio:.2f}"
+            line += f"  {text} of {peer}"
+            if aim is not None:
+                line += " (reached)" if ratio <= aim else f" (aim: {aim:.2f})"
+                missed |= ratio > aim
+        sys.stdout.write(line + "\n")
+    if options.check and missed:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

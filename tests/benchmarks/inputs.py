@@ -1,4 +1,4 @@
-"""The benchmarks' inputs, made without TensorFlow: `python inputs.py NAME FOLDER [MEGABYTES]` writes one and prints its path."""
+"""The benchmarks' inputs, made without TensorFlow: `python inputs.py NAME FOLDER [MEGABYTES]` writes one."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def test_the_bar_leaves_nothing(paths: list[str], tmp_path: Path) -> None:
         assert terminal.finish() == 1
     assert results(terminal.text) == few
     last = terminal.text.rstrip().splitlines()[-1]
-    assert (last.startswith("1500 artifacts:") or last.startswith("1,500 artifacts:"), "━" in last) == (True, False)
+    assert (last.startswith(("1500 artifacts:", "1,500 artifacts:")), "━" in last) == (True, False)
 
 
 def test_in_a_directory_the_artifact_is_named(tmp_path: Path) -> None:

@@ -86,9 +86,8 @@ def test_the_receipt_as_json(files: Path) -> None:
     )
     receipt = json.loads(result.stdout)
     assert receipt["schema"] == "ckptdoctor.graft/1"
-    assert receipt["outputs"] == [
-        {"path": str(out), "size": out.stat().st_size, "sha256": hashlib.sha256(out.read_bytes()).hexdigest()}
-    ]
+    digest = hashlib.sha256(out.read_bytes()).hexdigest()
+    assert receipt["outputs"] == [{"path": str(out), "size": out.stat().st_size, "sha256": digest, "omitted": None}]
     assert {Path(each["path"]).name for each in receipt["inputs"]} == {
         "ckpt-7.index",
         "ckpt-7.data-00000-of-00001",
@@ -96,6 +95,27 @@ def test_the_receipt_as_json(files: Path) -> None:
     }
     assert len(receipt["plan"]["optimizer"]["slots"]) == 8
     assert all(slot["from"] for slot in receipt["plan"]["optimizer"]["slots"])
+
+
+def test_large_files_are_digested_on_demand(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a large file the receipt says that it was not digested, and by which option it will be."""
+    out = files / "o.keras"
+    inputs = ["--from", str(files / "run-a"), "--into", str(files / "keras3.keras")]
+    words = ["graft", *inputs, "--output", str(out), "--overwrite"]
+    monkeypatch.setattr("ckptdoctor.grafting.receipt.DIGESTED", 2000)
+    receipt = json.loads(run(*words, "--format", "json").stdout)
+    everything = receipt["inputs"] + receipt["outputs"]
+    assert {each["sha256"] is None for each in everything} == {True, False}
+    for each in everything:
+        assert (each["sha256"] is None) == (each["size"] > 2000)
+        assert each["omitted"] == (None if each["sha256"] else "larger than 64 MiB: --sha256 digests it too")
+    assert "not of" in run(*words).stdout
+    told = run(*words, "--sha256")
+    assert told.exit_code == 0
+    assert "not of" not in told.stdout
+    shown = told.stdout.replace("\n", "").replace(" ", "")
+    for path in (out, files / "keras3.keras", files / "run-a/ckpt-7.index"):
+        assert hashlib.sha256(path.read_bytes()).hexdigest() in shown
 
 
 def test_a_count_by_hand(files: Path) -> None:

@@ -66,9 +66,17 @@ def test_cycles_end() -> None:
 
 
 def test_a_chain_of_many_objects() -> None:
-    """Paths of 2,000 objects in a row are found without recursion."""
-    nodes = [_node({"n": number + 1}) for number in range(2000)]
-    assert len(parse_object_graph(_graph(*nodes, _node()), "p").paths()) == 2001
+    """Paths of 900 objects in a row are found without recursion."""
+    nodes = [_node({"n": number + 1}) for number in range(900)]
+    assert len(parse_object_graph(_graph(*nodes, _node()), "p").paths()) == 901
+
+
+@pytest.mark.parametrize(("count", "name"), [(10_000, "n"), (500, "n" * 10_000)])
+def test_paths_that_would_fill_the_memory(count: int, name: str) -> None:
+    """Paths grow with depth, so depth times length is bounded: 100,000 objects in a row would take 10 GB."""
+    nodes = [_node({name: number + 1}) for number in range(count)]
+    with pytest.raises(LimitExceeded, match="nested deeper"):
+        parse_object_graph(_graph(*nodes, _node()), "p").paths()
 
 
 def test_lists_are_in_order() -> None:

@@ -15,11 +15,16 @@ def test_parses_bytes_with_and_without_a_mark() -> None:
     assert parse_json('\ufeff{"a": [1]}', "m.keras", "config.json") == {"a": [1]}
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000])
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "[" * 300 + "]" * 300])
 def test_survives_depth(text: str) -> None:
     """Nesting deeper than Python's own stack is an error of the file, not of ours."""
     with pytest.raises(UnreadableArtifact, match="nested deeper"):
         parse_json(text, "m.h5", "@model_config")
+
+
+def test_reads_what_models_need() -> None:
+    """Forty models in one another are no attack."""
+    assert parse_json("[" * 200 + "]" * 200, "m.h5", "@model_config")
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe", b"nope", b"9" * 5000])

@@ -17,7 +17,8 @@ from ckptdoctor.containers.crc import masked_crc32c
 from ckptdoctor.containers.dtypes import ITEMSIZE
 from ckptdoctor.containers.ordered_code import Extent
 from ckptdoctor.containers.protos import checkpoint_pb2 as pb
-from ckptdoctor.containers.tensor_bundle import assemble, read_bundle, read_strings
+from ckptdoctor.containers.slices import assemble
+from ckptdoctor.containers.tensor_bundle import read_bundle, read_strings
 from ckptdoctor.containers.values import chunks, read_scalar
 from ckptdoctor.containers.wire import CorruptBytes
 from ckptdoctor.errors import UnreadableArtifact

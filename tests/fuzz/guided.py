@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of one reader, by atheris (libFuzzer).
 
-    python tests/fuzz/guided.py TARGET [--seconds 60] [--seed 1] [--corpus FOLDER]
+    python tests/fuzz/guided.py TARGET… [--seconds 60] [--seed 1] [--corpus FOLDER]
 
 Seeds come from the museum, which is unpacked for each run. What is found that no other input reaches stays in the
 corpus folder, if one is given. An input that breaks the invariant ends the run; it is kept in the current folder, and
@@ -15,10 +15,10 @@ import importlib
 import os
 import pkgutil
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,44 +48,48 @@ class Outcome(NamedTuple):
 
 
 def fuzz(
-    target: str,
+    targets: Sequence[str],
     seconds: int,
     *,
     seed: int = 0,
     corpus: Path | None = None,
     crashes: Path | None = None,
     museum: Path | None = None,
-) -> Outcome:
-    """Fuzzes a target in a process of its own, since libFuzzer ends the one that it runs in.
+) -> dict[str, Outcome]:
+    """Fuzzes targets, one after the other, in processes of their own, since libFuzzer ends the one that it runs in.
 
     Args:
-        target: Its name.
-        seconds: How long.
+        targets: Their names.
+        seconds: How long each.
         seed: Of libFuzzer's random numbers; 0: another each time.
-        corpus: Where interesting inputs are found and kept.
+        corpus: Where interesting inputs are found and kept, in a folder for each target.
         crashes: Where an input that breaks the invariant is left; None: the current folder.
         museum: Where the museum is unpacked already.
     """
     with tempfile.TemporaryDirectory(dir=_memory()) as scratch:
         folder = Path(scratch)
-        kept = corpus or folder / "corpus"
-        kept.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, os.fspath(Path(__file__)), target, "--here", scratch]
-        command += ["--seconds", str(seconds), "--seed", str(seed), "--corpus", os.fspath(kept.resolve())]
+        command = [sys.executable, os.fspath(Path(__file__)), *targets, "--here", scratch]
+        command += ["--seconds", str(seconds), "--seed", str(seed)]
+        command += ["--corpus", os.fspath((corpus or folder / "corpus").resolve())]
         command += ["--crashes", os.fspath((crashes or Path()).resolve())]
         command += ["--museum", os.fspath(museum)] if museum else []
-        with open(folder / "output", "w+", encoding="utf-8", errors="backslashreplace") as output:
-            done = subprocess.run(
-                command, stdout=output, stderr=output, check=False, timeout=3 * seconds + 300,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join((os.fspath(ROOT), os.fspath(ROOT / "tests")))},
-            )  # fmt: skip
-            output.seek(0)
-            said = output.read()
-    covered = [
-        int(each) for each in re.findall(r"^#\d+\s+(?:INITED|NEW|REDUCE|pulse|DONE).* cov: (\d+)", said, re.MULTILINE)
-    ]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=len(targets) * (3 * seconds + 60) + 240,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join((os.fspath(ROOT), os.fspath(ROOT / "tests")))},
+        )  # fmt: skip
+        if done.returncode:
+            raise RuntimeError(done.stderr[-3000:])
+        return {target: _outcome(folder / target) for target in targets}
+
+
+def _outcome(folder: Path) -> Outcome:
+    """What libFuzzer's output says of a run."""
+    said = (folder / "output").read_text(encoding="utf-8", errors="backslashreplace")
+    events = r"^#\d+\s+(?:INITED|NEW|REDUCE|pulse|DONE).* cov: (\d+)"
+    covered = [int(each) for each in re.findall(events, said, re.MULTILINE)]
     counts = [int(each) for each in re.findall(r"^#(\d+)\s", said, re.MULTILINE)]
-    return Outcome(done.returncode, max(counts, default=0), covered[0] if covered else 0, max(covered, default=0), said)
+    code = int((folder / "code").read_text())
+    return Outcome(code, max(counts, default=0), covered[0] if covered else 0, max(covered, default=0), said)
 
 
 def _memory() -> str | None:
@@ -93,8 +97,8 @@ def _memory() -> str | None:
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
-def _fuzz_here(target: str, folder: Path, options: argparse.Namespace) -> None:
-    """The child's part: instruments the package, lays down the seeds, and gives itself to libFuzzer."""
+def _fuzz_here(options: argparse.Namespace) -> None:
+    """The child's part: instruments the package once, and gives a copy of itself to libFuzzer for each target."""
     import atheris
 
     sys.modules.pop("zipfile", None)  # part of what archives are read by
@@ -108,27 +112,37 @@ def _fuzz_here(target: str, folder: Path, options: argparse.Namespace) -> None:
     from fuzz.targets import TARGETS
     from support.museum import unpack
 
-    chosen = TARGETS[target]
-    seeds = folder / "seeds"
-    seeds.mkdir()
-    for data in chosen.seeds(options.museum or unpack(folder / "museum")):
-        (seeds / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
-    shutil.rmtree(folder / "museum", ignore_errors=True)
-    work = folder / "work"
-    work.mkdir()
-    arguments = [
+    museum = options.museum or unpack(options.here / "museum")
+    for target in options.targets:
+        folder = options.here / target
+        for name in ("seeds", "work"):
+            (folder / name).mkdir(parents=True)
+        (options.corpus / target).mkdir(parents=True, exist_ok=True)
+        for data in TARGETS[target].seeds(museum):
+            (folder / "seeds" / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
+        child = os.fork()
+        if not child:
+            output = os.open(folder / "output", os.O_WRONLY | os.O_CREAT)
+            os.dup2(output, 1)
+            os.dup2(output, 2)
+            atheris.Setup([sys.argv[0], *_arguments(target, folder, options)], TARGETS[target].prepare(folder / "work"))
+            atheris.Fuzz()
+        (folder / "code").write_text(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
+
+
+def _arguments(target: str, folder: Path, options: argparse.Namespace) -> list[str]:
+    """LibFuzzer's."""
+    return [
         f"-max_total_time={options.seconds}", f"-seed={options.seed}", f"-timeout={SECONDS_AN_INPUT}",
         f"-rss_limit_mb={MEGABYTES}", f"-max_len={LONGEST_INPUT}", f"-artifact_prefix={options.crashes}/{target}-",
-        "-print_final_stats=1", os.fspath(options.corpus), os.fspath(seeds),
+        os.fspath(options.corpus / target), os.fspath(folder / "seeds"),
     ]  # fmt: skip
-    atheris.Setup([sys.argv[0], *arguments], chosen.prepare(work))
-    atheris.Fuzz()
 
 
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("target", help="see README.md")
+    parser.add_argument("targets", metavar="TARGET", nargs="+", help="see README.md; `all` for each of them")
     parser.add_argument("--seconds", type=int, default=60, help="how long to look (default: 60)")
     parser.add_argument("--seed", type=int, default=0, help="of the random numbers; 0: another each time")
     parser.add_argument("--corpus", type=Path, help="keep interesting inputs here, and begin with those that are there")
@@ -137,26 +151,30 @@ def main() -> int:
     parser.add_argument("--here", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.here:
-        _fuzz_here(options.target, options.here, options)
+        _fuzz_here(options)
+        return 0
     from fuzz.targets import TARGETS  # not before: the child instruments what this imports
 
-    if options.target not in TARGETS:
-        parser.error(f"no such target: {options.target}; there are {', '.join(TARGETS)}")
-    outcome = fuzz(
-        options.target,
+    chosen = tuple(TARGETS) if options.targets == ["all"] else tuple(options.targets)
+    unknown = [target for target in chosen if target not in TARGETS]
+    if unknown:
+        parser.error(f"no such target: {unknown[0]}; there are {', '.join(TARGETS)}")
+    outcomes = fuzz(
+        chosen,
         options.seconds,
         seed=options.seed,
         corpus=options.corpus,
         crashes=options.crashes,
         museum=options.museum,
     )
-    if outcome.code:
-        sys.stdout.write(outcome.output[-6000:])
-    sys.stdout.write(
-        f"{options.target}: {outcome.executions:,} inputs in {options.seconds} s, coverage {outcome.before:,} to "
-        f"{outcome.after:,}, {'an input breaks it' if outcome.code else 'nothing found'}\n"
-    )
-    return int(outcome.code != 0)
+    for target, outcome in outcomes.items():
+        if outcome.code:
+            sys.stdout.write(outcome.output[-6000:])
+        sys.stdout.write(
+            f"{target}: {outcome.executions:,} inputs in {options.seconds} s, coverage {outcome.before:,} to "
+            f"{outcome.after:,}, {'an input breaks it' if outcome.code else 'nothing found'}\n"
+        )
+    return int(any(outcome.code for outcome in outcomes.values()))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A terminal with a person at it: a process of its own session, whose Ctrl-C is the key and not a signal from outside."""
+"""A terminal with a person at it: a process of its own session, whose Ctrl-C is a key and no signal from outside."""
 
 from __future__ import annotations
 
