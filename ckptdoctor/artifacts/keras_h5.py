@@ -22,6 +22,7 @@ from ckptdoctor.state import Format, Generation, Oddity, OptimizerState, TensorR
 MODEL = "model_weights"
 OPTIMIZER = "optimizer_weights"
 _SHOWN = 5
+_STANDARD = sys.stdlib_module_names - {"builtins"}
 
 
 def is_whole_model(file: H5File) -> bool:
@@ -151,7 +152,7 @@ def code_inside(config: object) -> tuple[Oddity, ...]:
         if isinstance(node, Mapping):
             count += node.get("class_name") in ("Lambda", "__lambda__")  # a list: the value may be unhashable
             module = node.get("module")
-            if isinstance(module, str) and module.partition(".")[0] in sys.stdlib_module_names - {"builtins"}:
+            if isinstance(module, str) and module.partition(".")[0] in _STANDARD:
                 named[f"{module}.{node.get('class_name')}"] = None
             pending.extend(node.values())
         elif isinstance(node, list):

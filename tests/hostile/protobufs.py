@@ -65,6 +65,8 @@ protobufs.add(
     spoiled(lambda _: b"\x08\x01" + field(2, _nested(10_000))),
     harmless("fields that nobody knows are skipped, by protobuf too"),
 )
+
+
 @protobufs.case("saved_model.pb: a version with control characters", harmless("it is shown escaped", says="\\x1b"))
 def _(place: Place) -> Path:
     folder = spoiled(lambda _: b"\x08\x01" + field(2, field(1, field(5, b"2.10\x1b]0;x\x07\n::error::%0A"))))(place)
@@ -79,7 +81,8 @@ protobufs.add(
 )
 protobufs.add(
     "keras_metadata.pb: code",
-    spoiled(lambda _: field(1, field(3, b"root") + field(5, f'{{"class_name": "{MARKER}"}}'.encode())),
+    spoiled(
+        lambda _: field(1, field(3, b"root") + field(5, f'{{"class_name": "{MARKER}"}}'.encode())),
         "keras_metadata.pb",
     ),
     harmless("it only names the class"),
