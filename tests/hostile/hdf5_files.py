@@ -434,7 +434,7 @@ hdf5.add("a number of 5,000 digits", lambda place: _numbered(place, "0", "1" * 5
 hdf5.add("a number in Arabic digits", lambda place: _numbered(place, "0", "\u0661"), finding("I007", "no numbered"))
 
 
-# ----------------------------------------------------------------------------------------------- filters: classes 15 and 16
+# ---------------------------------------------------------------------------------------- filters: classes 15 and 16
 
 
 @hdf5.case("filter from a plug-in", finding("X004", "HDF5 filter 4242"), fresh=True)
