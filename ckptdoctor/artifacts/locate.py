@@ -6,19 +6,21 @@ import glob
 import os
 import re
 from collections.abc import Callable, Collection
+from itertools import islice
 from typing import NamedTuple
 
 from ckptdoctor.containers import checkpoint_state
 from ckptdoctor.containers.files import RegularFile, reason
 from ckptdoctor.containers.sstable import FOOTER, is_table
-from ckptdoctor.errors import UnknownFormat, UnreadableArtifact, UsageProblem
+from ckptdoctor.errors import LimitExceeded, UnknownFormat, UnreadableArtifact, UsageProblem
 from ckptdoctor.state import Format, Oddity, TrainingState
 
 _SHARD = re.compile(r"(?P<prefix>.*)\.data-\d{5}-of-\d{5}\Z", re.DOTALL)
 _V1_SHARD = re.compile(r".*-\d{5}-of-\d{5}\Z", re.DOTALL)
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _HEAD = 4096
-MAX_LISTED = 100_000
+MAX_LISTED = 1_000_000
+"""Names in a directory: the state file of a longer one might be among those that are left out."""
 _MOST_DIGITS = 20
 _SHOWN = 5
 _SAVED_MODEL = ("saved_model.pb", "saved_model.pbtxt")
@@ -145,7 +147,11 @@ def _missing(path: str) -> str:
         return f"no such file, directory or checkpoint prefix; there is no directory {directory!r} either"
     from difflib import get_close_matches
 
-    names = {re.sub(r"\.(index|data-\d+-of-\d+)\Z", "", name) for name in listing(directory)[:1000]}
+    try:
+        listed = listing(directory)[:1000]
+    except LimitExceeded:
+        listed = []
+    names = {re.sub(r"\.(index|data-\d+-of-\d+)\Z", "", name) for name in listed}
     near = get_close_matches(os.path.basename(path), sorted(names), n=3)
     hint = f"; did you mean {', '.join(near)}?" if near else ""
     return f"no such file, directory or checkpoint prefix{hint}"
@@ -156,12 +162,17 @@ def listing(directory: str) -> list[str]:
 
     Raises:
         UnreadableArtifact: It cannot be listed.
+        LimitExceeded: It holds more than `MAX_LISTED`.
     """
     try:
         with os.scandir(directory) as entries:
-            names = [entry.name for _, entry in zip(range(MAX_LISTED), entries, strict=False)]
+            names = [entry.name for entry in islice(entries, MAX_LISTED + 1)]
     except OSError as error:
         raise UnreadableArtifact(f"the directory cannot be listed: {reason(error)}", directory) from error
+    if len(names) > MAX_LISTED:
+        raise LimitExceeded(
+            f"the directory holds more than {MAX_LISTED:,} files: name the checkpoint that is meant", directory
+        )
     return sorted(names, key=_natural)
 
 

@@ -11,8 +11,9 @@ from support.bundles import array, write_bundle, write_state, write_v1
 from support.objects import model, write_model
 from support.saved_models import write_saved_model
 
+from ckptdoctor.artifacts import locate as locating
 from ckptdoctor.artifacts.locate import READERS, locate
-from ckptdoctor.errors import UnreadableArtifact, UsageProblem
+from ckptdoctor.errors import LimitExceeded, UnreadableArtifact, UsageProblem
 
 W = {"w": array(1.0)}
 
@@ -222,6 +223,18 @@ def test_unknown_formats(tmp_path: Path, content: bytes) -> None:
         path.write_bytes(content)
         with pytest.raises(UnreadableArtifact, match=r"of no format that is known|which ckptdoctor does not read"):
             locate(str(path))
+
+
+def test_a_folder_of_too_many_files(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with more names than are listed is refused, since its state file might be among the others."""
+    monkeypatch.setattr(locating, "MAX_LISTED", 5)
+    assert locate(str(run))  # two checkpoints of two files, and the state file
+    (run / "ckpt-11.index").touch()
+    with pytest.raises(LimitExceeded, match="more than 5 files: name the checkpoint"):
+        locate(str(run))
+    assert _one(run / "ckpt-9")[1] == f"{run}/ckpt-9"
+    with pytest.raises(UsageProblem, match="no such file"):
+        locate(str(run / "ckpt-8"))
 
 
 def test_names_like_patterns(tmp_path: Path) -> None:

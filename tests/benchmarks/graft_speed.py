@@ -1,6 +1,7 @@
 """How fast `ckptdoctor graft` is, beside the TensorFlow script that people write and beside `cp`, in the same run.
 
-    python tests/benchmarks/graft_speed.py [--gigabytes 2] [--repeat 3] [--folder DIR] [--only NAME] [--check]
+    python tests/benchmarks/graft_speed.py [--gigabytes 2] [--repeat 3] [--folder DIR] [--only NAME]
+        [--json FILE] [--check]
 
 Needs TensorFlow, tf_keras and Keras 3, which also make the inputs: checkpoints, HDF5 files and `.keras` archives of a
 model with its Adam state, of about the size asked for, and their weights-only twins. They are made in a temporary
@@ -12,6 +13,7 @@ ratios are of the fastest runs. Peak memory is the child's own. What a graft wri
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import resource
 import shutil
@@ -153,15 +155,15 @@ def clear(folder: Path, way: Way) -> None:
         old.unlink()
 
 
-def measure(folder: Path, chosen: list[Way], repeat: int) -> dict[str, Run]:
-    """The fastest of several runs of each way; what they write is removed at once."""
+def measure(folder: Path, chosen: list[Way], repeat: int) -> dict[str, list[Run]]:
+    """Several runs of each way, in turn; what they write is removed at once."""
     runs: dict[str, list[Run]] = {way.name: [] for way in chosen}
     for _ in range(repeat):
         for way in chosen:
             clear(folder, way)
             runs[way.name].append(run(way.words, folder))
             clear(folder, way)
-    return {name: min(each) for name, each in runs.items()}
+    return runs
 
 
 def make(folder: Path, layers: int) -> None:
@@ -178,6 +180,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3, help="runs of each way (default: 3)")
     parser.add_argument("--folder", type=Path, help="make the inputs here and keep them")
     parser.add_argument("--only", default="", help="ways whose name contains this, and their peers")
+    parser.add_argument("--json", help="write the figures here too")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
     options = parser.parse_args()
     layers = max(1, round(options.gigabytes * 1e9 / (_WIDTH * _WIDTH * 4 * 3)))
@@ -189,8 +192,9 @@ def main() -> None:
         folder = options.folder or Path(name)
         folder.mkdir(parents=True, exist_ok=True)
         make(folder, layers)
-        found = measure(folder, chosen, options.repeat)
+        runs = measure(folder, chosen, options.repeat)
         size = (folder / "donor.data-00000-of-00001").stat().st_size
+    found = {name: min(each) for name, each in runs.items()}
     sys.stdout.write(f"{layers} layers, {size / 1e9:.2f} GB\n")
     missed = False
     for way in chosen:
@@ -204,6 +208,13 @@ def main() -> None:
                 line += " (reached)" if ratio <= aim else f" (aim: {aim:.2f})"
                 missed |= ratio > aim
         sys.stdout.write(line + "\n")
+    if options.json:
+        figures = [
+            {"way": way.name, "seconds": [each.seconds for each in runs[way.name]],
+             "megabytes": [each.megabytes for each in runs[way.name]], "peers": [peer for peer, _ in way.peers]}
+            for way in chosen
+        ]  # fmt: skip
+        Path(options.json).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     if options.check and missed:
         raise SystemExit(1)
 

@@ -1,4 +1,7 @@
-"""The benchmarks' inputs, made without TensorFlow: `python inputs.py NAME FOLDER [MEGABYTES]` writes one."""
+"""The benchmarks' inputs, made without TensorFlow.
+
+`python inputs.py NAME FOLDER [MEGABYTES]` writes one and prints its path.
+"""
 
 from __future__ import annotations
 
@@ -48,17 +51,17 @@ def many_objects(folder: Path) -> str:
 def whole_h5(folder: Path) -> str:
     """A whole model of 50 layers by Keras 3, in HDF5: 100 variables, 200 slots."""
     path = folder / "whole.h5"
-    _write_h5(path, layers=50, units=64)
+    write_layers(path, layers=50, units=64)
     return str(path)
 
 
 def large_archive(folder: Path) -> str:
     """A `.keras` of 400 MB: 11 layers of 12 MB and Adam's slots, stored without compression as Keras does."""
     path, weights = folder / "large.keras", folder / "model.weights.h5"
-    _write_store(weights, layers=11, shape=(3072, 1024))
+    write_store(weights, layers=11, shape=(3072, 1024))
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("metadata.json", json.dumps({"keras_version": "3.15.1", "date_saved": "2026-11-01@00:00:00"}))
-        archive.writestr("config.json", json.dumps(_config(11, 1024)))
+        archive.writestr("config.json", json.dumps(model_config(11, 1024)))
         archive.write(weights, "model.weights.h5")
     weights.unlink()
     return str(path)
@@ -81,10 +84,10 @@ def trained_archive(folder: Path, megabytes: int = 1024) -> str:
     """The same as a `.keras`."""
     count = max(1, megabytes // 3 // (_ROWS * 4096 >> 20))
     path, weights = folder / "trained.keras", folder / "model.weights.h5"
-    _write_store(weights, layers=count, shape=(_ROWS, 1024), values=_moments(_ROWS))
+    write_store(weights, layers=count, shape=(_ROWS, 1024), values=_moments(_ROWS))
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("metadata.json", json.dumps({"keras_version": "3.15.1", "date_saved": "2026-11-01@00:00:00"}))
-        archive.writestr("config.json", json.dumps(_config(count, 1024)))
+        archive.writestr("config.json", json.dumps(model_config(count, 1024)))
         archive.write(weights, "model.weights.h5")
     weights.unlink()
     return str(path)
@@ -93,7 +96,7 @@ def trained_archive(folder: Path, megabytes: int = 1024) -> str:
 def trained_h5(folder: Path, megabytes: int = 1024) -> str:
     """The same as a whole model in HDF5: layers of 16 MB."""
     path = folder / "trained.h5"
-    _write_h5(path, layers=max(1, megabytes // 3 // 16), units=2048, values=_moments(2048, 2048))
+    write_layers(path, layers=max(1, megabytes // 3 // 16), units=2048, values=_moments(2048, 2048))
     return str(path)
 
 
@@ -109,7 +112,8 @@ def _moments(rows: int, columns: int = 1024) -> tuple[Any, Any, Any]:
     return weights, gradients * np.float32(0.1), np.square(gradients) + np.float32(1e-8)
 
 
-def _adam() -> dict[str, Any]:
+def adam_config() -> dict[str, Any]:
+    """A Keras 3 Adam, as `config.json` has it."""
     return {
         "module": "keras.optimizers", "class_name": "Adam", "registered_name": None,
         "config": {
@@ -118,55 +122,60 @@ def _adam() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _config(layers: int, units: int) -> dict[str, Any]:
+def model_config(layers: int, units: int) -> dict[str, Any]:
+    """A compiled Sequential of that many dense layers."""
     dense = [
         {
             "module": "keras.layers",
             "class_name": "Dense",
-            "config": {"name": _dense(at), "units": units, "use_bias": False},
+            "config": {"name": dense_name(at), "units": units, "use_bias": False},
         }
         for at in range(layers)
     ]
     return {
         "module": "keras", "class_name": "Sequential", "config": {"name": "sequential", "layers": dense},
-        "compile_config": {"optimizer": _adam(), "loss": "mse"},
+        "compile_config": {"optimizer": adam_config(), "loss": "mse"},
     }  # fmt: skip
 
 
-def _dense(number: int) -> str:
+def dense_name(number: int) -> str:
+    """What Keras calls the n-th dense layer."""
     return f"dense_{number}" if number else "dense"
 
 
-def _write_store(
-    path: Path, *, layers: int, shape: tuple[int, int], values: tuple[Any, Any, Any] | None = None
-) -> None:
+def write_store(path: Path, *, layers: int, shape: tuple[int, int], values: tuple[Any, Any, Any] | None = None) -> None:
+    """Writes a `model.weights.h5` with Adam's state, a variable and two slots a layer: these values, or zeros."""
     import h5py
 
     with h5py.File(str(path), "w") as file:
         weights, *slots = values or (np.zeros(shape, np.float32),) * 3
         for number in range(layers):
-            file[f"layers/{_dense(number)}/vars/0"] = weights
+            file[f"layers/{dense_name(number)}/vars/0"] = weights
         file["optimizer/vars/0"] = np.int64(7)
         file["optimizer/vars/1"] = np.float32(0.001)
         for number in range(2 * layers):
             file[f"optimizer/vars/{2 + number}"] = slots[number % 2]
 
 
-def _write_h5(path: Path, *, layers: int, units: int, values: tuple[Any, Any, Any] | None = None) -> None:
+def write_layers(path: Path, *, layers: int, units: int, values: tuple[Any, Any, Any] | None = None) -> None:
+    """Writes a whole model in the legacy HDF5 layout with Adam's state: two variables and four slots a layer.
+
+    Kernels and their slots are of these values, or of zeros.
+    """
     import h5py
 
     with h5py.File(str(path), "w") as file:
         file.attrs["keras_version"], file.attrs["backend"] = "3.15.1", "tensorflow"
-        config = _config(layers, units)
+        config = model_config(layers, units)
         file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": config["config"]})
-        file.attrs["training_config"] = json.dumps({"optimizer_config": _adam(), "loss": "mse"})
+        file.attrs["training_config"] = json.dumps({"optimizer_config": adam_config(), "loss": "mse"})
         weights, names = file.create_group("model_weights"), []
-        weights.attrs["layer_names"] = [_dense(number).encode() for number in range(layers)]
+        _write_names(weights, "layer_names", [dense_name(number).encode() for number in range(layers)])
         slots = file.create_group("optimizer_weights")
         slots["iteration"], slots["learning_rate"] = np.int64(7), np.float32(0.001)
         for number in range(layers):
-            group = weights.create_group(_dense(number))
-            own = [f"sequential/{_dense(number)}/{part}" for part in ("kernel", "bias")]
+            group = weights.create_group(dense_name(number))
+            own = [f"sequential/{dense_name(number)}/{part}" for part in ("kernel", "bias")]
             group.attrs["weight_names"] = [name.encode() for name in own]
             for name, shape in zip(own, ((units, units), (units,)), strict=True):
                 own_values = values if values is not None and len(shape) > 1 else (np.zeros(shape, np.float32),) * 3
@@ -175,7 +184,16 @@ def _write_h5(path: Path, *, layers: int, units: int, values: tuple[Any, Any, An
                     slot = f"adam/{name.replace('/', '_')}_{kind}"
                     slots[slot] = value
                     names.append(slot.encode())
-        slots.attrs["weight_names"] = [b"iteration", b"learning_rate", *names]
+        _write_names(slots, "weight_names", [b"iteration", b"learning_rate", *names])
+
+
+def _write_names(group: Any, attribute: str, names: list[bytes]) -> None:
+    """A list of names in as many attributes as it takes (keras `save_attributes_to_hdf5_group`)."""
+    values, count = np.asarray(names), 1
+    while any(part.nbytes > 64_512 for part in np.array_split(values, count)):
+        count += 1
+    for number, part in enumerate(np.array_split(values, count)):
+        group.attrs[attribute if count == 1 else f"{attribute}{number}"] = part
 
 
 INPUTS: dict[str, Callable[..., str]] = {

@@ -12,17 +12,15 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+import processes
+from processes import Run
 
 _LIST = "import tensorflow as tf; tf.train.list_variables({!r})"
 _READ_H5 = """
@@ -85,36 +83,9 @@ CASES = (
 )
 
 
-class Run(NamedTuple):
-    """Seconds and peak megabytes of one process."""
-
-    seconds: float
-    megabytes: float
-
-
 def run(arguments: Sequence[str], *, codes: Sequence[int] = (0,)) -> Run:
-    """Runs this interpreter to the end; raises where it ends with another code."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-    start = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
-    )
-    # wait4 tells the peak of this child alone; getrusage(RUSAGE_CHILDREN) that of the largest so far.
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in codes:
-        raise SystemExit(f"{arguments[:4]} failed with {process.returncode}")
-    return Run(seconds, usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1 << 20))
-
-
-def make(case: Case, folder: str) -> str:
-    """Writes a case's input in a process of its own: a child's peak begins with its parent's, which must be small."""
-    script = Path(__file__).with_name("inputs.py")
-    done = subprocess.run(
-        [sys.executable, str(script), case.make, folder], check=True, stdout=subprocess.PIPE, encoding="utf-8"
-    )
-    return done.stdout.strip()
+    """Runs this interpreter to the end; raises SystemExit where it ends with another code."""
+    return processes.run([sys.executable, *arguments], codes=codes)
 
 
 class Measured(NamedTuple):
@@ -192,7 +163,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="ckptdoctor-") as folder:
         for case in CASES:
             if options.only in case.name:
-                measured += measure(case, make(case, folder), options.repeat)
+                measured += measure(case, processes.made("inputs.py", case.make, folder), options.repeat)
     head = ["input", "ckptdoctor, ms: min (median)", "peak", "peer", "peer, ms", "ratio", "target", "reached"]
     rows = [head, ["---"] * len(head), *map(row, measured)]
     widths = [max(len(cells[column]) for cells in rows) for column in range(len(head))]

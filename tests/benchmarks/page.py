@@ -1,0 +1,314 @@
+"""Makes docs/benchmarks.md: runs every benchmark, keeps the figures as JSON, and renders the page from them.
+
+    python tests/benchmarks/page.py [--quick] [--figures DIR] [--render] [--output FILE]
+
+`--figures DIR` keeps the JSON files there; `--render` takes them as they are and runs nothing. What a benchmark has
+measured already is not measured again as long as its file lies there, so that an interrupted run can go on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+from typing import Any
+
+import peers
+import scale
+from processes import ROOT, Run, table
+
+from ckptdoctor import __version__
+from ckptdoctor.artifacts import locate
+from ckptdoctor.checking import run_directory
+from ckptdoctor.containers import files, hdf5, npy, pickle_machine, safe_pickle, strict_json, zip_archive
+from ckptdoctor.optimizers import unnamed
+
+LIBRARIES = ("tensorflow", "keras", "tf_keras", "h5py", "numpy", "click")
+BENCHMARKS = {
+    "peers": (["peers.py"], ["--rounds", "2"]),
+    "check": (["check_speed.py", "--repeat", "3"], ["--megabytes", "128"]),
+    "graft": (["graft_speed.py", "--gigabytes", "1"], ["--gigabytes", "0.3", "--repeat", "1"]),
+    "scale": (["scale.py"], ["--quick"]),
+}
+"""Name of the figures → the script with its options, and what `--quick` adds."""
+
+_HEAD = """\
+# Benchmarks
+
+Made by one command, from a clone with the test extra installed (`pip install ".[test]"`):
+
+```
+python tests/benchmarks/page.py
+```
+
+Every figure is of a whole process, from its start to its end, as a user waits for it. Each input is given to ckptdoctor
+and to all of its peers in turn, round after round, so that a busy machine slows all of them alike: what counts is the
+ratio, ours over theirs. It is that of the fastest runs; beside it stands from which to which it went within the rounds.
+Processor time is what the kernel says that a process has used, on all cores: another program beside it changes that
+less than what the clock says. Peaks of memory are of the process alone, ours before the peer's.
+"""
+
+_PEERS = """\
+## Beside other tools
+
+None of these says whether training will resume; they list what is in the file. `ckptdoctor inspect --format json` says
+both.
+"""
+
+_FLOOR = """\
+## Distance from the floor
+
+What no program of this kind can be faster than: the interpreter's own start, the import of the library that reads the
+format, a copy of the same bytes from one place of the page cache to another. The last input is judged with
+`check --deep`, which checksums every byte and looks at every value.
+"""
+
+_CHECK = """\
+## Check
+
+A thousand small artifacts of the formats and versions of `fixtures/museum.tar.xz` in one call, beside a process for
+each; and every byte of 1 GB of trained weights and moments, beside one numpy pass over the same bytes
+(`tests/benchmarks/check_speed.py`).
+"""
+
+_GRAFT = """\
+## Graft
+
+A model of dense layers of 4096 x 4096 and its Adam state; the TensorFlow script is the one that people write:
+build the model, restore both checkpoints, save. A graft is read back and on the disk when it ends, `cp` is not.
+"""
+
+_SCALE = """\
+## Growth
+
+Inputs of three sizes each. Growth is linear where processor time grows no faster than the size; a start of 0.1 s (0.2 s
+with HDF5) is in every figure, so that the first step grows less. Tensor data are holes in sparse files, except where
+it says that they are read. `--check` fails where one of these grows faster than its input.
+"""
+
+_FLAT = """\
+### Memory is flat in tensors' bytes
+
+Without `--stats` and `--deep` no tensor data but single numbers are read; with them, data pass through in pieces.
+"""
+
+_LIMITS = """\
+## Limits
+
+An artifact above one of these is never reported as clean: the message names the limit (a single artifact cannot be
+read, exit code 3; in a directory, I007). They keep a hostile file from taking the machine down, and lie far above what
+frameworks write.
+"""
+
+
+_MISSING = "Not measured in this run.\n"
+
+
+def limits() -> list[list[str]]:
+    """The limits as the code has them."""
+    return [
+        ["what", "limit", "why there"],
+        ["files in a directory", f"{locate.MAX_LISTED:,}", "a checkpoint can be named by its prefix in any"],
+        [
+            "checkpoints that `check DIR` looks into, beside the latest",
+            f"{run_directory.MOST_MEMBERS:,}",
+            "those with the highest numbers; `--all` judges every one",
+        ],
+        [
+            "an index block, an object graph, a SavedModel's objects",
+            _bytes(files.MAX_READ),
+            "the object graph of a million variables has 0.2 GB; protocol buffers end at 2 GiB",
+        ],
+        [
+            "groups and data sets of an HDF5 file",
+            f"{hdf5.MAX_NODES:,}",
+            "ten times the largest below; HDF5 itself takes minutes for more",
+        ],
+        [
+            "an attribute of an HDF5 file",
+            _bytes(hdf5.MAX_ATTRIBUTE_BYTES),
+            "the configuration of a model of 10,000 layers has a few",
+        ],
+        ["a JSON configuration", _bytes(strict_json.MAX_BYTES), "the same"],
+        ["members of a zip archive", f"{zip_archive.MAX_MEMBERS:,}", "Keras writes three, an `.npz` one per array"],
+        ["arrays of an `.npz`", f"{npy.MAX_MEMBERS:,}", "the same"],
+        [
+            "steps of a pickle",
+            f"{pickle_machine.MAX_OPCODES:,}",
+            "about 50,000 arrays; a pickle can loop without growing",
+        ],
+        ["elements that a pickle unfolds to", f"{safe_pickle.MAX_NODES:,}", "a memo makes many out of few"],
+        [
+            "arrays of a dump whose class is inferred",
+            f"{unnamed.MAX_ELEMENTS:,}",
+            "every reading of the list is tried; above, the arrays are listed and no class is claimed",
+        ],
+    ]
+
+
+def _bytes(count: int) -> str:
+    return f"{count >> 30} GiB" if count >= 1 << 30 else f"{count >> 20} MiB"
+
+
+def machine() -> dict[str, Any]:
+    """Where and with what the figures are taken."""
+    processor = platform.processor() or platform.machine()
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                processor = line.partition(":")[2].strip()
+                break
+    except OSError:
+        pass
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
+    there = packages_distributions()
+    libraries = {name: version(there[name][0]) if name in there else "not installed" for name in LIBRARIES}
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "processor": f"{processor}, {os.cpu_count()} cores",
+        "memory": f"{memory / (1 << 30):.0f} GiB" if memory else "unknown",
+        "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
+        "python": platform.python_version(),
+        "ckptdoctor": __version__,
+        "libraries": libraries,
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    }
+
+
+def take(folder: Path, *, quick: bool) -> None:
+    """Runs what has no figures in `folder` yet."""
+    note = folder / "machine.json"
+    if not note.exists():
+        note.write_text(json.dumps(machine(), indent=2) + "\n", encoding="utf-8")
+    for name, (words, less) in BENCHMARKS.items():
+        target = folder / f"{name}.json"
+        if target.exists():
+            continue
+        part = folder / f"{name}.part"
+        script = Path(__file__).with_name(words[0])
+        sys.stderr.write(f"{name}:\n")
+        done = subprocess.run(
+            [sys.executable, str(script), *words[1:], *(less if quick else ()), "--json", str(part)],
+            stdout=subprocess.DEVNULL,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        if not done.returncode:
+            part.rename(target)
+        else:
+            sys.stderr.write(f"{name} is left out: it ended with {done.returncode}\n")
+    figures = json.loads(note.read_text(encoding="utf-8"))
+    figures["load after"] = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    note.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def render(folder: Path) -> str:
+    """The page, from the figures in a folder; a benchmark without figures is named."""
+    parts = [_HEAD, _where(_read(folder, "machine") or machine())]
+    beside = _read(folder, "peers")
+    if beside is None:
+        parts += [_PEERS, _MISSING]
+    else:
+        floors = [each for each in beside if each["peer"].startswith("floor: ")]
+        others = [each for each in beside if each not in floors]
+        for each in floors:
+            each["peer"] = f"`{each['peer'].removeprefix('floor: ')}`"
+        parts += [_PEERS, table([peers.HEAD, *map(peers.row, others)])]
+        parts += [_FLOOR, table([peers.HEAD, *map(peers.row, floors)])]
+    check = _read(folder, "check")
+    parts += [_CHECK, _MISSING if check is None else _check(check)]
+    graft = _read(folder, "graft")
+    parts += [_GRAFT, _MISSING if graft is None else _graft(graft)]
+    parts += _growth(_read(folder, "scale"))
+    parts += [_LIMITS, table(limits())]
+    return "\n".join(parts)
+
+
+def _read(folder: Path, name: str) -> Any:
+    path = folder / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _where(found: dict[str, Any]) -> str:
+    libraries = ", ".join(f"{name} {number}" for name, number in found["libraries"].items())
+    load = ""
+    if found.get("load") is not None:
+        after = found.get("load after")
+        load = f" Load of the machine: {found['load']:.1f} before" + (f", {after:.1f} after" if after else "") + "."
+    return (
+        f"Taken on {found['date']} with ckptdoctor {found['ckptdoctor']}, Python {found['python']}, {libraries}; "
+        f"{found['processor']}, {found['memory']} of memory, {found['system']}.{load}\n"
+    )
+
+
+def _check(figures: list[dict[str, Any]]) -> str:
+    lines = [["what", "time", "beside", "its time", "ratio", "in the rounds"]]
+    for each in figures:
+        times = [f"{min(each[whose]):.2f} s" for whose in ("ours", "theirs")]
+        lines.append([each["name"], times[0], each["peer"], times[1], *_ratios(each["ours"], each["theirs"])])
+    return table(lines)
+
+
+def _graft(ways: list[dict[str, Any]]) -> str:
+    by_name = {way["way"]: way for way in ways}
+    lines = [["way", "time", "peak", "beside", "ratio", "in the rounds"]]
+    for way in ways:
+        head = [way["way"], f"{min(way['seconds']):.2f} s", f"{max(way['megabytes']):,.0f} MB"]
+        if not way["peers"]:
+            lines.append([*head, "", "", ""])
+        for name in way["peers"]:
+            lines.append([*head, name, *_ratios(way["seconds"], by_name[name]["seconds"])])
+            head = ["", "", ""]
+    return table(lines)
+
+
+def _ratios(ours: list[float], theirs: list[float]) -> list[str]:
+    """The ratio of the fastest runs, and the least and the greatest one of a round."""
+    spread = sorted(one / other for one, other in zip(ours, theirs, strict=True))
+    return [peers.ratio(min(ours) / min(theirs)), f"{peers.ratio(spread[0])} … {peers.ratio(spread[-1])}"]
+
+
+def _growth(figures: list[dict[str, Any]] | None) -> list[str]:
+    if figures is None:
+        return [_SCALE, _MISSING]
+    kinds = {kind.name: kind for kind in scale.KINDS}
+    linear, flat = [scale.HEAD], [scale.HEAD]
+    grouped: dict[tuple[str, str], list[scale.Measured]] = {}
+    for each in figures:
+        run = Run(each["seconds"], each["megabytes"], each["processor"]) if "seconds" in each else None
+        made = scale.Measured(kinds[each["kind"]], tuple(each["command"].split()), each["size"], run)
+        grouped.setdefault((each["kind"], each["command"]), []).append(made)
+    for (kind, _), found in grouped.items():
+        (flat if kinds[kind].unit == "bytes" else linear).extend(scale.rows(found))
+    return [_SCALE, table(linear), _FLAT, table(flat)]
+
+
+def main() -> None:
+    """Measures what has to be, and writes the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, smaller inputs")
+    parser.add_argument("--figures", help="keep the figures here")
+    parser.add_argument("--render", action="store_true", help="measure nothing")
+    parser.add_argument("--output", default=str(ROOT / "docs" / "benchmarks.md"), help="default: docs/benchmarks.md")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="ckptdoctor-") as temporary:
+        folder = Path(options.figures or temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not options.render:
+            take(folder, quick=options.quick)
+        page = render(folder)
+    output = Path(options.output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(page, encoding="utf-8")
+    sys.stdout.write(f"{output}\n")
+
+
+if __name__ == "__main__":
+    main()

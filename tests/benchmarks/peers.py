@@ -1,0 +1,217 @@
+"""`ckptdoctor` beside the tools that people use today, and beside what no program can be faster than, in one run.
+
+    python tests/benchmarks/peers.py [--rounds 5] [--only NAME] [--json FILE]
+
+A round runs ckptdoctor and every peer of an input once, one after the other; the next round does so again. A busy
+machine then slows all of them, and a ratio within a round says more than seconds do: what is printed is the ratio of
+the fastest runs, and from which to which it went over the rounds. Peers that are not installed are left out, with
+the reason. Inputs are generated, or lie in fixtures/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from processes import ROOT, Run, made, run, table
+
+_LIST = "import tensorflow as tf; tf.train.list_variables({path!r})"
+_EDITOR = "import keras; keras.saving.KerasFileEditor({path!r}).summary()"
+_WALK = """
+import h5py
+def visit(name, item):
+    list(item.attrs)
+    if isinstance(item, h5py.Dataset):
+        item.shape, item.dtype
+with h5py.File({path!r}, "r") as file:
+    file.visititems(visit)
+"""
+
+
+class Peer(NamedTuple):
+    """Another program on the same input.
+
+    Attributes:
+        name: As the table shows it.
+        words: The command, after the interpreter's path where it begins with an option; `{path}` is the input.
+        needs: The module or the program that it takes; "" for none.
+        slow: It takes seconds and varies less: three rounds are enough.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    needs: str = ""
+    slow: bool = False
+
+
+class Case(NamedTuple):
+    """An input, our command on it, and its peers.
+
+    Attributes:
+        name: As the table shows it.
+        make: The function in inputs.py that writes the input; or its path in fixtures/.
+        peers: Who else reads it.
+        command: What ckptdoctor is asked.
+        of: What is given to the peers, where that is not the input itself: a file of it.
+    """
+
+    name: str
+    make: str
+    peers: tuple[Peer, ...]
+    command: tuple[str, ...] = ("inspect",)
+    of: str = "{path}"
+
+
+def _python(name: str, code: str, needs: str = "", *, slow: bool = False) -> Peer:
+    return Peer(name, ("-c", code), needs, slow)
+
+
+_INTERPRETER = (
+    Peer("floor: python -I -S -c pass", ("-I", "-S", "-c", "pass")),
+    Peer("floor: python -c pass", ("-c", "pass")),
+)
+_TENSORFLOW = (
+    _python("tf.train.list_variables", _LIST, "tensorflow", slow=True),
+    Peer(
+        "inspect_checkpoint",
+        ("-m", "tensorflow.python.tools.inspect_checkpoint", "--file_name={path}", "--all_tensor_names"),
+        "tensorflow",
+        slow=True,
+    ),
+)
+_SHOW = ("-m", "tensorflow.python.tools.saved_model_cli", "show", "--dir", "{path}", "--all")
+_H5PY = _python("floor: import h5py", "import h5py", "h5py")
+CASES = (
+    Case("small TF checkpoint", "small", (*_TENSORFLOW, *_INTERPRETER, _python("floor: import click", "import click"))),
+    Case("90,000 tensors, by name", "many_names", _TENSORFLOW),
+    Case("90,000 tensors, by object", "many_objects", _TENSORFLOW),
+    Case("SavedModel", "fixtures/savedmodel", (Peer("saved_model_cli show --all", _SHOW, "tensorflow", slow=True),)),
+    Case(
+        "whole model in HDF5",
+        "whole_h5",
+        (
+            Peer("h5dump -A", ("h5dump", "-A", "{path}"), "h5dump"),
+            Peer("h5ls -r -v", ("h5ls", "-r", "-v", "{path}"), "h5ls"),
+            _python("h5py, every name", _WALK, "h5py"),
+            _H5PY,
+        ),
+    ),
+    Case("small .keras", "fixtures/keras3.keras", (_python("KerasFileEditor", _EDITOR, "keras", slow=True), _H5PY)),
+    Case("400 MB .keras", "large_archive", (_python("KerasFileEditor", _EDITOR, "keras", slow=True), _H5PY)),
+    Case(
+        "1 GB TF checkpoint, every byte",
+        "trained_checkpoint",
+        (
+            Peer("floor: cat", ("cat", "{path}")),
+            Peer("floor: cp", ("cp", "{path}", "{path}.copy")),
+        ),
+        ("check", "--deep"),
+        "{path}.data-00000-of-00001",
+    ),
+)
+
+
+class Measured(NamedTuple):
+    """A case and one peer; no runs of a peer that is not here."""
+
+    case: Case
+    peer: Peer
+    ours: list[Run]
+    theirs: list[Run]
+
+
+def measure(case: Case, path: str, rounds: int) -> list[Measured]:
+    """Runs a case and its peers in turn."""
+    command = [sys.executable, "-m", "ckptdoctor", *case.command, "--format", "json", path]
+    here = [peer for peer in case.peers if is_here(peer)]
+    words = {peer: _words(peer, case.of.format(path=path)) for peer in here}
+    found = {peer: Measured(case, peer, [], []) for peer in case.peers}
+    for each in (command, *words.values()):
+        run(each)  # byte code and disk cache
+    for number in range(rounds):
+        ours = run(command)
+        for peer in here:
+            if number < 3 or not peer.slow:
+                found[peer].ours.append(ours)
+                found[peer].theirs.append(run(words[peer]))
+    return list(found.values())
+
+
+def is_here(peer: Peer) -> bool:
+    """Whether a peer can be run."""
+    return not peer.needs or bool(shutil.which(peer.needs) or importlib.util.find_spec(peer.needs))
+
+
+def _words(peer: Peer, path: str) -> list[str]:
+    words = [word.format(path=path) for word in peer.words]
+    return [sys.executable, *words] if words[0].startswith("-") else words
+
+
+def figures(each: Measured) -> dict[str, object]:
+    """A case and a peer as JSON."""
+    return {
+        "case": each.case.name,
+        "command": " ".join(each.case.command),
+        "peer": each.peer.name,
+        "needs": each.peer.needs,
+        "ours": [one._asdict() for one in each.ours],
+        "theirs": [one._asdict() for one in each.theirs],
+    }
+
+
+def ratio(value: float) -> str:
+    """1/31, or 1.8."""
+    return f"1/{1 / value:.1f}" if value < 0.95 else f"{value:.2f}"
+
+
+def row(each: dict[str, object]) -> list[str]:
+    """A row of the table, from a case's figures."""
+    ours, theirs = ([Run(**one) for one in each[whose]] for whose in ("ours", "theirs"))  # type: ignore[attr-defined]
+    head = [str(each["case"]), str(each["peer"])]
+    if not theirs:
+        return [*head, "", f"{each['needs']} is not installed", "", "", "", ""]
+    spread = sorted(one.seconds / other.seconds for one, other in zip(ours, theirs, strict=True))
+    fastest = min(ours).seconds / min(theirs).seconds
+    work = min(one.processor for one in ours) / max(0.001, min(one.processor for one in theirs))
+    return [
+        *head,
+        f"{min(ours).seconds:.2f} s",
+        f"{min(theirs).seconds:.2f} s",
+        ratio(fastest),
+        f"{ratio(spread[0])} … {ratio(spread[-1])}",
+        ratio(work),
+        f"{max(one.megabytes for one in ours):,.0f} / {max(one.megabytes for one in theirs):,.0f} MB",
+    ]
+
+
+HEAD = ["input", "peer", "ckptdoctor", "peer's time", "ratio", "in the rounds", "of processor time", "peak"]
+
+
+def main() -> None:
+    """Measures and prints a table, in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each input (default: 5)")
+    parser.add_argument("--only", default="", help="inputs whose name contains this")
+    parser.add_argument("--json", help="write the figures here too")
+    options = parser.parse_args()
+    found: list[dict[str, object]] = []
+    for case in CASES:
+        if options.only in case.name:
+            with tempfile.TemporaryDirectory(prefix="ckptdoctor-") as folder:
+                path = str(ROOT / case.make) if "/" in case.make else made("inputs.py", case.make, folder)
+                own = [figures(each) for each in measure(case, path, options.rounds)]
+            found += own
+            sys.stderr.write("".join(" | ".join(row(each)) + "\n" for each in own))
+    sys.stdout.write(table([HEAD, *map(row, found)]))
+    if options.json:
+        Path(options.json).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
