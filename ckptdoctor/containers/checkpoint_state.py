@@ -46,7 +46,11 @@ def read_checkpoint_state(path: str) -> CheckpointState:
         raise UnreadableArtifact(
             f"{os.path.basename(path)} is no checkpoint state file: {str(error).splitlines()[0]}", path
         ) from error
-    return CheckpointState(path, state.model_checkpoint_path, tuple(state.all_model_checkpoint_paths))
+    found = CheckpointState(path, state.model_checkpoint_path, tuple(state.all_model_checkpoint_paths))
+    odd = next((each for each in (found.latest, *found.all) if "\0" in each), None)
+    if odd is not None:
+        raise UnreadableArtifact(f"{os.path.basename(path)} names {odd!r}, which no file can be called", path)
+    return found
 
 
 def resolve(state: CheckpointState, prefix: str) -> str:

@@ -50,6 +50,8 @@ class RegularFile:
             self._fd = os.open(path, _FLAGS) if is_file else -1
         except OSError as error:
             raise UnreadableArtifact(f"{os.path.basename(path)} cannot be opened: {reason(error)}", path) from error
+        except ValueError as error:  # a zero byte or half a character, from a file that names others
+            raise UnreadableArtifact(f"{os.path.basename(path)!r} is no name that a file can have", path) from error
         if not is_file:
             raise UnreadableArtifact(f"{os.path.basename(path)} is not a regular file", path)
         status = os.fstat(self._fd)

@@ -118,3 +118,9 @@ def test_descriptors_are_given_back(ten: Path) -> None:
         with pytest.raises(UnreadableArtifact):
             RegularFile(os.devnull)
     assert len(os.listdir(folder)) == before
+
+
+def test_a_name_that_no_file_can_have(tmp_path: Path) -> None:
+    """A file that names others may name them by a zero byte."""
+    with pytest.raises(UnreadableArtifact, match="is no name that a file can have"):
+        RegularFile(f"{tmp_path}/a\0b")

@@ -14,9 +14,6 @@ from typing import NamedTuple
 from fuzz.documents import odd_document, odd_member, odd_metadata
 from fuzz.sealing import resealed
 
-LIBRARY = frozenset({"keras-h5", "keras-h5-weights", "keras-archive", "keras-weights"})
-"""The formats that libhdf5 reads, a C library that damaged files can crash."""
-
 _WORDS = (
     b"\0",
     b"\xff",

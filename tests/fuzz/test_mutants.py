@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fuzz.judge import Judge
 from fuzz.mutants import run
-from fuzz.mutations import LIBRARY, Recipe, copied, damage, recipes
+from fuzz.mutations import Recipe, copied, damage, recipes
 from support.commands import ckptdoctor
 
 FORMATS = (
@@ -27,18 +27,17 @@ def test_a_sample(form: str, museum: Path) -> None:
     """Bit flips, truncations and splices end in a result or a sentence: no traceback, no hang, no gigabytes."""
     artifacts = list(dict.fromkeys(recipe.case for recipe in recipes(museum, each=1, formats=(form,))))
     step = max(1, len(artifacts) // 5)
-    tally = run(museum, recipes(museum, each=25, step=step, formats=(form,)))
+    tally = run(museum, recipes(museum, each=12, step=step, formats=(form,)))
     assert not tally.wrong, "\n".join(tally.wrong)
-    assert tally.mutants >= 100
+    assert tally.mutants >= 60
     counts = tally.codes[form]
     assert counts[0] > 0, "some damage does no harm"
     assert counts[3] > 0, "some damage is told"
-    assert form in LIBRARY or not tally.died
 
 
 def test_a_sample_in_processes_of_their_own(museum: Path, tmp_path: Path) -> None:
     """The same as a user runs it: the exit code is 0 or 3, and 3 comes with one line that says why."""
-    sample = [next(recipes(museum, each=1, formats=(form,), first=5)) for form in FORMATS if form not in LIBRARY]
+    sample = [next(recipes(museum, each=1, formats=(form,), first=5)) for form in FORMATS]
     for number, recipe in enumerate(sample):
         folder = tmp_path / str(number)
         artifact = copied(museum, recipe.case, folder)
