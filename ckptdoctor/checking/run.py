@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from ckptdoctor.artifacts.locate import Target, locate
 from ckptdoctor.checking.policy import Policy
@@ -62,7 +63,7 @@ def _check_path(
             if place in seen and target.resolved != path:
                 continue
             seen.add(place)
-            yield _check(examine_target(target), policy, progress)
+            yield _check(examine_target(target, judged=False), policy, progress)
     except UsageProblem as error:
         yield Checked(path, None, passed=False, problem=str(error), exit_code=error.exit_code)
     except UnreadableArtifact as error:
@@ -86,14 +87,14 @@ def _check_directory(
         for target in all_of_it:
             if begun is not None:
                 begun(target.path)
-            examination = examine_target(target)
+            examination = examine_target(target, judged=False)
             known.append(examination)
             yield _check(examination, policy, progress)
         whole = Evidence(path, run=look_into(path, all_of_it, known))
         yield _weighed(path, None, judge(whole), policy.for_path(path))
         return
     for target in locate(path):
-        examination = examine_target(target)
+        examination = examine_target(target, judged=False)
         run = look_into(path, all_of_it, [examination])
         examination, found = _judged(examination, policy.for_path(path), progress)
         codes = {each.code for each in found}
@@ -133,7 +134,8 @@ def _judged(
             broken = unreadable(examination.path, examination.resolved, error)
             return broken, broken.findings
     evidence = Evidence(examination.resolved, state, scan=scan, loader=_loader(policy.loader), expected=policy.expected)
-    return examination, judge(evidence)
+    found = judge(evidence)
+    return replace(examination, findings=found), found
 
 
 def _loader(name: str | None) -> Loader | None:

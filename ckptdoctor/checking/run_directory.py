@@ -52,7 +52,7 @@ def look_into(path: str, targets: Sequence[Target], known: Iterable[Examination]
     names = listing(path)
     examined = {each.resolved: each for each in known}
     looked = targets[-MOST_MEMBERS:]
-    members = [_member(examined.get(each.resolved) or examine_target(each)) for each in looked]
+    members = [_member(examined.get(each.resolved) or examine_target(each, judged=False)) for each in looked]
     members += _headless(path, names)
     latest, astray = _latest(path, names)
     return RunDirectory(

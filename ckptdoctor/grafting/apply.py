@@ -9,13 +9,14 @@ from threading import Lock
 
 from ckptdoctor.artifacts.written import Written
 from ckptdoctor.containers.files import reason
-from ckptdoctor.errors import GraftRefused
+from ckptdoctor.errors import GraftRefused, UsageProblem
 from ckptdoctor.examination import Examination, examine, with_libhdf5
 from ckptdoctor.grafting.compare import hold_against_plan
 from ckptdoctor.grafting.flushing import Flushing
+from ckptdoctor.grafting.inputs import Inputs, files_of
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.receipt import Receipt, digest_files
-from ckptdoctor.grafting.staging import check_output, existing, publish, staging
+from ckptdoctor.grafting.staging import check_output, publish, staging
 from ckptdoctor.optimizers.planned import PlannedOptimizer
 from ckptdoctor.state import Format
 
@@ -24,6 +25,7 @@ def carry_out(
     plan: Plan,
     donor: Examination | None,
     target: Examination,
+    inputs: Inputs,
     *,
     overwrite: bool = False,
     sha256: bool = False,
@@ -36,20 +38,20 @@ def carry_out(
         plan: The plan.
         donor: The donor as it was examined; None if there is none.
         target: The target as it was examined.
+        inputs: The files of both, as they were then.
         overwrite: Replace what lies under the output's name.
         sha256: Digest large files for the receipt too.
         check: Called with the staged result before it is put in place; it raises to stop.
         progress: Told how many bytes of how many are written, and then read back.
 
     Raises:
-        GraftRefused: The output exists, is an input, cannot be written, or is not as planned; nothing was written.
+        GraftRefused: The output exists, is an input, cannot be written, or is not as planned, or an input changed
+            while it was read; nothing was written.
     """
-    inputs = [each.resolved for each in (donor, target) if each is not None]
-    check_output(plan.output, inputs, overwrite=overwrite)
+    check_output(plan.output, list(inputs.artifacts), overwrite=overwrite)
     if target.state is None:
         raise GraftRefused("the target cannot be read", target.path)
-    base = files_of(target.resolved)
-    sources = [*files_of(donor.resolved), *base] if donor is not None else base
+    sources = inputs.files
     work = _work(plan, target)
     digested = sum(os.path.getsize(each) for each in sources) + work if sha256 else 0
     meter = _Meter(progress, total=work + digested)
@@ -61,6 +63,7 @@ def carry_out(
             check(staged)
         made = files_of(staged)
         records = digest_files([*sources, *made], everything=sha256, progress=meter.add if sha256 else None)
+        inputs.require_unchanged()
         publish(staged, plan.output, overwrite=overwrite)
     inputs_read = records[: len(sources)]
     outputs = [each._replace(path=plan.output + each.path[len(staged) :]) for each in records[len(sources) :]]
@@ -85,18 +88,25 @@ def build(
     if target.state is None:
         raise GraftRefused("the target cannot be read", target.path)
     meter = _Meter(progress, total=_work(plan, target))
-    with Flushing(os.path.dirname(staged)) as flushing:
-        with _told_of(plan.output):
-            written = _write(plan.optimizer, target, staged, link=plan.link, donor=donor, tell=meter.add)
+    with _told_of(plan.output), Flushing(os.path.dirname(staged)) as flushing:
+        written = _write(plan.optimizer, target, staged, link=plan.link, donor=donor, tell=meter.add)
         flushing.complete()
         meter.reach(_work(plan, target) - sum(slot.nbytes for slot in plan.optimizer.slots))
-        result = next(iter(examine(staged)))
+        result = _read_back(staged, plan.output)
         if result.state is None:
             raise GraftRefused(f"the result was read back and {result.error}; nothing was written", plan.output)
         hold_against_plan(result.state, target.state, plan.optimizer, meter.add)
-        with _told_of(plan.output):
-            flushing.finish()
+        flushing.finish()
     return written
+
+
+def _read_back(staged: str, output: str) -> Examination:
+    try:
+        return next(iter(examine(staged)))
+    except UsageProblem as error:  # it was there a moment ago
+        raise GraftRefused(
+            "what was written is gone: somebody removed its directory meanwhile; name an OUT in another one", output
+        ) from error
 
 
 def _work(plan: Plan, target: Examination) -> int:
@@ -172,12 +182,3 @@ def _write(
         "`.weights.h5`",
         path,
     )
-
-
-def files_of(path: str) -> list[str]:
-    """Every file of an artifact: itself, a checkpoint's index and data, everything below a directory."""
-    if os.path.isdir(path):
-        found = sorted(os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
-        return [each for each in found if os.path.isfile(each)]
-    found = existing(path)
-    return [each for each in found if os.path.isfile(each)] or ([path] if os.path.isfile(path) else [])

@@ -9,6 +9,7 @@ from ckptdoctor.containers.values import release
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.examination import Examination, examine, with_libhdf5
 from ckptdoctor.grafting.apply import carry_out
+from ckptdoctor.grafting.inputs import Inputs
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.planner import make_plan
@@ -65,22 +66,23 @@ def graft(
         UnreadableArtifact: An input cannot be read.
         UsageProblem: A path does not exist.
     """
-    plan, source, goal = _prepare(donor, target, output, options)
+    plan, source, goal, inputs = _prepare(donor, target, output, options)
     try:
-        return carry_out(plan, source, goal, overwrite=overwrite, sha256=sha256, check=check, progress=progress)
+        return carry_out(plan, source, goal, inputs, overwrite=overwrite, sha256=sha256, check=check, progress=progress)
     finally:
         release()
 
 
 def _prepare(
     donor: Path | None, target: Path, output: Path, options: Options | None
-) -> tuple[Plan, Examination | None, Examination]:
+) -> tuple[Plan, Examination | None, Examination, Inputs]:
     source = look(donor, "donor") if donor is not None else None
     goal = look(target, "target")
+    inputs = Inputs([each.resolved for each in (source, goal) if each is not None])
     if goal.state is None:
         raise GraftRefused("the target cannot be read", goal.path)
     state = source.state if source is not None else None
     # A trailing slash says that the output is a directory, which the target decides.
     place = os.fspath(output).rstrip("/") or os.fspath(output)
     plan = with_libhdf5(make_plan, state, goal.state, place, options, sides=(source, goal))
-    return plan, source, goal
+    return plan, source, goal, inputs

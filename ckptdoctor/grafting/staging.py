@@ -22,6 +22,7 @@ from ckptdoctor.grafting.flushing import fsync_path
 _MARK = ".ckptdoctor-"
 _LOCK = "lock"
 _REPLACED = ".replaced"
+_TRIES = 10
 _GRACE = 60.0
 """Seconds that a process may take between making its folder and locking it."""
 
@@ -79,22 +80,26 @@ def staging(output: str) -> Iterator[str]:
     """
     directory = os.path.dirname(output) or "."
     _clear_abandoned(directory)
-    folder = os.path.join(directory, f"{_MARK}{secrets.token_hex(6)}")
-    lock = None
-    try:
+    for _ in range(_TRIES):
+        folder = os.path.join(directory, f"{_MARK}{secrets.token_hex(6)}")
+        lock = None
         try:
-            os.mkdir(folder, 0o700)
-            lock = os.open(os.path.join(folder, _LOCK), os.O_CREAT | os.O_RDWR, 0o600)
-        except OSError as error:
-            raise GraftRefused(
-                f"{directory!r} cannot be written to ({reason(error)}): name an OUT in another directory", output
-            ) from error
-        _try_lock(lock)
-        yield folder
-    finally:
-        _remove(folder)
-        if lock is not None:
-            os.close(lock)
+            try:
+                os.mkdir(folder, 0o700)
+                lock = os.open(os.path.join(folder, _LOCK), os.O_CREAT | os.O_RDWR, 0o600)
+            except OSError as error:
+                raise GraftRefused(
+                    f"{directory!r} cannot be written to ({reason(error)}): name an OUT in another directory", output
+                ) from error
+            if _try_lock(lock, wait=True) and not os.path.exists(os.path.join(folder, _LOCK)):
+                continue  # another graft took it for abandoned before it was locked
+            yield folder
+            return
+        finally:
+            _remove(folder)
+            if lock is not None:
+                os.close(lock)
+    raise GraftRefused(f"{directory!r} is cleared by others all the time: name an OUT in another directory", output)
 
 
 def _remove(folder: str) -> None:
@@ -106,13 +111,13 @@ def _remove(folder: str) -> None:
         raise
 
 
-def _try_lock(descriptor: int) -> bool:
+def _try_lock(descriptor: int, *, wait: bool = False) -> bool:
     try:
         import fcntl
     except ImportError:  # Windows: an abandoned folder stays until someone removes it
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError:
         return False
     return True
@@ -222,12 +227,15 @@ def _link(source: str, goal: str) -> bool:
         os.link(source, goal)
     except OSError as error:
         if os.path.lexists(goal):
-            raise GraftRefused(
-                f"{os.path.basename(goal)} appeared while the graft was made; it was left alone: name another path",
-                goal,
-            ) from error
+            raise _appeared(goal) from error
         return False
     return True
+
+
+def _appeared(goal: str) -> GraftRefused:
+    return GraftRefused(
+        f"{os.path.basename(goal)} appeared while the graft was made; it was left alone: name another path", goal
+    )
 
 
 def _replace(source: str, goal: str) -> None:
@@ -248,6 +256,8 @@ def _move_directory(source: str, goal: str, *, overwrite: bool) -> None:
             os.rename(aside, goal)
         if not isinstance(error, OSError):
             raise
+        if os.path.lexists(goal) and os.path.lexists(source):
+            raise _appeared(goal) from error
         raise GraftRefused(f"{os.path.basename(goal)} cannot be put in place: {reason(error)}", goal) from error
 
 

@@ -47,7 +47,7 @@ def test_progress_and_ctrl_c(paths: list[str], tmp_path: Path) -> None:
         code = terminal.finish()
     assert code == 130
     assert "Traceback" not in terminal.text
-    assert re.search(rf"run-\d/ckpt-7 .?━+ +\d+/{MANY}", terminal.text), terminal.text[-3000:]
+    assert re.search(rf"run-\d/ckpt-7 [━╸╺]+ +\d+/{MANY}", terminal.text), terminal.text[-3000:]
 
     document = json.loads((tmp_path / "json.out").read_text())
     assert (document["interrupted"], document["passed"]) == (True, False)
@@ -85,7 +85,7 @@ def test_in_a_directory_the_artifact_is_named(tmp_path: Path) -> None:
         terminal.wait_for(BAR)
         terminal.press(CTRL_C)
         assert terminal.finish() == 130
-    assert re.search(r"run/ckpt-\d+ .?━", terminal.text)
+    assert re.search(r"run/ckpt-\d+ [━╸╺]", terminal.text)
 
 
 def test_results_stream(paths: list[str], tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ckptdoctor.grafting import apply, run
+from ckptdoctor.grafting import run
+from ckptdoctor.grafting.inputs import files_of
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.state import Generation
 
@@ -48,7 +49,7 @@ def test_bytes_are_counted(files: Path, case: str) -> None:
         assert counts[-1] <= total
         return counts, total
 
-    before = sum(map(os.path.getsize, apply.files_of(str(files / target))))
+    before = sum(map(os.path.getsize, files_of(str(files / target))))
     counts, total = counted(output, sha256=False)
     new = (total - before) // 2  # they are counted twice: written, and compared
     assert new > 0
