@@ -114,6 +114,8 @@ def examine_target(
         return isolated(_examined, target, stats, judged, path=target.resolved, progress=progress)
     except UnreadableArtifact as error:  # HDF5's library died of it
         return unreadable(target.path, target.resolved, error)
+    except (MemoryError, RecursionError) as error:  # what it holds is too much to be handed over
+        return unreadable(target.path, target.resolved, _exhausted(error))
 
 
 def _examined(

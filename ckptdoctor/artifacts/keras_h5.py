@@ -6,6 +6,7 @@ the order of everything; HDF5's own is alphabetical and means nothing.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 from ckptdoctor.artifacts.keras_model import TOP_LEVEL, LayerWeights, Model, read_layer_lists
@@ -20,6 +21,8 @@ from ckptdoctor.state import Format, Generation, Oddity, OptimizerState, TensorR
 
 MODEL = "model_weights"
 OPTIMIZER = "optimizer_weights"
+_SHOWN = 5
+_STANDARD = sys.stdlib_module_names - {"builtins"}
 
 
 def is_whole_model(file: H5File) -> bool:
@@ -44,6 +47,7 @@ def read_open(file: H5File) -> TrainingState:
     base = MODEL if whole else ""
     version = file.text("", "keras_version") or file.text(MODEL, "keras_version")
     config = _json(file, "model_config")
+    training = _json(file, "training_config") if whole else None
     oddities: list[Oddity] = []
     model = read_layer_lists(_layers(file, base, oddities), config, version)
     optimizers = _optimizers(file, model, version, oddities) if whole else ()
@@ -53,7 +57,7 @@ def read_open(file: H5File) -> TrainingState:
         producer=producer(version),
         variables=model.variables,
         optimizers=optimizers,
-        oddities=(*oddities, *code_inside(config), *file.oddities),
+        oddities=(*oddities, *code_inside([config, training]), *file.oddities),
     )
 
 
@@ -136,13 +140,25 @@ def _state(file: H5File, names: list[str], oddities: list[Oddity]) -> list[State
 
 
 def code_inside(config: object) -> tuple[Oddity, ...]:
-    """Layers that carry Python code, which runs when somebody loads the model."""
+    """What runs when somebody loads the model: layers that carry Python code, and names of Python's own library.
+
+    Keras imports the `module` that a configuration names (CVE-2025-1550). Packages of the user's own are how custom
+    layers are saved; `builtins` is how Keras 3 writes functions (serialization_lib.serialize_keras_object).
+    """
     pending, count = [config], 0
+    named: dict[str, None] = {}
     while pending:
         node = pending.pop()
         if isinstance(node, Mapping):
             count += node.get("class_name") in ("Lambda", "__lambda__")  # a list: the value may be unhashable
+            module = node.get("module")
+            if isinstance(module, str) and module.partition(".")[0] in _STANDARD:
+                named[f"{module}.{node.get('class_name')}"] = None
             pending.extend(node.values())
         elif isinstance(node, list):
             pending.extend(node)
-    return (Oddity("X001", f"{count} Lambda layers carry Python code that loading would run"),) if count else ()
+    found = [Oddity("X001", f"{count} Lambda layers carry Python code that loading would run")] if count else []
+    if named:
+        names = ", ".join(list(named)[:_SHOWN])
+        found.append(Oddity("X001", f"the configuration names {names}, no part of Keras: loading would import it"))
+    return tuple(found)

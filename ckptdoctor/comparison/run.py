@@ -15,7 +15,7 @@ from ckptdoctor.comparison.values import Tolerance
 from ckptdoctor.comparison.weights import WeightPlan
 from ckptdoctor.containers.values import kept_open
 from ckptdoctor.errors import UnreadableArtifact, UsageProblem
-from ckptdoctor.examination import Examination, examine
+from ckptdoctor.examination import Examination, examine, with_libhdf5
 from ckptdoctor.optimizers import translation
 from ckptdoctor.state import OptimizerState, TrainingState
 
@@ -52,7 +52,8 @@ def diff(a: Path, b: Path, options: Options | None = None, *, progress: Progress
         Unmatchable: It has several optimizers and none is named, or the mapping names what is not there.
         UsageProblem: A path does not exist.
     """
-    return compare(look(a), look(b), options, progress=progress)
+    sides = look(a), look(b)
+    return with_libhdf5(compare, *sides, options, sides=sides, progress=progress, limited=True)
 
 
 def compare(

@@ -51,7 +51,7 @@ def isolated(
         Crashed: The worker died.
         UnreadableArtifact: And whatever else of ckptdoctor's errors the function raises.
     """
-    if limits.is_worker():
+    if limits.is_worker() or not sys.executable:  # an embedded interpreter cannot be started again
         return function(*arguments, **({"progress": progress} if progress is not None else {}))
     call = worker.Call(function, arguments, progress is not None, limited, _directory())
     with _lock:
@@ -62,7 +62,11 @@ def isolated(
 def _ask(call: worker.Call, path: str, progress: Callable[[int, int], None] | None) -> Any:
     patience = limits.STUCK_WALL if call.limited else None
     while True:
-        current = _running()
+        try:
+            current = _running()
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            raise Crashed(f"the process that would read it cannot be started: {why}", path) from error
         try:
             messages.send(current.requests, tuple(call))
             return current.wait(progress, patience)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 MEMORY = 4 << 30
 """Bytes of address space. What describes a million tensors takes a quarter of it; values are read in pieces."""
@@ -49,10 +50,11 @@ def confine() -> None:
 
 def die_with(parent: int) -> None:
     """Ends this process as soon as its parent ends, however that does (Linux; elsewhere the pipe's end tells)."""
-    import ctypes
-
     PR_SET_PDEATHSIG, SIGKILL = 1, 9  # noqa: N806 - as prctl(2) calls them
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)
+    with suppress(ImportError, OSError, AttributeError):  # without it, the pipe's end tells
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(0)
 
@@ -107,4 +109,5 @@ def _set_soft(which: int, wanted: int | None) -> None:
 
     _, hard = resource.getrlimit(which)
     soft = hard if wanted is None else wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    resource.setrlimit(which, (soft, hard))
+    with suppress(ValueError, OSError):  # macOS refuses some that it does not enforce
+        resource.setrlimit(which, (soft, hard))

@@ -50,9 +50,20 @@ def serve(requests: int, answers: int) -> None:
             limits.begin(line.alive, limited=call.limited)
             kind, value = _answer(call, line)
             limits.finish()
-            line.say(kind, value)
+            _tell(line, kind, value)
         except BrokenPipeError:
             return
+
+
+def _tell(line: _Line, kind: str, value: object) -> None:
+    try:
+        line.say(kind, value)
+    except (MemoryError, RecursionError) as error:  # it is too large or too deep to be sent
+        line.say(RAISED, type(error)())
+    except BrokenPipeError:
+        raise
+    except Exception:  # noqa: BLE001 - it holds what is no frozen data: a defect of ours
+        line.say(DEFECT, traceback.format_exc())
 
 
 def _asked(requests: int) -> bool:

@@ -88,9 +88,9 @@ build the model, restore both checkpoints, save. A graft is read back and on the
 _SCALE = """\
 ## Growth
 
-Inputs of three sizes each. Growth is linear where processor time grows no faster than the size; a start of 0.1 s (0.2 s
-with HDF5) is in every figure, so that the first step grows less. Tensor data are holes in sparse files, except where
-it says that they are read. `--check` fails where one of these grows faster than its input.
+Inputs of three sizes each; `grew` is how many times the row above. Growth is linear where processor time grows no
+faster than the size; a start of 0.1 s (0.2 s with HDF5) is in every figure, so that the first step grows less. Tensor
+data are holes in sparse files, which are read as zeros. `--check` fails where one of these grows faster than its input.
 """
 
 _FLAT = """\
@@ -108,6 +108,7 @@ frameworks write.
 """
 
 
+_BUSY = 2.0
 _MISSING = "Not measured in this run.\n"
 
 
@@ -124,7 +125,7 @@ def limits() -> list[list[str]]:
         [
             "an index block, an object graph, a SavedModel's objects",
             _bytes(files.MAX_READ),
-            "the object graph of a million variables has 0.2 GB; protocol buffers end at 2 GiB",
+            "the object graph of a million tensors has 0.2 GB; protocol buffers end at 2 GiB",
         ],
         [
             "groups and data sets of an HDF5 file",
@@ -142,7 +143,7 @@ def limits() -> list[list[str]]:
         [
             "steps of a pickle",
             f"{pickle_machine.MAX_OPCODES:,}",
-            "about 50,000 arrays; a pickle can loop without growing",
+            "about 50,000 arrays; larger dumps are written as `.npz` or as a checkpoint",
         ],
         ["elements that a pickle unfolds to", f"{safe_pickle.MAX_NODES:,}", "a memo makes many out of few"],
         [
@@ -242,6 +243,8 @@ def _where(found: dict[str, Any]) -> str:
     if found.get("load") is not None:
         after = found.get("load after")
         load = f" Load of the machine: {found['load']:.1f} before" + (f", {after:.1f} after" if after else "") + "."
+        if found["load"] > _BUSY:
+            load += " It was busy with other work: a quiet one takes a fraction of what the clock says here."
     return (
         f"Taken on {found['date']} with ckptdoctor {found['ckptdoctor']}, Python {found['python']}, {libraries}; "
         f"{found['processor']}, {found['memory']} of memory, {found['system']}.{load}\n"

@@ -97,7 +97,9 @@ CASES: list[tuple[OptimizerState, Status, str]] = [
     (optimizer(7, class_name=None, generation=None), Status.COMPLETE, "resumes at iteration 7; there are no slots"),
     (optimizer(7, class_name="SGD", generation=TF1), Status.PARTIAL, "iteration 7, but no slots: SGD would start"),
     (optimizer(7, class_name="RMSprop", generation=K3), Status.PARTIAL, "iteration 7, but no slots"),
-    (optimizer(-3, ["a"]), Status.COMPLETE, "resumes at iteration -3"),
+    (optimizer(-3, ["a"]), Status.PARTIAL, "the count is -3, which no training reaches"),
+    (optimizer(1 << 63, ["a"]), Status.PARTIAL, "the count is 9,223,372,036,854,775,808, which"),
+    (optimizer((1 << 63) - 1, ["a"]), Status.COMPLETE, "resumes at iteration 9,223,372,036,854,775,807"),
 ]
 
 

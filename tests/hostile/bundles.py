@@ -296,7 +296,7 @@ bundles.add(
     lambda place: graph(place, _in_circles),
     harmless("objects may hold each other", says="iteration"),
 )
-bundles.add("graph 100,000 deep", lambda place: graph(place, _deep), unreadable("objects deep"))
+bundles.add("graph 100,000 deep", lambda place: graph(place, _deep), unreadable("nested deeper"))
 bundles.add(
     "graph of 2^40 paths", lambda place: graph(place, _wide), harmless("each object is visited once", says="iteration")
 )

@@ -107,6 +107,8 @@ class Family:
         self, name: str, build: Callable[..., Path], expected: Expected, *given: object, fresh: bool = False
     ) -> None:
         """Registers a case; `given` follows the place when it is built."""
-        self.cases.append(
-            Case(f"{self.name}: {name}", lambda place: build(place, *given), expected, self.partner, fresh)
-        )
+
+        def make(place: Place) -> Path:
+            return build(place, *given)
+
+        self.cases.append(Case(f"{self.name}: {name}", make, expected, self.partner, fresh))

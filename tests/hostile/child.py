@@ -1,6 +1,6 @@
 """Runs commands on a hostile artifact, each in a process of its own, and tells what they did.
 
-    python child.py < request.json > report.json
+    python child.py [preload] < requests > reports
 
 An audit hook, which forks inherit, watches what Python does; inotify watches what the C libraries do. The report of
 each command is its exit code, its output, its processor time, its peak memory, and every act that nobody asked for.
@@ -9,8 +9,10 @@ each command is its exit code, its output, its processor time, its peak memory, 
 from __future__ import annotations
 
 import ctypes
+import importlib
 import json
 import os
+import pkgutil
 import signal
 import struct
 import sys
@@ -34,6 +36,10 @@ class Watch:
             if self._libc.inotify_add_watch(self._queue, os.fsencode(each), _IN_ACCESS | _IN_OPEN) < 0:
                 raise OSError(ctypes.get_errno(), "inotify_add_watch")
 
+    def close(self) -> None:
+        """Ends watching."""
+        os.close(self._queue)
+
     def opened(self) -> list[str]:
         """Names that were opened since the last time."""
         try:
@@ -51,14 +57,14 @@ class Watch:
 class Hook:
     """Judges what Python does; what is not allowed goes into a file that forks share."""
 
-    def __init__(self, log: int, own: list[str], marker: str) -> None:
+    def __init__(self, log: int) -> None:
         paths = sysconfig.get_paths()
         here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         libraries = {paths["stdlib"], paths["platstdlib"], paths["purelib"], paths["platlib"], sys.base_prefix}
         self.code = tuple({os.path.realpath(each) + os.sep for each in (*libraries, os.path.join(here, "ckptdoctor"))})
-        self.own = tuple(os.path.realpath(each) for each in own)
         self.log = log
-        self.marker = marker
+        self.own: tuple[str, ...] = ()
+        self.marker = ""
         self.is_busy = False
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -139,30 +145,49 @@ def run(arguments: list[str], folder: str) -> tuple[int, float, float, float, st
     return os.waitstatus_to_exitcode(status), seconds, cpu, usage.ru_maxrss / 1024, said[0], said[1]
 
 
-def main() -> None:
-    """Answers a request: what may be opened (`own`), `secret`, `scratch`, `marker`, `preload` (h5py), `commands`."""
-    request = json.load(sys.stdin)
-    import ckptdoctor.cli  # noqa: F401 - once for all commands
+def preload() -> None:
+    """Imports all of ckptdoctor, and what it takes: forks need not do it again. No file was opened by any of it yet."""
+    import ckptdoctor
 
-    if request["preload"]:
-        # So is what takes longest to import; the process that plays the shell never opens a file with it.
-        import h5py  # noqa: F401
+    for module in pkgutil.walk_packages(ckptdoctor.__path__, "ckptdoctor."):
+        if not module.name.startswith(("ckptdoctor.verification", "ckptdoctor.__main__")):
+            importlib.import_module(module.name)
 
+
+def answer(request: dict[str, Any], hook: Hook) -> list[dict[str, Any]]:
+    """Runs the commands of a request, which says what they may open."""
     watch = Watch(request["secret"])
-    log = os.open(os.path.join(request["scratch"], "log"), os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-    sys.addaudithook(Hook(log, [*request["own"], request["scratch"]], request["marker"]))
+    os.chdir(request["directory"])
+    os.environ["HDF5_PLUGIN_PATH"] = request["plugins"]
+    hook.own = tuple(os.path.realpath(each) for each in (*request["own"], request["scratch"]))
+    hook.marker = request["marker"]
     reports = []
     for arguments in request["commands"]:
         code, seconds, cpu, megabytes, out, err = run(arguments, request["scratch"])
-        violations = os.pread(log, 1 << 20, 0).decode("utf-8", "replace").splitlines()
-        os.ftruncate(log, 0)
+        violations = os.pread(hook.log, 1 << 20, 0).decode("utf-8", "replace").splitlines()
+        os.ftruncate(hook.log, 0)
+        os.lseek(hook.log, 0, os.SEEK_SET)
         reports.append(
             {
                 "code": code, "seconds": seconds, "cpu": cpu, "megabytes": megabytes, "out": out, "err": err,
                 "violations": violations, "secrets": watch.opened(),
             }
         )  # fmt: skip
-    json.dump(reports, sys.stdout)
+    watch.close()
+    return reports
+
+
+def main() -> None:
+    """Answers one request a line, until there are no more."""
+    import ckptdoctor.cli  # noqa: F401 - once for all commands
+
+    if "preload" in sys.argv[1:]:
+        preload()
+    hook = Hook(os.memfd_create("violations", 0))
+    sys.addaudithook(hook)
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(answer(json.loads(line), hook)) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

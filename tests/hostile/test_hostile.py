@@ -10,26 +10,26 @@ import hashlib
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hostile.bundles import bundles
-from hostile.cases import FIXTURES, MARKER, Case, Place
+from hostile.cases import FIXTURES, Case, Place
+from hostile.commands import run_commands
 from hostile.filesystem import paths
 from hostile.hdf5_files import hdf5
 from hostile.pickles import pickles
 from hostile.protobufs import protobufs
 from hostile.zip_files import archives
-from support.commands import environment
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel is asked what was opened (inotify)")
 
 CASES = [case for family in (hdf5, archives, bundles, protobufs, pickles, paths) for case in family.cases]
 MEGABYTES = 300
-SECONDS = 60.0
+ENDLESS = 10.0
+"""Seconds after which a loop in HDF5 is ended: such cases are inspected, and nothing more."""
 _ANNOTATION = re.compile(r"::(error|warning|notice|group|endgroup)[^:]*::")
 _BIDIRECTIONAL = range(0x202A, 0x202F)
 
@@ -53,13 +53,17 @@ def test_hostile(case: Case, tmp_path: Path) -> None:
         [*graft[0], "--output", str(outputs[0] / f"out{Path(partner).suffix}")],
         [*graft[1], "--output", str(outputs[1] / f"out{_suffix(target)}")],
     ]
+    if case.expected.cpu > ENDLESS:
+        commands = commands[:2]
     before = _digests(place.own)
-    runs = _run(commands, place, tmp_path / "scratch", [str(place.own), partner, target], fresh=case.fresh)
+    runs = run_commands(commands, place, tmp_path / "scratch", [str(place.own), partner, target], fresh=case.fresh)
     for command, run in zip(commands, runs, strict=True):
         check_run(command, run, case)
     check_inspection(case, runs[0], runs[1])
-    check_judgement(case, runs[3], runs[4])
     assert _digests(place.own) == before, "an input was changed"
+    if case.expected.cpu > ENDLESS:
+        return
+    check_judgement(case, runs[3], runs[4])
     for folder, run in zip(outputs, runs[5:], strict=True):
         left = os.listdir(folder)
         assert bool(left) == (run["code"] == 0), f"left behind: {left}"
@@ -79,36 +83,10 @@ def _suffix(path: str) -> str:
     return suffix if (suffix := Path(path).suffix) in {".h5", ".keras", ".pkl", ".npz", ".npy", ".json"} else ""
 
 
-def _run(
-    commands: list[list[str]], place: Place, scratch: Path, own: list[str], *, fresh: bool = False
-) -> list[dict[str, Any]]:
-    request = {
-        "preload": not fresh,
-        "own": own,
-        "secret": str(place.secret),
-        "scratch": str(scratch),
-        "marker": MARKER,
-        "commands": commands,
-    }
-    child = Path(__file__).with_name("child.py")
-    done = subprocess.run(
-        [sys.executable, str(child)],
-        input=json.dumps(request),
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=place.own,
-        env=environment(HDF5_PLUGIN_PATH=str(place.secret / "plugins")),
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
-    runs: list[dict[str, Any]] = json.loads(done.stdout)
-    return runs
-
-
 def check_run(command: list[str], run: dict[str, Any], case: Case) -> None:
     """What holds for every command on every artifact."""
-    told = f"{' '.join(command)}: {run['code']}, {run['cpu']:.1f} s, {run['megabytes']:.0f} MB\n{run['err'][-2000:]}\n{run['out'][-1000:]}"
+    used = f"{run['cpu']:.1f} s, {run['megabytes']:.0f} MB"
+    told = f"{' '.join(command)}: {run['code']}, {used}\n{run['err'][-2000:]}\n{run['out'][-1000:]}"
     assert run["code"] in ({0, 2, 3, 4} if command[0] == "graft" else {0, 1, 2, 3}), told
     assert "Traceback" not in run["err"], told
     assert "defect of ckptdoctor" not in run["err"], told
@@ -170,7 +148,7 @@ def check_judgement(case: Case, as_text: dict[str, Any], as_github: dict[str, An
 def check_readable(path: Path, place: Place, scratch: Path) -> None:
     """A result that was put in place can be read."""
     path = Path(str(path).partition(".data-")[0].removesuffix(".index"))
-    (run,) = _run([["inspect", "--format", "json", "--", str(path)]], place, scratch, [str(scratch)])
+    (run,) = run_commands([["inspect", "--format", "json", "--", str(path)]], place, scratch, [str(scratch)])
     assert run["code"] == 0, run["err"]
 
 

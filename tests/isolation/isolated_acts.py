@@ -59,6 +59,14 @@ def leave(code: int) -> None:
     os._exit(code)
 
 
+def nest(depth: int) -> Any:
+    """Answers lists in lists."""
+    value: Any = 0
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
 def number() -> int:
     """The worker's process id."""
     return os.getpid()
@@ -74,6 +82,11 @@ def advance(count: int, *, progress: Callable[[int, int], None]) -> int:
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda each: progress(each, count), range(count)))
     return count
+
+
+def advance_later() -> Callable[[], None]:
+    """Answers a function, which is no data."""
+    return lambda: None
 
 
 def allocate(count: int) -> int:

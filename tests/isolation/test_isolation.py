@@ -68,6 +68,15 @@ def test_a_defect_is_told() -> None:
         isolated(_here("divide"), path="p")
 
 
+def test_answers_that_cannot_be_sent() -> None:
+    """An answer that is nested too deep, or that is no data, is an error; the worker goes on."""
+    with pytest.raises(RecursionError):
+        isolated(_here("nest"), 100_000, path="p")
+    with pytest.raises(RuntimeError, match="defect"):
+        isolated(_here("advance_later"), path="p")
+    assert isolated(_here("repeat"), 7, path="p") == 7
+
+
 @pytest.mark.parametrize(
     ("number", "sentence"),
     [
