@@ -70,7 +70,7 @@ def check(*paths: str | os.PathLike[str], everything: bool = False, **settings: 
     given = {name.replace("_", "-"): value for name, value in settings.items() if value is not None}
     policy = configure(given, search=False).policy
     named = [os.fspath(path) for path in paths]
-    return CheckReport(tuple(check_paths(named, policy, everything=everything)), policy)
+    return CheckReport(tuple(check_paths(named, policy, everything=everything, upcoming=named)), policy)
 
 
 def diff(a: str | os.PathLike[str], b: str | os.PathLike[str], **options: Unpack[DiffOptions]) -> Comparison:

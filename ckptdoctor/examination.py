@@ -118,6 +118,19 @@ def examine_target(
         return unreadable(target.path, target.resolved, _exhausted(error))
 
 
+def examine_ahead(target: Target) -> bool:
+    """Begins to read what `examine_target` will be asked for next, without figures and not judged.
+
+    Returns:
+        Whether it is being read; what no worker reads, or a worker that is busy, is not.
+    """
+    if target.reader not in READ_BY_LIBHDF5:
+        return False
+    from ckptdoctor.isolation.client import ahead
+
+    return ahead(_examined, target, False, False, path=target.resolved)
+
+
 def _examined(
     target: Target,
     stats: bool,  # noqa: FBT001 - by pipe
@@ -232,4 +245,7 @@ def exit_code(examinations: list[Examination]) -> int:
     return max((each.error.exit_code for each in examinations if each.error), default=0)
 
 
-__all__ = ["CkptDoctorError", "Examination", "examine", "examine_target", "exit_code", "tensors", "unreadable"]
+__all__ = [
+    "READ_BY_LIBHDF5", "CkptDoctorError", "Examination", "examine", "examine_ahead", "examine_target", "exit_code",
+    "tensors", "unreadable",
+]  # fmt: skip

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from ckptdoctor.artifacts.locate import Target, locate
+from ckptdoctor.checking.ahead import Ahead
 from ckptdoctor.checking.policy import Policy
 from ckptdoctor.checking.results import Checked
 from ckptdoctor.checking.run_directory import has_checkpoints, is_run_directory, look_into
@@ -25,6 +26,7 @@ def check_paths(
     everything: bool = False,
     progress: Progress | None = None,
     begun: Callable[[str], None] | None = None,
+    upcoming: Sequence[str] = (),
 ) -> Iterator[Checked]:
     """Checks artifacts, one after another.
 
@@ -34,6 +36,7 @@ def check_paths(
         everything: Of a directory, every artifact that lies there, not only the latest checkpoint.
         progress: Is told how much of an artifact's data has been read, where `policy.deep` asks for it.
         begun: Is told the path of each artifact of a directory before it is read.
+        upcoming: The paths once more, where `paths` must not be taken before their turn: HDF5 is read ahead.
 
     Yields:
         One result an artifact, as soon as it is known; of a run directory, one more for the directory as a whole
@@ -41,14 +44,17 @@ def check_paths(
         pre-commit names what changed, is judged once.
     """
     seen: set[str] = set()
+    ahead = Ahead(upcoming)
     for path in paths:
-        yield from _check_path(path, policy, seen, everything=everything, progress=progress, begun=begun)
+        ahead.arrive()
+        yield from _check_path(path, policy, seen, ahead, everything=everything, progress=progress, begun=begun)
 
 
 def _check_path(
     path: str,
     policy: Policy,
     seen: set[str],
+    ahead: Ahead,
     *,
     everything: bool,
     progress: Progress | None,
@@ -58,12 +64,15 @@ def _check_path(
         if is_run_directory(path):
             yield from _check_directory(path, policy, everything=everything, progress=progress, begun=begun)
             return
-        for target in locate(path, everything=everything):
+        for target in ahead.targets(path, everything=everything):
             place = os.path.normpath(target.resolved)
             if place in seen and target.resolved != path:
                 continue
             seen.add(place)
-            yield _check(examine_target(target, judged=False), policy, progress)
+            examination = examine_target(target, judged=False)
+            if not policy.deep:  # the worker is wanted for this one's values
+                ahead.start()
+            yield _check(examination, policy, progress)
     except UsageProblem as error:
         yield Checked(path, None, passed=False, problem=str(error), exit_code=error.exit_code)
     except UnreadableArtifact as error:

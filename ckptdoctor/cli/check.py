@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import click
@@ -123,7 +122,7 @@ def check(  # noqa: PLR0913 - a command takes its options as arguments
 
 
 def _run(
-    paths: Iterable[str], policy: Policy, *, everything: bool, quiet: bool, streams: bool, color: bool
+    paths: tuple[str, ...], policy: Policy, *, everything: bool, quiet: bool, streams: bool, color: bool
 ) -> CheckReport:
     """Checks path after path; what is known is shown at once, and kept if Ctrl-C ends it."""
     from ckptdoctor.checking.results import CheckReport
@@ -137,7 +136,12 @@ def _run(
     with remembered_interruption() as interruption, path_progress(paths, wanted=not quiet) as bar:
         try:
             for each in check_paths(
-                bar.following(paths), policy, everything=everything, progress=bar.tell, begun=bar.show
+                bar.following(paths),
+                policy,
+                everything=everything,
+                progress=bar.tell,
+                begun=bar.show,
+                upcoming=paths,
             ):
                 if interruption.asked:
                     break  # of an artifact that may not have been read to its end

@@ -8,11 +8,12 @@ import select
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.isolation import limits, messages, ownership, worker
+from ckptdoctor.isolation import MOST_EARLY, limits, messages, ownership, worker
 
 _Value = TypeVar("_Value")
 
@@ -25,6 +26,10 @@ _OUT_OF_TIME = -24
 
 _lock = Lock()
 _current: _Worker | None = None
+_asked: tuple[worker.Call, str] | None = None
+"""What the worker is at before anybody waits for it, and the file that it reads."""
+_early: dict[worker.Call, Callable[[], Any]] = {}
+"""The last few answers that came before they were wanted: the call, and what gives or raises its answer."""
 
 
 class Crashed(UnreadableArtifact):
@@ -59,7 +64,61 @@ def isolated(
     return value
 
 
+def ahead(function: Callable[..., object], *arguments: object, path: str) -> bool:
+    """Sets the worker to a call that will come next, and does not wait: it works while we do something else.
+
+    `isolated` with the same function and arguments then takes the answer. Nothing depends on it: where the worker
+    cannot be asked now, the call that comes asks.
+
+    Returns:
+        Whether it was asked; not while it is at something.
+    """
+    global _asked  # noqa: PLW0603 - one worker serves the process
+    if limits.is_worker():
+        return False
+    with _lock:
+        if _asked is not None and _current is not None and _current.has_answered():
+            _settle()
+        if _asked is None:
+            call = worker.Call(function, arguments, progress=False, limited=True, directory=_directory())
+            with suppress(OSError):
+                messages.send(_running().requests, tuple(call))
+                _asked = call, path
+                return True
+    return False
+
+
+def _settle() -> None:
+    """Waits for what was asked ahead, and keeps the answer."""
+    global _asked  # noqa: PLW0603 - one worker serves the process
+    current = _current
+    if _asked is None or current is None:
+        return
+    call, path = _asked
+    while len(_early) >= MOST_EARLY:
+        del _early[next(iter(_early))]
+    try:
+        value = current.wait(None, limits.STUCK_WALL)
+        _early[call] = lambda: value
+    except _Answered as answered:
+        _early[call] = partial(_raise, answered.error)
+    except BaseException as error:
+        code = _discard(current)
+        if not isinstance(error, (EOFError, messages.Garbled, TimeoutError)):
+            raise
+        if code != 0 or not isinstance(error, EOFError):
+            _early[call] = partial(_raise, Crashed(_how(error, code), path))
+    _asked = None
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error from None
+
+
 def _ask(call: worker.Call, path: str, progress: Callable[[int, int], None] | None) -> Any:
+    _settle()
+    if call in _early:
+        return _early.pop(call)()
     patience = limits.STUCK_WALL if call.limited else None
     while True:
         try:
@@ -148,6 +207,10 @@ class _Worker:
             elif kind != worker.ALIVE:
                 raise messages.Garbled(f"an answer of kind {kind!r}")
 
+    def has_answered(self) -> bool:
+        """Whether waiting would not take long."""
+        return sys.platform != "win32" and bool(select.select([self.answers], [], [], 0)[0])
+
     def has_ended(self) -> bool:
         """Whether the process is gone: it waited long enough for a call."""
         return self._poll() is not None
@@ -170,8 +233,8 @@ def _running() -> _Worker:
 
 
 def _discard(old: _Worker) -> int:
-    global _current  # noqa: PLW0603 - one worker serves the process
-    _current = None
+    global _current, _asked  # noqa: PLW0603 - one worker serves the process
+    _current = _asked = None
     return old.end() if old.owner == os.getpid() else 0
 
 
