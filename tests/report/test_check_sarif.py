@@ -40,7 +40,7 @@ SCHEMA: dict[str, Any] = json.loads(
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker())
 
 
-def _run(whole: CheckReport, root: str = "/work") -> dict[str, Any]:
+def _run(whole: CheckReport, root: str = "/srv") -> dict[str, Any]:
     """The only run of the log, after the log has passed the schema and what the standard says beyond it."""
     text = check_sarif.render(whole, root=root)
     assert text.isascii()
@@ -160,7 +160,7 @@ def test_how_the_run_went(tmp_path: Path, good: Checked) -> None:
 
 def test_run_directories() -> None:
     """What is found in a run directory as a whole is at its path."""
-    (result,) = _run(report(directory("/work/run", INCOMPLETE)))["results"]
+    (result,) = _run(report(directory("/srv/run", INCOMPLETE)))["results"]
     assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "run"
 
 
@@ -189,16 +189,16 @@ def test_names(good: Checked, name: str) -> None:
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("/work/a b/ü.h5", {"uri": "a%20b/%C3%BC.h5", "uriBaseId": "%SRCROOT%"}),
-        ("/work/c:d", {"uri": "c%3Ad", "uriBaseId": "%SRCROOT%"}),
-        ("/work/50%?#.h5", {"uri": "50%25%3F%23.h5", "uriBaseId": "%SRCROOT%"}),
-        ("/work/\udcff", {"uri": "%FF", "uriBaseId": "%SRCROOT%"}),
-        ("/work", {"uri": ".", "uriBaseId": "%SRCROOT%"}),
-        ("/work/..x", {"uri": "..x", "uriBaseId": "%SRCROOT%"}),
+        ("/srv/a b/ü.h5", {"uri": "a%20b/%C3%BC.h5", "uriBaseId": "%SRCROOT%"}),
+        ("/srv/c:d", {"uri": "c%3Ad", "uriBaseId": "%SRCROOT%"}),
+        ("/srv/50%?#.h5", {"uri": "50%25%3F%23.h5", "uriBaseId": "%SRCROOT%"}),
+        ("/srv/\udcff", {"uri": "%FF", "uriBaseId": "%SRCROOT%"}),
+        ("/srv", {"uri": ".", "uriBaseId": "%SRCROOT%"}),
+        ("/srv/..x", {"uri": "..x", "uriBaseId": "%SRCROOT%"}),
         ("/else where/m.h5", {"uri": "file:///else%20where/m.h5"}),
-        ("/workspace/m.h5", {"uri": "file:///workspace/m.h5"}),
+        ("/srv-other/m.h5", {"uri": "file:///srv-other/m.h5"}),
     ],
 )
 def test_places(path: str, expected: dict[str, str]) -> None:
     """Inside the root relative to it, elsewhere absolute, byte for byte."""
-    assert check_sarif.artifact_location(path, "/work") == expected
+    assert check_sarif.artifact_location(path, "/srv") == expected
