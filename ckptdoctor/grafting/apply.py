@@ -9,7 +9,7 @@ from threading import Lock
 
 from ckptdoctor.artifacts.written import Written
 from ckptdoctor.containers.files import reason
-from ckptdoctor.errors import GraftRefused, UsageProblem
+from ckptdoctor.errors import CkptDoctorError, GraftRefused
 from ckptdoctor.examination import Examination, examine, with_libhdf5
 from ckptdoctor.grafting.compare import hold_against_plan
 from ckptdoctor.grafting.flushing import Flushing
@@ -56,7 +56,7 @@ def carry_out(
     digested = sum(os.path.getsize(each) for each in sources) + work if sha256 else 0
     meter = _Meter(progress, total=work + digested)
     told = None if progress is None else lambda done, _: meter.reach(done)
-    with staging(plan.output) as folder:
+    with staging(plan.output) as folder, _told_of(folder, plan.output):
         staged = os.path.join(folder, os.path.basename(plan.output.rstrip("/")))
         written = with_libhdf5(build, plan, donor, target, staged, sides=(donor, target), progress=told)
         if check is not None:
@@ -88,25 +88,16 @@ def build(
     if target.state is None:
         raise GraftRefused("the target cannot be read", target.path)
     meter = _Meter(progress, total=_work(plan, target))
-    with _told_of(plan.output), Flushing(os.path.dirname(staged)) as flushing:
+    with Flushing(os.path.dirname(staged)) as flushing:
         written = _write(plan.optimizer, target, staged, link=plan.link, donor=donor, tell=meter.add)
         flushing.complete()
         meter.reach(_work(plan, target) - sum(slot.nbytes for slot in plan.optimizer.slots))
-        result = _read_back(staged, plan.output)
+        result = next(iter(examine(staged)))
         if result.state is None:
             raise GraftRefused(f"the result was read back and {result.error}; nothing was written", plan.output)
         hold_against_plan(result.state, target.state, plan.optimizer, meter.add)
         flushing.finish()
     return written
-
-
-def _read_back(staged: str, output: str) -> Examination:
-    try:
-        return next(iter(examine(staged)))
-    except UsageProblem as error:  # it was there a moment ago
-        raise GraftRefused(
-            "what was written is gone: somebody removed its directory meanwhile; name an OUT in another one", output
-        ) from error
 
 
 def _work(plan: Plan, target: Examination) -> int:
@@ -116,14 +107,20 @@ def _work(plan: Plan, target: Examination) -> int:
 
 
 @contextmanager
-def _told_of(output: str) -> Iterator[None]:
-    """Says of a system's error in one sentence what it means for the output."""
+def _told_of(folder: str, output: str) -> Iterator[None]:
+    """Says in one sentence what an error means for the output; what is wrong with an input stays its own error."""
     try:
         yield
-    except OSError as error:
-        raise GraftRefused(
-            f"writing failed ({reason(error)}); nothing is left behind. Free some space or name another OUT", output
-        ) from error
+    except (OSError, CkptDoctorError) as error:
+        if not os.path.exists(folder):
+            why = "its directory was removed while the graft was made"
+        elif isinstance(error, OSError):
+            why = f"writing failed ({reason(error)})"
+        elif not isinstance(error, GraftRefused) and (error.path or "").startswith(folder):
+            why = f"what was written cannot be read back ({error})"
+        else:
+            raise
+        raise GraftRefused(f"{why}; nothing is left behind. Free some space or name another OUT", output) from error
 
 
 class _Meter:

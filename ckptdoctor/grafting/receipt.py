@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ckptdoctor.artifacts.written import Written
-from ckptdoctor.containers.files import RegularFile
+from ckptdoctor.containers.files import RegularFile, reason
 from ckptdoctor.errors import GraftRefused, UnreadableArtifact
 from ckptdoctor.grafting.plan import Plan
 
@@ -66,7 +66,7 @@ def digest_files(
     """
     from concurrent.futures import Future, ThreadPoolExecutor
 
-    found = {path: os.stat(path) for path in paths}
+    found = {path: _status(path) for path in paths}
     digests: dict[tuple[int, int], Future[str]] = {}
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         # The largest first, so that no core is left with it at the end.
@@ -81,6 +81,13 @@ def digest_files(
         value = digest.result() if digest is not None else None
         records.append(FileRecord(path, status.st_size, value, OMITTED if value is None else None))
     return records
+
+
+def _status(path: str) -> os.stat_result:
+    try:
+        return os.stat(path)
+    except OSError as error:
+        raise GraftRefused(f"{os.path.basename(path)} could not be read again: {reason(error)}", path) from error
 
 
 def _digest(path: str, progress: Callable[[int], None] | None) -> str:
