@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from math import prod
+
+from ckptdoctor.state import FileRange, TensorRef
 
 # tensorflow/core/framework/types.proto, DataType; sizes are those in a TensorBundle (sub-byte types take a whole byte).
 TENSORFLOW: dict[int, tuple[str, int]] = {
@@ -70,6 +73,21 @@ _STRUCT = {
 def array_nbytes(dtype: str, shape: tuple[int, ...]) -> int:
     """Bytes of an array's elements; 0 for types without a fixed size."""
     return prod(shape) * ITEMSIZE.get(dtype, 0)
+
+
+def nbytes(ref: TensorRef) -> int:
+    """Bytes of a tensor's elements; 0 for types without a fixed size."""
+    return total_nbytes((ref,))
+
+
+def total_nbytes(refs: Sequence[TensorRef]) -> int:
+    """Bytes of the elements of all of them; what a file's index says need not be computed again."""
+    return sum(
+        [
+            location.nbytes if location.__class__ is FileRange and dtype in ITEMSIZE else array_nbytes(dtype, shape)
+            for _, dtype, shape, location in refs
+        ]
+    )
 
 
 def tensorflow_dtype(number: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ckptdoctor.containers.dtypes import array_nbytes
+from ckptdoctor.containers.dtypes import total_nbytes
 from ckptdoctor.diagnosis.evidence import Evidence, Rule, noticed
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.status import enumerate_some
@@ -24,18 +24,11 @@ def _state_file_astray(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 
 def _optimizer_share(evidence: Evidence) -> Iterator[tuple[str, str]]:
-    own = sum(
-        array_nbytes(ref.dtype, ref.shape)
-        for each in evidence.optimizers
-        for ref in (*(slot.tensor for slot in each.slots), *(other.tensor for other in each.other))
-    )
+    slots = [slot.tensor for each in evidence.optimizers for slot in each.slots]
+    own = total_nbytes([*slots, *(other.tensor for each in evidence.optimizers for other in each.other)])
     if not own:
         return
-    model = sum(
-        array_nbytes(each.tensor.dtype, each.tensor.shape)
-        for each in evidence.variables
-        if each.tensor.location is not None
-    )
+    model = total_nbytes([each.tensor for each in evidence.variables if each.tensor.location is not None])
     share = 100 * own / (own + model)
     yield (
         f"{share:.0f} % of the bytes are optimizer state ({own:,} of {own + model:,})",

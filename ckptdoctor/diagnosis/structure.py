@@ -94,16 +94,14 @@ def _slot_mismatch(evidence: Evidence) -> Iterator[tuple[str, str]]:
     hint = "the state is of another model or another order of its variables: graft it with --map, or drop it"
     for each in evidence.optimizers:
         kinds = _kinds(each)
-        for slot in each.slots:
-            variable = held.get(slot.variable or "")
-            if variable is None or slot.name not in kinds:
+        for name, _, path, (_, dtype, shape, _), _ in each.slots:
+            variable = held.get(path or "")
+            if variable is None or name not in kinds or (dtype, shape) == variable[1:3]:
                 continue
-            shape, dtype = slot.tensor.shape, slot.tensor.dtype
-            name = f"{slot.name} of {slot.variable}"
-            if shape != variable.shape and not any(_fits(shape, kind, variable.shape) for kind in kinds[slot.name]):
-                yield f"{name} has shape {list(shape)}, its variable {list(variable.shape)}", hint
+            if shape != variable.shape and not any(_fits(shape, kind, variable.shape) for kind in kinds[name]):
+                yield f"{name} of {path} has shape {list(shape)}, its variable {list(variable.shape)}", hint
             elif _is_float(variable.dtype) and not _is_float(dtype) and shape == variable.shape != ():
-                yield f"{name} is {dtype}, its variable {variable.dtype}", hint
+                yield f"{name} of {path} is {dtype}, its variable {variable.dtype}", hint
 
 
 def _fits(shape: Shape, kind: SlotKind, variable: Shape) -> bool:
@@ -252,7 +250,7 @@ def _averages(evidence: Evidence) -> Iterator[tuple[str, str]]:
         if oddity.code == "S012":
             yield oddity.message, ""
     for each in evidence.optimizers:
-        count = sum(slot.role is Role.MOVING_AVERAGE for slot in each.slots)
+        count = len([slot for slot in each.slots if slot.role is Role.MOVING_AVERAGE])
         if not count:
             continue
         equal = evidence.scan.equal_averages if evidence.scan is not None else None

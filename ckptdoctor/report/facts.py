@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from ckptdoctor.containers.dtypes import nbytes
 from ckptdoctor.diagnosis.status import covered
-from ckptdoctor.report.json import nbytes
 from ckptdoctor.state import Format, Generation, OptimizerState
 
 FORMATS = {

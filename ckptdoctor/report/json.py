@@ -9,11 +9,10 @@ from math import isfinite
 from typing import Any
 
 from ckptdoctor import __version__
-from ckptdoctor.containers.dtypes import ITEMSIZE, array_nbytes
+from ckptdoctor.containers.dtypes import total_nbytes
 from ckptdoctor.diagnosis.status import optimizer_status
 from ckptdoctor.examination import Examination
 from ckptdoctor.state import (
-    FileRange,
     ModelVariable,
     OptimizerState,
     OtherVariable,
@@ -138,19 +137,12 @@ def _figures(examination: Examination) -> Stats:
     return figures
 
 
-def nbytes(ref: TensorRef) -> int:
-    """Bytes of a tensor's elements; 0 for types without a fixed size."""
-    if ref.location.__class__ is FileRange and ref.dtype in ITEMSIZE:
-        return ref.location.nbytes
-    return array_nbytes(ref.dtype, ref.shape)
-
-
 def _model(state: TrainingState, figures: Stats | None, *, tensors: bool) -> dict[str, Any]:
     stored = [(tensor, trainable) for _, tensor, trainable, _ in state.variables if tensor.location is not None]
     model: dict[str, Any] = {
         "variables": len(stored),
         "trainable": len(stored) - sum([trainable is False for _, trainable in stored]),
-        "bytes": sum([nbytes(tensor) for tensor, _ in stored]),
+        "bytes": total_nbytes([tensor for tensor, _ in stored]),
     }
     if tensors:
         model["tensors"] = [_variable(variable, figures) for variable in state.variables]

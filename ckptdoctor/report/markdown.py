@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from ckptdoctor.containers.dtypes import total_nbytes
 from ckptdoctor.report.escape import printable
 from ckptdoctor.report.facts import FORMATS, figure, generation, human_bytes, shape_text, slot_rows
-from ckptdoctor.report.json import nbytes
 
 if TYPE_CHECKING:
     from ckptdoctor.examination import Examination
@@ -45,7 +45,7 @@ def _artifact(each: Examination, *, tensors: bool, stats: bool) -> str:
     lines += ["| | |", "| --- | --- |", f"| format | {FORMATS[state.format]} |"]
     if state.producer.framework:
         lines.append(f"| written by | {escape(state.producer.framework)} {escape(state.producer.version or '')} |")
-    size = sum(nbytes(variable.tensor) for variable in state.variables)
+    size = total_nbytes([variable.tensor for variable in state.variables])
     lines.append(f"| model | {len(state.variables):,} variables, {human_bytes(size)} |")
     for optimizer in state.optimizers:
         lines += _optimizer(optimizer)

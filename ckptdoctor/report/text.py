@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ckptdoctor.containers.dtypes import total_nbytes
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.status import covered, enumerate_some, slot_names
 from ckptdoctor.report.console import drawn, headline, open_console
@@ -25,7 +26,6 @@ from ckptdoctor.report.facts import (
     slot_rows,
     worth_showing,
 )
-from ckptdoctor.report.json import nbytes
 from ckptdoctor.state import OptimizerState, Status, TrainingState
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _model(state: TrainingState) -> str:
     stored = [variable for variable in state.variables if variable.tensor.location is not None]
     if not stored:
         return "no model variables are in it"
-    size = sum(nbytes(variable.tensor) for variable in stored)
+    size = total_nbytes([variable.tensor for variable in stored])
     text = f"{len(stored):,} variable{'' if len(stored) == 1 else 's'}, {human_bytes(size)}"
     frozen = sum(variable.trainable is False for variable in stored)
     return f"{text}, {frozen:,} not trainable" if frozen else text
