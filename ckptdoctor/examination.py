@@ -151,16 +151,22 @@ def _examined(
         return unreadable(target.path, target.resolved, error)
     except (MemoryError, RecursionError) as error:
         return unreadable(target.path, target.resolved, _exhausted(error))
+    findings = rules.judge(Evidence(target.resolved, state, statistics=statistics)) if judged else ()
     return Examination(
         path=target.path,
         resolved=target.resolved,
         state=state,
         status=status.artifact_status(state),
         summary=status.summary(state),
-        verdict=status.verdict(state),
-        findings=rules.judge(Evidence(target.resolved, state)) if judged else (),
+        verdict=status.verdict(state) + _dropped(findings),
+        findings=findings,
         statistics=statistics,
     )
+
+
+def _dropped(findings: Iterable[Finding]) -> str:
+    """The end of a verdict where the usual call of the version that wrote the artifact loses what is in it."""
+    return ", but not by the usual call: see L002" if any(each.code == "L002" for each in findings) else ""
 
 
 def with_libhdf5(
@@ -200,6 +206,13 @@ def unreadable(path: str, resolved: str, error: UnreadableArtifact) -> Examinati
     sentence = str(error)
     findings = rules.judge(Evidence(resolved, error=error))
     return Examination(path, resolved, None, Status.UNREADABLE, "cannot be read", sentence, findings, error)
+
+
+def not_there(path: str, error: CkptDoctorError) -> Examination:
+    """The entry of a path that means no artifact, in a document that answers for every path."""
+    return Examination(
+        path, path, None, Status.UNREADABLE, "cannot be read", str(error), error=UnreadableArtifact(str(error), path)
+    )
 
 
 def _with_schedule(optimizer: OptimizerState) -> OptimizerState:
@@ -247,5 +260,5 @@ def exit_code(examinations: list[Examination]) -> int:
 
 __all__ = [
     "READ_BY_LIBHDF5", "CkptDoctorError", "Examination", "examine", "examine_ahead", "examine_target", "exit_code",
-    "tensors", "unreadable",
+    "not_there", "tensors", "unreadable",
 ]  # fmt: skip

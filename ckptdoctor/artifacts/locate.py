@@ -136,8 +136,15 @@ def locate(path: str, *, everything: bool = False) -> tuple[Target, ...]:
         raise UnreadableArtifact(
             f"{os.path.basename(path)}.index is missing; {os.path.basename(data[0])} cannot be read without it", path
         )
-    if os.path.lexists(path):
-        raise UnreadableArtifact(f"{os.path.basename(path)} is a link that leads nowhere", path)
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        if os.path.lexists(path):
+            raise UnreadableArtifact("is a link that leads nowhere", path) from None
+    except NotADirectoryError:
+        pass
+    except OSError as error:  # a directory on the way may not be searched, links lead in a circle
+        raise UnreadableArtifact(f"cannot be opened: {reason(error)}", path) from error
     raise UsageProblem(f"{_missing(path)}", path)
 
 

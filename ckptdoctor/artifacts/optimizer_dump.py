@@ -20,6 +20,7 @@ from ckptdoctor.containers.npy import MAGIC, read_npy, read_npz
 from ckptdoctor.containers.safe_pickle import Key, Node, load
 from ckptdoctor.containers.samples import sample
 from ckptdoctor.containers.values import kept_open
+from ckptdoctor.errors import UnknownFormat
 from ckptdoctor.optimizers.catalogue import SlotKind
 from ckptdoctor.optimizers.evidence import Kind, Observed, observe
 from ckptdoctor.optimizers.layout import ITERATION, Trained
@@ -74,7 +75,11 @@ def read(path: str) -> TrainingState:
     Raises:
         UnreadableArtifact: It is broken, or a pickle of something other than plain data and arrays.
     """
-    found = contents(_root(path))
+    root = _root(path)
+    found = contents(root)
+    # An optimizer that keeps nothing dumps an empty list.
+    if root not in ([], (), {}) and not (found.groups or found.others):
+        raise UnknownFormat("is no dump of an optimizer's variables: it holds no arrays", path)
     with kept_open():
         return _state(path, found)
 

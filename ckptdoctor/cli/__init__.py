@@ -48,6 +48,7 @@ cli.add_command(explain)
 
 def main() -> None:
     """The console script."""
+    _hold_standard_streams()
     ownership.claim()
     # A command builds much data and no cycles: looking for garbage as often as Python does costs more than it frees.
     gc.set_threshold(2_000_000, 50, 100)
@@ -59,6 +60,17 @@ def main() -> None:
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
     _leave(code if isinstance(code, int) else 0 if code is None else 1)
+
+
+def _hold_standard_streams() -> None:
+    """Opens what was closed of stdin, stdout and stderr (daemons, cron): the next pipe would take its number."""
+    opened = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+    while opened < 3:  # noqa: PLR2004 - stdin, stdout, stderr
+        opened = os.open(os.devnull, os.O_RDWR)
+    os.close(opened)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
 
 
 def _leave(code: int) -> None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ckptdoctor.cli.options import complain, deliver, output_options, reporting, wants_color
-from ckptdoctor.errors import UsageProblem
+from ckptdoctor.cli.options import ANY_PATH, complain, deliver, output_options, reporting, wants_color
+from ckptdoctor.errors import EXIT_OK, UsageProblem
 
 if TYPE_CHECKING:
     from ckptdoctor.checking.policy import Policy
@@ -17,7 +17,7 @@ _FORMS = ("text", "json", "markdown", "github", "sarif", "junit")
 
 
 @click.command(short_help="Pre-flight check for CI: judge artifacts by rules and a policy.")
-@click.argument("paths", metavar="PATH...", nargs=-1, type=click.Path())
+@click.argument("paths", metavar="PATH...", nargs=-1, type=ANY_PATH)
 @click.option(
     "--require",
     multiple=True,
@@ -115,10 +115,12 @@ def check(  # noqa: PLR0913 - a command takes its options as arguments
         context.exit(outcome.exit_code)
     color = wants_color(no_color) and output_file is None
     streams = form == "text" and output_file is None
-    report = _run(paths, configuration.policy, everything=everything, quiet=quiet, streams=streams, color=color)
+    code = EXIT_OK
     with reporting() as outcome:
+        report = _run(paths, configuration.policy, everything=everything, quiet=quiet, streams=streams, color=color)
+        code = report.exit_code
         _deliver(report, form, output_file, wanted, quiet=quiet, color=color, streamed=streams)
-    context.exit(max(report.exit_code, outcome.exit_code))
+    context.exit(max(code, outcome.exit_code))
 
 
 def _run(

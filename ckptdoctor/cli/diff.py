@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ckptdoctor.cli.options import deliver, output_options, progress_bar, read_mapping, reporting, wants_color
+from ckptdoctor.cli.options import ANY_PATH, deliver, output_options, progress_bar, read_mapping, reporting, wants_color
 from ckptdoctor.errors import EXIT_FINDINGS, EXIT_OK, CkptDoctorError
 
 if TYPE_CHECKING:
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Do two artifacts hold the same optimizer state?")
-@click.argument("a", metavar="A", type=click.Path())
-@click.argument("b", metavar="B", type=click.Path())
+@click.argument("a", metavar="A", type=ANY_PATH)
+@click.argument("b", metavar="B", type=ANY_PATH)
 @click.option("--values", is_flag=True, help="Read the data of every slot too, and compare it.")
 @click.option("--weights", is_flag=True, help="Compare the model's weights too, and count a difference.")
 @click.option(

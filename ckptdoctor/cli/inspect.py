@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from ckptdoctor.cli.options import complain, deliver, output_options, progress_bar, reporting, wants_color
+from ckptdoctor.cli.options import ANY_PATH, complain, deliver, output_options, progress_bar, reporting, wants_color
 from ckptdoctor.errors import EXIT_OK
 
 
 @click.command(short_help="What an artifact holds, and whether training will resume.")
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=ANY_PATH)
 @click.option("--tensors", is_flag=True, help="List every tensor.")
 @click.option(
     "--stats", is_flag=True, help="Read the data too: minimum, maximum, mean, NaN, Inf and zeros of every tensor."
@@ -45,7 +45,7 @@ def inspect(
       2  wrong use, or no such path
       3  something cannot be read
     """  # noqa: D301 - \b is a backspace: click leaves the paragraph after it unwrapped
-    from ckptdoctor.examination import Examination, examine
+    from ckptdoctor.examination import Examination, examine, not_there
 
     found: list[Examination] = []
     code = EXIT_OK
@@ -56,6 +56,8 @@ def inspect(
                 if each.error is not None:
                     code = max(code, each.error.exit_code)
                     complain(each.error, each.path)
+        if outcome.error is not None:
+            found.append(not_there(path, outcome.error))
         code = max(code, outcome.exit_code)
     with reporting() as outcome:
         deliver(

@@ -12,9 +12,11 @@ from typing import Any, TypeVar
 
 import click
 
-from ckptdoctor.errors import EXIT_OK, CkptDoctorError, UsageProblem
+from ckptdoctor.errors import EXIT_OK, CkptDoctorError, UnknownFormat, UsageProblem
 from ckptdoctor.report.escape import printable
 
+ANY_PATH = click.Path(readable=False)
+"""A path that is judged by reading it: click's own check would end the command, and not know of the other paths."""
 _PIECE = 1 << 20
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -119,18 +121,16 @@ def deliver(text: str, output_file: str | None) -> None:
     """Writes a result to stdout, to a device or FIFO, or to a file that appears whole or not at all.
 
     Raises:
-        UsageProblem: The file cannot be written.
+        UsageProblem: The result cannot be written, or the file is an artifact, which no report replaces.
     """
     if output_file is None or output_file == "-":
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # what a terminal cannot show is no reason to fail
-        for start in range(0, len(text), _PIECE):  # a document of megabytes need not be there as bytes as well
-            sys.stdout.write(text[start : start + _PIECE])
-        sys.stdout.flush()
+        _to_stdout(text)
         return
     import tempfile
 
     place = os.path.realpath(output_file)  # a link stays one
+    if os.path.isfile(place) and _is_artifact(place):
+        raise UsageProblem("the output file is an artifact, which no report replaces: name another", output_file)
     temporary = None
     try:
         if os.path.exists(output_file) and not os.path.isfile(output_file):
@@ -156,6 +156,28 @@ def deliver(text: str, output_file: str | None) -> None:
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)
         raise UsageProblem(f"the output file cannot be written: {error.strerror}", output_file) from error
+
+
+def _to_stdout(text: str) -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what a terminal cannot show is no reason to fail
+    try:
+        for start in range(0, len(text), _PIECE):  # a document of megabytes need not be there as bytes as well
+            sys.stdout.write(text[start : start + _PIECE])
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read it has seen enough: click ends the command
+        raise
+    except OSError as error:
+        raise UsageProblem(f"the result cannot be written: {(error.strerror or str(error)).lower()}") from error
+
+
+def _is_artifact(path: str) -> bool:
+    from ckptdoctor.artifacts.locate import locate
+
+    try:
+        return bool(locate(path))
+    except CkptDoctorError as error:
+        return not isinstance(error, UnknownFormat)
 
 
 def wants_color(no_color: bool) -> bool:  # noqa: FBT001 - a flag, as click hands it over

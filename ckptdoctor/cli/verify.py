@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ckptdoctor.cli.options import deliver, output_options, reporting, wants_color
+from ckptdoctor.cli.options import ANY_PATH, deliver, output_options, reporting, wants_color
 from ckptdoctor.errors import EXIT_FINDINGS, EXIT_OK
 
 if TYPE_CHECKING:
@@ -16,10 +16,10 @@ _TIMEOUT = 600.0
 
 
 @click.command(short_help="Proof by the real framework: what it restores of an artifact.")
-@click.argument("path", metavar="PATH", type=click.Path())
+@click.argument("path", metavar="PATH", type=ANY_PATH)
 @click.option(
     "--model",
-    type=click.Path(),
+    type=ANY_PATH,
     help="For weights without a model: a .keras, .h5 or JSON file of the same architecture.",
 )
 @click.option(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.state import ModelVariable, Oddity, OptimizerState, TrainingState
+from ckptdoctor.state import ModelVariable, Oddity, OptimizerState, TensorRef, TrainingState
 
 if TYPE_CHECKING:
+    from ckptdoctor.containers.values import Statistics
     from ckptdoctor.diagnosis.expectations import Expected
     from ckptdoctor.diagnosis.loaders import Loader
     from ckptdoctor.diagnosis.run_directory import RunDirectory
@@ -26,6 +27,7 @@ class Evidence:
         state: What the artifact holds; None if it cannot be read, or for a run directory.
         error: Why it cannot be read.
         scan: What reading every byte has shown; None if that was not asked for.
+        statistics: Figures per tensor, where they were asked for.
         loader: What the artifact will be loaded with; None if nobody said.
         run: The run directory that is judged as a whole; None for an artifact.
         expected: What the policy asks of it; None without a policy.
@@ -35,6 +37,7 @@ class Evidence:
     state: TrainingState | None = None
     error: UnreadableArtifact | None = None
     scan: Scan | None = None
+    statistics: Mapping[TensorRef, Statistics | None] = field(default_factory=dict)
     loader: Loader | None = None
     run: RunDirectory | None = None
     expected: Expected | None = None

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 _ADAM = {"Adam": (0.9, 0.999), "AdamW": (0.9, 0.999), "Lamb": (0.9, 0.999), "Adamax": (0.9, 0.0)}
 """Classes that correct their moments by the count, with their default decay rates; Adamax corrects the first only."""
 
+CORRECTED = frozenset({*_ADAM, "Nadam"})
+"""Classes that correct their moments by the count."""
+
 _MOMENTS = "what its moments would make of it (root mean square)"
 
 

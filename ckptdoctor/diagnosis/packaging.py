@@ -30,10 +30,20 @@ def _optimizer_share(evidence: Evidence) -> Iterator[tuple[str, str]]:
         return
     model = total_nbytes([each.tensor for each in evidence.variables if each.tensor.location is not None])
     share = 100 * own / (own + model)
-    yield (
-        f"{share:.0f} % of the bytes are optimizer state ({own:,} of {own + model:,})",
-        "for a release, save the model without it: load_model(path, compile=False).save(...)",
-    )
+    kind = evidence.state.format if evidence.state is not None else Format.UNKNOWN
+    yield f"{share:.0f} % of the bytes are optimizer state ({own:,} of {own + model:,})", _RELEASES.get(kind, "")
+
+
+_WITHOUT = "for a release, save the model without it: load_model(path, compile=False).save(...)"
+_RELEASES = {
+    Format.KERAS_H5: _WITHOUT,
+    Format.KERAS_ARCHIVE: _WITHOUT,
+    Format.SAVED_MODEL: "for a release, save the model without it: model.save(path, include_optimizer=False)",
+    Format.TF_CHECKPOINT: "for a release, save the model alone: tf.train.Checkpoint(model=model).write(path)",
+    Format.TF_CHECKPOINT_V1: "for a release, save the model's variables alone: Saver(tf.compat.v1.model_variables())",
+    Format.KERAS_WEIGHTS: "for a release, save the weights of a model that was not compiled",
+}
+"""How a model is saved without its optimizer; a dump holds nothing else."""
 
 
 _HDF5 = frozenset({Format.KERAS_H5, Format.KERAS_H5_WEIGHTS})

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from ckptdoctor.optimizers.catalogue import TF1_OPTIMIZERS, layouts
-from ckptdoctor.state import Generation, OptimizerState, Status, TrainingState
+from ckptdoctor.state import Format, Generation, OptimizerState, Status, TrainingState
 
 _ORDER = (Status.COMPLETE, Status.FRESH, Status.PARTIAL, Status.ABSENT, Status.UNREADABLE)
 _LISTED = 3
@@ -30,19 +30,27 @@ def is_possible(iterations: int) -> bool:
     return 0 <= iterations < 1 << 63
 
 
+def is_uncounted(optimizer: OptimizerState) -> bool:
+    """Whether a count of 0 says nothing: Keras 1's SGD counts only where it has a decay (SGD.get_updates, 1.2.2)."""
+    named = (optimizer.generation, optimizer.class_name) == (Generation.KERAS1, "SGD")
+    return named and optimizer.iterations == 0 and not optimizer.hyperparameters.get("decay")
+
+
 def lost_all_slots(optimizer: OptimizerState) -> bool:
     """Whether it has stepped and holds no slot, though its class always keeps some."""
     return not optimizer.slots and bool(optimizer.iterations) and keeps_slots(optimizer)
 
 
 def keeps_slots(optimizer: OptimizerState) -> bool:
-    """Whether the class keeps slots whatever its configuration (SGD keeps none without momentum)."""
+    """Whether the class keeps slots in every version, as far as its configuration is known (SGD: with momentum)."""
     if optimizer.class_name is None or optimizer.generation is None:
         return False
     if optimizer.generation is Generation.TF1:
         return any(each.class_name == optimizer.class_name for each in TF1_OPTIMIZERS)
     known = layouts(optimizer.class_name, optimizer.generation)
-    return bool(known) and all(any(not kind.when for kind in layout.kinds) for layout in known)
+    return bool(known) and all(
+        any(not kind.when or optimizer.hyperparameters.get(kind.when) for kind in layout.kinds) for layout in known
+    )
 
 
 def artifact_status(state: TrainingState) -> Status:
@@ -104,11 +112,29 @@ def verdict(state: TrainingState) -> str:
         if state.optimizers and state.optimizers[0].class_name:
             name = state.optimizers[0].class_name
             return f"weights only: training restarts from a new optimizer ({name} is configured, its state is not here)"
+        if state.format is Format.OPTIMIZER_DUMP and not state.variables:
+            return "an empty list: the optimizer kept nothing when it was dumped"
         return "weights only: training restarts from a new optimizer"
     if len(state.optimizers) == 1:
-        return optimizer_verdict(state.optimizers[0])
+        return optimizer_verdict(state.optimizers[0]) + _untold(state)
     parts = [f"{each.name or title(each)}: {optimizer_verdict(each)}" for each in state.optimizers]
     return "; ".join(parts)
+
+
+def _untold(state: TrainingState) -> str:
+    """The end of a verdict where variables have no slots, and nothing says whether they should."""
+    (optimizer,) = state.optimizers
+    owners = {slot.variable for slot in optimizer.slots}
+    if not owners or None in owners or optimizer_status(optimizer) is not Status.COMPLETE:
+        return ""
+    lone = [
+        each.path
+        for each in state.variables
+        if each.trainable is None and each.path not in owners and "float" in each.tensor.dtype
+    ]
+    verb = "has" if len(lone) == 1 else "have"
+    some = f"{len(lone):,} of {_count(len(state.variables), 'variable')}"
+    return f"; {some} {verb} no slots, and nothing here says whether they are trained" if lone else ""
 
 
 def optimizer_verdict(optimizer: OptimizerState) -> str:
@@ -122,6 +148,9 @@ def optimizer_verdict(optimizer: OptimizerState) -> str:
         if not optimizer.slots:
             return f"{name} state without slots and without a count{known}"
         return f"slots but no count: a schedule would restart{known}"
+    if is_uncounted(optimizer):
+        state = "momentum is here" if optimizer.slots else "there is no momentum"
+        return f"{state}, the count is 0: {name} of Keras 1 counts only with a decay"
     if optimizer.iterations == 0:
         return f"never stepped: {name} is at iteration 0"
     if not is_possible(optimizer.iterations):

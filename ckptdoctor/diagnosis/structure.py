@@ -7,11 +7,12 @@ from collections.abc import Iterator
 
 from ckptdoctor.diagnosis.evidence import Evidence, Rule
 from ckptdoctor.diagnosis.findings import Severity
+from ckptdoctor.diagnosis.lost_count import CORRECTED
 from ckptdoctor.diagnosis.mending import graft_from, known_count, set_count
-from ckptdoctor.diagnosis.status import covered, enumerate_some, is_possible, lost_all_slots, title
+from ckptdoctor.diagnosis.status import covered, enumerate_some, is_possible, is_uncounted, lost_all_slots, title
 from ckptdoctor.optimizers.catalogue import ACCUMULATION, EMA, Extent, SlotKind, layouts
 from ckptdoctor.optimizers.layout import Shape, slot_shape
-from ckptdoctor.state import Generation, OptimizerState, Role, Slot
+from ckptdoctor.state import Format, Generation, OptimizerState, Role, Slot
 
 _SAVE_BOTH = (
     "a legacy optimizer's slots are saved only together with its model: "
@@ -25,17 +26,23 @@ def _no_optimizer_state(evidence: Evidence) -> Iterator[tuple[str, str]]:
     because = next((f" ({each.message})" for each in evidence.oddities if each.code == "S001"), "")
     named = next((each.class_name for each in evidence.optimizers if each.class_name), None)
     what = f"{named} is configured, but none of its state is here" if named else "no optimizer state is here"
-    yield (
-        f"{what}: training would start with a new optimizer{because}",
-        f"put it back from where it is: {graft_from('DONOR', evidence.path)}",
-    )
+    hint = f"put it back from where it is: {graft_from('DONOR', evidence.path)}"
+    if evidence.state.format is Format.KERAS_H5_WEIGHTS:
+        hint = (
+            "this layout has no place for it: load the weights into the model, save that as MODEL.keras, and put the "
+            f"state back there: {graft_from('DONOR', 'MODEL.keras')}"
+        )
+    yield f"{what}: training would start with a new optimizer{because}", hint
 
 
 def _iterations_missing(evidence: Evidence) -> Iterator[tuple[str, str]]:
     for each in evidence.optimizers:
         if each.slots and each.iterations is None:
+            # The beta powers of TensorFlow 1 correct the bias, whatever the step.
+            corrected = each.class_name in CORRECTED and each.recoverable is None
+            lost = "schedules and bias correction" if corrected else "a schedule"
             yield (
-                f"{title(each)} has slots but no iteration count: schedules and bias correction would start over",
+                f"{title(each)} has slots but no iteration count: {lost} would start over",
                 _way_to_a_count(evidence, each),
             )
         elif each.iterations is not None and not is_possible(each.iterations):
@@ -74,7 +81,7 @@ def _slots_missing(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 def _never_stepped(evidence: Evidence) -> Iterator[tuple[str, str]]:
     for each in evidence.optimizers:
-        if each.iterations == 0:
+        if each.iterations == 0 and not is_uncounted(each):
             yield (
                 f"{title(each)} never stepped: its count is 0",
                 "right for a model that is to be trained from the start",
@@ -157,11 +164,9 @@ def _values_known(evidence: Evidence, optimizer: OptimizerState) -> list[tuple[S
 
 def _count_reset(evidence: Evidence) -> Iterator[tuple[str, str]]:
     for each in evidence.optimizers:
-        # Keras 1's SGD counts only where it has a decay (keras.optimizers.SGD.get_updates, 1.2.2).
-        uncounted = each.generation is Generation.KERAS1 and each.class_name == "SGD"
-        used = [slot for slot, zero in _values_known(evidence, each) if not zero]
-        if each.iterations != 0 or uncounted:
+        if each.iterations != 0 or is_uncounted(each):
             continue
+        used = [slot for slot, zero in _values_known(evidence, each) if not zero]
         if used:
             names = enumerate_some([slot.tensor.key for slot in used])
             yield (
@@ -245,6 +250,10 @@ def _wrapper_state(evidence: Evidence) -> Iterator[tuple[str, str]]:
             )
 
 
+_SWAP_IN = "optimizer.finalize_variable_values(model.trainable_variables) swaps them in"
+_SWAP_IN_TF1 = "tf.compat.v1.train.Saver(average.variables_to_restore()) restores them in place of the weights"
+
+
 def _averages(evidence: Evidence) -> Iterator[tuple[str, str]]:
     for oddity in evidence.oddities:
         if oddity.code == "S012":
@@ -254,10 +263,12 @@ def _averages(evidence: Evidence) -> Iterator[tuple[str, str]]:
         if not count:
             continue
         equal = evidence.scan.equal_averages if evidence.scan is not None else None
-        text = f"{title(each)} keeps moving averages of {count:,} {'variable' if count == 1 else 'variables'}"
+        by_tf1 = each.generation is Generation.TF1
+        keeper = "an ExponentialMovingAverage" if by_tf1 else title(each)
+        text = f"{keeper} keeps moving averages of {count:,} {'variable' if count == 1 else 'variables'}"
         if equal:
             text += f"; {len(equal):,} of them equal the weights: they are already swapped in"
-        yield text, "" if equal else "optimizer.finalize_variable_values(model.trainable_variables) swaps them in"
+        yield text, "" if equal else _SWAP_IN_TF1 if by_tf1 else _SWAP_IN
 
 
 RULES: tuple[Rule, ...] = (

@@ -13,10 +13,8 @@ _SHOWN = 8
 
 
 def _not_finite(evidence: Evidence) -> Iterator[tuple[str, str]]:
-    scan = evidence.scan
-    if scan is None:
-        return
-    bad = [(ref, each) for ref, each in scan.tensors.items() if each.nan or each.inf]
+    seen = evidence.scan.tensors if evidence.scan is not None else evidence.statistics
+    bad = [(ref, each) for ref, each in seen.items() if each is not None and (each.nan or each.inf)]
     if bad:
         listed = enumerate_some(
             [f"{ref.key} ({each.nan:,} NaN, {each.inf:,} Inf of {ref.size:,})" for ref, each in bad], _SHOWN

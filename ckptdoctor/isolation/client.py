@@ -175,6 +175,7 @@ class _Lane:
     def ask(self, call: worker.Call, path: str, progress: _Told | None) -> Any:
         """Asks, and waits for the answer."""
         patience = limits.STUCK_WALL if call.limited else None
+        again = True
         while True:
             try:
                 process = self._running()
@@ -189,7 +190,8 @@ class _Lane:
                 if isinstance(error, Answered):
                     raise error.error from None
                 code = self.discard()
-                if isinstance(error, (EOFError, BrokenPipeError)) and code == 0:
+                if isinstance(error, (EOFError, BrokenPipeError)) and code == 0 and again:
+                    again = False
                     continue  # it had waited long enough for a call, and ended just now
                 if isinstance(error, (EOFError, BrokenPipeError, messages.Garbled, TimeoutError)):
                     raise Crashed(_how(error, code), path) from None

@@ -1,7 +1,7 @@
 """What a worker and its parent say to each other: a length, then a pickle, over a pipe each way.
 
 The worker trusts its parent. The parent does not trust the worker, which a hostile file may have taken over: of its
-answers only plain values and ckptdoctor's own data types are built, and nothing is called.
+answers only plain values and ckptdoctor's own data types are built, and nothing of theirs is called.
 """
 
 from __future__ import annotations
@@ -85,13 +85,23 @@ class _DataOnly(pickle.Unpickler):
     """Builds plain values, named tuples, frozen dataclasses, enumerations and errors of this package."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if module == "builtins":
-            found: object = _BUILTINS.get(name) or _SYSTEM_ERRORS.get(name)
+        found: object
+        if (module, name) == ("builtins", "getattr"):
+            found = _member  # how Python 3.11.0 to 3.11.3 pickles the member of an enumeration
+        elif module == "builtins":
+            found = _BUILTINS.get(name) or _SYSTEM_ERRORS.get(name)
         else:
             found = _own_type(module, name)
         if found is None:
             raise pickle.UnpicklingError(f"names {module}.{name}")
         return found
+
+
+def _member(kind: object, name: object) -> Enum:
+    """A member of an enumeration, and nothing else that `getattr` would answer."""
+    if isinstance(kind, type) and issubclass(kind, Enum) and isinstance(name, str) and name in kind.__members__:
+        return kind.__members__[name]
+    raise pickle.UnpicklingError("names builtins.getattr of no enumeration")
 
 
 def _own_type(module: str, name: str) -> type[object] | None:

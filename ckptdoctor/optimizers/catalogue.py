@@ -196,7 +196,9 @@ def _keras2() -> tuple[Layout, ...]:
     vhat = SlotKind("vhat", Role.MAX_SECOND_MOMENT, "_velocity_hats", "amsgrad")
     absent = Below2D.ABSENT
     return (
-        Layout("SGD", k2, _grouped(SlotKind("m", Role.MOMENTUM, "momentums"))),
+        Layout("SGD", k2, _grouped(SlotKind("m", Role.MOMENTUM, "momentums")), versions=">=2.11"),
+        # `optimizers.experimental.SGD` of TensorFlow 2.10 builds none without momentum (sgd.py, SGD.build).
+        Layout("SGD", k2, _grouped(SlotKind("m", Role.MOMENTUM, "momentums", "momentum")), versions="<2.11"),
         Layout(
             "RMSprop",
             k2,

@@ -139,9 +139,10 @@ def _figures(examination: Examination) -> Stats:
 
 def _model(state: TrainingState, figures: Stats | None, *, tensors: bool) -> dict[str, Any]:
     stored = [(tensor, trainable) for _, tensor, trainable, _ in state.variables if tensor.location is not None]
+    known = [trainable for _, trainable in stored]
     model: dict[str, Any] = {
         "variables": len(stored),
-        "trainable": len(stored) - sum([trainable is False for _, trainable in stored]),
+        "trainable": None if None in known else sum(known),
         "bytes": total_nbytes([tensor for tensor, _ in stored]),
     }
     if tensors:

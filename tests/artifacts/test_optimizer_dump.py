@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ckptdoctor.artifacts.optimizer_dump import read, sniff
 from ckptdoctor.containers.values import statistics
-from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.errors import UnknownFormat, UnreadableArtifact
 from ckptdoctor.state import Format, Generation, OptimizerState, Role, Slot, TrainingState
 
 RNG = np.random.default_rng(0)
@@ -276,9 +276,6 @@ HISTORY = [np.float32(1 / (index + 1)) for index in range(50_000)]
 PLAIN: dict[str, object] = {
     "an empty list": [],
     "an empty dict": {},
-    "nothing": None,
-    "a number": 7,
-    "a history": {"loss": [0.5, 0.25]},
     "a history of numpy's numbers": {"loss": HISTORY, "accuracy": HISTORY[:2]},
     "one array in a list": [np.ones(3)],
     "one array": np.ones(3),
@@ -289,6 +286,13 @@ PLAIN: dict[str, object] = {
 def test_plain_data_is_no_state(tmp_path: Path, value: object) -> None:
     """Pickles of other things are read, and hold no optimizer."""
     assert dumped(tmp_path, value).optimizers == ()
+
+
+@pytest.mark.parametrize("value", [None, 7, "text", [1, 2, 3], {"a": 1}, {"loss": [0.5, 0.25]}], ids=repr)
+def test_without_arrays_it_is_no_dump(tmp_path: Path, value: object) -> None:
+    """A pickle that holds no array at all is another program's, and nobody is told of weights in it."""
+    with pytest.raises(UnknownFormat, match="holds no arrays"):
+        dumped(tmp_path, value)
 
 
 def test_loss_scaling_of_keras_3(tmp_path: Path) -> None:

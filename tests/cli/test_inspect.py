@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from support.bundles import array, write_bundle, write_state
 from support.commands import ckptdoctor
 from support.objects import write_model
+from support.privileges import bound_by_permissions
 
 from ckptdoctor import __version__
 from ckptdoctor.cli import cli
@@ -102,12 +103,20 @@ def test_the_highest_code(good: str, broken: str, names: list[str], code: int) -
     assert good in {each["path"] for each in json.loads(result.stdout)["artifacts"]}
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
-def test_no_permission(good: str) -> None:
-    """A file that may not be read is unreadable, with the reason."""
+def test_no_permission(good: str, tmp_path: Path) -> None:
+    """What may not be read is unreadable, with the reason, and the other paths are told."""
+    other = write_model(tmp_path / "other", iterations=9)
     os.chmod(f"{good}.index", 0)
-    result = run("inspect", good)
-    assert (result.exit_code, "permission denied" in result.stderr) == (3, True)
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    (closed / "model.h5").touch()
+    closed.chmod(0o600)
+    with bound_by_permissions():
+        results = [run("inspect", each, other) for each in (good, f"{good}.index", str(closed / "model.h5"))]
+    closed.chmod(0o700)
+    for result in results:
+        assert (result.exit_code, result.stderr.count("permission denied")) == (3, 1), result.stderr
+        assert "resumes at iteration 9" in result.stdout
 
 
 # -------------------------------------------------------------------------------------------------------------- output
@@ -120,7 +129,9 @@ def test_json_is_one_document(good: str, broken: str, flags: list[str]) -> None:
     document = json.loads(result.stdout)
     assert document["schema"] == "ckptdoctor.inspect/1"
     assert document["version"] == __version__
-    assert len(document["artifacts"]) == 2
+    read, unread, absent = document["artifacts"]
+    assert (read["status"], unread["status"], absent["status"]) == ("complete", "unreadable", "unreadable")
+    assert absent["error"].startswith("no such file, directory or checkpoint prefix")
 
 
 def test_tensors(good: str) -> None:

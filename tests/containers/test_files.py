@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from support.privileges import bound_by_permissions
 
 from ckptdoctor.containers.files import MAX_READ, RegularFile
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
@@ -98,11 +99,10 @@ def test_what_is_not_there(tmp_path: Path, kind: str) -> None:
         RegularFile(str(path))
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
 def test_no_permission(ten: Path) -> None:
     """A file that may not be read is an error with the system's reason."""
     ten.chmod(0)
-    with pytest.raises(UnreadableArtifact, match="ten cannot be opened: permission denied"):
+    with bound_by_permissions(), pytest.raises(UnreadableArtifact, match="ten cannot be opened: permission denied"):
         RegularFile(str(ten))
 
 

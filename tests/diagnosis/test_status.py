@@ -33,7 +33,8 @@ from ckptdoctor.state import (
     TrainingState,
 )
 
-V2, K2, K3, TF1 = Generation.OPTIMIZER_V2, Generation.KERAS2, Generation.KERAS3, Generation.TF1
+K1, TF1 = Generation.KERAS1, Generation.TF1
+V2, K2, K3 = Generation.OPTIMIZER_V2, Generation.KERAS2, Generation.KERAS3
 
 
 def slot(variable: str | None, name: str = "m") -> Slot:
@@ -97,6 +98,13 @@ CASES: list[tuple[OptimizerState, Status, str]] = [
     (optimizer(7, class_name=None, generation=None), Status.COMPLETE, "resumes at iteration 7; there are no slots"),
     (optimizer(7, class_name="SGD", generation=TF1), Status.PARTIAL, "iteration 7, but no slots: SGD would start"),
     (optimizer(7, class_name="RMSprop", generation=K3), Status.PARTIAL, "iteration 7, but no slots"),
+    (replace(optimizer(7, class_name="SGD"), hyperparameters={"momentum": 0.9}), Status.PARTIAL, "iteration 7, but no"),
+    (
+        optimizer(0, ["a"], class_name="SGD", generation=K1),
+        Status.FRESH,
+        "momentum is here, the count is 0",
+    ),
+    (optimizer(0, ["a"], class_name="Adam", generation=K1), Status.FRESH, "never stepped: Adam is at iteration 0"),
     (optimizer(-3, ["a"]), Status.PARTIAL, "the count is -3, which no training reaches"),
     (optimizer(1 << 63, ["a"]), Status.PARTIAL, "the count is 9,223,372,036,854,775,808, which"),
     (optimizer((1 << 63) - 1, ["a"]), Status.COMPLETE, "resumes at iteration 9,223,372,036,854,775,807"),
@@ -114,7 +122,7 @@ def test_one_optimizer(held: OptimizerState, status: Status, words: str) -> None
 @pytest.mark.parametrize(
     ("class_name", "generation", "keeps"),
     [
-        ("Adam", V2, True), ("SGD", V2, False), ("SGD", K2, True), ("SGD", K3, False), ("Adam", K3, True),
+        ("Adam", V2, True), ("SGD", V2, False), ("SGD", K2, False), ("SGD", K3, False), ("Adam", K3, True),
         ("Mine", K3, False), (None, K3, False), ("Adam", None, False), ("Adam", TF1, True),
     ],
 )  # fmt: skip

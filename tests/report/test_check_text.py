@@ -58,7 +58,7 @@ def test_what_fails_has_reasons(weights: Checked) -> None:
     line, finding, hint = check_text.result(weights, Policy()).splitlines()
     assert line == "failed  weights-only.h5: weights only: training restarts from a new optimizer"
     assert finding.startswith("  error    S001  no optimizer state is here")
-    assert hint.startswith(" " * 17 + "put it back from where it is: ckptdoctor graft --from DONOR --into ")
+    assert hint.startswith(" " * 17 + "this layout has no place for it: load the weights into the model")
 
 
 def test_the_verdict_does_not_contradict_the_result(good: Checked) -> None:
@@ -252,6 +252,6 @@ def test_colours(good: Checked, weights: Checked, monkeypatch: pytest.MonkeyPatc
     assert second.startswith("\x1b[1;31mfailed")
     assert "\x1b[1;33mok" in coloured
     assert "\x1b[31m  error    S001  \x1b[0mno optimizer state is here" in coloured
-    assert "\x1b[2mput it back from where it is" in coloured
+    assert "\x1b[2mthis layout has no place for it" in coloured
     stripped = "".join(part.split("m", 1)[1] if number else part for number, part in enumerate(coloured.split("\x1b[")))
     assert [line.rstrip() for line in stripped.splitlines()] == plain.splitlines()

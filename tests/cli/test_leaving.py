@@ -1,0 +1,73 @@
+"""How results leave: standard streams that are closed or full, files that must not be replaced."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.commands import ckptdoctor, environment
+from support.objects import write_model
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> str:
+    """A checkpoint from which training resumes."""
+    return write_model(tmp_path / "run" / "ckpt-7")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams(good: str, fixtures_dir: Path, tmp_path: Path, closed: str) -> None:
+    """Daemons and cron close stdin, stdout or stderr: nothing hangs, and nothing else is taken for them."""
+    out = tmp_path / "out.txt"
+    words = [sys.executable, "-m", "ckptdoctor", "inspect", "-q", "-o", str(out)]
+    done = subprocess.run(
+        ["sh", "-c", f'"$@" {closed}', "sh", *words, good, str(fixtures_dir / "whole-model.h5")],
+        env=environment(),
+        timeout=60,
+        check=False,
+        capture_output=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert len(out.read_text().splitlines()) == 2
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no device that is always full")
+@pytest.mark.parametrize("command", ["inspect", "check", "explain"])
+def test_stdout_that_takes_nothing(good: str, command: str) -> None:
+    """A result that cannot be written is one sentence and code 2, never the code of findings."""
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "ckptdoctor", command, good if command != "explain" else "S001"],
+            env=environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (2, "ckptdoctor: the result cannot be written: no space left on device\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["inspect", "MODEL", "-o", "MODEL"],
+        ["check", "MODEL", "-o", "MODEL"],
+        ["check", "MODEL", "--report", "json=MODEL"],
+        ["diff", "MODEL", "MODEL", "-o", "MODEL"],
+        ["graft", "--into", "MODEL", "--iterations", "9", "--output", "OUT", "-o", "MODEL"],
+        ["graft", "--into", "MODEL", "--iterations", "9", "--output", "OUT", "-o", "OUT"],
+    ],
+    ids=" ".join,
+)
+def test_no_report_replaces_an_artifact(fixtures_dir: Path, tmp_path: Path, words: list[str]) -> None:
+    """A report is never written over a model, neither one that was read nor one that was just made."""
+    model, out = tmp_path / "model.h5", tmp_path / "out.h5"
+    shutil.copy(fixtures_dir / "whole-model.h5", model)
+    result = ckptdoctor(*[word.replace("MODEL", str(model)).replace("OUT", str(out)) for word in words])
+    assert (result.code, "is an artifact, which no report replaces" in result.err) == (2, True)
+    assert model.read_bytes() == (fixtures_dir / "whole-model.h5").read_bytes()
+    assert not out.exists() or out.read_bytes().startswith(b"\x89HDF")
