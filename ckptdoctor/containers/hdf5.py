@@ -36,6 +36,10 @@ MAX_NAMES = 1_000_000
 MAX_ATTRIBUTE_BYTES = 64 << 20
 CHUNK_BYTES = 8 << 20
 MOST_KEPT_OPEN = 4
+SMALLEST = 64
+"""Bytes that a data set takes in a file at the least, its link and its header; in real files it is 300."""
+LOOKED_UP_FLOOR = 10_000
+"""Data sets that may be looked up in any file. Above, no more than its size has room for: lists can repeat a name."""
 
 
 class H5File:
@@ -64,6 +68,10 @@ class H5File:
 
             self._archive = ZipArchive(path)
             source = self._stream = self._archive.open(member)
+            size = self._archive.size(member)
+        else:
+            size = os.path.getsize(path)
+        self._left = LOOKED_UP_FLOOR + size // SMALLEST
         try:
             with self._guarded(member or os.path.basename(path)):
                 # Read-only and without locks: a running training may hold the file, a mount may know no locks.
@@ -254,7 +262,8 @@ class H5File:
         for index in range(MAX_NAMES):
             if not self.has_attribute(path, f"{name}{index}"):
                 break
-            found = (found or []) + self._decoded(self._attribute(path, f"{name}{index}"), path, name)
+            found = found or []
+            found.extend(self._decoded(self._attribute(path, f"{name}{index}"), path, name))
             if len(found) > MAX_NAMES:
                 raise LimitExceeded(f"lists more than {MAX_NAMES:,} names", self.path, place=f"{path}@{name}")
         return found
@@ -274,6 +283,11 @@ class H5File:
             path: Path from the root, without a leading slash.
             key: What the artifact calls it; the path by default.
         """
+        self._left -= 1
+        if self._left < 0:
+            raise LimitExceeded(
+                "its lists name the same data sets over and over, more than a file of its size can hold", self.path
+            )
         with self._guarded(path):
             dataset = self._dataset(path)
             if dataset is None:
