@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from ckptdoctor.artifacts.keras_h5 import code_inside
+from ckptdoctor.artifacts.keras_code import code_inside
 from ckptdoctor.artifacts.keras_producer import producer
 from ckptdoctor.artifacts.keras_tree import Store, load_h5, read_store
 from ckptdoctor.containers.hdf5 import H5File

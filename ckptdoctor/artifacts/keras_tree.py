@@ -108,9 +108,9 @@ def read_store(
     others: list[TensorRef] = []
     for path, variables in store.groups.items():
         first = path.split("/")[0]
-        if first == OPTIMIZER:
-            continue
-        if first == METRICS:
+        if path == f"{OPTIMIZER}/{VARS}":
+            others.extend(tensor for name, tensor in variables.items() if _number(name) is None)
+        elif first in {OPTIMIZER, METRICS}:  # below the optimizer: what a LossScaleOptimizer writes a second time
             others.extend(in_order(variables))
         else:
             _insert(root, path, variables, store.labels.get(path))

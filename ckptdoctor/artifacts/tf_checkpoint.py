@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ckptdoctor.containers.object_graph import read_object_graph
+from ckptdoctor.containers.object_graph import GRAPH_KEY, read_object_graph
 from ckptdoctor.containers.tensor_bundle import read_bundle
 from ckptdoctor.containers.values import kept_open, read_scalar
 from ckptdoctor.optimizers.config import OptimizerConfig
-from ckptdoctor.state import Format, ModelVariable, Oddity, OptimizerState, TrainingState
+from ckptdoctor.state import Format, ModelVariable, Oddity, OptimizerState, TensorRef, TrainingState
 
 # A checkpoint is object-based or name-based: what reads the other kind is not imported.
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ def read(prefix: str) -> TrainingState:
             variables=variables,
             optimizers=optimizers,
             counters=counters(objects),
-            others=objects.others,
+            counter_tensors=objects.counters,
+            others=(*objects.others, *left_over(objects, variables, optimizers)),
         )
 
 
@@ -71,6 +72,23 @@ def read_objects(
     return (*objects.variables, *unstored.values()), tuple(each.optimizer for each in found)
 
 
+def left_over(
+    objects: Objects, variables: tuple[ModelVariable, ...], optimizers: tuple[OptimizerState, ...]
+) -> tuple[TensorRef, ...]:
+    """Tensors that nobody has taken, such as the empty slots that Adafactor keeps for what it does not factor."""
+    tensors = objects.bundle.tensors
+    taken = [each.tensor for each in variables if each.tensor.location is not None]
+    for each in optimizers:
+        taken += [slot.tensor for slot in each.slots]
+        taken += [other.tensor for other in (*each.other, *(each.wrapper.variables if each.wrapper else ()))]
+        taken += [each.iterations_tensor] if each.iterations_tensor is not None else []
+    # To look at every name would cost more than it is worth where the numbers say that none is left.
+    if len(taken) + len(objects.counters) + len(objects.others) == len(tensors) - (GRAPH_KEY in tensors):
+        return ()
+    keys = {GRAPH_KEY, *(each.key for each in (*taken, *objects.counters.values(), *objects.others))}
+    return tuple(ref for key, ref in tensors.items() if key not in keys)
+
+
 def counters(objects: Objects) -> dict[str, int]:
     """The values of an object graph's counters."""
     values = {name: read_scalar(ref) for name, ref in objects.counters.items()}
@@ -88,6 +106,7 @@ def from_names(path: str, kind: Format, names: Names) -> TrainingState:
         variables=tuple(names.variables),
         optimizers=tuple(names.optimizers),
         counters=names.counters,
+        counter_tensors=names.counter_tensors,
         others=tuple(names.others),
         oddities=oddities,
     )

@@ -42,6 +42,7 @@ class Names:
         variables: The model's variables.
         optimizers: Its optimizers.
         counters: `global_step` and the like.
+        counter_tensors: What they are stored in.
         averages: There are moving averages that no optimizer stands beside.
         others: What is none of the above.
     """
@@ -49,6 +50,7 @@ class Names:
     variables: list[ModelVariable] = field(default_factory=list)
     optimizers: list[OptimizerState] = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=dict)
+    counter_tensors: dict[str, TensorRef] = field(default_factory=dict)
     averages: int = 0
     others: list[TensorRef] = field(default_factory=list)
 
@@ -112,9 +114,12 @@ def _take_steps(left: dict[str, TensorRef], scalars: Iterable[str], names: Names
         last = name.rpartition("/")[2]
         if last not in _STEPS and "step" not in last and "epoch" not in last and "counter" not in last:
             continue
-        value = read_scalar(left.pop(name))
+        ref = left.pop(name)
+        label = last if last not in names.counter_tensors else name
+        names.counter_tensors[label] = ref
+        value = read_scalar(ref)
         if isinstance(value, int):
-            names.counters[last if last not in names.counters else name] = value
+            names.counters[label] = value
             rank = _STEPS.index(last) if last in _STEPS else len(_STEPS)
             if last in _STEPS and (best is None or rank < _STEPS.index(best[0].rpartition("/")[2])):
                 best = (name, value)
@@ -283,6 +288,7 @@ def _keras_optimizer(
         class_candidates=inferred.candidates,
         iterations=inference.count_of(value),
         iterations_key=count,
+        iterations_tensor=ref,
         hyperparameters={name: each.value for name, each in own.items() if each.value is not None},
         slots=tuple(slots),
         other=tuple(own.values()),

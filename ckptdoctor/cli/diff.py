@@ -107,7 +107,7 @@ def _render(found: Comparison, form: str, *, quiet: bool, color: bool) -> str:
     if form == "markdown":
         from ckptdoctor.report import diff_markdown
 
-        return diff_markdown.render(found)
+        return diff_markdown.render(found, quiet=quiet)
     from ckptdoctor.report import diff_text
 
     return diff_text.render(found, quiet=quiet, color=color)

@@ -77,8 +77,20 @@ def covered(optimizer: OptimizerState) -> tuple[int, int]:
 
 
 def title(optimizer: OptimizerState) -> str:
-    """The class as a person says it: `Adam`, `Adam?` where it is inferred, `the optimizer` where nothing tells."""
+    """The class as a person says it; `optimizer` where nothing tells."""
     return optimizer.class_name or "optimizer"
+
+
+def is_ambiguous(optimizer: OptimizerState) -> bool:
+    """Whether no record names the class, and what is stored fits others as well."""
+    return optimizer.class_inferred and bool(optimizer.class_candidates)
+
+
+def _full_state(optimizer: OptimizerState) -> str:
+    """`full Adam state`, said so that a class which was chosen among several is not taken for recorded."""
+    if is_ambiguous(optimizer):
+        return f"full state of {title(optimizer)} or a class that keeps the same"
+    return f"full {title(optimizer)} state"
 
 
 def summary(state: TrainingState) -> str:
@@ -139,7 +151,7 @@ def _untold(state: TrainingState) -> str:
 
 def optimizer_verdict(optimizer: OptimizerState) -> str:
     """The verdict on one optimizer."""
-    name = title(optimizer)
+    name = "the optimizer" if is_ambiguous(optimizer) else title(optimizer)
     if not optimizer.has_state:
         return f"{name} is configured, its state is not here"
     if optimizer.iterations is None:
@@ -163,14 +175,14 @@ def optimizer_verdict(optimizer: OptimizerState) -> str:
         lacking = list(dict.fromkeys(each.variable for each in optimizer.missing))
         verb = "has" if total - have == 1 else "have"
         some = f"{total - have:,} of {_count(total, 'variable')}"
-        return f"{at}, but {some} {verb} no full {name} state: {enumerate_some(lacking)}"
+        return f"{at}, but {some} {verb} no {_full_state(optimizer)}: {enumerate_some(lacking)}"
     if not optimizer.slots:
         return (
             f"resumes at {at}; {name} keeps no slots"
-            if optimizer.class_name
+            if optimizer.class_name and not is_ambiguous(optimizer)
             else f"resumes at {at}; there are no slots"
         )
-    return f"resumes at {at} with full {name} state"
+    return f"resumes at {at} with {_full_state(optimizer)}"
 
 
 def enumerate_some(names: Sequence[str], most: int = _LISTED) -> str:

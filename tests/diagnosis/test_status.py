@@ -216,3 +216,23 @@ def test_verdict(held: TrainingState, words: str) -> None:
 def test_enumerations(names: list[str], shown: str) -> None:
     """The first few names, and how many more there are."""
     assert enumerate_some(names) == shown
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (optimizer(7, ["a"]), "resumes at iteration 7 with full state of Adam or a class that keeps the same"),
+        (
+            optimizer(7, ["a"], ["b"]),
+            "iteration 7, but 1 of 2 variables has no full state of Adam or a class that keeps the same: b",
+        ),
+        (optimizer(0, ["a"]), "never stepped: the optimizer is at iteration 0"),
+        (optimizer(7), "iteration 7, but no slots: the optimizer would start with empty moments"),
+    ],
+)
+def test_a_class_among_several(found: OptimizerState, expected: str) -> None:
+    """A class that was chosen among several that fit is not told as if it were recorded; an only one is."""
+    ambiguous = replace(found, class_inferred=True, class_candidates=("AdamW",))
+    assert verdict(state(ambiguous)) == expected
+    only = replace(found, class_inferred=True)
+    assert verdict(state(only)) == verdict(state(found))

@@ -219,7 +219,7 @@ def test_names_are_text(good: Checked, name: str) -> None:
 
 @pytest.mark.parametrize("columns", [60, 80, 160])
 def test_width(good: Checked, weights: Checked, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
-    """No line is wider than the terminal, codes stay whole, and what continues a line is indented below it."""
+    """No line but a command is wider than the terminal, codes stay whole, what goes on is indented."""
     monkeypatch.setenv("COLUMNS", str(columns))
     long = replace(good, path="runs/" + "deep/" * 40 + "ckpt-7")
     whole = report(weights, with_findings(long, NOT_FINITE, BY_ORDER), directory("run", INCOMPLETE))
@@ -228,7 +228,10 @@ def test_width(good: Checked, weights: Checked, monkeypatch: pytest.MonkeyPatch,
     assert shown.endswith(last)
     assert max(map(len, last.splitlines())) <= columns
     lines = shown.removesuffix(last).splitlines()
-    assert max(map(len, lines)) <= columns
+    commands = [line for line in lines if line.lstrip().startswith("ckptdoctor ")]
+    assert max(len(line) for line in lines if line not in commands) <= columns
+    assert all(line.lstrip() in weights.findings[0].hint for line in commands)
+    assert commands
     assert not any(line.endswith(" ") for line in lines)
     assert all(line.startswith(("ok      ", "failed  ", "  error    ", "  info     ", "        ")) for line in lines)
     assert "  error    V001  resume from ckpt-6\n" in shown
