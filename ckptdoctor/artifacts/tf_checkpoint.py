@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from ckptdoctor.containers.object_graph import GRAPH_KEY, read_object_graph
 from ckptdoctor.containers.tensor_bundle import read_bundle
 from ckptdoctor.containers.values import kept_open, read_scalar
 from ckptdoctor.optimizers.config import OptimizerConfig
-from ckptdoctor.state import Format, ModelVariable, Oddity, OptimizerState, TensorRef, TrainingState
+from ckptdoctor.state import Format, ModelVariable, Oddity, OptimizerState, Producer, TensorRef, TrainingState
 
 # A checkpoint is object-based or name-based: what reads the other kind is not imported.
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def read(prefix: str) -> TrainingState:
         if graph is None:
             from ckptdoctor.artifacts.tf_names import read_names
 
-            return from_names(prefix, Format.TF_CHECKPOINT, read_names(bundle.tensors))
+            return _with_producer(from_names(prefix, Format.TF_CHECKPOINT, read_names(bundle.tensors)), prefix)
         from ckptdoctor.artifacts.tf_graph import classify
 
         objects = classify(graph, bundle)
@@ -56,6 +57,19 @@ def read_v1_checkpoint(path: str) -> TrainingState:
     checkpoint = read_v1(path)
     with kept_open():
         return from_names(path, Format.TF_CHECKPOINT_V1, read_names(checkpoint.tensors))
+
+
+def _with_producer(state: TrainingState, prefix: str) -> TrainingState:
+    """With the version that a Saver's `.meta` file records, where it lies beside the checkpoint."""
+    meta = f"{prefix}.meta"
+    if not os.path.isfile(meta):
+        return state
+    from dataclasses import replace
+
+    from ckptdoctor.containers.saved_model_pb import meta_graph_version
+
+    version = meta_graph_version(meta)
+    return state if version is None else replace(state, producer=Producer("tensorflow", version))
 
 
 def read_objects(

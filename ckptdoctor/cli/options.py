@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from ckptdoctor import __version__
 from ckptdoctor.errors import EXIT_OK, CkptDoctorError, UnknownFormat, UsageProblem
 from ckptdoctor.report.escape import printable
 
@@ -50,6 +51,7 @@ def output_options(
                     help=quiet,
                 ),
                 click.option("--no-color", is_flag=True, help="No colours (also: NO_COLOR)."),
+                click.version_option(__version__, "--version", prog_name="ckptdoctor"),
             )
         ):
             command = option(command)

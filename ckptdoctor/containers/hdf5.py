@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 
 # A file may name a filter that HDF5 would load as a plug-in; this turns the search for plug-ins off (H5PL, "::").
 os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::")
@@ -380,7 +381,9 @@ def _sentence(error: BaseException) -> str:
     if isinstance(error, PermissionError) or "Permission denied" in text:
         return "no permission to read it"
     if "truncated file" in text:
-        return f"truncated: the HDF5 file is shorter than it says ({text.partition('(')[2].rstrip(')')})"
+        sizes = re.findall(r"eof = (\d+)", text)
+        told = f": {int(sizes[0]):,} bytes of {int(sizes[1]):,}" if len(sizes) == 2 else ""
+        return f"truncated: the HDF5 file is shorter than it says{told}"
     if "signature not found" in text:
         return "not an HDF5 file: the signature is missing"
     if isinstance(error, MemoryError):

@@ -13,7 +13,7 @@ from support.saved_models import write_saved_model
 
 from ckptdoctor.artifacts import locate as locating
 from ckptdoctor.artifacts.locate import READERS, locate
-from ckptdoctor.errors import LimitExceeded, UnreadableArtifact, UsageProblem
+from ckptdoctor.errors import LimitExceeded, UnknownFormat, UnreadableArtifact, UsageProblem
 
 W = {"w": array(1.0)}
 
@@ -221,7 +221,9 @@ def test_unknown_formats(tmp_path: Path, content: bytes) -> None:
     for name in ("model.h5", "model.ckpt", "a.data-00000-of-00001"):
         path = tmp_path / name
         path.write_bytes(content)
-        with pytest.raises(UnreadableArtifact, match=r"of no format that is known|which ckptdoctor does not read"):
+        with pytest.raises(
+            UnreadableArtifact, match=r"of no format that is known|which ckptdoctor does not read|index is missing"
+        ):
             locate(str(path))
 
 
@@ -260,3 +262,20 @@ def test_the_graph_of_a_saved_model(tmp_path: Path, name: str) -> None:
     (found,) = locate(f"{tmp_path}/{name}")
     assert (found.reader, found.resolved) == ("saved-model", str(tmp_path))
     assert [each.code for each in found.oddities] == ["P003"]
+
+
+def test_a_directory_of_runs(tmp_path: Path) -> None:
+    """A directory whose directories hold the checkpoints says which to name."""
+    for name in ("run-1", "run-2"):
+        write_model(tmp_path / name / "ckpt-1")
+    (tmp_path / "notes").mkdir()
+    with pytest.raises(UnknownFormat, match=r"its directories do: name one of run-1, run-2\Z"):
+        locate(str(tmp_path))
+
+
+def test_a_loop_of_links(tmp_path: Path) -> None:
+    """Links that lead in a circle are told as such."""
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(UnreadableArtifact, match="too many levels of symbolic links"):
+        locate(str(tmp_path / "a"))

@@ -9,7 +9,7 @@ from support.bundles import Tensor, array, split, strings, write_bundle, write_v
 
 from ckptdoctor.artifacts import tf_checkpoint
 from ckptdoctor.diagnosis.status import artifact_status
-from ckptdoctor.state import Format, Generation, OptimizerState, Role, Status, TrainingState
+from ckptdoctor.state import Format, Generation, OptimizerState, Producer, Role, Status, TrainingState
 
 KERNEL, BIAS = (3, 4), (4,)
 MODEL = {"net/d1/kernel": zeros(KERNEL), "net/d1/bias": zeros(BIAS)}
@@ -241,3 +241,15 @@ def test_odd_names(tmp_path: Path, name: str) -> None:
     """Any name is read as something; none is lost."""
     state = _read(tmp_path, {name: zeros(BIAS), **MODEL})
     assert name in {each.path for each in state.variables}
+
+
+def test_the_writer_is_in_the_meta_file(tmp_path: Path) -> None:
+    """A Saver's `.meta` file records TensorFlow's version; what is no MetaGraph records nothing."""
+    prefix = write_bundle(tmp_path / "model.ckpt-7", {"w": array([1.0])})
+    assert tf_checkpoint.read(prefix).producer == Producer()
+    meta = tmp_path / "model.ckpt-7.meta"
+    meta.write_bytes(b"\x0a\x08\x2a\x061.15.0" + b"\x12\x02\x0a\x00")  # meta_info_def, graph_def
+    assert tf_checkpoint.read(prefix).producer == Producer("tensorflow", "1.15.0")
+    for damaged in (b"", b"\xff" * 20, b"\x0a\x7f"):
+        meta.write_bytes(damaged)
+        assert tf_checkpoint.read(prefix).producer == Producer()
