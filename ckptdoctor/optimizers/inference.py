@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from functools import cache
 from math import isclose, isfinite, log
 from typing import NamedTuple
 
@@ -128,9 +129,10 @@ def _attributes_of(layout: Layout) -> set[str]:
     return (lists | singles | set(layout.attributes)) - {""}
 
 
-def _telling(generation: Generation) -> set[str]:
+@cache
+def _telling(generation: Generation) -> frozenset[str]:
     """Attributes that only optimizers of some classes have: Nadam's product, RMSprop's lists even where empty."""
-    return {each for layout in LAYOUTS if layout.generation is generation for each in _attributes_of(layout)}
+    return frozenset(each for layout in LAYOUTS if layout.generation is generation for each in _attributes_of(layout))
 
 
 _SMALLEST = 1e-37  # below it float32 has lost digits, or everything
