@@ -109,7 +109,11 @@ def check(  # noqa: PLR0913 - a command takes its options as arguments
         wanted = [_report_wanted(each) for each in reports]
         if not paths and not explain_config:
             raise UsageProblem("no path is given: name the artifacts to check")
-        if explain_config:
+        if explain_config and form == "json":
+            from ckptdoctor.report.check_json import render_configuration
+
+            deliver(render_configuration(configuration), output_file)
+        elif explain_config:
             deliver(explain(configuration), output_file)
     if configuration is None or outcome.exit_code or explain_config:
         context.exit(outcome.exit_code)
