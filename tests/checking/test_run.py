@@ -231,6 +231,29 @@ def test_a_saved_model_is_an_artifact(fixtures_dir: Path) -> None:
     assert result.examination is not None
 
 
+def sharded(museum: Path) -> str:
+    """Real weights of Keras 3 in two shards: their JSON."""
+    (found,) = museum.rglob("k3.15tf-adam-wjson*.weights.json")
+    return str(found)
+
+
+def test_shards_are_the_weights(museum: Path, tmp_path: Path) -> None:
+    """Each shard is judged as the whole, and the whole once, whatever names it first and how often."""
+    whole = sharded(museum)
+    parts = [whole.replace(".weights.json", f"_0000{number}.weights.h5") for number in (0, 1)]
+    for paths in (parts, [parts[1], whole], [whole, *parts]):
+        result = only(ckptdoctor.check(*paths))
+        assert (result.path, result.passed) == (paths[0], True)
+        assert result.examination is not None
+        assert [each.class_name for each in result.examination.optimizers] == ["Adam"]
+        assert ("P003" in codes(result)) == (paths[0] != whole)
+    for each in (whole, *parts):
+        shutil.copy(each, tmp_path)
+    assert only(ckptdoctor.check(tmp_path)).passed
+    assert only(ckptdoctor.check(tmp_path, everything=True)).passed
+    assert len(ckptdoctor.check(whole, whole).results) == 2, "who names one twice hears of it twice"
+
+
 def test_overrides_by_path(tmp_path: Path, fixtures_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The policy of a configuration file is weighed for each path."""
     from ckptdoctor.checking.configuration import configure
