@@ -260,7 +260,7 @@ def sharded(tmp_path: Path) -> Path:
     folder = tmp_path / "sharded"
     folder.mkdir()
     for number in range(3):
-        h5py.File(folder / f"m_{number:05}.weights.h5", "w").close()
+        h5py.File(str(folder / f"m_{number:05}.weights.h5"), "w").close()
     listed = {"/layers/dense/vars": ["m_00000.weights.h5", "m_00001.weights.h5"]}
     whole = folder / "m.weights.json"
     whole.write_text(json.dumps({"metadata": {"total_size": 1.0}, "weight_map": listed}))
