@@ -93,15 +93,19 @@ def _check_directory(
             yield _check(each, policy, progress)
         return
     known: list[Examination] = []
+    failed = 0
     if everything and len(all_of_it) > 1:
         for target in all_of_it:
             if begun is not None:
                 begun(target.path)
             examination = examine_target(target, judged=False)
             known.append(examination)
-            yield _check(examination, policy, progress)
+            checked = _check(examination, policy, progress)
+            failed += not checked.passed
+            yield checked
         whole = Evidence(path, run=look_into(path, all_of_it, known))
-        yield _weighed(path, None, judge(whole), policy.for_path(path))
+        judged = _weighed(path, None, judge(whole), policy.for_path(path))
+        yield replace(judged, members=len(known), failed_members=failed)
         return
     for target in locate(path):
         examination = examine_target(target, judged=False)
