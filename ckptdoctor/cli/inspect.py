@@ -68,6 +68,7 @@ def inspect(
                 color=wants_color(no_color) and output_file is None,
             ),
             output_file,
+            form=form,
         )
     context.exit(max(code, outcome.exit_code))
 

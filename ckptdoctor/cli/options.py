@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from ckptdoctor.errors import EXIT_OK, CkptDoctorError, UsageProblem
-from ckptdoctor.report.escape import printable
+from ckptdoctor.report.escape import printable, without_commands
 
 _PIECE = 1 << 20
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -64,7 +64,7 @@ def complain(error: CkptDoctorError, path: str | None = None) -> None:
     if where:
         # A reader names the file at fault; where that is the path itself, once is enough.
         sentence = sentence.removeprefix(f"{os.path.basename(where.rstrip('/'))}: ")
-    click.echo(f"ckptdoctor: {prefix}{printable(sentence)}", err=True)
+    click.echo(without_commands(f"ckptdoctor: {prefix}{printable(sentence)}"), err=True)
 
 
 class Outcome:
@@ -115,12 +115,23 @@ def progress_bar(path: str, *, wanted: bool) -> Iterator[Callable[[int, int], No
         yield tell
 
 
-def deliver(text: str, output_file: str | None) -> None:
+_FOR_PEOPLE = ("text", "markdown")
+"""Forms whose lines may begin with what stands in a file; the others quote it, or are commands on purpose."""
+
+
+def deliver(text: str, output_file: str | None, *, form: str) -> None:
     """Writes a result to stdout, to a device or FIFO, or to a file that appears whole or not at all.
+
+    Args:
+        text: The result.
+        output_file: Where it goes; None or `-` is stdout.
+        form: What it is: text for people must not become a command of the CI system that shows it.
 
     Raises:
         UsageProblem: The file cannot be written.
     """
+    if form in _FOR_PEOPLE:
+        text = without_commands(text)
     if output_file is None or output_file == "-":
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # what a terminal cannot show is no reason to fail

@@ -15,7 +15,7 @@ from ckptdoctor.containers.dtypes import total_nbytes
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.status import covered, enumerate_some, slot_names
 from ckptdoctor.report.console import drawn, headline, open_console
-from ckptdoctor.report.escape import printable, shown_path
+from ckptdoctor.report.escape import printable
 from ckptdoctor.report.facts import (
     FORMATS,
     brief,
@@ -63,7 +63,7 @@ def render(
 
 
 def _verdict(console: Console, each: Examination) -> None:
-    line = Text(shown_path(each.path), style="bold")
+    line = Text(printable(each.path), style="bold")
     line.append(": ", style="bold")
     line.append(printable(each.verdict), style=_STYLES[each.status])
     headline(console, line)
