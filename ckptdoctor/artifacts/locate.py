@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from itertools import islice
 from typing import NamedTuple
 
+from ckptdoctor.artifacts import shard_map
 from ckptdoctor.containers import checkpoint_state
 from ckptdoctor.containers.files import RegularFile, reason
 from ckptdoctor.containers.sstable import FOOTER, is_table
@@ -114,8 +115,8 @@ def locate(path: str, *, everything: bool = False) -> tuple[Target, ...]:
     """Finds the artifacts that a path means.
 
     Args:
-        path: A file; a SavedModel or `.keras` directory; a checkpoint prefix or any of its files; a directory with a
-            `checkpoint` state file.
+        path: A file; a SavedModel or `.keras` directory; a checkpoint prefix or any of its files; a shard of
+            `.weights.json`; a directory with a `checkpoint` state file.
         everything: Of a directory, every artifact that its state file lists or that lies there.
 
     Raises:
@@ -321,6 +322,8 @@ def _all_in(path: str, names: list[str], *, strict: bool = True) -> tuple[Target
         full = os.path.join(path, name)
         if full == listed_in or name.endswith((".index", ".meta")) or _SHARD.match(name):
             continue
+        if shard_map.whole_of(full) is not None:
+            continue
         try:
             if os.path.isdir(full):
                 reader = lies_in(full)
@@ -349,6 +352,9 @@ def _file(given: str, path: str) -> Target:
         return Target(
             given, prefix, "tf-checkpoint", (Oddity("P003", f"{name} is a data file; the checkpoint is {prefix}"),)
         )
+    whole = shard_map.whole_of(path)
+    if whole is not None:
+        return Target(given, whole, "keras-weights", (Oddity("P003", f"{name} is a shard; the weights are {whole}"),))
     if is_table(tail):
         return _table(given, path)
     if signature:

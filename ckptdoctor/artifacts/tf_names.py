@@ -19,6 +19,7 @@ from ckptdoctor.state import (
     Generation,
     MissingSlot,
     ModelVariable,
+    Oddity,
     OptimizerState,
     OtherVariable,
     Recoverable,
@@ -180,7 +181,7 @@ def _optimizer(
         iterations=steps[1] if steps else None,
         iterations_key=steps[0] if steps else None,
         recoverable=None if steps else _recover(own),
-        conflicts=inference.count_conflict(steps[1], steps[0], _recover(own)) if steps else (),
+        conflicts=_conflicts(own, steps),
         slots=tuple(slots),
         missing=tuple(missing),
         other=tuple(own.values()),
@@ -206,6 +207,14 @@ def _recover(powers: Mapping[str, OtherVariable]) -> Recoverable | None:
     return inference.steps_from_beta_powers(values.get("1"), values.get("2"))
 
 
+def _conflicts(powers: Mapping[str, OtherVariable], steps: tuple[str, int] | None) -> tuple[Oddity, ...]:
+    if steps is None:
+        return ()
+    key, count = steps
+    impossible = inference.power_conflict(count, key, powers.values())
+    return impossible or inference.count_conflict(count, key, _recover(powers))
+
+
 def _stateless(powers: Mapping[str, OtherVariable], steps: tuple[str, int] | None) -> OptimizerState:
     inferred = inference.Inference("Adam") if powers else inference.Inference(None)
     return OptimizerState(
@@ -216,6 +225,7 @@ def _stateless(powers: Mapping[str, OtherVariable], steps: tuple[str, int] | Non
         iterations=steps[1] if steps else None,
         iterations_key=steps[0] if steps else None,
         recoverable=None if steps else _recover(powers),
+        conflicts=_conflicts(powers, steps),
         other=tuple(powers.values()),
         notes=("no slot variables: gradient descent keeps none, any other optimizer has lost its own",)
         if not powers

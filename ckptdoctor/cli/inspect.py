@@ -71,6 +71,7 @@ def inspect(
                 to_file=output_file not in {None, "-"},
             ),
             output_file,
+            form=form,
         )
     context.exit(max(code, outcome.exit_code))
 

@@ -73,7 +73,7 @@ def verify(
     if found or form == "json":
         with reporting() as outcome:
             color = wants_color(no_color) and output_file is None
-            deliver(_render(found, form, quiet=quiet, color=color), output_file)
+            deliver(_render(found, form, quiet=quiet, color=color), output_file, form=form)
     context.exit(max(code, outcome.exit_code))
 
 

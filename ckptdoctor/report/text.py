@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ckptdoctor.report.console import drawn, headline, open_console
-from ckptdoctor.report.escape import printable, shown_path
+from ckptdoctor.report.escape import printable
 from ckptdoctor.report.facts import human_bytes, slot_rows
 from ckptdoctor.report.findings_text import finding_lines, print_lines
 from ckptdoctor.report.folding import listed, room
@@ -64,7 +64,7 @@ def render(
 
 
 def _verdict(console: Console, each: Examination) -> None:
-    line = Text(shown_path(each.path), style="bold")
+    line = Text(printable(each.path), style="bold")
     line.append(": ", style="bold")
     said = each.verdict if each.state is not None else f"cannot be read: {each.verdict}"
     line.append(printable(said), style=_STYLES[each.status])

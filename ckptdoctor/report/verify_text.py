@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ckptdoctor.report import verify_facts
 from ckptdoctor.report.console import drawn, headline, open_console
-from ckptdoctor.report.escape import printable, shown_path
+from ckptdoctor.report.escape import printable
 from ckptdoctor.report.facts import FORMATS
 from ckptdoctor.report.findings_text import Line, print_lines
 from ckptdoctor.verification.results import Attempt, OptimizerResult, Outcome, Verification
@@ -29,7 +29,7 @@ def render(verifications: Iterable[Verification], *, quiet: bool = False, color:
     """The report on each artifact, as wide as the terminal is."""
     console, out = open_console(color=color)
     for each in verifications:
-        line = Text(f"{shown_path(each.path)}: ", style="bold")
+        line = Text(f"{printable(each.path)}: ", style="bold")
         line.append(printable(verify_facts.verdict(each)), style="bold green" if each.ok else "bold red")
         headline(console, line)
         if not quiet:

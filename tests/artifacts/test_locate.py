@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -253,6 +254,44 @@ def test_every_reader_is_known() -> None:
     from ckptdoctor.state import Format
 
     assert set(READERS) - {"hdf5"} == {each.value for each in Format} - {"keras-h5", "keras-h5-weights"}
+
+
+@pytest.fixture
+def sharded(tmp_path: Path) -> Path:
+    """The JSON of weights in two shards, beside weights that only look like a third."""
+    folder = tmp_path / "sharded"
+    folder.mkdir()
+    for number in range(3):
+        h5py.File(str(folder / f"m_{number:05}.weights.h5"), "w").close()
+    listed = {"/layers/dense/vars": ["m_00000.weights.h5", "m_00001.weights.h5"]}
+    whole = folder / "m.weights.json"
+    whole.write_text(json.dumps({"metadata": {"total_size": 1.0}, "weight_map": listed}))
+    return whole
+
+
+def test_a_shard_of_weights(sharded: Path) -> None:
+    """A shard means the weights of which it is one, also where it is damaged; what no JSON lists is on its own."""
+    (sharded.parent / "m_00001.weights.h5").write_bytes(b"")
+    for number in range(2):
+        (found,) = locate(str(sharded.parent / f"m_{number:05}.weights.h5"))
+        assert (found.reader, found.resolved) == ("keras-weights", str(sharded))
+        assert [each.code for each in found.oddities] == ["P003"]
+    assert _one(sharded.parent / "m_00002.weights.h5")[0] == "hdf5"
+
+
+def test_shards_in_a_folder(sharded: Path) -> None:
+    """In a folder the weights are listed, and not their shards."""
+    names = [os.path.basename(each.path) for each in locate(str(sharded.parent), everything=True)]
+    assert names == ["m.weights.json", "m_00002.weights.h5"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[1]", '{"weight_map": 3}', '{"weight_map": {"a": ["../m_00000.weights.h5"]}}']
+)
+def test_shards_of_a_broken_list(sharded: Path, text: str) -> None:
+    """Where the JSON lists nothing, each file is what it is."""
+    sharded.write_text(text)
+    assert _one(sharded.parent / "m_00000.weights.h5")[0] == "hdf5"
 
 
 @pytest.mark.parametrize("name", ["saved_model.pb", "saved_model.pbtxt"])

@@ -253,3 +253,34 @@ def test_the_writer_is_in_the_meta_file(tmp_path: Path) -> None:
     for damaged in (b"", b"\xff" * 20, b"\x0a\x7f"):
         meta.write_bytes(damaged)
         assert tf_checkpoint.read(prefix).producer == Producer()
+
+
+def _float(value: float, dtype: str = "float32") -> Tensor:
+    return array(value, dtype)
+
+
+@pytest.mark.parametrize(
+    ("powers", "steps", "told"),
+    [
+        ({"beta1_power": _float(1), "beta2_power": _float(1)}, 7, ["beta1_power is 1", "beta2_power is 1"]),
+        ({"beta1_power": _float(0), "beta2_power": _float(0)}, 7, ["beta2_power is 0"]),
+        ({"beta1_power": _float(-1), "beta2_power": POWERS["beta2_power"]}, 7, ["beta1_power is -1"]),
+        ({"beta1_power": _float(float("nan")), "beta2_power": POWERS["beta2_power"]}, 7, ["beta1_power is nan"]),
+        ({"beta1_power": _float(float("inf"), "float64"), "beta2_power": _float(0.5)}, 7, ["beta1_power is inf"]),
+        ({"beta1_power": _float(0), "beta2_power": POWERS["beta2_power"]}, 7, []),  # a GAN's beta_1 of 0
+        ({"beta1_power": _float(0), "beta2_power": _float(0)}, 900, []),  # both underflowed, with a beta_2 of 0.9
+        ({"beta1_power": _float(0), "beta2_power": _float(0, "float64")}, 900, ["beta2_power is 0"]),
+        ({"beta1_power": _float(0), "beta2_power": _float(0)}, 10**9, []),
+        ({"beta1_power": _float(0.9), "beta2_power": _float(1, "float16")}, 7, []),  # 0.9999 in so few bits
+        ({"beta1_power": _float(1), "beta2_power": _float(1)}, 0, []),
+        (POWERS, 7, []),
+    ],
+)
+def test_impossible_powers(tmp_path: Path, powers: dict[str, Tensor], steps: int, told: list[str]) -> None:
+    """V004: after a step a beta power lies between 0 and 1, unless it has underflowed or been rounded."""
+    step = {"global_step": array(steps, "int64")}
+    for slots in (_with_slots("Adam", "Adam_1"), MODEL):
+        (found,) = _read(tmp_path, slots | powers | step).optimizers
+        messages = [each.message for each in found.conflicts if "lies between 0 and 1" in each.message]
+        assert [message.partition("but ")[2].partition(":")[0] for message in messages] == told
+        assert all(message.startswith(f"global_step is {steps:,}, ") for message in messages)

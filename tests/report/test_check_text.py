@@ -90,6 +90,13 @@ def test_a_single_reason_is_told(good: Checked) -> None:
     assert finding == f"  error    I006  {'x' * 121}"
 
 
+def test_one_but(good: Checked) -> None:
+    """A reason that has a "but" of its own follows the verdict without another."""
+    other = INCOMPLETE._replace(code="E003", message="SGD is expected, but it is Adam")
+    (line, *_) = check_text.result(with_findings(good, other), Policy()).splitlines()
+    assert line.endswith("resumes at iteration 7 with full Adam state; SGD is expected, but it is Adam")
+
+
 def test_overrides(good: Checked) -> None:
     """What holds for a path decides, not the policy as a whole."""
     strict = Override(("run/",), {"fail_on": Severity.WARNING, "ignore": ("P",)}, base=".")
