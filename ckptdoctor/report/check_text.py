@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from typing import NamedTuple
 
 from ckptdoctor.checking.policy import Policy
@@ -19,6 +20,8 @@ from ckptdoctor.report.escape import printable
 _STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
 _WORD = 8
 """Columns of `ok` and `failed`, and of a severity."""
+MOST = 20
+"""Findings of one rule that an artifact is shown with: a thousand optimizers may have one each."""
 _NARROW = 20
 """Columns that text has at least, however narrow the terminal is."""
 
@@ -64,7 +67,11 @@ def _lines(checked: Checked, policy: Policy, findings: tuple[Finding, ...]) -> l
     verdict = headline(checked, policy)
     told = ((f"{printable(checked.path)}: ", "bold"), (printable(verdict), style), (_ignored(checked), "dim"))
     lines = [_Line(f"{'ok' if checked.passed else 'failed':{_WORD}}", style, told)]
+    numbers: Counter[str] = Counter()
     for each in findings:
+        numbers[each.code] += 1
+        if numbers[each.code] > MOST:
+            continue
         start = f"  {each.severity.value:{_WORD}} {each.code:5} "
         message, hint = _said(each, checked.path, verdict)
         if message:
@@ -73,6 +80,10 @@ def _lines(checked: Checked, policy: Policy, findings: tuple[Finding, ...]) -> l
         if hint:
             again = (" " * len(start), "") if message else (start, _STYLES[each.severity])
             lines.append(_Line(*again, ((hint, "dim"),)))
+    for code, count in numbers.items():
+        if count > MOST:
+            start = f"  {'':{_WORD}} {code:5} "
+            lines.append(_Line(start, "dim", ((f"and {count - MOST:,} more, all in --format json", "dim"),)))
     return lines
 
 
