@@ -10,6 +10,10 @@ from ckptdoctor.state import Format, Generation, OptimizerState, Status, Trainin
 
 _ORDER = (Status.COMPLETE, Status.FRESH, Status.PARTIAL, Status.ABSENT, Status.UNREADABLE)
 _LISTED = 3
+_OPTIMIZERS = 8
+"""So many optimizers have a verdict of their own in that of the artifact."""
+_LONGEST = 200
+"""Characters of a name in a sentence."""
 
 
 def optimizer_status(optimizer: OptimizerState) -> Status:
@@ -78,7 +82,7 @@ def covered(optimizer: OptimizerState) -> tuple[int, int]:
 
 def title(optimizer: OptimizerState) -> str:
     """The class as a person says it; `optimizer` where nothing tells."""
-    return optimizer.class_name or "optimizer"
+    return shortened(optimizer.class_name or "optimizer")
 
 
 def is_ambiguous(optimizer: OptimizerState) -> bool:
@@ -122,15 +126,19 @@ def verdict(state: TrainingState) -> str:
     with_state = [each for each in state.optimizers if each.has_state]
     if not with_state:
         if state.optimizers and state.optimizers[0].class_name:
-            name = state.optimizers[0].class_name
+            name = title(state.optimizers[0])
             return f"weights only: training restarts from a new optimizer ({name} is configured, its state is not here)"
         if state.format is Format.OPTIMIZER_DUMP and not state.variables:
             return "an empty list: the optimizer kept nothing when it was dumped"
         return "weights only: training restarts from a new optimizer"
     if len(state.optimizers) == 1:
         return optimizer_verdict(state.optimizers[0]) + _untold(state)
-    parts = [f"{each.name or title(each)}: {optimizer_verdict(each)}" for each in state.optimizers]
-    return "; ".join(parts)
+    # Where not all are told, the worst are.
+    told = sorted(state.optimizers, key=lambda each: -_ORDER.index(optimizer_status(each)))
+    told = told[:_OPTIMIZERS] if len(told) > _OPTIMIZERS else list(state.optimizers)
+    parts = [f"{shortened(each.name or title(each))}: {optimizer_verdict(each)}" for each in told]
+    more = len(state.optimizers) - len(told)
+    return "; ".join(parts) + (f"; and {_count(more, 'more optimizer')}" if more else "")
 
 
 def _untold(state: TrainingState) -> str:
@@ -185,9 +193,14 @@ def optimizer_verdict(optimizer: OptimizerState) -> str:
     return f"resumes at {at} with {_full_state(optimizer)}"
 
 
+def shortened(name: str) -> str:
+    """A name, as far as a sentence has room for it."""
+    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…"
+
+
 def enumerate_some(names: Sequence[str], most: int = _LISTED) -> str:
     """The first few names, and how many more there are."""
-    shown = ", ".join(names[:most])
+    shown = ", ".join(map(shortened, names[:most]))
     return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown
 
 

@@ -5,6 +5,8 @@ Results stream: `result` is the text of one as soon as it is known, `summary` th
 
 from __future__ import annotations
 
+from collections import Counter
+
 from ckptdoctor.checking.policy import Policy
 from ckptdoctor.checking.results import Checked, CheckReport
 from ckptdoctor.diagnosis.findings import Finding, Severity
@@ -15,6 +17,8 @@ from ckptdoctor.report.findings_text import STYLES, WORD, Line, print_lines, sta
 from ckptdoctor.report.streams import forces_color, wraps
 
 _STYLES = {**STYLES, Severity.INFO: "dim"}
+MOST = 20
+"""Findings of one rule that an artifact is shown with: a thousand optimizers may have one each."""
 
 
 def render(report: CheckReport, *, quiet: bool = False, color: bool = True) -> str:
@@ -44,7 +48,11 @@ def _lines(checked: Checked, policy: Policy, findings: tuple[Finding, ...]) -> l
     verdict = headline(checked, policy)
     told = ((f"{printable(checked.path)}: ", "bold"), (printable(verdict), style), (_ignored(checked), "dim"))
     lines = [Line(f"{'ok' if checked.passed else 'failed':{WORD}}", style, told)]
+    numbers: Counter[str] = Counter()
     for each in findings:
+        numbers[each.code] += 1
+        if numbers[each.code] > MOST:
+            continue
         start = start_of(each)
         message, hint = _said(each, checked.path, verdict)
         if message:
@@ -53,6 +61,10 @@ def _lines(checked: Checked, policy: Policy, findings: tuple[Finding, ...]) -> l
         if hint:
             again = (" " * len(start), "") if message else (start, _STYLES[each.severity])
             lines.append(Line(*again, ((hint, "dim"),), hint=True))
+    for code, count in numbers.items():
+        if count > MOST:
+            start = f"  {'':{WORD}} {code:5} "
+            lines.append(Line(start, "dim", ((f"and {count - MOST:,} more, all in --format json", "dim"),)))
     return lines
 
 

@@ -108,6 +108,17 @@ def test_overrides(good: Checked) -> None:
     assert "P002" in check_text.result(with_findings(good, SHARE), Policy(overrides=(release,)))
 
 
+def test_many_findings_of_a_rule(good: Checked) -> None:
+    """Of one rule the first findings are shown, and how many more there are; every rule has its own."""
+    many = [NEVER._replace(message=f"optimizer {number} never stepped") for number in range(check_text.MOST + 1003)]
+    lines = check_text.result(with_findings(good, *many, NOT_FINITE), Policy()).splitlines()
+    assert len(lines) == 1 + 2 * check_text.MOST + 1 + 1
+    assert lines[-1] == "           S004  and 1,003 more, all in --format json"
+    assert sum("V001" in line for line in lines[1:]) == 1
+    few = check_text.result(with_findings(good, *many[: check_text.MOST]), Policy())
+    assert len(few.splitlines()) == 1 + 2 * check_text.MOST
+
+
 def test_groups(good: Checked) -> None:
     """Findings stand in the order of their weight; notes are short, without their hint."""
     lines = check_text.result(
