@@ -42,7 +42,7 @@ def in_order_of_writing(found: Mapping[str, Members]) -> Iterator[tuple[str, lis
 def _last_addresses(found: Mapping[str, Members]) -> dict[str, int]:
     """The largest address at or below each group, in one pass from the leaves up."""
     last: dict[str, int] = {}
-    for path, members in reversed(found.items()):
+    for path, members in reversed(list(found.items())):
         below = [last.get(join(path, name), address) for address, name in members.groups]
         last[path] = max([members.address, *below, *(address for address, _ in members.datasets)])
     return last
