@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from ckptdoctor.artifacts.keras_model import Model, SavedNode, read_tree
+from ckptdoctor.artifacts.keras_model import Model, read_tree
+from ckptdoctor.artifacts.keras_nodes import SavedNode
 from ckptdoctor.artifacts.keras_producer import generation as generation_by_version
 from ckptdoctor.artifacts.state_list import StateVariable, read_state
 from ckptdoctor.containers.hdf5 import H5File
@@ -121,7 +122,7 @@ def read_store(
         optimizers = (
             read_state(
                 state, model.variables, config=optimizer, generation=_of_state(state, generation), version=version,
-                orders=model.orders,
+                orders=model.orders, loose=model.loose,
             ),
         )  # fmt: skip
     if optimizers and optimizers[0].wrapper is None and f"{OPTIMIZER}/{INNER}/{VARS}" in store.groups:
@@ -168,5 +169,6 @@ def _insert(root: SavedNode, path: str, variables: Mapping[str, TensorRef], labe
     for part in parts[:-1] if parts[-1] == VARS else parts:
         if part:
             node = node.children.setdefault(part, SavedNode(part))
+    node.is_object = node.is_object or parts[-1] == VARS
     node.own.extend(in_order(variables))
     node.label = label or node.label
