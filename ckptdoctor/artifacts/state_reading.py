@@ -320,8 +320,9 @@ def _alone(question: Question) -> Reading | None:
     if not found:
         return None
 
-    def merit(answer: tuple[Fit, tuple[str | None, ...], Mapped]) -> tuple[bool, int]:
-        return None in answer[1], _rarity(answer[0]) if question.config is None else 0
+    def merit(answer: tuple[Fit, tuple[str | None, ...], Mapped]) -> tuple[bool, bool, int]:
+        too_many = bool(pool) and len(answer[1]) > len(pool)  # no model trains more variables than it has
+        return too_many, None in answer[1], _rarity(answer[0]) if question.config is None else 0
 
     best, paths, mapping = min(found, key=merit)
     return _from_fit(question, best, paths, mapping, [one for one, *_ in found])
