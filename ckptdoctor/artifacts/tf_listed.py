@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ckptdoctor.artifacts.keras_optimizers import resembles
 from ckptdoctor.artifacts.tf_order import in_order_of_training
 from ckptdoctor.artifacts.tf_reading import Reading, kinds_by_attribute
 from ckptdoctor.optimizers import inference
@@ -136,7 +137,7 @@ def _by_model(reading: Reading, shared: Options) -> Owners:
     paths = reading.objects.object_paths
     roots = {paths[variable.path].partition("/")[0] for found in shared.values() for variable in found} - {""}
     own = reading.node.path.rpartition("/")[2].lower()
-    alike = [root for root in roots if _resembles(root.lower(), own)]
+    alike = [root for root in roots if resembles(root.lower(), own)]
     # The longest: "generator" is part of a name that also says "regenerator".
     best = max(alike, key=len, default=None)
     owners: Owners = {}
@@ -145,12 +146,6 @@ def _by_model(reading: Reading, shared: Options) -> Owners:
         if len(mine) == 1:
             owners[position] = mine[0].path
     return owners
-
-
-def _resembles(root: str, own: str) -> bool:
-    """Whether an optimizer's attribute speaks of a model's: `gen_opt`, `opt_g`, `generator_optimizer`."""
-    words = [word for word in own.replace("-", "_").split("_") if word not in {"optimizer", "opt", "optim", ""}]
-    return root in own or any(root.startswith(word) or word.startswith(root) for word in words)
 
 
 def _unstored(reading: Reading, trained: Mapping[int, _Trained]) -> Owners:
