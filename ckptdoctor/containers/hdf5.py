@@ -23,6 +23,7 @@ import numpy as np
 
 from ckptdoctor.containers.h5_elements import bomb, dtype_name, read_elements, size_of, unpackable
 from ckptdoctor.containers.h5_names import decode_names, decode_text
+from ckptdoctor.containers.h5_order import Members, in_order_of_writing, join
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 from ckptdoctor.state import H5Data, Oddity, TensorRef
 
@@ -184,35 +185,49 @@ class H5File:
             return group is not None and h5py.h5a.exists(group, name.encode())
 
     def children(self, path: str) -> tuple[list[str], list[str]]:
-        """Names of the groups and of the data sets in a group, each in the order in which they were written.
+        """Names of the groups and of the data sets in a group, by their places in the file.
 
-        HDF5 lists links by name. Where objects lie in the file follows the order in which they were made, and so the
-        order in which Keras walked the model.
+        HDF5 lists links by name. Places follow the order of writing but for groups that were put where there was room;
+        `walk` tells those, too.
         """
         with self._guarded(path or "/"):
             group = self._group(path)
             if group is None:
                 return [], []
-            if group.get_num_objs() > MAX_NODES:
-                raise LimitExceeded(f"holds {group.get_num_objs():,} objects; {MAX_NODES:,} are read", self.path)
-            groups: list[tuple[int, str]] = []
-            datasets: list[tuple[int, str]] = []
-            for raw in group:
-                name = raw.decode("utf-8", "surrogateescape")
-                where = f"{path}/{name}" if path else name
-                if not self._followable(group, raw, where):
-                    continue
-                if len(self._hard) < MAX_NAMES:
-                    self._hard.add(where)
-                info = h5py.h5o.get_info(group, raw)
-                if info.type == h5py.h5o.TYPE_GROUP:
-                    groups.append((info.addr, name))
-                elif info.type == h5py.h5o.TYPE_DATASET:
-                    datasets.append((info.addr, name))
-            return [name for _, name in sorted(groups)], [name for _, name in sorted(datasets)]
+            members = self._members(path, group)
+            return [name for _, name in sorted(members.groups)], [name for _, name in sorted(members.datasets)]
+
+    def _members(self, path: str, group: Any) -> Members:
+        """What is in an open group, without what lies in other files."""
+        if group.get_num_objs() > MAX_NODES:
+            raise LimitExceeded(f"holds {group.get_num_objs():,} objects; {MAX_NODES:,} are read", self.path)
+        groups: list[tuple[int, str]] = []
+        datasets: list[tuple[int, str]] = []
+        for raw in group:
+            name = raw.decode("utf-8", "surrogateescape")
+            where = join(path, name)
+            if not self._followable(group, raw, where):
+                continue
+            if len(self._hard) < MAX_NAMES:
+                self._hard.add(where)
+            info = h5py.h5o.get_info(group, raw)
+            if info.type == h5py.h5o.TYPE_GROUP:
+                groups.append((info.addr, name))
+            elif info.type == h5py.h5o.TYPE_DATASET:
+                datasets.append((info.addr, name))
+        return Members(h5py.h5o.get_info(group).addr, tuple(groups), tuple(datasets))
 
     def walk(self) -> Iterator[tuple[str, list[str], list[str]]]:
-        """Every group, parents first: its path, its groups, its data sets. Each object once, however it is linked."""
+        """Every group, parents first: its path, its groups, its data sets. Each object once, however it is linked.
+
+        Groups and data sets come in the order in which they were written, and so in the order in which Keras walked
+        the model.
+        """
+        yield from in_order_of_writing(self._every_group())
+
+    def _every_group(self) -> dict[str, Members]:
+        """What is in each group, by path, parents first; the file has been looked through when this returns."""
+        found: dict[str, Members] = {}
         seen: set[int] = set()
         pending = [""]
         nodes = 0
@@ -222,20 +237,20 @@ class H5File:
                 group = self._group(path)
                 if group is None:
                     continue
-                address = h5py.h5o.get_info(group).addr
-            if address in seen:
-                self._note("I007", f"{path} is the same group as one above it; it was read once")
-                continue
-            seen.add(address)
-            groups, datasets = self.children(path)
-            nodes += 1 + len(datasets)
+                if h5py.h5o.get_info(group).addr in seen:
+                    self._note("I007", f"{path} is the same group as one above it; it was read once")
+                    continue
+                members = self._members(path, group)
+            seen.add(members.address)
+            nodes += 1 + len(members.datasets)
             if nodes > MAX_NODES:
                 raise LimitExceeded(f"more than {MAX_NODES:,} groups and data sets", self.path)
-            yield path, groups, datasets
-            if path.count("/") + 2 > MAX_DEPTH and groups:
+            found[path] = members
+            if path.count("/") + 2 > MAX_DEPTH and members.groups:
                 self._note("I007", f"groups below depth {MAX_DEPTH} were not read")
                 continue
-            pending.extend(f"{path}/{name}" if path else name for name in reversed(groups))
+            pending.extend(join(path, name) for _, name in sorted(members.groups, reverse=True))
+        return found
 
     # ------------------------------------------------------------------------------------------------ attributes
 
