@@ -6,7 +6,10 @@ from ckptdoctor.artifacts.keras_producer import version_part
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.optimizers.catalogue import TF1_OPTIMIZERS, Layout, PerVariable, Tf1Optimizer, layouts
 from ckptdoctor.optimizers.config import Settings
+from ckptdoctor.optimizers.serialize import NAMES
 from ckptdoctor.state import Generation, Role
+
+_SEVERAL = "MultiOptimizer"
 
 
 def pick_layout(class_name: str, generation: Generation, version: str | None, *, wrapped: bool = False) -> Layout:
@@ -24,7 +27,16 @@ def pick_layout(class_name: str, generation: Generation, version: str | None, *,
     known = layouts(class_name, generation)
     variants = [each for each in known if each.wrapped == wrapped] or known
     if not variants:
-        raise GraftRefused(f"{generation.value} has no {class_name} whose state is known")
+        if class_name == _SEVERAL:
+            raise GraftRefused(
+                "a MultiOptimizer is several optimizers in one list, which a graft does not take apart: compile the "
+                "target with the same one, build it, and assign the donor's optimizer.variables to its own one by one"
+            )
+        elsewhere = [NAMES[each] for each in Generation if layouts(class_name, each)]
+        raise GraftRefused(
+            f"{NAMES[generation]} has no {class_name} whose state is known"
+            + (f"; {' and '.join(elsewhere)} have one: choose a target of theirs, or --as" if elsewhere else "")
+        )
     release = _release(version)
     for variant in variants:
         if release is None or _within(release, variant.versions):
