@@ -86,8 +86,8 @@ def doubts(
     return [f"{said}: the result records none either, and any of them loads it"]
 
 
-def read_as(side: Side, class_name: str, own: OptimizerState | None) -> Side:
-    """A donor whose class was inferred, read as the class that it turns out to be, with the target's settings.
+def read_as(side: Side, class_name: str, other: OptimizerState | None) -> Side:
+    """An optimizer whose class was inferred, read as the class that it turns out to be, with the other's settings.
 
     Raises:
         GraftRefused: Its state cannot be read so.
@@ -95,14 +95,19 @@ def read_as(side: Side, class_name: str, own: OptimizerState | None) -> Side:
     optimizer = side.optimizer
     if not optimizer.class_inferred or not optimizer.slots:
         return side
-    told = settings_of(own) if own is not None and (own.slots or not own.class_inferred) and own.class_name else None
+    tells = other is not None and other.class_name is not None and (other.slots or not other.class_inferred)
+    told = settings_of(other) if other is not None and tells else None
     same = optimizer.class_name == class_name
     if side.state.format is Format.KERAS_WEIGHTS and not (same and told in {None, settings_of(optimizer)}):
         read = _read_again(side, class_name, told) or (optimizer if same else _relabelled(optimizer, class_name))
     else:
         read = optimizer if same else _relabelled(optimizer, class_name)
     if read is None:
-        raise GraftRefused(f"the donor's slots cannot be read as those of {class_name}: leave --optimizer-class out")
+        raise GraftRefused(
+            f"{optimizer.class_name}'s slots cannot be read as those of {class_name}: name the class that wrote them with "
+            "--optimizer-class, or leave it out",
+            side.state.path,
+        )
     return make_side(side.state, read)
 
 

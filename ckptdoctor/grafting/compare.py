@@ -56,6 +56,9 @@ def hold_against_plan(
         slots = _by_place(found, optimizer)
     elif result.format is Format.KERAS_WEIGHTS:
         slots = slots_by_number(found, optimizer)
+    elif any(slot.variable is None for slot in found.slots):
+        # Two models with the same layer names: slots of Keras 2.11 to 2.15 say no more than a name and a place.
+        slots = {**_by_place(found, optimizer), **slots}
     with kept_open(), RawPlaces() as raw:
         for planned in optimizer.slots:
             slot = slots.get((planned.variable, planned.kind.role))

@@ -32,11 +32,7 @@ def pick_layout(class_name: str, generation: Generation, version: str | None, *,
                 "a MultiOptimizer is several optimizers in one list, which a graft does not take apart: compile the "
                 "target with the same one, build it, and assign the donor's optimizer.variables to its own one by one"
             )
-        elsewhere = [NAMES[each] for each in Generation if layouts(class_name, each)]
-        raise GraftRefused(
-            f"{NAMES[generation]} has no {class_name} whose state is known"
-            + (f"; {' and '.join(elsewhere)} have one: choose a target of theirs, or --as" if elsewhere else "")
-        )
+        raise _unknown(class_name, generation)
     release = _release(version)
     for variant in variants:
         if release is None or _within(release, variant.versions):
@@ -79,4 +75,10 @@ def _tf1_entry(class_name: str, *, centered: bool) -> Tf1Optimizer:
     for entry in entries:
         if (Role.MEAN_GRADIENT in {kind.role for kind in entry.slots}) == centered:
             return entry
-    raise GraftRefused(f"TensorFlow 1 has no {class_name} whose state is known")
+    raise _unknown(class_name, Generation.TF1)
+
+
+def _unknown(class_name: str, generation: Generation) -> GraftRefused:
+    said = f"{NAMES[generation]} has no {class_name} whose state is known"
+    others = [each.value for each in Generation if layouts(class_name, each)]
+    return GraftRefused(f"{said}: write one of another generation with --as {' or '.join(others)}" if others else said)

@@ -16,7 +16,7 @@ from ckptdoctor.grafting.names import name_for, own_optimizer
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.slots import SlotMaker, Sources, other_betas
-from ckptdoctor.matching.sides import Side, settings_of, trained_by
+from ckptdoctor.matching.sides import Side, make_side, settings_of, trained_by
 from ckptdoctor.matching.variables import Match, Named, explain_unmatched, match
 from ckptdoctor.matching.weights import confirm
 from ckptdoctor.optimizers import translation
@@ -87,6 +87,9 @@ class _Planner:
         self.class_name = chosen_class(donor.optimizer, self.own, asked)
         self.warnings += doubts(self.class_name, donor.optimizer, self.own, asked, target, self.generation)
         self.donor = donor = read_as(donor, self.class_name, self.own)
+        if self.own is not None and target.format is Format.KERAS_WEIGHTS:
+            # What its list holds follows from shapes alone: the donor may know better.
+            self.own = read_as(make_side(target, self.own), self.class_name, donor.optimizer).optimizer
         self.layout = self._layout(settings_of(donor.optimizer))
 
     # ------------------------------------------------------------------------------------------------ what is written

@@ -142,6 +142,11 @@ def test_weights_alone_take_every_class(museum: Path, tmp_path: Path, donor: str
     receipt = ckptdoctor.graft(whole, museum / "keras/k3.15tf-uncompiled-wh5.weights.h5", output)
     assert receipt.plan.optimizer.class_name == optimizer_of(whole).class_name
     assert optimizer_of(output).iterations == 7
+    # Nor does it where such weights are the target: the donor knows what its state is.
+    again = ckptdoctor.graft(whole, output, tmp_path / "again.weights.h5").plan.optimizer
+    assert again.settings == receipt.plan.optimizer.settings
+    counted = ckptdoctor.graft(whole, output, tmp_path / "counted.weights.h5", only="iterations", iterations=3)
+    assert counted.plan.optimizer.iterations == 3
 
 
 def test_weights_of_an_optimizer_that_was_never_built(museum: Path, tmp_path: Path) -> None:
@@ -154,8 +159,8 @@ def test_weights_of_an_optimizer_that_was_never_built(museum: Path, tmp_path: Pa
     with h5py.File(str(target), "a") as file:
         group = file.create_group("optimizer/vars")
         group.attrs["name"] = "sgd"
-        group.create_dataset("0", data=np.int64(0))
-        group.create_dataset("1", data=np.float32(0.5))
+        group.create_dataset("0", data=np.array(0))
+        group.create_dataset("1", data=np.array(0.5, "float32"))
     plan = ckptdoctor.graft(whole, target, tmp_path / "out.weights.h5").plan
     assert plan.optimizer.class_name == "SGD"
     assert {slot.kind.role for slot in plan.optimizer.slots} == {Role.MOMENTUM}
