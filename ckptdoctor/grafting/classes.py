@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from ckptdoctor.artifacts.state_list import default_orders, read_state
 from ckptdoctor.diagnosis.status import enumerate_some
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.matching.sides import Side, list_order, make_side, settings_of
+from ckptdoctor.matching.variables import Named
 from ckptdoctor.optimizers.catalogue import PerVariable, layouts
 from ckptdoctor.optimizers.config import OptimizerConfig, Settings
 from ckptdoctor.optimizers.layout import blocks
@@ -86,26 +88,38 @@ def doubts(
     return [f"{said}: the result records none either, and any of them loads it"]
 
 
-def read_as(side: Side, class_name: str, other: OptimizerState | None) -> Side:
-    """An optimizer whose class was inferred, read as the class that it turns out to be, with the other's settings.
+def informed(side: Side, other: OptimizerState | None, trained: Iterable[Named]) -> Side:
+    """A list without names, read as what the other side records, if it can be: shapes alone allow many readings.
+
+    Args:
+        side: The side with the list.
+        other: The other side's optimizer.
+        trained: The variables that it trains, in its order.
+    """
+    optimizer = side.optimizer
+    if side.state.format is not Format.KERAS_WEIGHTS or not optimizer.class_inferred or not optimizer.slots:
+        return side
+    if other is None or other.class_name is None or other.class_inferred:
+        return side
+    read = _read_again(side, other.class_name, settings_of(other), trained)
+    return side if read is None else make_side(side.state, read)
+
+
+def read_as(side: Side, class_name: str) -> Side:
+    """An optimizer whose class was inferred, read as the class that it turns out to be.
 
     Raises:
         GraftRefused: Its state cannot be read so.
     """
     optimizer = side.optimizer
-    if not optimizer.class_inferred or not optimizer.slots:
+    if not optimizer.class_inferred or not optimizer.slots or optimizer.class_name == class_name:
         return side
-    tells = other is not None and other.class_name is not None and (other.slots or not other.class_inferred)
-    told = settings_of(other) if other is not None and tells else None
-    same = optimizer.class_name == class_name
-    if side.state.format is Format.KERAS_WEIGHTS and not (same and told in {None, settings_of(optimizer)}):
-        read = _read_again(side, class_name, told) or (optimizer if same else _relabelled(optimizer, class_name))
-    else:
-        read = optimizer if same else _relabelled(optimizer, class_name)
+    read = _read_again(side, class_name, Settings()) if side.state.format is Format.KERAS_WEIGHTS else None
+    read = read or _relabelled(optimizer, class_name)
     if read is None:
         raise GraftRefused(
-            f"{optimizer.class_name}'s slots cannot be read as those of {class_name}: name the class that wrote them with "
-            "--optimizer-class, or leave it out",
+            f"{optimizer.class_name}'s slots cannot be read as those of {class_name}: name the class that wrote them "
+            "with --optimizer-class, or leave it out",
             side.state.path,
         )
     return make_side(side.state, read)
@@ -127,17 +141,20 @@ def _relabelled(optimizer: OptimizerState, class_name: str) -> OptimizerState | 
     return None
 
 
-def _read_again(side: Side, class_name: str, settings: Settings | None) -> OptimizerState | None:
+def _read_again(
+    side: Side, class_name: str, settings: Settings, trained: Iterable[Named] = ()
+) -> OptimizerState | None:
     """A list, laid out as the class lays it out: which element is which slot may change, not only what it is called."""
     optimizer, variables = side.optimizer, side.state.variables
     by_path = {each.path: each for each in variables}
-    known = tuple(by_path[each.path] for each in side.trained if each.path in by_path)
+    orders = (trained, side.trained)
+    known = (tuple(by_path[each.path] for each in order if each.path in by_path) for order in orders)
     read = read_state(
         list_order(optimizer),
         variables,
-        config=OptimizerConfig(class_name, optimizer.generation, settings=settings or Settings()),
+        config=OptimizerConfig(class_name, optimizer.generation, settings=settings),
         generation=optimizer.generation,
-        orders=(known, *default_orders(variables)),
+        orders=(*known, *default_orders(variables)),
         name=optimizer.name,
     )
     if len(read.slots) != len(optimizer.slots) or not all(slot.variable for slot in read.slots):

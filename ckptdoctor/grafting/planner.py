@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from ckptdoctor.containers.values import kept_open
 from ckptdoctor.diagnosis.status import is_possible
 from ckptdoctor.errors import GraftRefused, Unmatchable
-from ckptdoctor.grafting.classes import chosen_class, doubts, read_as
+from ckptdoctor.grafting.classes import chosen_class, doubts, informed, read_as
 from ckptdoctor.grafting.configuration import check_recorded, configure, rate_warnings, settings_for
 from ckptdoctor.grafting.donor import donor_side
 from ckptdoctor.grafting.generations import generation_for
@@ -83,13 +83,15 @@ class _Planner:
         self.unmatched: list[tuple[str, str]] = []
         self.generation, told = generation_for(donor, target, self.own, options.generation)
         self.warnings += told
+        donor = informed(donor, self.own, trained_by(target, self.own))
+        if self.own is not None:
+            self.own = informed(make_side(target, self.own), donor.optimizer, donor.trained).optimizer
         asked = options.optimizer_class
         self.class_name = chosen_class(donor.optimizer, self.own, asked)
         self.warnings += doubts(self.class_name, donor.optimizer, self.own, asked, target, self.generation)
-        self.donor = donor = read_as(donor, self.class_name, self.own)
+        self.donor = donor = read_as(donor, self.class_name)
         if self.own is not None and target.format is Format.KERAS_WEIGHTS:
-            # What its list holds follows from shapes alone: the donor may know better.
-            self.own = read_as(make_side(target, self.own), self.class_name, donor.optimizer).optimizer
+            self.own = read_as(make_side(target, self.own), self.class_name).optimizer
         self.layout = self._layout(settings_of(donor.optimizer))
 
     # ------------------------------------------------------------------------------------------------ what is written
