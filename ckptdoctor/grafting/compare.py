@@ -11,6 +11,7 @@ from ckptdoctor.containers.files import RegularFile
 from ckptdoctor.containers.raw_places import RawPlaces
 from ckptdoctor.containers.values import kept_open, numpy_dtype, ordered_chunks
 from ckptdoctor.errors import GraftRefused
+from ckptdoctor.grafting.readback import slots_by_number
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
 from ckptdoctor.state import FileRange, Format, Generation, OptimizerState, Role, Slot, TensorRef, TrainingState
 
@@ -44,8 +45,8 @@ def hold_against_plan(
         # In a tf.train.Checkpoint they keep no count, and global_step may not be there: Adam's beta powers tell it.
         if found.recoverable is None:
             raise GraftRefused(
-                f"{found.class_name or 'the optimizer'} of tf.compat.v1 has no place for a count in this checkpoint: "
-                "graft with --only slots, and set global_step in the training script"
+                f"{found.class_name or 'the optimizer'} of tf.compat.v1 has no place for a count in a checkpoint of "
+                "objects: write the optimizer that the target's program has with --as optimizer-v2, keras2 or keras3"
             )
         count = found.recoverable.value
     if count != optimizer.iterations:
@@ -53,6 +54,11 @@ def hold_against_plan(
     slots = {(slot.variable, slot.role): slot for slot in found.slots}
     if result.format is Format.OPTIMIZER_DUMP:
         slots = _by_place(found, optimizer)
+    elif result.format is Format.KERAS_WEIGHTS:
+        slots = slots_by_number(found, optimizer)
+    elif any(slot.variable is None for slot in found.slots):
+        # Two models with the same layer names: slots of Keras 2.11 to 2.15 say no more than a name and a place.
+        slots = {**_by_place(found, optimizer), **slots}
     with kept_open(), RawPlaces() as raw:
         for planned in optimizer.slots:
             slot = slots.get((planned.variable, planned.kind.role))

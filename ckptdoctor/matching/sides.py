@@ -102,7 +102,7 @@ def read_against(
     if class_name is None:
         raise Unmatchable(f"nothing tells the class of {called.donor}'s optimizer: name it with --optimizer-class")
     variables = [variable for variable in target.variables if variable.tensor.location is not None]
-    listed = _in_list_order(optimizer)
+    listed = list_order(optimizer)
     # Momentum or a mean gradient, an average or an accumulator: a list does not tell, the other side may.
     told = [settings_of(own)] if own is not None and (own.slots or not own.class_inferred) else []
     for settings in (*told, settings_of(optimizer)):
@@ -119,8 +119,8 @@ def read_against(
     )
 
 
-def _in_list_order(optimizer: OptimizerState) -> list[StateVariable]:
-    """The list as it was dumped, from the places that the tensors' keys name."""
+def list_order(optimizer: OptimizerState) -> list[StateVariable]:
+    """The list as it was written, from the places that the tensors' keys name."""
     refs: list[TensorRef] = [slot.tensor for slot in optimizer.slots] + [other.tensor for other in optimizer.other]
     state = [StateVariable(ref, read_scalar(ref) if ref.shape == () else None) for ref in refs]
     numbers = [(_place(ref.key), each) for ref, each in zip(refs, state, strict=True)]
@@ -205,7 +205,12 @@ def _keeps_it_unused(optimizer: OptimizerState) -> bool:
 
 
 def _scheduled(optimizer: OptimizerState) -> bool:
-    """Whether the learning rate is a schedule that only the training code knows: Keras 3 stores any other."""
+    """Whether the learning rate is a schedule that only the training code knows.
+
+    Object graphs of every generation store any other; of the lists, those of Keras 3 do.
+    """
+    if optimizer.scheduled:
+        return True
     if optimizer.generation is not Generation.KERAS3 or not optimizer.has_state:
         return False
     stored = {other.name.lstrip("_") for other in optimizer.other}
