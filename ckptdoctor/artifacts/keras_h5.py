@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ckptdoctor.artifacts.keras_code import code_inside
+from ckptdoctor.artifacts.keras_copies import without_copies
 from ckptdoctor.artifacts.keras_model import TOP_LEVEL, LayerWeights, Model, read_layer_lists
 from ckptdoctor.artifacts.keras_producer import generation, producer
 from ckptdoctor.artifacts.state_list import StateVariable, configured_only, read_state
@@ -47,7 +48,8 @@ def read_open(file: H5File) -> TrainingState:
     config = _json(file, "model_config")
     training = _json(file, "training_config") if whole else None
     oddities: list[Oddity] = []
-    model = read_layer_lists(_layers(file, base, oddities), config, version)
+    layers, copies = without_copies(file, _layers(file, base, oddities))
+    model = read_layer_lists(layers, config, version)
     optimizers = _optimizers(file, model, version, oddities) if whole else ()
     return TrainingState(
         path=file.path,
@@ -55,6 +57,7 @@ def read_open(file: H5File) -> TrainingState:
         producer=producer(version),
         variables=model.variables,
         optimizers=optimizers,
+        others=tuple(copies),
         oddities=(*oddities, *code_inside([config, training]), *file.oddities),
     )
 

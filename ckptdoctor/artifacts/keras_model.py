@@ -318,7 +318,26 @@ def _own(
     labels = weight_names(class_name, len(node.own), _settings(layer) if layer is not None else None)
     labels = labels or [re.sub(r".*/", "", tensor.key) for tensor in node.own]
     never = untrained(class_name, labels)
-    for label, tensor, skip in zip(labels, node.own, never, strict=True):
+    told = walk.told or layer is not None
+    adapted = _lora(layer, node.own[0].shape if node.own else (), labels[0] if labels else "")
+    for index, (label, tensor, skip) in enumerate(zip(labels, node.own, never, strict=True)):
         path = "/".join((*names, label)) if names else tensor.key  # the model's own: `vars/0`
-        told = walk.told or layer is not None
-        yield _Found(path, tensor, skip, frozen, (tensor.key,), told, walk.loose)
+        frozen_now = frozen or (index == 0 and bool(adapted))
+        yield _Found(path, tensor, skip, frozen_now, (tensor.key,), told, walk.loose)
+    for label, shape in adapted:
+        tensor = TensorRef("", "", shape, None)
+        yield _Found("/".join((*names, label)), tensor, False, frozen, (), told, walk.loose)
+
+
+def _lora(
+    layer: Mapping[str, object] | None, kernel: tuple[int, ...], label: str
+) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Names and shapes of a layer's low-rank adapters, which are trained in its kernel's place and not in the file.
+
+    They are merged into the kernel when they are saved (`Dense.save_own_variables`), and come after the bias
+    (`Dense.enable_lora`): `lora_kernel_a` with the kernel's shape but for `lora_rank` columns, then `lora_kernel_b`.
+    """
+    rank = _settings(layer).get("lora_rank")
+    if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1 or len(kernel) < 2:  # noqa: PLR2004
+        return ()
+    return (f"lora_{label}_a", (*kernel[:-1], rank)), (f"lora_{label}_b", (rank, kernel[-1]))

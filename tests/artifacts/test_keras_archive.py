@@ -256,3 +256,18 @@ def test_shards_lie_beside_their_list(tmp_path: Path, name: object) -> None:
     path.write_text(json.dumps({"weight_map": {"/optimizer/vars": [name]}}))
     with pytest.raises(UnreadableArtifact, match="no file beside it"):
         keras_weights.read(str(path))
+
+
+def test_low_rank_adapters_are_trained_and_not_stored(tmp_path: Path) -> None:
+    """Keras merges them into the kernel on saving; the configuration's `lora_rank` says what the slots are of."""
+    shapes = [(4,), (3, 2), (2, 4), (4, 2), (2,)]
+    state = save(
+        tmp_path,
+        {**DENSE, "optimizer": [np.int64(7), np.float32(0.5), *(shape for shape in shapes for _ in "mv")]},
+        model(layer("hidden", lora_rank=2), layer("out", lora_rank=None)),
+    )
+    owners = [slot.variable for slot in state.optimizers[0].slots[::2]]
+    assert owners == ["hidden/bias", "hidden/lora_kernel_a", "hidden/lora_kernel_b", "out/kernel", "out/bias"]
+    frozen = [variable.path for variable in state.variables if variable.trainable is False]
+    assert frozen == ["hidden/kernel"]
+    assert [variable.path for variable in state.variables if variable.tensor.location is None] == owners[1:3]

@@ -234,3 +234,18 @@ def test_numbers_of_lambda_layers(count: int, said: str) -> None:
     """One layer carries, several carry."""
     (oddity,) = code_inside([{"class_name": "Lambda"}] * count)
     assert oddity.message.startswith(said)
+
+
+@pytest.mark.parametrize(("second", "copies"), [(0.5, 2), (0.25, 0)])
+def test_a_layer_used_in_and_outside_of_a_nested_model_is_one(tmp_path: Path, second: float, copies: int) -> None:
+    """It is stored twice and trained once; a layer of the same name with other values is another one."""
+    outside = {"hidden/kernel:0": np.full((3, 4), second, "f4"), "hidden/bias:0": (4,)}
+    state = save(
+        tmp_path / "m.h5",
+        {"inner": {**HIDDEN, "own/kernel:0": (4, 3)}, "hidden": outside},
+        model=sequential(layer("inner"), layer("hidden")),
+        state={"Adam/iter:0": np.int64(7), "Adam/hidden/kernel/m:0": (3, 4), "Adam/hidden/kernel/v:0": (3, 4)},
+    )
+    assert len(state.others) == copies
+    assert len(state.variables) == 5 - copies
+    assert [slot.variable is not None for slot in state.optimizers[0].slots] == [copies > 0] * 2
