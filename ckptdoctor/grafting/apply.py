@@ -95,7 +95,7 @@ def build(
         result = next(iter(examine(staged)))
         if result.state is None:
             raise GraftRefused(f"the result was read back and {result.error}; nothing was written", plan.output)
-        hold_against_plan(result.state, target.state, plan.optimizer, meter.add)
+        hold_against_plan(result.state, target.state, plan.optimizer, meter.add, partial=plan.partial)
         flushing.finish()
     return written
 

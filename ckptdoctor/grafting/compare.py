@@ -11,8 +11,10 @@ from ckptdoctor.containers.files import RegularFile
 from ckptdoctor.containers.raw_places import RawPlaces
 from ckptdoctor.containers.values import kept_open, numpy_dtype, ordered_chunks
 from ckptdoctor.errors import GraftRefused
+from ckptdoctor.grafting.completeness import require_no_fewer
+from ckptdoctor.matching.lists import is_place, is_unplaced
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
-from ckptdoctor.state import FileRange, Format, Generation, OptimizerState, Role, Slot, TensorRef, TrainingState
+from ckptdoctor.state import FileRange, Generation, OptimizerState, Role, Slot, TensorRef, TrainingState
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,6 +28,8 @@ def hold_against_plan(
     target: TrainingState,
     optimizer: PlannedOptimizer,
     progress: Callable[[int], None] | None = None,
+    *,
+    partial: bool = False,
 ) -> None:
     """Checks that the result holds the planned state, and the target's own variables as they were.
 
@@ -34,6 +38,7 @@ def hold_against_plan(
         target: What it was made from.
         optimizer: What was planned.
         progress: Told how many bytes of slots were compared.
+        partial: It may hold fewer slots than the target did.
 
     Raises:
         GraftRefused: It does not; nothing is put in place.
@@ -50,8 +55,9 @@ def hold_against_plan(
         count = found.recoverable.value
     if count != optimizer.iterations:
         raise _failed(f"the count is {count} instead of {optimizer.iterations}")
+    _require_as_many(found, target, optimizer, partial=partial)
     slots = {(slot.variable, slot.role): slot for slot in found.slots}
-    if result.format is Format.OPTIMIZER_DUMP:
+    if is_unplaced(result, found) or any(is_place(each) for each in optimizer.trained):
         slots = _by_place(found, optimizer)
     with kept_open(), RawPlaces() as raw:
         for planned in optimizer.slots:
@@ -68,8 +74,19 @@ def hold_against_plan(
         _same_model(result, target, raw)
 
 
+def _require_as_many(found: OptimizerState, target: TrainingState, planned: PlannedOptimizer, *, partial: bool) -> None:
+    """Whatever a plan says: no slot is planned twice, and none of a target's is lost unless that was asked for."""
+    if len({(each.variable, each.kind.role, each.kind.name) for each in planned.slots}) < len(planned.slots):
+        raise _failed("a slot is planned twice")
+    if len(found.slots) < len(planned.slots):
+        raise _failed(f"it holds {len(found.slots)} slots instead of {len(planned.slots)}")
+    if not partial:
+        own = [each for each in target.optimizers if each.name == planned.name] or list(target.optimizers)
+        require_no_fewer(own[0] if len(own) == 1 else None, planned.slots)
+
+
 def _by_place(found: OptimizerState, planned: PlannedOptimizer) -> dict[tuple[str | None, Role], Slot]:
-    """The slots of a dump, which names no variables: the n-th of a role is the n-th planned one's."""
+    """The slots of a list, which names no variables: the n-th of a role is the n-th planned one's."""
     places: dict[Role, Iterator[Slot]] = {}
     for role in {slot.role for slot in found.slots}:
         places[role] = iter([slot for slot in found.slots if slot.role is role])

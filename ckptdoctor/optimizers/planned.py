@@ -10,8 +10,12 @@ from ckptdoctor.optimizers.catalogue import Layout, SlotKind
 from ckptdoctor.optimizers.config import Settings
 from ckptdoctor.state import Generation, Schedule, TensorRef
 
-Matched: TypeAlias = Literal["map", "path", "name", "structure", "order", "weights", "own"]
-"""How a donor's variable was found for a target's; `own`: the target's own state, which stays."""
+Matched: TypeAlias = Literal["map", "path", "name", "structure", "order", "weights", "equal", "own"]
+"""How a donor's variable was found for a target's.
+
+`weights`: by order, and equal weights confirm it; `equal`: by equal weights alone; `own`: the target's own state, which
+stays.
+"""
 
 
 class PlannedSlot(NamedTuple):
@@ -26,7 +30,7 @@ class PlannedSlot(NamedTuple):
         factor: What the values are multiplied by.
         formula: The same for people; "" if they are copied as they are.
         donor_variable: The donor's name for the variable.
-        matched: How it was found.
+        matched: How it was found; None where nothing was.
     """
 
     kind: SlotKind
@@ -37,7 +41,7 @@ class PlannedSlot(NamedTuple):
     factor: float = 1.0
     formula: str = ""
     donor_variable: str | None = None
-    matched: Matched = "path"
+    matched: Matched | None = None
 
     @property
     def nbytes(self) -> int:
