@@ -48,18 +48,21 @@ def is_unused(class_name: str, *, donor_settings: Settings, role: Role) -> bool:
     return class_name in {"SGD", "RMSprop"} and role is Role.MOMENTUM and "momentum" not in donor_settings.flags
 
 
-def require_slots(class_name: str, donor: OptimizerState, *, partial: bool) -> None:
-    """Refuses a donor that has stepped and lost all its slots, where they are due.
+def require_slots(whose: str, class_name: str, optimizer: OptimizerState, *, partial: bool) -> None:
+    """Refuses an optimizer that will have stepped and lost all its slots, where they are due.
 
     Raises:
         GraftRefused: The result would go on with empty moments.
     """
-    if donor.slots or donor.iterations == 0 or partial:
+    of_donor = whose == "the donor"
+    if optimizer.slots or partial or (of_donor and optimizer.iterations == 0):
         return
-    at = "has no count" if donor.iterations is None else f"is at iteration {donor.iterations:,}"
+    count = optimizer.iterations
+    at = "has no count" if count is None else "never stepped" if not count else f"is at iteration {count:,}"
+    way = "take the count alone with --only iterations" if of_donor else "take slots from a donor with --from"
     raise GraftRefused(
-        f"the donor's {class_name} {at} and holds no slots: training would go on with empty moments; take the count "
-        "alone with --only iterations, or leave the slots empty by --partial"
+        f"{whose}'s {class_name} {at} and holds no slots: training would go on with empty moments; {way}, or leave "
+        "the slots empty by --partial"
     )
 
 

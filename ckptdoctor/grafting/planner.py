@@ -57,8 +57,8 @@ def _plan(donor: TrainingState | None, target: TrainingState, output: str, optio
     if donor is None:
         return _count_only(target, own, output, options)
     side = donor_side(donor, target, own, options)
-    if not options.only >= {"slots"} and (own is None or not own.has_state):
-        raise GraftRefused("the target has no optimizer state of its own that could keep its slots", target.path)
+    if "slots" not in options.only and (own is None or not own.has_state):
+        raise GraftRefused(f"{_stateless(own)}: take the slots as well (--only slots, or no --only)", target.path)
     return _Planner(side, target, own, output, options).plan()
 
 
@@ -67,10 +67,19 @@ def _count_only(target: TrainingState, own: OptimizerState | None, output: str, 
     if options.iterations is None:
         raise GraftRefused("there is neither a donor nor a count to set: give --from DONOR or --iterations N")
     if own is None or not own.has_state:
-        raise GraftRefused("the target has no optimizer state whose count could be set", target.path)
+        raise GraftRefused(f"{_stateless(own)}, so there is no count to set: give a donor with --from", target.path)
+    if own.class_name is None and options.optimizer_class is None:
+        raise GraftRefused("nothing tells the class of the target's optimizer: name it with --optimizer-class")
     side = Side(target, own, {}, ())
     chosen = options._replace(only=frozenset({"iterations"}))
     return _Planner(side, target, own, output, chosen).plan()._replace(donor=None)
+
+
+def _stateless(own: OptimizerState | None) -> str:
+    """Why a target cannot keep its own slots beside something new."""
+    if own is None:
+        return "the target has no optimizer"
+    return f"the target's {own.class_name or 'optimizer'} was compiled and never built: it holds no state of its own"
 
 
 class _Planner:
@@ -149,6 +158,8 @@ class _Planner:
         maker = SlotMaker(
             self.class_name, self.generation, self.layout, self.donor.optimizer, partial=self.options.partial
         )
+        if not slots_from_donor:
+            maker.whose = "the target"
         slots = maker.slots(trained, settings, sources, numbers, dtypes)
         self.unmatched += maker.unmatched
         donor_generation = theirs.generation or self.generation
@@ -205,7 +216,7 @@ class _Planner:
         theirs = self.donor.optimizer
         due = keeps_slots(self.class_name, theirs, self.layout, settings)
         if due:
-            require_slots(self.class_name, theirs, partial=self.options.partial)
+            require_slots("the donor", self.class_name, theirs, partial=self.options.partial)
         return pair(self.donor, self.target, self.own, self.options, due=due and theirs.iterations != 0)
 
     def _own_in_place(self) -> OptimizerState:
@@ -216,6 +227,10 @@ class _Planner:
     def _kept(self) -> Paired:
         """The target's variables where its own slots stay."""
         mine = self._own_in_place()
+        if not (mine.slots or mine.iterations or self.options.iterations or "iterations" in self.options.only):
+            return Paired((), {})  # it never stepped, and will not have: the framework makes its slots
+        if keeps_slots(self.class_name, mine, self.layout, self._settings()):
+            require_slots("the target", self.class_name, mine, partial=self.options.partial)
         in_place = is_unplaced(self.target, self.own or self.donor.optimizer)
         variables = trained_by_place(mine) if in_place else trained_by(self.target, self.own)
         return Paired(variables, {each.path: Match(each.path, "own") for each in variables})
@@ -306,13 +321,13 @@ class _Planner:
             return source.iterations
         if source.recoverable is not None:
             self.warnings.append(
-                f"the count is not stored in the donor; {source.recoverable.value} follows from "
-                f"{source.recoverable.source}"
+                f"the count is not stored; {source.recoverable.value} follows from {source.recoverable.source}"
             )
             return source.recoverable.value
         steps = self.donor.state.counters.get("global_step", self.donor.state.counters.get("step"))
         hint = f"; a counter beside it says {steps}" if steps is not None else ""
-        raise GraftRefused(f"the donor holds no iteration count{hint}: set it with --iterations N")
+        side = "donor" if source is self.donor.optimizer else "target"
+        raise GraftRefused(f"the {side} holds no iteration count{hint}: set it with --iterations N")
 
     def _wrapper(self) -> tuple[str, Mapping[str, float | int]] | None:
         """The target's own wrapper; where the target has no optimizer, the donor's."""

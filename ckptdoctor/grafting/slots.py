@@ -40,6 +40,7 @@ class SlotMaker:
 
     Attributes:
         unmatched: Slots that stay empty although the donor should have them, with the reason.
+        whose: What messages call the side that slots come from.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class SlotMaker:
         self.donor = donor
         self.partial = partial
         self.unmatched: list[tuple[str, str]] = []
+        self.whose = "the donor"
 
     def slots(
         self,
@@ -89,8 +91,8 @@ class SlotMaker:
                 continue
             planned.append(self._from_slot(each.kind, path, each.shape, dtypes, slot, found, sources, numbers))
         if lacking and not self.partial:
-            raise GraftRefused(f"the donor lacks {enumerate_some(lacking, 4)}; leave them empty by --partial")
-        self.unmatched += [(each, "not in the donor") for each in lacking]
+            raise GraftRefused(f"{self.whose} lacks {enumerate_some(lacking, 4)}; leave them empty by --partial")
+        self.unmatched += [(each, f"not in {self.whose}") for each in lacking]
         return planned
 
     def _may_be_zero(self, kind: SlotKind, shape: tuple[int, ...]) -> bool:

@@ -169,12 +169,12 @@ def test_tensorflow_1_momentum_changes_sign_and_scale() -> None:
             "InverseTimeDecay",
         ),
         (None, artifact([optimizer()]), Options(), "neither a donor nor a count"),
-        (None, artifact(), Options(iterations=3), "no optimizer state whose count could be set"),
+        (None, artifact(), Options(iterations=3), "has no optimizer, so there is no count"),
         (
             artifact([optimizer()]),
             artifact(),
             Options(only=frozenset({"iterations"})),
-            "no optimizer state of its own",
+            "the target has no optimizer: take the slots as well",
         ),
     ],
 )
