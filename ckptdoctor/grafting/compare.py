@@ -12,13 +12,13 @@ from ckptdoctor.containers.raw_places import RawPlaces
 from ckptdoctor.containers.values import kept_open, numpy_dtype, ordered_chunks
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.grafting.completeness import require_no_fewer
-from ckptdoctor.matching.lists import is_place, is_unplaced
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
-from ckptdoctor.state import FileRange, Generation, OptimizerState, Role, Slot, TensorRef, TrainingState
+from ckptdoctor.state import FileRange, Format, Generation, OptimizerState, Role, Slot, TensorRef, TrainingState
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_LISTS = frozenset({Format.OPTIMIZER_DUMP, Format.KERAS_ARCHIVE, Format.KERAS_WEIGHTS})
 _CHUNK = 256 << 10
 """Bytes at a time: they stay in the processor's cache, which makes comparing several times faster than 4 MB."""
 
@@ -57,7 +57,7 @@ def hold_against_plan(
         raise _failed(f"the count is {count} instead of {optimizer.iterations}")
     _require_as_many(found, target, optimizer, partial=partial)
     slots = {(slot.variable, slot.role): slot for slot in found.slots}
-    if is_unplaced(result, found) or any(is_place(each) for each in optimizer.trained):
+    if result.format in _LISTS:  # what is loaded goes by place, whatever the reader takes it for
         slots = _by_place(found, optimizer)
     with kept_open(), RawPlaces() as raw:
         for planned in optimizer.slots:

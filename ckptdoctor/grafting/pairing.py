@@ -16,6 +16,9 @@ from ckptdoctor.matching.variables import Match, Named, by_shape, explain_unmatc
 from ckptdoctor.matching.weights import by_weights, confirm
 from ckptdoctor.state import Format, Generation, ModelVariable, OptimizerState, TrainingState
 
+_LISTS = frozenset({Format.KERAS_ARCHIVE, Format.KERAS_WEIGHTS})
+"""Formats whose optimizer is a list; only where there is a configuration of the model they tell its order."""
+
 
 class Paired(NamedTuple):
     """The target's variables beside the donor's.
@@ -169,12 +172,19 @@ class _Pairing:
         return kept
 
     def _in_order(self, variables: tuple[Named, ...], matches: Mapping[str, Match]) -> tuple[Named, ...]:
-        """Layouts that go by index need the optimizer's order, which an object graph without one does not tell.
+        """Layouts that go by index need the optimizer's order, which not every target without one tells.
 
-        Then the donor's is the best there is: its slots lie in the order in which its optimizer was built.
+        An object graph does not, nor the weights of a model whose structure only its code knows. Then the donor's is
+        the best there is: its slots lie in the order in which its optimizer was built.
         """
-        linked = self.target.format in {Format.TF_CHECKPOINT, Format.SAVED_MODEL}
-        if not linked or (self.own and self.own.slots) or self.donor.optimizer.generation is Generation.TF1:
+        if self._tells_order(variables) or (self.own and self.own.slots):
+            return variables
+        if self.donor.optimizer.generation is Generation.TF1:
+            if self.target.format in _LISTS and len({each.shape for each in variables}) < len(variables):
+                self.warnings.append(
+                    "neither side tells the order of the optimizer's list: it is written in the order in which the "
+                    "target's file has its variables"
+                )
             return variables
         places = {each.path: place for place, each in enumerate(self.donor.trained)}
         last = len(places)
@@ -183,6 +193,13 @@ class _Pairing:
                 variables, key=lambda each: places.get(matches[each.path].donor, last) if each.path in matches else last
             )
         )
+
+    def _tells_order(self, variables: Sequence[Named]) -> bool:
+        """Whether the target has the variables in the order in which its model trains them."""
+        if self.target.format in _LISTS:
+            mine = [self._mine[each.path] for each in variables if each.path in self._mine]
+            return all(each.trainable is not None for each in mine)
+        return self.target.format not in {Format.TF_CHECKPOINT, Format.SAVED_MODEL}
 
     def _confirmed(self, found: dict[str, Match]) -> dict[str, Match]:
         """Equal weights confirm the matches; a permutation is refused; weights of another run are a warning."""
