@@ -31,6 +31,8 @@ from ckptdoctor.optimizers.layout import Trained, blocks
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
 from ckptdoctor.state import Format, Generation, OptimizerState, Schedule, TrainingState
 
+_LISTED = frozenset({Generation.KERAS2, Generation.KERAS3})
+"""Generations whose optimizers keep a list that goes by place, in every format."""
 _MUST_AGREE = ("amsgrad", "momentum", "centered", "use_ema", "gradient_accumulation")
 
 
@@ -246,6 +248,13 @@ class _Planner:
             require_all(unused)
             require_no_fewer(self.own, slots)
         nowhere = [each.variable for each in unused if each.variable is not None and each.reason == NOWHERE]
+        told = {each.path for each in self.target.variables if each.trainable is not None}
+        if nowhere and self.generation in _LISTED and not self.options.partial and not told.issuperset(sources.matches):
+            raise GraftRefused(
+                f"{len(nowhere)} donor variables have no counterpart in the target ({', '.join(nowhere[:4])}), "
+                "which does not say whether it holds all that its model trains: the places in the optimizer's list "
+                "would shift; leave them behind by --partial"
+            )
         if nowhere:
             self.warnings.append(f"state of {len(nowhere)} donor variables goes nowhere: {', '.join(nowhere[:4])}")
         others = [each for each in unused if each.reason != NOWHERE]

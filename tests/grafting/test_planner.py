@@ -283,6 +283,16 @@ def test_one_line_does_not_drop_the_others() -> None:
     assert any("c/kernel" in warning for warning in plan.warnings)
 
 
+def test_a_list_does_not_shift() -> None:
+    """A target that may lack some of its model's variables gets no list without them: later places would be others'."""
+    donor = artifact([optimizer(("a/kernel", "b/kernel", "c/bias"))], ())
+    unsure = tuple(each._replace(trainable=None) for each in variables(("a/kernel", "c/bias")))
+    with pytest.raises(GraftRefused, match=r"\(b/kernel\).*would shift.*--partial"):
+        make_plan(donor, artifact(model=unsure), "out", Options(generation=Generation.KERAS3))
+    plan = make_plan(donor, artifact(model=unsure), "out", Options(generation=Generation.KERAS3, partial=True))
+    assert [each.variable for each in plan.unused] == ["b/kernel"]
+
+
 def test_a_result_with_fewer_slots_is_refused() -> None:
     """The target's own state is not thinned out, by a conversion either."""
     target = artifact([optimizer(kinds=["m", "v", "vhat"])])
