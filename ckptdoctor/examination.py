@@ -228,7 +228,7 @@ def _statistics(state: TrainingState, progress: Progress | None) -> dict[TensorR
     from ckptdoctor.containers.dtypes import array_nbytes
     from ckptdoctor.containers.values import kept_open, statistics
 
-    refs = list(dict.fromkeys(tensors(state)))
+    refs = list(dict.fromkeys(every_tensor(state)))
     total, done = sum(array_nbytes(ref.dtype, ref.shape) for ref in refs), 0
     found: dict[TensorRef, Statistics | None] = {}
     with kept_open():
@@ -253,12 +253,22 @@ def tensors(state: TrainingState) -> Iterator[TensorRef]:
             yield other.tensor
 
 
+def every_tensor(state: TrainingState) -> Iterator[TensorRef]:
+    """Those, and what counts, and what is neither the model's nor an optimizer's."""
+    yield from tensors(state)
+    for optimizer in state.optimizers:
+        if optimizer.iterations_tensor is not None:
+            yield optimizer.iterations_tensor
+    yield from state.counter_tensors.values()
+    yield from state.others
+
+
 def exit_code(examinations: list[Examination]) -> int:
     """The highest exit code of all."""
     return max((each.error.exit_code for each in examinations if each.error), default=0)
 
 
 __all__ = [
-    "READ_BY_LIBHDF5", "CkptDoctorError", "Examination", "examine", "examine_ahead", "examine_target", "exit_code",
-    "not_there", "tensors", "unreadable",
+    "READ_BY_LIBHDF5", "CkptDoctorError", "Examination", "every_tensor", "examine", "examine_ahead", "examine_target",
+    "exit_code", "not_there", "tensors", "unreadable",
 ]  # fmt: skip

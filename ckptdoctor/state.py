@@ -300,6 +300,7 @@ class OptimizerState:
         generation: Which implementation wrote it.
         iterations: The count as stored; None means that it is not in the artifact.
         iterations_key: Where it is stored.
+        iterations_tensor: What it is stored in; None where a counter holds it, or nothing.
         iterations_reported: What the framework would report, where that differs (gradient accumulation).
         recoverable: A count that can be derived.
         hyperparameters: From the configuration or the stored scalars.
@@ -320,6 +321,7 @@ class OptimizerState:
     class_candidates: tuple[str, ...] = ()
     iterations: int | None = None
     iterations_key: str | None = None
+    iterations_tensor: TensorRef | None = None
     iterations_reported: int | None = None
     recoverable: Recoverable | None = None
     hyperparameters: Mapping[str, object] = field(default_factory=dict)
@@ -356,6 +358,7 @@ class TrainingState:
         variables: The model's variables, in the model's order where that is known.
         optimizers: Each optimizer that the artifact records or holds state of.
         counters: Counts that are not an optimizer's (`global_step`, `save_counter`, a `step` attribute).
+        counter_tensors: Name of a counter → what it is stored in.
         others: Tensors that are none of the above (metrics, strings, configuration).
         oddities: What the reader noticed.
     """
@@ -366,5 +369,6 @@ class TrainingState:
     variables: tuple[ModelVariable, ...] = ()
     optimizers: tuple[OptimizerState, ...] = ()
     counters: Mapping[str, int] = field(default_factory=dict)
+    counter_tensors: Mapping[str, TensorRef] = field(default_factory=dict)
     others: tuple[TensorRef, ...] = ()
     oddities: tuple[Oddity, ...] = ()

@@ -122,4 +122,4 @@ def test_page(tmp_path: Path) -> None:
     assert "| a thousand | 1.00 s | one each | 50.00 s | 1/50.0 | 1/60.0 … 1/50.0 |" in text
     assert "| graft | 0.50 s | 9 MB | a script | 1/4.0 | 1/6.0 … 1/4.0 |" in text
     assert "| run directory | check --all | 1,000 checkpoints | over 300 s |" in text
-    assert "| steps of a pickle | 1,500,000 |" in text
+    assert "| steps of a pickle | 800,000 |" in text

@@ -1,11 +1,14 @@
 """The README is kept true: what it shows is what the commands print."""
 
+import ast
+import json
 import os
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.rules_table import with_table
@@ -31,6 +34,25 @@ def test_session(command: str, shown: str) -> None:
     )
     assert done.stderr == ""
     assert done.stdout == shown
+
+
+def test_json_example() -> None:
+    """The JSON in the README is that of its artifact, as far as it is shown."""
+    (example,) = re.findall(r"```python\n(\{.*?\n\})\n```", README, flags=re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-m", "ckptdoctor", "inspect", "--format", "json", "fixtures/run-a"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert _shown(ast.literal_eval(example), json.loads(done.stdout)) == ast.literal_eval(example)
+
+
+def _shown(example: Any, real: Any) -> Any:
+    """The part of the real document that an example shows: its keys, and the first entry of lists."""
+    if isinstance(example, dict):
+        return {name: _shown(value, real[name]) for name, value in example.items()}
+    if isinstance(example, list) and example and isinstance(example[0], dict):
+        return [_shown(example[0], real[0])]
+    return "…" if example == "…" else real
 
 
 def test_rules() -> None:

@@ -47,6 +47,7 @@ def named_state(group: Group) -> tuple[OptimizerState, tuple[ModelVariable, ...]
         generation=generation,
         iterations=count.count if count else None,
         iterations_key=count.tensor.key if count else None,
+        iterations_tensor=count.tensor if count else None,
         hyperparameters={**(group.config.hyperparameters if group.config else {}), **_rate(group, scalars)},
         schedule=group.config.schedule if group.config else None,
         slots=tuple(
@@ -128,6 +129,7 @@ def tagged_state(group: Group) -> OptimizerState:
         generation=generation,
         iterations=count.count if count else None,
         iterations_key=count.tensor.key if count else None,
+        iterations_tensor=count.tensor if count else None,
         hyperparameters=group.config.hyperparameters if group.config else {},
         schedule=group.config.schedule if group.config else None,
         slots=tuple(

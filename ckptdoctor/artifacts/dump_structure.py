@@ -87,6 +87,7 @@ class Contents:
 
     groups: list[Group] = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=dict)
+    counter_tensors: dict[str, TensorRef] = field(default_factory=dict)
     others: list[TensorRef] = field(default_factory=list)
 
 
@@ -164,6 +165,8 @@ def _walk_dict(node: dict[Key, Node], place: _Place, config: OptimizerConfig | N
             group.append(leaf)
         elif leaf.count is not None and not isinstance(value, float):
             found.counters.setdefault(_name(key), leaf.count)
+            if isinstance(value, TensorRef):
+                found.counter_tensors.setdefault(_name(key), value)
         elif isinstance(value, TensorRef):
             found.others.append(value)
     if group:

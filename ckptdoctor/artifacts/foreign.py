@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable
 from typing import NamedTuple
 
+from ckptdoctor.containers.files import plural
 from ckptdoctor.containers.signatures import by_beginning, by_magic
 
 _HEAD = 4096
@@ -130,7 +131,7 @@ def _archive(path: str, head: bytes) -> Foreign | None:
         return Foreign("a zip archive with a SavedModel in it: unpack it first")
     if any(name.endswith((".index", ".h5", ".keras", ".ckpt")) for name in names):
         return Foreign("a zip archive with checkpoints in it: unpack it first")
-    return Foreign(f"a zip archive of {len(names):,} members, none of which is a checkpoint's")
+    return Foreign(f"a zip archive of {plural(len(names), 'member')}, none of which is a checkpoint's")
 
 
 def _beginning(archive: zipfile.ZipFile, name: str) -> bytes:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from ckptdoctor.artifacts.keras_h5 import code_inside
+from ckptdoctor.artifacts.keras_code import code_inside
+from ckptdoctor.artifacts.keras_optimizers import OPTIMIZER
 from ckptdoctor.artifacts.keras_producer import producer
 from ckptdoctor.artifacts.keras_tree import Store, load_h5, read_store
 from ckptdoctor.containers.hdf5 import H5File
@@ -123,7 +124,10 @@ def _read(source: _Source) -> TrainingState:
 def _forgotten(optimizers: tuple[OptimizerState, ...]) -> tuple[OptimizerState, ...]:
     """Tells of state whose optimizer the configuration lacks: `model.save("m.h5")` takes it out of later archives."""
     note = "compile_config names no optimizer: load_model would start with a new RMSprop"
-    return tuple(replace(each, notes=(*each.notes, note)) if each.has_state else each for each in optimizers)
+    return tuple(
+        replace(each, notes=(*each.notes, note)) if each.has_state and each.name == OPTIMIZER else each
+        for each in optimizers
+    )
 
 
 def _object(source: _Source, name: str) -> dict[str, object]:

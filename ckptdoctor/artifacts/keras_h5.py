@@ -6,9 +6,9 @@ the order of everything; HDF5's own is alphabetical and means nothing.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 
+from ckptdoctor.artifacts.keras_code import code_inside
 from ckptdoctor.artifacts.keras_model import TOP_LEVEL, LayerWeights, Model, read_layer_lists
 from ckptdoctor.artifacts.keras_producer import generation, producer
 from ckptdoctor.artifacts.state_list import StateVariable, configured_only, read_state
@@ -21,8 +21,6 @@ from ckptdoctor.state import Format, Generation, Oddity, OptimizerState, TensorR
 
 MODEL = "model_weights"
 OPTIMIZER = "optimizer_weights"
-_SHOWN = 5
-_STANDARD = sys.stdlib_module_names - {"builtins"}
 
 
 def is_whole_model(file: H5File) -> bool:
@@ -137,28 +135,3 @@ def _state(file: H5File, names: list[str], oddities: list[Oddity]) -> list[State
             Oddity("I005", f"{lost} of {len(names)} state variables are listed and not in the file: a save that failed")
         )
     return state if lost < len(names) else []
-
-
-def code_inside(config: object) -> tuple[Oddity, ...]:
-    """What runs when somebody loads the model: layers that carry Python code, and names of Python's own library.
-
-    Keras imports the `module` that a configuration names (CVE-2025-1550). Packages of the user's own are how custom
-    layers are saved; `builtins` is how Keras 3 writes functions (serialization_lib.serialize_keras_object).
-    """
-    pending, count = [config], 0
-    named: dict[str, None] = {}
-    while pending:
-        node = pending.pop()
-        if isinstance(node, Mapping):
-            count += node.get("class_name") in ("Lambda", "__lambda__")  # a list: the value may be unhashable
-            module = node.get("module")
-            if isinstance(module, str) and module.partition(".")[0] in _STANDARD:
-                named[f"{module}.{node.get('class_name')}"] = None
-            pending.extend(node.values())
-        elif isinstance(node, list):
-            pending.extend(node)
-    found = [Oddity("X001", f"{count} Lambda layers carry Python code that loading would run")] if count else []
-    if named:
-        names = ", ".join(list(named)[:_SHOWN])
-        found.append(Oddity("X001", f"the configuration names {names}, no part of Keras: loading would import it"))
-    return tuple(found)

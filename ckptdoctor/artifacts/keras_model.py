@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ckptdoctor.artifacts.keras_layers import (
-    CHILD_ORDER,
     UNTRAINED_CLASSES,
     UNTRAINED_NAMES,
     class_of_group,
@@ -22,16 +22,15 @@ from ckptdoctor.artifacts.keras_layers import (
     untrained,
     weight_names,
 )  # fmt: skip
+from ckptdoctor.artifacts.keras_nodes import CONTAINERS, MAX_DEPTH, SavedNode, counted, ordered_children
 from ckptdoctor.artifacts.keras_producer import version_part
 from ckptdoctor.artifacts.state_list import Orders
+from ckptdoctor.optimizers.loose import Loose, LooseLink
 from ckptdoctor.optimizers.naming import plain
 from ckptdoctor.state import Generation, ModelVariable, TensorRef
 
 _MODEL_CLASSES = frozenset({"Sequential", "Functional", "Model"})
-_CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
 _COUNTED_TWICE = "_layer_checkpoint_dependencies"
-MAX_DEPTH = 64
-"""Models nested deeper than this are not described by their configuration any further."""
 
 
 class Model(NamedTuple):
@@ -40,38 +39,12 @@ class Model(NamedTuple):
     Attributes:
         variables: In the model's order.
         orders: Likeliest first; the last is the widest.
+        loose: Path of each variable that is in an object whose place among its siblings nothing tells, to these.
     """
 
     variables: tuple[ModelVariable, ...] = ()
     orders: Orders = ()
-
-
-@dataclass(slots=True)
-class SavedNode:
-    """A saved object of the `.keras` layout.
-
-    Attributes:
-        group: Name of its group.
-        own: Its own variables, in order.
-        label: The object's name, which Keras writes since 3.6.
-        children: The objects below it by group name, in the order in which they were written.
-    """
-
-    group: str = ""
-    own: list[TensorRef] = field(default_factory=list)
-    label: str | None = None
-    children: dict[str, SavedNode] = field(default_factory=dict)
-
-    @property
-    def has_weights(self) -> bool:
-        """Whether it or anything below it stores a variable."""
-        pending = [self]
-        while pending:
-            node = pending.pop()
-            if node.own:
-                return True
-            pending.extend(node.children.values())
-        return False
+    loose: Loose = MappingProxyType({})
 
 
 class _Found(NamedTuple):
@@ -84,6 +57,7 @@ class _Found(NamedTuple):
     aliases: tuple[str, ...] = ()
     told: bool = True
     """Whether the artifact tells if it is frozen."""
+    loose: tuple[LooseLink, ...] = ()
 
 
 def _finish(found: Sequence[_Found], *others: Sequence[_Found]) -> Model:
@@ -99,7 +73,8 @@ def _finish(found: Sequence[_Found], *others: Sequence[_Found]) -> Model:
     now = [tuple(variables[id(each)] for each in one if not each.never and not each.frozen) for one in trainings]
     once = [tuple(variables[id(each)] for each in one if not each.never) for one in trainings]
     orders = [*now, *once, tuple(variables[id(each)] for each in trainings[0])]
-    return Model(tuple(variables.values()), tuple(dict.fromkeys(orders)))
+    loose = {variables[id(each)].path: each.loose for each in found if each.loose}
+    return Model(tuple(variables.values()), tuple(dict.fromkeys(orders)), loose)
 
 
 # -------------------------------------------------------------------------------------------------- configurations
@@ -241,9 +216,6 @@ def read_tree(root: SavedNode, config: object, generation: Generation | None) ->
     return _finish(list(_object(root, about, (), _Walk(generation), frozen=False)))
 
 
-_COUNTER = re.compile(r"(.+)_(\d{1,6})")
-
-
 @dataclass(frozen=True, slots=True)
 class _Walk:
     """What stays the same on the way down."""
@@ -253,6 +225,8 @@ class _Walk:
     depth: int = 0
     told: bool = False
     """An object above is described by the configuration, and with it whether this one is frozen."""
+    loose: tuple[LooseLink, ...] = ()
+    """The objects above whose place among their siblings nothing tells."""
 
 
 def _object(
@@ -269,7 +243,7 @@ def _object(
     below = replace(walk, parent=node.group, depth=walk.depth + 1)
     done: set[str] = set()
     inner = layer_configs(layer) if layer is not None and walk.depth < MAX_DEPTH else []
-    container = next((each for each in _CONTAINERS if inner and each in node.children), None)
+    container = next((each for each in CONTAINERS if inner and each in node.children), None)
     if container is not None:
         done.add(container)
         holder = node.children[container]
@@ -281,9 +255,13 @@ def _object(
         }
         for group in counted([each for each in holder.children if each in rest]):
             yield from _child(holder.children[group], names, inside, frozen=frozen)
-    for group in _ordered(class_name, node.children):
-        if group not in done:
-            yield from _child(node.children[group], names, below, frozen=frozen, about=_inner_config(layer, group))
+    for number, child in enumerate(ordered_children(class_name, node)):
+        if child.group not in done:
+            link = (LooseLink(id(node), number, child.stem),) if child.loose else ()
+            yield from _child(
+                child.node, names, replace(below, loose=walk.loose + link), frozen=frozen,
+                about=_inner_config(layer, child.group),
+            )  # fmt: skip
     if last:
         yield from own
 
@@ -294,7 +272,7 @@ def _child(
     """An object that no list of layers describes: a sub-layer in an attribute, or a container of some."""
     if walk.depth > 4 * MAX_DEPTH:
         return
-    is_container = not node.own and node.label is None and node.group in {*_CONTAINERS, "container"}
+    is_container = not node.own and node.label is None and node.group in {*CONTAINERS, "container"}
     step = () if is_container else (node.label or node.group,)
     yield from _object(node, about, (*names, *step), walk, frozen=frozen)
 
@@ -307,29 +285,6 @@ def _inner_config(layer: Mapping[str, object] | None, group: str) -> Mapping[str
         backward = _settings(layer).get("backward_layer")
         return backward if isinstance(backward, Mapping) else _wrapped(layer)
     return _wrapped(layer) if group in {"layer", "forward_layer"} else None
-
-
-def _ordered(class_name: str, children: Mapping[str, SavedNode]) -> list[str]:
-    """Sub-objects in order of creation, as far as it is known: the class's own, else as they were written."""
-    known = CHILD_ORDER.get(class_name, ())
-    stripped = {group.lstrip("_"): group for group in children}
-    first = [stripped[name] for name in known if name in stripped]
-    return [*first, *counted([group for group in children if group not in first])]
-
-
-def counted(groups: Sequence[str]) -> list[str]:
-    """Groups in the order of writing, but those that only a counter tells apart (`dense`, `dense_1`) in its order.
-
-    HDF5 reuses the place of a table that it outgrew, so that one of the last groups may seem to be the first.
-    """
-    numbered: dict[str, list[tuple[int, str]]] = {}
-    for group in groups:
-        match = _COUNTER.fullmatch(group)
-        stem, number = (match.group(1), int(match.group(2))) if match else (group, 0)
-        numbered.setdefault(stem, []).append((number, group))
-    queues = {stem: iter(sorted(members)) for stem, members in numbered.items()}
-    stems = [match.group(1) if (match := _COUNTER.fullmatch(group)) else group for group in groups]
-    return [next(queues[stem])[1] for stem in stems]
 
 
 def _layer_groups(
@@ -365,4 +320,5 @@ def _own(
     never = untrained(class_name, labels)
     for label, tensor, skip in zip(labels, node.own, never, strict=True):
         path = "/".join((*names, label)) if names else tensor.key  # the model's own: `vars/0`
-        yield _Found(path, tensor, skip, frozen, (tensor.key,), told=walk.told or layer is not None)
+        told = walk.told or layer is not None
+        yield _Found(path, tensor, skip, frozen, (tensor.key,), told, walk.loose)

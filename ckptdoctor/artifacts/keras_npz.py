@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from ckptdoctor.artifacts.keras_tree import VARS, Store
+from ckptdoctor.artifacts.keras_optimizers import VARS
+from ckptdoctor.artifacts.keras_tree import Store
 from ckptdoctor.containers.cursor import Cursor
 from ckptdoctor.containers.files import RegularFile
 from ckptdoctor.containers.npy import read_header

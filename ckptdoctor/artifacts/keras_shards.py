@@ -11,8 +11,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from ckptdoctor.artifacts.keras_tree import OPTIMIZER
-from ckptdoctor.artifacts.keras_weights import MAX_SHARDS
+from ckptdoctor.artifacts.keras_optimizers import OPTIMIZER
+from ckptdoctor.artifacts.shard_map import MAX_SHARDS
 from ckptdoctor.containers.copying import Progress
 from ckptdoctor.containers.dtypes import array_nbytes
 from ckptdoctor.containers.files import RegularFile

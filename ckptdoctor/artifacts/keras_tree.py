@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from ckptdoctor.artifacts.keras_model import Model, SavedNode, read_tree
+from ckptdoctor.artifacts.keras_model import Model, read_tree
+from ckptdoctor.artifacts.keras_nodes import SavedNode
+from ckptdoctor.artifacts.keras_optimizers import OPTIMIZER, VARS, is_called_one, optimizer_groups, own_orders, owner
 from ckptdoctor.artifacts.keras_producer import generation as generation_by_version
 from ckptdoctor.artifacts.state_list import StateVariable, read_state
 from ckptdoctor.containers.hdf5 import H5File
@@ -19,8 +21,6 @@ from ckptdoctor.state import Generation, Oddity, OptimizerState, Scalar, TensorR
 
 _MOST_DIGITS = 10
 
-VARS = "vars"
-OPTIMIZER = "optimizer"
 INNER = "inner_optimizer"
 METRICS = "metrics"
 MARKERS = frozenset({"layers", "_layer_checkpoint_dependencies", VARS, OPTIMIZER, METRICS})
@@ -62,7 +62,7 @@ def load_h5(file: H5File, store: Store) -> None:
                 store.oddities.append(Oddity("X004", f"{tensor.key} is in two shards; the first is read"))
                 continue
             group[dataset] = tensor
-            if tensor.size == 1 and path.split("/")[0] in {OPTIMIZER, METRICS}:
+            if tensor.size == 1 and (path.split("/")[0] in {OPTIMIZER, METRICS} or is_called_one(path, label)):
                 store.values[tensor.key] = file.scalar(tensor)
     store.oddities.extend(each for each in file.oddities if each not in store.oddities)
 
@@ -106,28 +106,46 @@ def read_store(
     generation = generation_by_version(version) or _generation(store)
     root = SavedNode()
     others: list[TensorRef] = []
+    attributes = dict.fromkeys(optimizer_groups(store.groups, store.labels))
     for path, variables in store.groups.items():
         first = path.split("/")[0]
-        if first == OPTIMIZER:
+        own = owner(path, attributes)
+        if path == f"{OPTIMIZER}/{VARS}":
+            others.extend(tensor for name, tensor in variables.items() if _number(name) is None)
+        elif own is not None and path == f"{own}/{VARS}":
             continue
-        if first == METRICS:
-            others.extend(in_order(variables))
+        elif own is not None or first in {OPTIMIZER, METRICS}:
+            others.extend(in_order(variables))  # below an optimizer: what a LossScaleOptimizer writes a second time
         else:
             _insert(root, path, variables, store.labels.get(path))
     model = read_tree(root, config, generation)
-    state = [StateVariable(each, store.values.get(each.key)) for each in in_order(_numbered(store))]
-    optimizers: tuple[OptimizerState, ...] = ()
-    if state or optimizer is not None:
-        optimizers = (
+
+    def read(variables: Mapping[str, TensorRef], name: str, of: OptimizerConfig | None = None) -> OptimizerState:
+        state = [StateVariable(each, store.values.get(each.key)) for each in in_order(variables)]
+        own = own_orders(model.variables, name) if name != OPTIMIZER else ()
+        orders = (*own, *model.orders)
+        kind = _of_state(state, generation)
+        return _wrapped(
+            store,
             read_state(
-                state, model.variables, config=optimizer, generation=_of_state(state, generation), version=version,
-                orders=model.orders,
+                state, model.variables, config=of, generation=kind, version=version, orders=orders, loose=model.loose,
+                name=name,
             ),
         )  # fmt: skip
-    if optimizers and optimizers[0].wrapper is None and f"{OPTIMIZER}/{INNER}/{VARS}" in store.groups:
-        # Keras 2 writes the inner optimizer's list twice; that there is an inner one tells of the wrapper.
-        optimizers = (replace(optimizers[0], wrapper=Wrapper("LossScaleOptimizer")),)
-    return Contents(model, optimizers, tuple(others))
+
+    optimizers: list[OptimizerState] = []
+    numbered = _numbered(store)
+    if numbered or optimizer is not None:
+        optimizers.append(read(numbered, OPTIMIZER, optimizer))
+    optimizers.extend(read(store.groups[f"{each}/{VARS}"], each) for each in attributes)
+    return Contents(model, tuple(optimizers), tuple(others))
+
+
+def _wrapped(store: Store, optimizer: OptimizerState) -> OptimizerState:
+    """Keras 2 writes the inner optimizer's list twice; that there is an inner one tells of the wrapper."""
+    if optimizer.wrapper is None and f"{optimizer.name}/{INNER}/{VARS}" in store.groups:
+        return replace(optimizer, wrapper=Wrapper("LossScaleOptimizer"))
+    return optimizer
 
 
 def _numbered(store: Store) -> Mapping[str, TensorRef]:
@@ -168,5 +186,6 @@ def _insert(root: SavedNode, path: str, variables: Mapping[str, TensorRef], labe
     for part in parts[:-1] if parts[-1] == VARS else parts:
         if part:
             node = node.children.setdefault(part, SavedNode(part))
+    node.is_object = node.is_object or parts[-1] == VARS
     node.own.extend(in_order(variables))
     node.label = label or node.label

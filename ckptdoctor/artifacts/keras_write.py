@@ -17,8 +17,8 @@ from ckptdoctor.artifacts.keras_archive import CONFIG, METADATA, WEIGHTS_H5
 from ckptdoctor.artifacts.keras_elements import Element, elements, wrapper_elements
 from ckptdoctor.artifacts.keras_elements import notes as notes_of
 from ckptdoctor.artifacts.keras_losses import chosen_loss, loss_of
+from ckptdoctor.artifacts.keras_optimizers import OPTIMIZER, VARS
 from ckptdoctor.artifacts.keras_slot_names import weight_names
-from ckptdoctor.artifacts.keras_tree import OPTIMIZER, VARS
 from ckptdoctor.artifacts.written import Written
 from ckptdoctor.containers.copying import Progress, copy_tree
 from ckptdoctor.containers.hdf5 import H5File

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from itertools import islice
 from typing import NamedTuple
 
+from ckptdoctor.artifacts import shard_map
 from ckptdoctor.containers import checkpoint_state
 from ckptdoctor.containers.files import RegularFile, reason
 from ckptdoctor.containers.sstable import FOOTER, is_table
@@ -19,6 +20,9 @@ _SHARD = re.compile(r"(?P<prefix>.*)\.data-\d{5}-of-\d{5}\Z", re.DOTALL)
 _V1_SHARD = re.compile(r".*-\d{5}-of-\d{5}\Z", re.DOTALL)
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _HEAD = 4096
+_LOOKED_INTO = 1000
+_ALIKE = 0.75
+"""How alike names have to be that one may be meant by the other; difflib's default takes `err.h5` for `nope.h5`."""
 MAX_LISTED = 1_000_000
 """Names in a directory: the state file of a longer one might be among those that are left out."""
 _MOST_DIGITS = 20
@@ -111,8 +115,8 @@ def locate(path: str, *, everything: bool = False) -> tuple[Target, ...]:
     """Finds the artifacts that a path means.
 
     Args:
-        path: A file; a SavedModel or `.keras` directory; a checkpoint prefix or any of its files; a directory with a
-            `checkpoint` state file.
+        path: A file; a SavedModel or `.keras` directory; a checkpoint prefix or any of its files; a shard of
+            `.weights.json`; a directory with a `checkpoint` state file.
         everything: Of a directory, every artifact that its state file lists or that lies there.
 
     Raises:
@@ -159,7 +163,7 @@ def _missing(path: str) -> str:
     except LimitExceeded:
         listed = []
     names = {re.sub(r"\.(index|data-\d+-of-\d+)\Z", "", name) for name in listed}
-    near = get_close_matches(os.path.basename(path), sorted(names), n=3)
+    near = get_close_matches(os.path.basename(path), sorted(names), n=3, cutoff=_ALIKE)
     hint = f"; did you mean {', '.join(near)}?" if near else ""
     return f"no such file, directory or checkpoint prefix{hint}"
 
@@ -279,7 +283,27 @@ def _lonely(given: str, path: str, names: list[str]) -> tuple[Target, ...]:
         raise UnknownFormat(
             f"the directory holds {len(found)} artifacts ({listed}{more}): name one, or add --all", path
         )
-    raise UnknownFormat("the directory holds no artifact that is known" if names else "the directory is empty", path)
+    raise UnknownFormat(_nothing_in(path, names), path)
+
+
+def _nothing_in(path: str, names: list[str]) -> str:
+    """Why a directory means no artifact, and which of its directories would."""
+    below = [each for each in names[:_LOOKED_INTO] if os.path.isdir(os.path.join(path, each))]
+    runs = [each for each in below if _holds_checkpoints(os.path.join(path, each))]
+    if runs:
+        more = ", …" if len(runs) > _SHOWN else ""
+        return (
+            f"the directory holds no artifact itself, its directories do: name one of {', '.join(runs[:_SHOWN])}{more}"
+        )
+    return "the directory holds no artifact that is known" if names else "the directory is empty"
+
+
+def _holds_checkpoints(directory: str) -> bool:
+    try:
+        there = listing(directory)
+    except UnreadableArtifact:
+        return False
+    return checkpoint_state.NAME in there or any(name.endswith((".index", *_MODELS)) for name in there)
 
 
 def _all_in(path: str, names: list[str], *, strict: bool = True) -> tuple[Target, ...]:
@@ -298,6 +322,8 @@ def _all_in(path: str, names: list[str], *, strict: bool = True) -> tuple[Target
         full = os.path.join(path, name)
         if full == listed_in or name.endswith((".index", ".meta")) or _SHARD.match(name):
             continue
+        if shard_map.whole_of(full) is not None:
+            continue
         try:
             if os.path.isdir(full):
                 reader = lies_in(full)
@@ -310,7 +336,7 @@ def _all_in(path: str, names: list[str], *, strict: bool = True) -> tuple[Target
             if name.lower().endswith(_MODELS):
                 found[full] = Target(full, full, "unknown")
     if not found and strict:
-        raise UnknownFormat("the directory holds no artifact that is known", path)
+        raise UnknownFormat(_nothing_in(path, names), path)
     return tuple(sorted(found.values(), key=lambda each: _natural(each.path)))
 
 
@@ -326,6 +352,9 @@ def _file(given: str, path: str) -> Target:
         return Target(
             given, prefix, "tf-checkpoint", (Oddity("P003", f"{name} is a data file; the checkpoint is {prefix}"),)
         )
+    whole = shard_map.whole_of(path)
+    if whole is not None:
+        return Target(given, whole, "keras-weights", (Oddity("P003", f"{name} is a shard; the weights are {whole}"),))
     if is_table(tail):
         return _table(given, path)
     if signature:
@@ -352,6 +381,9 @@ def _file(given: str, path: str) -> Target:
     if named:
         code = "I001" if named.artifact else "I008"
         raise UnknownFormat(f"not an artifact that ckptdoctor reads: {named.sentence}", path, code=code)
+    if shard:
+        index = f"{os.path.basename(shard['prefix'])}.index"
+        raise UnreadableArtifact(f"{index} is missing, without which a checkpoint's data file cannot be read", path)
     raise UnknownFormat("it is of no format that is known", path)
 
 

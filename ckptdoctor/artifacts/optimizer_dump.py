@@ -140,6 +140,7 @@ def _state(path: str, found: Contents) -> TrainingState:
         variables=tuple(variables),
         optimizers=tuple(optimizers),
         counters=found.counters,
+        counter_tensors=found.counter_tensors,
         others=tuple(found.others),
         oddities=tuple(oddities),
     )
@@ -218,6 +219,7 @@ def _unknown(group: Group) -> OptimizerState:
         generation=group.config.generation if group.config else None,
         iterations=first.count if counted else None,
         iterations_key=first.tensor.key if counted else None,
+        iterations_tensor=first.tensor if counted else None,
         hyperparameters=group.config.hyperparameters if group.config else {},
         schedule=group.config.schedule if group.config else None,
         slots=tuple(
@@ -270,6 +272,7 @@ def _optimizer(group: Group, verdict: Verdict, name: str, variables: Sequence[Mo
         generation=verdict.generations[0] if verdict.generations else None,
         iterations=None if count is None else count.count,
         iterations_key=None if count is None else count.tensor.key,
+        iterations_tensor=None if count is None else count.tensor,
         hyperparameters={**(config.hyperparameters if config else {}), **rates},
         schedule=config.schedule if config else None,
         slots=tuple(slots),

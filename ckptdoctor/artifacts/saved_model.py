@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from ckptdoctor.artifacts.keras_code import lambda_layers
 from ckptdoctor.artifacts.keras_producer import release
-from ckptdoctor.artifacts.tf_checkpoint import counters, from_names, read_objects
+from ckptdoctor.artifacts.tf_checkpoint import counters, from_names, left_over, read_objects
 from ckptdoctor.artifacts.tf_graph import Objects, classify
 from ckptdoctor.artifacts.tf_names import read_names
 from ckptdoctor.containers.object_graph import ObjectGraph, read_object_graph
@@ -69,7 +70,8 @@ def read(directory: str) -> TrainingState:
             variables=variables,
             optimizers=optimizers or _configured(config),
             counters=counters(objects),
-            others=objects.others,
+            counter_tensors=objects.counters,
+            others=(*objects.others, *left_over(objects, variables, optimizers)),
             oddities=(*_export_note(objects), *code),
         )
 
@@ -114,7 +116,7 @@ def _code(directory: str, parts: SavedModelParts) -> tuple[Oddity, ...]:
     lambdas = sum(
         _is_lambda(text, directory) for text in texts if "Lambda" in text or "lambda" in text or "\\u00" in text
     )
-    found = [Oddity("X001", f"{lambdas} Lambda layers carry Python code that loading would run")] if lambdas else []
+    found = [Oddity("X001", lambda_layers(lambdas))] if lambdas else []
     if parts.python_ops:
         names = ", ".join(parts.python_ops)
         found.append(Oddity("X001", f"its graph has ops that call back into Python: {names}"))

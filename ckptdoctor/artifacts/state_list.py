@@ -15,6 +15,7 @@ from ckptdoctor.optimizers.catalogue import Layout, SlotKind
 from ckptdoctor.optimizers.config import OptimizerConfig
 from ckptdoctor.optimizers.inference import count_of, rate_conflict
 from ckptdoctor.optimizers.layout import Trained, expand
+from ckptdoctor.optimizers.loose import Loose
 from ckptdoctor.optimizers.naming import generation_of, optimizer_name
 from ckptdoctor.state import (
     Generation,
@@ -54,6 +55,7 @@ def read_state(
     generation: Generation | None = None,
     version: str | None = None,
     orders: Orders | None = None,
+    loose: Loose | None = None,
     name: str = "optimizer",
 ) -> OptimizerState:
     """Turns a list of state variables into an optimizer's state.
@@ -65,6 +67,7 @@ def read_state(
         generation: Which implementation wrote the list; None: the names or the shapes have to tell.
         version: The framework's version, where it is known.
         orders: Orders in which the optimizer may hold the variables; by default the model's.
+        loose: Variables of objects whose place among their siblings nothing tells.
         name: The optimizer's name in the artifact.
     """
     if not state:
@@ -72,17 +75,18 @@ def read_state(
     generation = generation or (config.generation if config else None)
     generation = generation or generation_of(each.name for each in state if each.name is not None)
     orders = orders or default_orders(variables)
+    loose = loose or {}
     if generation in {Generation.KERAS3, None}:
         wrapped = _wrapped_length(state, config)
         if wrapped:
             inner = _read(
                 state[wrapped:], orders, config=config, generation=Generation.KERAS3, version=version, name=name,
-                wrapped=True,
+                loose=loose, wrapped=True,
             )  # fmt: skip
             return replace(inner, wrapper=_wrapper(state[:wrapped], config))
         if _is_multi(state, config):
             return _multi(state, config, orders, name)
-    return _read(state, orders, config=config, generation=generation, version=version, name=name)
+    return _read(state, orders, config=config, generation=generation, version=version, name=name, loose=loose)
 
 
 def configured_only(
@@ -110,10 +114,11 @@ def _read(
     generation: Generation | None,
     version: str | None,
     name: str,
+    loose: Loose,
     wrapped: bool = False,
 ) -> OptimizerState:
     """The state of one optimizer, from the list that is its own."""
-    reading = read_list(Question(tuple(state), orders, config, generation, wrapped))
+    reading = read_list(Question(tuple(state), orders, config, generation, wrapped, loose))
     return _assemble(reading, orders, config=config, generation=generation, version=version, name=name)
 
 
@@ -153,6 +158,7 @@ def _assemble(
         generation=generation,
         iterations=count,
         iterations_key=_key(reading.iteration),
+        iterations_tensor=None if reading.iteration is None else reading.iteration.tensor,
         iterations_reported=_reported(count, config, generation, version),
         hyperparameters=_hyperparameters(config, reading.other),
         conflicts=_conflicts(config, reading.other),
@@ -303,6 +309,7 @@ def _multi(state: Sequence[StateVariable], config: OptimizerConfig | None, order
         generation=Generation.KERAS3,
         iterations=count_of(head[0].value),
         iterations_key=_key(head[0]),
+        iterations_tensor=head[0].tensor,
         hyperparameters={} if config is None else config.hyperparameters,
         slots=tuple(slots),
         missing=tuple(missing),

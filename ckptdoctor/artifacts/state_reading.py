@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ckptdoctor.optimizers.catalogue import (
@@ -35,6 +36,7 @@ from ckptdoctor.optimizers.layout import (
     predicts,
     settings_to_try,
 )  # fmt: skip
+from ckptdoctor.optimizers.loose import Loose, arrange
 from ckptdoctor.optimizers.naming import Names, role_of, same_kind, scalar_name
 from ckptdoctor.optimizers.placement import Placement, place
 from ckptdoctor.state import Generation, Mapped, ModelVariable, OtherVariable, Role, Scalar, Slot, TensorRef
@@ -97,6 +99,7 @@ class Question(NamedTuple):
         config: The optimizer's configuration.
         generation: Which implementation wrote the list; None where nothing tells.
         wrapped: A LossScaleOptimizer is around, inside of which some classes keep less.
+        loose: Variables of objects whose place among their siblings nothing tells.
     """
 
     state: tuple[StateVariable, ...]
@@ -104,6 +107,7 @@ class Question(NamedTuple):
     config: OptimizerConfig | None
     generation: Generation | None
     wrapped: bool = False
+    loose: Loose = MappingProxyType({})
 
     @property
     def settings(self) -> Settings | None:
@@ -269,8 +273,20 @@ def _in_known_order(question: Question) -> Reading | None:
                 found.append(one)
         if found:
             best = min(found, key=_rarity) if question.config is None else found[0]
-            return _from_fit(question, best, [each.path for each in order], "order", found)
+            read = _from_fit(question, best, [each.path for each in order], "order", found)
+            unsure = _unsure(question, variables)
+            slots = tuple(slot._replace(mapping="shape") if slot.variable in unsure else slot for slot in read.slots)
+            return replace(read, slots=slots)
     return None
+
+
+def _unsure(question: Question, variables: Sequence[Trained]) -> set[str]:
+    """Variables that another arrangement of objects in no known order would give to other slots."""
+    if not any(each.path in question.loose for each in variables):
+        return set()
+    arranged = arrange([each.shape for each in variables], variables, question.loose)
+    told = {index for index in arranged or () if index is not None}
+    return {each.path for index, each in enumerate(variables) if index not in told and each.path in question.loose}
 
 
 def _fit_with_gaps(question: Question, variants: Sequence[Layout], variables: Sequence[Trained]) -> Fit | None:
@@ -295,7 +311,7 @@ def _alone(question: Question) -> Reading | None:
     for variants in question.layouts():
         answers = []
         for one in fit_alone(_items(question), variants, question.settings):
-            placed = places.get(one.trained) or place(one.trained, candidates)
+            placed = places.get(one.trained) or _arranged(question, one.trained) or place(one.trained, candidates)
             places[one.trained] = placed
             paths = tuple(None if index is None else pool[index].path for index in placed.indices)
             answers.append((one, paths, placed.mapping))
@@ -304,11 +320,24 @@ def _alone(question: Question) -> Reading | None:
     if not found:
         return None
 
-    def merit(answer: tuple[Fit, tuple[str | None, ...], Mapped]) -> tuple[bool, int]:
-        return None in answer[1], _rarity(answer[0]) if question.config is None else 0
+    def merit(answer: tuple[Fit, tuple[str | None, ...], Mapped]) -> tuple[bool, bool, int]:
+        too_many = bool(pool) and len(answer[1]) > len(pool)  # no model trains more variables than it has
+        return too_many, None in answer[1], _rarity(answer[0]) if question.config is None else 0
 
     best, paths, mapping = min(found, key=merit)
     return _from_fit(question, best, paths, mapping, [one for one, *_ in found])
+
+
+def _arranged(question: Question, shapes: Sequence[Shape]) -> Placement | None:
+    """Objects in no known order, put where the shapes of the slots want them; indices are those of the widest order."""
+    if not question.loose:
+        return None
+    places = {each.path: index for index, each in enumerate(question.orders[-1])}
+    for order in question.orders:
+        found = arrange(shapes, _trained(order), question.loose)
+        if found is not None:
+            return Placement(tuple(None if at is None else places[order[at].path] for at in found), "shape")
+    return None
 
 
 def _rarity(found: Fit) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
-from ckptdoctor.containers.object_graph import read_object_graph
+from ckptdoctor.containers.object_graph import GRAPH_KEY, read_object_graph
 from ckptdoctor.containers.tensor_bundle import read_bundle
 from ckptdoctor.containers.values import kept_open, read_scalar
 from ckptdoctor.optimizers.config import OptimizerConfig
-from ckptdoctor.state import Format, ModelVariable, Oddity, OptimizerState, TrainingState
+from ckptdoctor.state import Format, ModelVariable, Oddity, OptimizerState, Producer, TensorRef, TrainingState
 
 # A checkpoint is object-based or name-based: what reads the other kind is not imported.
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def read(prefix: str) -> TrainingState:
         if graph is None:
             from ckptdoctor.artifacts.tf_names import read_names
 
-            return from_names(prefix, Format.TF_CHECKPOINT, read_names(bundle.tensors))
+            return _with_producer(from_names(prefix, Format.TF_CHECKPOINT, read_names(bundle.tensors)), prefix)
         from ckptdoctor.artifacts.tf_graph import classify
 
         objects = classify(graph, bundle)
@@ -39,7 +40,8 @@ def read(prefix: str) -> TrainingState:
             variables=variables,
             optimizers=optimizers,
             counters=counters(objects),
-            others=objects.others,
+            counter_tensors=objects.counters,
+            others=(*objects.others, *left_over(objects, variables, optimizers)),
         )
 
 
@@ -57,6 +59,19 @@ def read_v1_checkpoint(path: str) -> TrainingState:
         return from_names(path, Format.TF_CHECKPOINT_V1, read_names(checkpoint.tensors))
 
 
+def _with_producer(state: TrainingState, prefix: str) -> TrainingState:
+    """With the version that a Saver's `.meta` file records, where it lies beside the checkpoint."""
+    meta = f"{prefix}.meta"
+    if not os.path.isfile(meta):
+        return state
+    from dataclasses import replace
+
+    from ckptdoctor.containers.saved_model_pb import meta_graph_version
+
+    version = meta_graph_version(meta)
+    return state if version is None else replace(state, producer=Producer("tensorflow", version))
+
+
 def read_objects(
     objects: Objects, config: OptimizerConfig | None = None
 ) -> tuple[tuple[ModelVariable, ...], tuple[OptimizerState, ...]]:
@@ -69,6 +84,23 @@ def read_objects(
     found = [read_optimizer(objects, node, config) for node in objects.optimizers]
     unstored = {variable.path: variable for each in found for variable in each.unstored}
     return (*objects.variables, *unstored.values()), tuple(each.optimizer for each in found)
+
+
+def left_over(
+    objects: Objects, variables: tuple[ModelVariable, ...], optimizers: tuple[OptimizerState, ...]
+) -> tuple[TensorRef, ...]:
+    """Tensors that nobody has taken, such as the empty slots that Adafactor keeps for what it does not factor."""
+    tensors = objects.bundle.tensors
+    taken = [each.tensor for each in variables if each.tensor.location is not None]
+    for each in optimizers:
+        taken += [slot.tensor for slot in each.slots]
+        taken += [other.tensor for other in (*each.other, *(each.wrapper.variables if each.wrapper else ()))]
+        taken += [each.iterations_tensor] if each.iterations_tensor is not None else []
+    # To look at every name would cost more than it is worth where the numbers say that none is left.
+    if len(taken) + len(objects.counters) + len(objects.others) == len(tensors) - (GRAPH_KEY in tensors):
+        return ()
+    keys = {GRAPH_KEY, *(each.key for each in (*taken, *objects.counters.values(), *objects.others))}
+    return tuple(ref for key, ref in tensors.items() if key not in keys)
 
 
 def counters(objects: Objects) -> dict[str, int]:
@@ -88,6 +120,7 @@ def from_names(path: str, kind: Format, names: Names) -> TrainingState:
         variables=tuple(names.variables),
         optimizers=tuple(names.optimizers),
         counters=names.counters,
+        counter_tensors=names.counter_tensors,
         others=tuple(names.others),
         oddities=oddities,
     )

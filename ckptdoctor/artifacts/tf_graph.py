@@ -81,6 +81,7 @@ class Objects:
         object_paths: Path of a model variable → its path through the objects.
         counters: Whole-number scalars that are neither the model's nor an optimizer's.
         others: Everything else that holds a value.
+        identifiers: A SavedModel's record of what each node is.
     """
 
     graph: ObjectGraph
@@ -91,6 +92,7 @@ class Objects:
     object_paths: dict[str, str] = field(default_factory=dict)
     counters: dict[str, TensorRef] = field(default_factory=dict)
     others: tuple[TensorRef, ...] = ()
+    identifiers: Mapping[int, str] = field(default_factory=dict)
 
     def node(self, index: int) -> Node:
         """The node with this index."""
@@ -122,9 +124,9 @@ def classify(
         identifiers: A SavedModel's record of what each node is.
         trainable: A SavedModel's record of which variables are trainable.
     """
-    objects = Objects(graph, bundle)
+    objects = Objects(graph, bundle, identifiers=identifiers or {})
     paths = graph.paths()
-    objects.optimizers = _optimizers(graph, paths, identifiers or {})
+    objects.optimizers = _optimizers(graph, paths, objects.identifiers)
     _require_own_lists(graph, objects.optimizers)
     owned = _owned(graph, objects.optimizers)
     _sort_variables(objects, paths, owned, trainable or {})

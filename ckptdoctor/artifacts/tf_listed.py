@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ckptdoctor.artifacts.keras_optimizers import resembles
+from ckptdoctor.artifacts.tf_order import in_order_of_training
 from ckptdoctor.artifacts.tf_reading import Reading, kinds_by_attribute
 from ckptdoctor.optimizers import inference
 from ckptdoctor.optimizers.catalogue import Extent, SlotKind
@@ -17,6 +19,10 @@ from ckptdoctor.state import MissingSlot, ModelVariable, Role, Slot, TensorRef
 Lists = Mapping[str, Sequence[tuple[int, int]]]
 Owners = dict[int, str]
 """List index → path of the model variable."""
+Named = dict[tuple[str, tuple[int, ...]], list[ModelVariable]]
+"""Full name and shape → the model variables."""
+Options = Mapping[int, Sequence[ModelVariable]]
+"""List index → the variables that it may be."""
 
 
 @dataclass(slots=True)
@@ -34,7 +40,7 @@ def read_listed(reading: Reading) -> inference.Inference:
         reading.generation, list(lists), attributes=True, scalars=reading.children, hint=reading.hint
     )
     kinds = kinds_by_attribute(reading.generation, reading.config.class_name if reading.config else inferred.class_name)
-    owners = _owners(reading, lists, kinds)
+    owners, by_order = _owners(reading, lists, kinds)
     for attribute, items in lists.items():
         kind = kinds.get(attribute)
         name, role = (kind.name, kind.role) if kind else (attribute.lstrip("_"), Role.OTHER)
@@ -42,7 +48,7 @@ def read_listed(reading: Reading) -> inference.Inference:
             ref = reading.objects.tensor(child)
             variable = owners.get(position)
             if ref is not None:
-                reading.slots.append(Slot(name, role, variable, ref, "name"))
+                reading.slots.append(Slot(name, role, variable, ref, "order" if position in by_order else "name"))
             elif variable is not None:
                 reading.missing.append(MissingSlot(name, role, variable))
     _add_unlisted(reading, lists)
@@ -63,20 +69,23 @@ def _add_unlisted(reading: Reading, lists: Lists) -> None:
             reading.slots.append(Slot(name, Role.OTHER, None, ref, "order"))
 
 
-def _owners(reading: Reading, lists: Lists, kinds: Mapping[str, SlotKind]) -> Owners:
-    """Which variable the slots at each index belong to, as far as their names tell."""
+def _owners(reading: Reading, lists: Lists, kinds: Mapping[str, SlotKind]) -> tuple[Owners, set[int]]:
+    """Which variable the slots at each index belong to, and the indices of which only the order tells."""
     trained = _trained(reading, lists, kinds)
-    named: dict[str, list[ModelVariable]] = {}
+    named: Named = {}
     for index, variable in reading.objects.by_node.items():
-        named.setdefault(reading.objects.node(index).full_name, []).append(variable)
+        named.setdefault((reading.objects.node(index).full_name, variable.tensor.shape), []).append(variable)
     options = {position: _by_name(each, named) for position, each in trained.items()}
     owners: Owners = {position: found[0].path for position, found in options.items() if len(found) == 1}
     shared = {position: found for position, found in options.items() if len(found) > 1}
+    ordered: Owners = {}
     if shared:
         owners.update(_by_model(reading, shared))
+        ordered = _by_order(reading, {position: each for position, each in shared.items() if position not in owners})
+        owners.update(ordered)
     if not named or all(not found for found in options.values()):
         owners.update(_unstored(reading, trained))
-    return owners
+    return owners, set(ordered)
 
 
 def _trained(reading: Reading, lists: Lists, kinds: Mapping[str, SlotKind]) -> dict[int, _Trained]:
@@ -96,23 +105,39 @@ def _trained(reading: Reading, lists: Lists, kinds: Mapping[str, SlotKind]) -> d
     return found
 
 
-def _by_name(trained: _Trained, named: Mapping[str, list[ModelVariable]]) -> list[ModelVariable]:
+def _by_name(trained: _Trained, named: Named) -> list[ModelVariable]:
     """The variables whose name ends one of the slots' full names: the longest such name, and the shapes agree."""
     for full, _ in trained.names:
         parts = full.split("/")
         for start in range(max(1, len(parts) - MOST_PARTS), len(parts)):
-            found = [each for each in named.get("/".join(parts[start:]), []) if each.tensor.shape == trained.shape]
+            found = named.get(("/".join(parts[start:]), trained.shape))
             if found:
                 return found
     return []
 
 
-def _by_model(reading: Reading, shared: Mapping[int, list[ModelVariable]]) -> Owners:
+def _by_order(reading: Reading, shared: Options) -> Owners:
+    """Variables of one full name and shape, all of which the optimizer holds: in the order in which Keras 2 trains."""
+    positions: dict[str, list[int]] = {}  # by the first candidate: a name and a shape have the same ones everywhere
+    for position, found in sorted(shared.items()):
+        positions.setdefault(found[0].path, []).append(position)
+    nodes = {variable.path: index for index, variable in reading.objects.by_node.items()}
+    owners: Owners = {}
+    for path, alike in positions.items():
+        found = shared[alike[0]]
+        if len(found) != len(alike):
+            continue  # some are not trained: nothing tells which
+        placed = in_order_of_training(reading.objects, reading.objects.node(nodes[path]).full_name, found)
+        owners.update({at: each.path for at, each in zip(alike, placed, strict=True) if each is not None})
+    return owners
+
+
+def _by_model(reading: Reading, shared: Options) -> Owners:
     """Two models with the same layer names (a GAN): the model that the optimizer's attribute resembles is its own."""
     paths = reading.objects.object_paths
     roots = {paths[variable.path].partition("/")[0] for found in shared.values() for variable in found} - {""}
     own = reading.node.path.rpartition("/")[2].lower()
-    alike = [root for root in roots if _resembles(root.lower(), own)]
+    alike = [root for root in roots if resembles(root.lower(), own)]
     # The longest: "generator" is part of a name that also says "regenerator".
     best = max(alike, key=len, default=None)
     owners: Owners = {}
@@ -121,12 +146,6 @@ def _by_model(reading: Reading, shared: Mapping[int, list[ModelVariable]]) -> Ow
         if len(mine) == 1:
             owners[position] = mine[0].path
     return owners
-
-
-def _resembles(root: str, own: str) -> bool:
-    """Whether an optimizer's attribute speaks of a model's: `gen_opt`, `opt_g`, `generator_optimizer`."""
-    words = [word for word in own.replace("-", "_").split("_") if word not in {"optimizer", "opt", "optim", ""}]
-    return root in own or any(root.startswith(word) or word.startswith(root) for word in words)
 
 
 def _unstored(reading: Reading, trained: Mapping[int, _Trained]) -> Owners:

@@ -19,6 +19,7 @@ from ckptdoctor.state import (
     Generation,
     MissingSlot,
     ModelVariable,
+    Oddity,
     OptimizerState,
     OtherVariable,
     Recoverable,
@@ -42,6 +43,7 @@ class Names:
         variables: The model's variables.
         optimizers: Its optimizers.
         counters: `global_step` and the like.
+        counter_tensors: What they are stored in.
         averages: There are moving averages that no optimizer stands beside.
         others: What is none of the above.
     """
@@ -49,6 +51,7 @@ class Names:
     variables: list[ModelVariable] = field(default_factory=list)
     optimizers: list[OptimizerState] = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=dict)
+    counter_tensors: dict[str, TensorRef] = field(default_factory=dict)
     averages: int = 0
     others: list[TensorRef] = field(default_factory=list)
 
@@ -112,9 +115,12 @@ def _take_steps(left: dict[str, TensorRef], scalars: Iterable[str], names: Names
         last = name.rpartition("/")[2]
         if last not in _STEPS and "step" not in last and "epoch" not in last and "counter" not in last:
             continue
-        value = read_scalar(left.pop(name))
+        ref = left.pop(name)
+        label = last if last not in names.counter_tensors else name
+        names.counter_tensors[label] = ref
+        value = read_scalar(ref)
         if isinstance(value, int):
-            names.counters[last if last not in names.counters else name] = value
+            names.counters[label] = value
             rank = _STEPS.index(last) if last in _STEPS else len(_STEPS)
             if last in _STEPS and (best is None or rank < _STEPS.index(best[0].rpartition("/")[2])):
                 best = (name, value)
@@ -175,7 +181,7 @@ def _optimizer(
         iterations=steps[1] if steps else None,
         iterations_key=steps[0] if steps else None,
         recoverable=None if steps else _recover(own),
-        conflicts=inference.count_conflict(steps[1], steps[0], _recover(own)) if steps else (),
+        conflicts=_conflicts(own, steps),
         slots=tuple(slots),
         missing=tuple(missing),
         other=tuple(own.values()),
@@ -201,6 +207,14 @@ def _recover(powers: Mapping[str, OtherVariable]) -> Recoverable | None:
     return inference.steps_from_beta_powers(values.get("1"), values.get("2"))
 
 
+def _conflicts(powers: Mapping[str, OtherVariable], steps: tuple[str, int] | None) -> tuple[Oddity, ...]:
+    if steps is None:
+        return ()
+    key, count = steps
+    impossible = inference.power_conflict(count, key, powers.values())
+    return impossible or inference.count_conflict(count, key, _recover(powers))
+
+
 def _stateless(powers: Mapping[str, OtherVariable], steps: tuple[str, int] | None) -> OptimizerState:
     inferred = inference.Inference("Adam") if powers else inference.Inference(None)
     return OptimizerState(
@@ -211,6 +225,7 @@ def _stateless(powers: Mapping[str, OtherVariable], steps: tuple[str, int] | Non
         iterations=steps[1] if steps else None,
         iterations_key=steps[0] if steps else None,
         recoverable=None if steps else _recover(powers),
+        conflicts=_conflicts(powers, steps),
         other=tuple(powers.values()),
         notes=("no slot variables: gradient descent keeps none, any other optimizer has lost its own",)
         if not powers
@@ -283,6 +298,7 @@ def _keras_optimizer(
         class_candidates=inferred.candidates,
         iterations=inference.count_of(value),
         iterations_key=count,
+        iterations_tensor=ref,
         hyperparameters={name: each.value for name, each in own.items() if each.value is not None},
         slots=tuple(slots),
         other=tuple(own.values()),

@@ -84,6 +84,7 @@ def _state(reading: Reading, inferred: inference.Inference, count: OtherVariable
         class_candidates=inferred.candidates if config is None else (),
         iterations=iterations,
         iterations_key=count.tensor.key if count is not None and iterations is not None else None,
+        iterations_tensor=None if count is None else count.tensor,
         recoverable=recoverable,
         hyperparameters=_hyperparameters(reading),
         schedule=config.schedule if config else None,
@@ -133,8 +134,6 @@ def _wrapper(reading: Reading) -> Wrapper | None:
     name = reading.config.wrapper if reading.config and reading.config.wrapper else "LossScaleOptimizer"
     if reading.node.outer is not None:
         outer = scalars(reading.objects, reading.node.outer)
-        for count in _COUNTS:
-            outer.pop(count, None)
         return Wrapper(name, _float(outer, "dynamic_scale"), tuple(outer.values()))
     holder = reading.objects.child(reading.node.index, "loss_scale", "_loss_scale")
     if holder is None:

@@ -56,4 +56,6 @@ class Ahead:
             except (CkptDoctorError, OSError, ValueError, MemoryError, RecursionError):
                 return None  # told in its turn
         targets = self._found[path]
-        return targets[0] if len(targets) == 1 and targets[0].reader in READ_BY_LIBHDF5 else None
+        if len(targets) != 1 or targets[0].resolved != path:  # of several files' artifact only one is read
+            return None
+        return targets[0] if targets[0].reader in READ_BY_LIBHDF5 else None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple, NoReturn, TypedDict
 
-from ckptdoctor.checking.policy import Override, Policy
+from ckptdoctor.checking.policy import Override, Policy, pattern_problem
 from ckptdoctor.diagnosis.expectations import Part, Purpose
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.loaders import parse_loader
@@ -21,6 +21,10 @@ from ckptdoctor.errors import UsageProblem
 OWN_FILE = "ckptdoctor.toml"
 PROJECT_FILE = "pyproject.toml"
 _MAX_SIZE = 1 << 20
+_SHOWN = 100
+"""Characters of a value that a complaint repeats."""
+_MOST = (1 << 63) - 1
+"""Counts are int64."""
 
 
 class CheckSettings(TypedDict, total=False):
@@ -157,6 +161,18 @@ def _parse(path: str) -> dict[str, object]:
         raise UsageProblem(f"the configuration cannot be read: {error.strerror}", path) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageProblem(f"the configuration is not TOML: {error}", path) from error
+    except ValueError as error:  # a number of more digits than Python reads; it does not say which
+        raise UsageProblem(f"{_endless(path)} has more digits than any number that is meant", path) from error
+
+
+def _endless(path: str) -> str:
+    """The key of the longest number in a configuration."""
+    import re
+
+    with open(path, encoding="utf-8") as file:
+        found = [(max(map(len, re.findall(r"[\d_]+", line)), default=0), line) for line in file]
+    line = max(found)[1]
+    return line.partition("=")[0].strip()[:_SHOWN] if "=" in line else "a number"
 
 
 # ------------------------------------------------------------------------------------------------ reading the settings
@@ -168,24 +184,36 @@ class _Place(NamedTuple):
     where: str
     name: str
 
-    def refuse(self, what: str) -> NoReturn:
-        raise UsageProblem(f"{self.name} {what}", None if self.where == "command line" else self.where)
+    def refuse(self, what: str, between: str = " ") -> NoReturn:
+        raise UsageProblem(f"{self.name}{between}{what}", None if self.where == "command line" else self.where)
+
+    def refuse_value(self, wanted: str, value: object, hint: str = "") -> NoReturn:
+        self.refuse(f"should be {wanted}, not {_shown(value)}{hint}")
+
+
+def _shown(value: object) -> str:
+    """A value, as far as a sentence has room for it."""
+    try:
+        text = repr(value)
+    except ValueError:  # more digits than Python writes
+        return "a number of very many digits"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 _Reader = Callable[[object, _Place], object]
 
 
-def _setting(name: str, where: str) -> tuple[str, _Reader]:
+def _setting(name: str, where: str, beside: str = "overrides") -> tuple[str, _Reader]:
     if name not in _SETTINGS:
-        near = get_close_matches(name, [*_SETTINGS, "overrides"], n=1, cutoff=0.5)
+        near = get_close_matches(name, [*_SETTINGS, beside], n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(_SETTINGS)}"
-        raise UsageProblem(f"unknown setting {name!r}{hint}", where or None)
+        raise UsageProblem(f"unknown setting {_shown(name)}{hint}", where or None)
     return _SETTINGS[name]
 
 
 def _strings(value: object, place: _Place) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)) or not all(isinstance(each, str) for each in value):
-        place.refuse(f"should be a list of texts, not {value!r}")
+        place.refuse_value("a list of texts", value)
     return tuple(value)
 
 
@@ -199,16 +227,17 @@ def _codes(value: object, place: _Place) -> tuple[str, ...]:
 def _require_code(code: str, place: _Place) -> None:
     if not code or not any(rule.code.startswith(code) for rule in RULES):
         near = get_close_matches(code, [rule.code for rule in RULES], n=3, cutoff=0.5)
-        place.refuse(f"names no rule: {code!r}" + (f"; near are {', '.join(near)}" if near else ""))
+        place.refuse(f"names no rule: {_shown(code)}" + (f"; near are {', '.join(near)}" if near else ""))
 
 
 def _severities(value: object, place: _Place) -> Mapping[str, Severity]:
     if not isinstance(value, Mapping):
         place.refuse('should be a table of codes, such as {S010 = "warning"}')
     found: dict[str, Severity] = {}
-    for code, text in value.items():
-        _require_code(str(code), place)
-        found[str(code)] = _choice(Severity)(text, _Place(place.where, f"{place.name}.{code}"))  # type: ignore[assignment]
+    for name, text in value.items():
+        code = str(name).strip().upper()
+        _require_code(code, place)
+        found[code] = _choice(Severity)(text, _Place(place.where, f"{place.name}.{code}"))  # type: ignore[assignment]
     return found
 
 
@@ -218,7 +247,7 @@ def _choice(kind: type[Severity | Purpose | Part]) -> _Reader:
         if value not in known:
             near = get_close_matches(str(value), known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            place.refuse(f"should be one of {', '.join(known)}, not {value!r}{hint}")
+            place.refuse_value(f"one of {', '.join(known)}", value, hint)
         return kind(value)
 
     return read
@@ -230,32 +259,37 @@ def _parts(value: object, place: _Place) -> tuple[object, ...]:
 
 
 def _level(value: object, place: _Place) -> object:
-    if value not in {Severity.ERROR.value, Severity.WARNING.value}:
-        place.refuse(f"should be error or warning, not {value!r}")
+    if value not in (Severity.ERROR.value, Severity.WARNING.value):  # a set would have to hash what is given
+        place.refuse_value("error or warning", value)
     return Severity(value)
 
 
 def _count(value: object, place: _Place) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        place.refuse(f"should be a whole number from 0 on, not {value!r}")
+        place.refuse_value("a whole number from 0 on", value)
+    if value > _MOST:
+        place.refuse_value(f"{_MOST} at most, which is more than any training counts", value)
     return value
 
 
 def _flag(value: object, place: _Place) -> bool:
     if not isinstance(value, bool):
-        place.refuse(f"should be true or false, not {value!r}")
+        place.refuse_value("true or false", value)
     return value
 
 
 def _text(value: object, place: _Place) -> str:
     if not isinstance(value, str) or not value:
-        place.refuse(f"should be a text, not {value!r}")
+        place.refuse_value("a text", value)
     return value
 
 
 def _loader(value: object, place: _Place) -> str:
     text = _text(value, place)
-    parse_loader(text)
+    try:
+        parse_loader(text)
+    except UsageProblem as error:
+        place.refuse(str(error), ": ")
     return text
 
 
@@ -283,13 +317,18 @@ def _overrides(value: object, path: str) -> tuple[Override, ...]:
 
 
 def _override(table: dict[str, object], path: str) -> Override:
-    paths = _strings(table.pop("paths", ()), _Place(path, "overrides.paths"))
-    if not paths:
-        raise UsageProblem("an override has no paths to apply to", path)
+    place = _Place(path, "overrides.paths")
+    paths = _strings(table.pop("paths", ()), place)
     settings: dict[str, object] = {}
     for name, value in table.items():
-        field, read = _setting(name, path)
+        field, read = _setting(name, path, "paths")
         settings[field] = read(value, _Place(path, f"overrides.{name}"))
+    if not paths:
+        raise UsageProblem("an override has no paths to apply to", path)
+    for pattern in paths:
+        problem = pattern_problem(pattern)
+        if problem is not None:
+            place.refuse(f"has {_shown(pattern)}, which is no pattern: {problem}")
     return Override(paths, settings, os.path.dirname(path) or ".")
 
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from ckptdoctor.diagnosis.expectations import WEIGHED, Expected, Part, Purpose
 from ckptdoctor.diagnosis.findings import Finding, Severity
 from ckptdoctor.diagnosis.rules import BY_CODE, matches
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
 
 ALWAYS = "E"
 """The family that is selected whatever `select` says: who asks for something wants to hear that it is missing."""
@@ -31,10 +36,34 @@ class Override:
         """Whether a path is one of those."""
         import os
 
-        from pathspec import GitIgnoreSpec
-
         inside = os.path.relpath(path, self.base or ".")
-        return not inside.startswith(os.pardir) and GitIgnoreSpec.from_lines(self.paths).match_file(inside)
+        if inside.split(os.sep, 1)[0] == os.pardir:
+            return False
+        if os.path.isdir(path) and inside != os.curdir:
+            inside += os.sep  # a pattern that ends in / means directories only, as SavedModels and runs are
+        return _compiled(self.paths).match_file(inside)
+
+
+@lru_cache(maxsize=64)
+def _compiled(patterns: tuple[str, ...]) -> GitIgnoreSpec:
+    import warnings
+
+    from pathspec import GitIgnoreSpec
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of the regular expression behind a pattern such as [[a]
+        return GitIgnoreSpec.from_lines(patterns)
+
+
+def pattern_problem(pattern: str) -> str | None:
+    """Why a pattern is none; None if it is one."""
+    import re
+
+    try:
+        _compiled((pattern,))
+    except (ValueError, re.error, OverflowError, RecursionError) as error:
+        return str(error).partition("\n")[0]
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from ckptdoctor.checking.policy import Policy
-from ckptdoctor.diagnosis.findings import Finding
+from ckptdoctor.diagnosis.findings import Finding, Severity
 from ckptdoctor.errors import EXIT_INTERRUPTED, EXIT_OK
 from ckptdoctor.examination import Examination
+
+AS_A_WHOLE = "the run directory as a whole"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,8 @@ class Checked:
         passed: No finding is at or above the policy's `fail_on` level, and all of it could be read.
         problem: Why nothing could be looked at (there is no such path); None as a rule.
         exit_code: Of this artifact alone.
+        members: Of a run directory that is judged as a whole: how many artifacts of it were judged beside it.
+        failed_members: How many of those did not pass.
     """
 
     path: str
@@ -32,6 +37,8 @@ class Checked:
     passed: bool = True
     problem: str | None = None
     exit_code: int = EXIT_OK
+    members: int = 0
+    failed_members: int = 0
 
     @property
     def verdict(self) -> str:
@@ -40,7 +47,22 @@ class Checked:
             return self.problem
         if self.examination is not None:
             return self.examination.verdict
-        return "the run directory as a whole"
+        return f"{AS_A_WHOLE}: {self._as_a_whole}"
+
+    @property
+    def _as_a_whole(self) -> str:
+        """What a run directory comes to, with its artifacts, each of which has a result of its own."""
+        counts = Counter(each.severity for each in self.findings)
+        parts = [
+            f"{count:,} {severity.value}{'s' if count > 1 else ''}"
+            for severity in (Severity.ERROR, Severity.WARNING)
+            if (count := counts[severity])
+        ]
+        found = ", ".join(parts)
+        if not self.failed_members:
+            return found or "nothing is wrong"
+        failed = f"{self.failed_members:,} of {self.members:,} artifacts failed"
+        return f"{found or 'no findings of its own'}; {failed}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ def check_paths(
         unless it stands for a single artifact. An artifact of several files that is named by more than one of them, as
         pre-commit names what changed, is judged once.
     """
-    seen: set[str] = set()
+    seen: dict[str, bool] = {}
     ahead = Ahead(upcoming)
     for path in paths:
         ahead.arrive()
@@ -53,7 +53,7 @@ def check_paths(
 def _check_path(
     path: str,
     policy: Policy,
-    seen: set[str],
+    seen: dict[str, bool],
     ahead: Ahead,
     *,
     everything: bool,
@@ -66,9 +66,10 @@ def _check_path(
             return
         for target in ahead.targets(path, everything=everything):
             place = os.path.normpath(target.resolved)
-            if place in seen and target.resolved != path:
+            part = target.resolved != path
+            if place in seen and (part or seen[place]):
                 continue
-            seen.add(place)
+            seen[place] = part
             examination = examine_target(target, judged=False)
             if not policy.deep:  # the worker is wanted for this one's values
                 ahead.start()
@@ -92,15 +93,19 @@ def _check_directory(
             yield _check(each, policy, progress)
         return
     known: list[Examination] = []
+    failed = 0
     if everything and len(all_of_it) > 1:
         for target in all_of_it:
             if begun is not None:
                 begun(target.path)
             examination = examine_target(target, judged=False)
             known.append(examination)
-            yield _check(examination, policy, progress)
+            checked = _check(examination, policy, progress)
+            failed += not checked.passed
+            yield checked
         whole = Evidence(path, run=look_into(path, all_of_it, known))
-        yield _weighed(path, None, judge(whole), policy.for_path(path))
+        judged = _weighed(path, None, judge(whole), policy.for_path(path))
+        yield replace(judged, members=len(known), failed_members=failed)
         return
     for target in locate(path):
         examination = examine_target(target, judged=False)

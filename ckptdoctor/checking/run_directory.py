@@ -16,7 +16,7 @@ MOST_MEMBERS = 1000
 """So many artifacts of a directory are looked into, those with the highest numbers."""
 
 _SUFFIXES = (".weights.h5", ".weights.json", ".keras", ".hdf5", ".h5", ".pickle", ".pkl", ".npz", ".npy")
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_NUMBER = re.compile(r"(\d+)(?:\.(\d+))?")
 _SHARD = re.compile(r"(?P<prefix>.+)\.data-\d{5}-of-\d{5}\Z", re.DOTALL)
 _TEMPORARY = re.compile(
     r".+\.tempstate\d+\Z"  # BundleWriter's data and index before they are renamed
@@ -76,13 +76,14 @@ def _member(examination: Examination) -> Member:
 def _named(path: str, problem: str, iterations: int | None = None) -> Member:
     name = os.path.basename(path)
     stem = next((name.removesuffix(suffix) for suffix in _SUFFIXES if name.endswith(suffix)), name)
-    numbers = _NUMBER.findall(stem)
+    numbers = tuple((int(whole), part) for whole, part in _NUMBER.findall(stem))
     return Member(
         name=name,
         path=path,
-        # A number may be the epoch, the loss or the step: the first one counts up.
+        # A number may be the model's, the epoch, the step or the loss: the first that is not the same in all counts up.
+        # Files of the same run are copied in any order, so that their times tell only where no number does.
         family=_NUMBER.sub("#", name),
-        order=(int(float(numbers[0])) if numbers else -1, _time(path)),
+        order=(numbers, 0 if numbers else _time(path)),
         stem=stem,
         readable=not problem,
         problem=problem,

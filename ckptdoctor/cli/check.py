@@ -109,8 +109,12 @@ def check(  # noqa: PLR0913 - a command takes its options as arguments
         wanted = [_report_wanted(each) for each in reports]
         if not paths and not explain_config:
             raise UsageProblem("no path is given: name the artifacts to check")
-        if explain_config:
-            deliver(explain(configuration), output_file)
+        if explain_config and form == "json":
+            from ckptdoctor.report.check_json import render_configuration
+
+            deliver(render_configuration(configuration), output_file, form=form)
+        elif explain_config:
+            deliver(explain(configuration), output_file, form="text")
     if configuration is None or outcome.exit_code or explain_config:
         context.exit(outcome.exit_code)
     color = wants_color(no_color) and output_file is None
@@ -152,7 +156,7 @@ def _run(
                     if each.problem is not None:
                         complain(UsageProblem(each.problem), each.path)
                     elif streams:
-                        deliver(check_text.result(each, policy, quiet=quiet, color=color), None)
+                        deliver(check_text.result(each, policy, quiet=quiet, color=color), None, form="text")
         except KeyboardInterrupt:
             interrupted = True
         interrupted = interrupted or interruption.asked
@@ -174,13 +178,13 @@ def _deliver(
     from ckptdoctor.report.check_reports import render
 
     for extra, file in wanted:
-        deliver(render(report, extra), file)
+        deliver(render(report, extra), file, form=extra)
     if not streamed:
-        deliver(render(report, form, quiet=quiet, color=color), output_file)
+        deliver(render(report, form, quiet=quiet, color=color), output_file, form=form)
         return
     from ckptdoctor.report import check_text
 
-    deliver(check_text.summary(report, color=color), None)
+    deliver(check_text.summary(report, color=color), None, form=form)
 
 
 def _report_wanted(text: str) -> tuple[str, str]:

@@ -91,11 +91,11 @@ def diff(  # noqa: PLR0913 - a command takes its options as arguments
     with reporting() as outcome:
         if found is not None:
             color = wants_color(no_color) and output_file is None
-            deliver(_render(found, form, quiet=quiet, color=color), output_file)
+            deliver(_render(found, form, quiet=quiet, color=color), output_file, form=form)
         elif form == "json":
             from ckptdoctor.report import diff_json
 
-            deliver(diff_json.render_failure((a, b), errors, failure), output_file)
+            deliver(diff_json.render_failure((a, b), errors, failure), output_file, form=form)
     context.exit(max(code, outcome.exit_code))
 
 
@@ -107,7 +107,7 @@ def _render(found: Comparison, form: str, *, quiet: bool, color: bool) -> str:
     if form == "markdown":
         from ckptdoctor.report import diff_markdown
 
-        return diff_markdown.render(found)
+        return diff_markdown.render(found, quiet=quiet)
     from ckptdoctor.report import diff_text
 
     return diff_text.render(found, quiet=quiet, color=color)

@@ -69,7 +69,7 @@ def explain(
         pages = not quiet and (everything or bool(codes))
         color = wants_color(no_color) and output_file is None
         with reporting() as outcome:
-            deliver(_render(rules, form, pages=pages, color=color), output_file)
+            deliver(_render(rules, form, pages=pages, color=color), output_file, form=form)
         code = max(code, outcome.exit_code)
     context.exit(code)
 

@@ -98,14 +98,14 @@ def graft(  # noqa: PLR0913 - a command takes its options as arguments
         color = wants_color(no_color) and output_file is None
         if dry_run:
             plan = plan_graft(donor, target, output, options, overwrite=overwrite)
-            deliver(report.render_plan(plan, form, quiet=quiet, color=color), output_file)
+            deliver(report.render_plan(plan, form, quiet=quiet, color=color), output_file, form=form)
         else:
             check = _verified if verify else None
             with progress_bar(output, wanted=not quiet) as progress:
                 receipt = run(
                     donor, target, output, options, overwrite=overwrite, sha256=sha256, check=check, progress=progress
                 )
-            deliver(report.render_receipt(receipt, form, quiet=quiet, color=color), output_file)
+            deliver(report.render_receipt(receipt, form, quiet=quiet, color=color), output_file, form=form)
     context.exit(outcome.exit_code)
 
 

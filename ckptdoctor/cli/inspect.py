@@ -68,13 +68,15 @@ def inspect(
                 stats=stats,
                 quiet=quiet,
                 color=wants_color(no_color) and output_file is None,
+                to_file=output_file not in {None, "-"},
             ),
             output_file,
+            form=form,
         )
     context.exit(max(code, outcome.exit_code))
 
 
-def _render(found: list, form: str, *, tensors: bool, stats: bool, quiet: bool, color: bool) -> str:  # type: ignore[type-arg]
+def _render(found: list, form: str, *, tensors: bool, stats: bool, quiet: bool, color: bool, to_file: bool) -> str:  # type: ignore[type-arg]
     if form == "json":
         from ckptdoctor.report import json
 
@@ -82,7 +84,7 @@ def _render(found: list, form: str, *, tensors: bool, stats: bool, quiet: bool, 
     if form == "markdown":
         from ckptdoctor.report import markdown
 
-        return markdown.render(found, tensors=tensors, stats=stats)
+        return markdown.render(found, tensors=tensors, stats=stats, quiet=quiet)
     from ckptdoctor.report import text
 
-    return text.render(found, tensors=tensors, stats=stats, quiet=quiet, color=color)
+    return text.render(found, tensors=tensors, stats=stats, quiet=quiet, color=color, unreadable=to_file)

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 import click
 
+from ckptdoctor import __version__
 from ckptdoctor.errors import EXIT_OK, CkptDoctorError, UnknownFormat, UsageProblem
-from ckptdoctor.report.escape import printable
+from ckptdoctor.report.escape import printable, without_commands
 
 ANY_PATH = click.Path(readable=False)
 """A path that is judged by reading it: click's own check would end the command, and not know of the other paths."""
@@ -50,6 +51,7 @@ def output_options(
                     help=quiet,
                 ),
                 click.option("--no-color", is_flag=True, help="No colours (also: NO_COLOR)."),
+                click.version_option(__version__, "--version", prog_name="ckptdoctor"),
             )
         ):
             command = option(command)
@@ -66,7 +68,7 @@ def complain(error: CkptDoctorError, path: str | None = None) -> None:
     if where:
         # A reader names the file at fault; where that is the path itself, once is enough.
         sentence = sentence.removeprefix(f"{os.path.basename(where.rstrip('/'))}: ")
-    click.echo(f"ckptdoctor: {prefix}{printable(sentence)}", err=True)
+    click.echo(without_commands(f"ckptdoctor: {prefix}{printable(sentence)}"), err=True)
 
 
 class Outcome:
@@ -117,12 +119,23 @@ def progress_bar(path: str, *, wanted: bool) -> Iterator[Callable[[int, int], No
         yield tell
 
 
-def deliver(text: str, output_file: str | None) -> None:
+_FOR_PEOPLE = ("text", "markdown")
+"""Forms whose lines may begin with what stands in a file; the others quote it, or are commands on purpose."""
+
+
+def deliver(text: str, output_file: str | None, *, form: str) -> None:
     """Writes a result to stdout, to a device or FIFO, or to a file that appears whole or not at all.
+
+    Args:
+        text: The result.
+        output_file: Where it goes; None or `-` is stdout.
+        form: What it is: text for people must not become a command of the CI system that shows it.
 
     Raises:
         UsageProblem: The result cannot be written, or the file is an artifact, which no report replaces.
     """
+    if form in _FOR_PEOPLE:
+        text = without_commands(text)
     if output_file is None or output_file == "-":
         _to_stdout(text)
         return

@@ -55,9 +55,13 @@ def verify(
     (iterations, learning rate, each slot) is compared with what the artifact holds. Where the usual call does not
     restore it, the ones that do are tried and named. A model with Python code in it (Lambda layers) is not loaded.
 
-    Exit codes: 0 all of it was restored; 1 the usual call did not restore what the artifact holds; 2 wrong use, no such
-    path, or no framework; 3 the artifact cannot be read.
-    """
+    \b
+    Exit codes:
+      0  all of it was restored
+      1  the usual call did not restore what the artifact holds
+      2  wrong use, no such path, or no framework
+      3  the artifact cannot be read
+    """  # noqa: D301 - \b is a backspace: click leaves the paragraph after it unwrapped
     from ckptdoctor.verification import verify as verify_artifact
 
     code = EXIT_OK
@@ -69,7 +73,7 @@ def verify(
     if found or form == "json":
         with reporting() as outcome:
             color = wants_color(no_color) and output_file is None
-            deliver(_render(found, form, quiet=quiet, color=color), output_file)
+            deliver(_render(found, form, quiet=quiet, color=color), output_file, form=form)
     context.exit(max(code, outcome.exit_code))
 
 
@@ -81,7 +85,7 @@ def _render(found: list[Verification], form: str, *, quiet: bool, color: bool) -
     if form == "markdown":
         from ckptdoctor.report import verify_markdown
 
-        return verify_markdown.render(found)
+        return verify_markdown.render(found, quiet=quiet)
     from ckptdoctor.report import verify_text
 
     return verify_text.render(found, quiet=quiet, color=color)

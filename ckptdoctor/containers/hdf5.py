@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 
 # A file may name a filter that HDF5 would load as a plug-in; this turns the search for plug-ins off (H5PL, "::").
 os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::")
@@ -22,6 +23,7 @@ import numpy as np
 
 from ckptdoctor.containers.h5_elements import bomb, dtype_name, read_elements, size_of, unpackable
 from ckptdoctor.containers.h5_names import decode_names, decode_text
+from ckptdoctor.containers.h5_order import Members, in_order_of_writing, join
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 from ckptdoctor.state import H5Data, Oddity, TensorRef
 
@@ -36,6 +38,10 @@ MAX_NAMES = 1_000_000
 MAX_ATTRIBUTE_BYTES = 64 << 20
 CHUNK_BYTES = 8 << 20
 MOST_KEPT_OPEN = 4
+SMALLEST = 64
+"""Bytes that a data set takes in a file at the least, its link and its header; in real files it is 300."""
+LOOKED_UP_FLOOR = 10_000
+"""Data sets that may be looked up in any file. Above, no more than its size has room for: lists can repeat a name."""
 
 
 class H5File:
@@ -64,6 +70,10 @@ class H5File:
 
             self._archive = ZipArchive(path)
             source = self._stream = self._archive.open(member)
+            size = self._archive.size(member)
+        else:
+            size = os.path.getsize(path)
+        self._left = LOOKED_UP_FLOOR + size // SMALLEST
         try:
             with self._guarded(member or os.path.basename(path)):
                 # Read-only and without locks: a running training may hold the file, a mount may know no locks.
@@ -175,35 +185,49 @@ class H5File:
             return group is not None and h5py.h5a.exists(group, name.encode())
 
     def children(self, path: str) -> tuple[list[str], list[str]]:
-        """Names of the groups and of the data sets in a group, each in the order in which they were written.
+        """Names of the groups and of the data sets in a group, by their places in the file.
 
-        HDF5 lists links by name. Where objects lie in the file follows the order in which they were made, and so the
-        order in which Keras walked the model.
+        HDF5 lists links by name. Places follow the order of writing but for groups that were put where there was room;
+        `walk` tells those, too.
         """
         with self._guarded(path or "/"):
             group = self._group(path)
             if group is None:
                 return [], []
-            if group.get_num_objs() > MAX_NODES:
-                raise LimitExceeded(f"holds {group.get_num_objs():,} objects; {MAX_NODES:,} are read", self.path)
-            groups: list[tuple[int, str]] = []
-            datasets: list[tuple[int, str]] = []
-            for raw in group:
-                name = raw.decode("utf-8", "surrogateescape")
-                where = f"{path}/{name}" if path else name
-                if not self._followable(group, raw, where):
-                    continue
-                if len(self._hard) < MAX_NAMES:
-                    self._hard.add(where)
-                info = h5py.h5o.get_info(group, raw)
-                if info.type == h5py.h5o.TYPE_GROUP:
-                    groups.append((info.addr, name))
-                elif info.type == h5py.h5o.TYPE_DATASET:
-                    datasets.append((info.addr, name))
-            return [name for _, name in sorted(groups)], [name for _, name in sorted(datasets)]
+            members = self._members(path, group)
+            return [name for _, name in sorted(members.groups)], [name for _, name in sorted(members.datasets)]
+
+    def _members(self, path: str, group: Any) -> Members:
+        """What is in an open group, without what lies in other files."""
+        if group.get_num_objs() > MAX_NODES:
+            raise LimitExceeded(f"holds {group.get_num_objs():,} objects; {MAX_NODES:,} are read", self.path)
+        groups: list[tuple[int, str]] = []
+        datasets: list[tuple[int, str]] = []
+        for raw in group:
+            name = raw.decode("utf-8", "surrogateescape")
+            where = join(path, name)
+            if not self._followable(group, raw, where):
+                continue
+            if len(self._hard) < MAX_NAMES:
+                self._hard.add(where)
+            info = h5py.h5o.get_info(group, raw)
+            if info.type == h5py.h5o.TYPE_GROUP:
+                groups.append((info.addr, name))
+            elif info.type == h5py.h5o.TYPE_DATASET:
+                datasets.append((info.addr, name))
+        return Members(h5py.h5o.get_info(group).addr, tuple(groups), tuple(datasets))
 
     def walk(self) -> Iterator[tuple[str, list[str], list[str]]]:
-        """Every group, parents first: its path, its groups, its data sets. Each object once, however it is linked."""
+        """Every group, parents first: its path, its groups, its data sets. Each object once, however it is linked.
+
+        Groups and data sets come in the order in which they were written, and so in the order in which Keras walked
+        the model.
+        """
+        yield from in_order_of_writing(self._every_group())
+
+    def _every_group(self) -> dict[str, Members]:
+        """What is in each group, by path, parents first; the file has been looked through when this returns."""
+        found: dict[str, Members] = {}
         seen: set[int] = set()
         pending = [""]
         nodes = 0
@@ -213,20 +237,20 @@ class H5File:
                 group = self._group(path)
                 if group is None:
                     continue
-                address = h5py.h5o.get_info(group).addr
-            if address in seen:
-                self._note("I007", f"{path} is the same group as one above it; it was read once")
-                continue
-            seen.add(address)
-            groups, datasets = self.children(path)
-            nodes += 1 + len(datasets)
+                if h5py.h5o.get_info(group).addr in seen:
+                    self._note("I007", f"{path} is the same group as one above it; it was read once")
+                    continue
+                members = self._members(path, group)
+            seen.add(members.address)
+            nodes += 1 + len(members.datasets)
             if nodes > MAX_NODES:
                 raise LimitExceeded(f"more than {MAX_NODES:,} groups and data sets", self.path)
-            yield path, groups, datasets
-            if path.count("/") + 2 > MAX_DEPTH and groups:
+            found[path] = members
+            if path.count("/") + 2 > MAX_DEPTH and members.groups:
                 self._note("I007", f"groups below depth {MAX_DEPTH} were not read")
                 continue
-            pending.extend(f"{path}/{name}" if path else name for name in reversed(groups))
+            pending.extend(join(path, name) for _, name in sorted(members.groups, reverse=True))
+        return found
 
     # ------------------------------------------------------------------------------------------------ attributes
 
@@ -254,7 +278,8 @@ class H5File:
         for index in range(MAX_NAMES):
             if not self.has_attribute(path, f"{name}{index}"):
                 break
-            found = (found or []) + self._decoded(self._attribute(path, f"{name}{index}"), path, name)
+            found = found or []
+            found.extend(self._decoded(self._attribute(path, f"{name}{index}"), path, name))
             if len(found) > MAX_NAMES:
                 raise LimitExceeded(f"lists more than {MAX_NAMES:,} names", self.path, place=f"{path}@{name}")
         return found
@@ -274,6 +299,11 @@ class H5File:
             path: Path from the root, without a leading slash.
             key: What the artifact calls it; the path by default.
         """
+        self._left -= 1
+        if self._left < 0:
+            raise LimitExceeded(
+                "its lists name the same data sets over and over, more than a file of its size can hold", self.path
+            )
         with self._guarded(path):
             dataset = self._dataset(path)
             if dataset is None:
@@ -366,7 +396,9 @@ def _sentence(error: BaseException) -> str:
     if isinstance(error, PermissionError) or "Permission denied" in text:
         return "no permission to read it"
     if "truncated file" in text:
-        return f"truncated: the HDF5 file is shorter than it says ({text.partition('(')[2].rstrip(')')})"
+        sizes = re.findall(r"eof = (\d+)", text)
+        told = f": {int(sizes[0]):,} bytes of {int(sizes[1]):,}" if len(sizes) == 2 else ""
+        return f"truncated: the HDF5 file is shorter than it says{told}"
     if "signature not found" in text:
         return "not an HDF5 file: the signature is missing"
     if isinstance(error, MemoryError):

@@ -24,7 +24,7 @@ from ckptdoctor.containers.pickle_values import (
 )
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 
-MAX_OPCODES = 1_500_000
+MAX_OPCODES = 800_000
 """A list of 2,000 arrays takes 60,000; this many take a second or two."""
 MAX_NUMBER = 1024
 """Bytes or digits of one whole number, and of a name; Python itself is quadratic in digits."""

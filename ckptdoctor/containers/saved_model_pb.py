@@ -101,6 +101,24 @@ def read_saved_model(path: str) -> SavedModelParts:
     )
 
 
+def meta_graph_version(path: str) -> str | None:
+    """The TensorFlow version in a `.meta` file, the MetaGraph that a Saver writes beside a checkpoint.
+
+    None where it says none, or is no MetaGraph: a checkpoint does not need it.
+    """
+    from google.protobuf.message import DecodeError
+
+    try:
+        with RegularFile(path) as file:
+            for number, kind, at, size in fields(file, 0, file.size):
+                if (number, kind) == (_META_INFO, _BYTES):  # the first field, before the graph
+                    info = file.read(at, size, "the MetaGraph's information")
+                    return pb.MetaInfo.FromString(info).tensorflow_version or None
+    except (UnreadableArtifact, DecodeError):
+        return None
+    return None
+
+
 def read_keras_metadata(path: str) -> dict[str, str]:
     """Reads `keras_metadata.pb`: node path (`root`, `root.layer-0`) → JSON.
 

@@ -164,7 +164,7 @@ class _Figures:
     """Extremes and counts, block by block."""
 
     def __init__(self, dtype: str) -> None:
-        self.wanted = dtype != "string" and not dtype.startswith(("complex", "unknown", "resource", "variant"))
+        self.wanted = dtype != "string" and not dtype.startswith(("unknown", "resource", "variant"))
         self._least, self._greatest = inf, -inf
         self._nan = self._inf = 0
         self._seen = False
@@ -174,6 +174,11 @@ class _Figures:
         import numpy as np
 
         if not self.wanted or not values.size:
+            return
+        if values.dtype.kind == "c":
+            # Numbers of two parts have no order: what counts is whether they are finite.
+            self._nan += int(np.isnan(values).sum())
+            self._inf += int(np.isinf(values).sum())
             return
         if values.dtype.kind not in "fiub":
             values = values.astype(np.float32)

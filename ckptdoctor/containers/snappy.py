@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ckptdoctor.containers.wire import CorruptBytes, varint
 
-MAX_OUTPUT = 1 << 28
+MAX_OUTPUT = 1 << 24
 _LONGEST_INLINE = 60
 
 

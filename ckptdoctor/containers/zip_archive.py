@@ -78,6 +78,9 @@ class SubFile(io.RawIOBase):
         return len(data)
 
 
+_NO_DIRECTORY = "the zip archive's directory, which is its end, is missing: it is truncated"
+
+
 class ZipArchive:
     """A zip archive, opened for reading.
 
@@ -129,7 +132,8 @@ class ZipArchive:
             zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError, ValueError, EOFError,
             struct.error, KeyError, OverflowError, MemoryError, IndexError,
         ) as error:  # fmt: skip
-            raise UnreadableArtifact(f"broken zip archive: {error}", self.path, place=place) from error
+            why = _NO_DIRECTORY if str(error) == "File is not a zip file" else f"broken zip archive: {error}"
+            raise UnreadableArtifact(why, self.path, place=place) from error
 
     def _index(self) -> None:
         infos = self._zip.infolist()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ckptdoctor.diagnosis.evidence import Evidence, Rule
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.mending import graft_from
-from ckptdoctor.diagnosis.status import keeps_slots, title
+from ckptdoctor.diagnosis.status import enumerate_some, keeps_slots, title
 from ckptdoctor.state import OptimizerState
 
 
@@ -66,7 +66,7 @@ def _lacks_iterations(evidence: Evidence) -> str:
     without = [title(each) for each in evidence.optimizers if each.iterations is None]
     if not evidence.optimizers:
         return "no optimizer is in it"
-    return f"{', '.join(without)} has no count" if without else ""
+    return f"{enumerate_some(without)} has no count" if without else ""
 
 
 def _lacks_slots(evidence: Evidence) -> str:
@@ -84,7 +84,7 @@ def _lacks_hyperparameters(evidence: Evidence) -> str:
     without = [title(each) for each in evidence.optimizers if not each.hyperparameters]
     if not evidence.optimizers:
         return "no optimizer is in it"
-    return f"none of {', '.join(without)} are stored or configured" if without else ""
+    return f"none of {enumerate_some(without)} are stored or configured" if without else ""
 
 
 def _lacks_weights(evidence: Evidence) -> str:
@@ -119,7 +119,8 @@ def _other_optimizer(evidence: Evidence) -> Iterator[tuple[str, str]]:
     for each in evidence.optimizers:
         if not _is_of(each, wanted):
             inferred = " (inferred from its slots)" if each.class_inferred else ""
-            yield f"{wanted} is expected, but it is {each.class_name or 'an optimizer of unknown class'}{inferred}", ""
+            held = title(each) if each.class_name else "an optimizer of unknown class"
+            yield f"{wanted} is expected, but it is {held}{inferred}", ""
 
 
 def _is_of(optimizer: OptimizerState, wanted: str) -> bool:

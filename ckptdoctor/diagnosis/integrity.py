@@ -68,10 +68,12 @@ _NO_TENSOR = ("unknown", "resource", "variant")
 
 def _of_strange_types(state: TrainingState) -> list[TensorRef]:
     """Tensors of types that hold no numbers. An artifact has a few types, and may have 100,000 tensors."""
-    refs = [variable.tensor for variable in state.variables]
-    refs += [slot.tensor for optimizer in state.optimizers for slot in optimizer.slots]
-    strange = {dtype for dtype in {ref.dtype for ref in refs} if dtype.startswith(_NO_TENSOR)}
-    return [ref for ref in refs if ref.dtype in strange] if strange else []
+    slots = [slot.tensor for optimizer in state.optimizers for slot in optimizer.slots]
+    variables = [variable.tensor for variable in state.variables]
+    strange = {dtype for dtype in {ref.dtype for ref in (*variables, *slots)} if dtype.startswith(_NO_TENSOR)}
+    # Models have tables of texts, optimizers have none.
+    texts = [ref for ref in slots if ref.dtype == "string"]
+    return [ref for ref in (*variables, *slots) if ref.dtype in strange] + texts if strange or texts else []
 
 
 def _not_fully_read(evidence: Evidence) -> Iterator[tuple[str, str]]:
@@ -79,12 +81,13 @@ def _not_fully_read(evidence: Evidence) -> Iterator[tuple[str, str]]:
     strange = _of_strange_types(evidence.state) if evidence.state is not None else []
     if strange and not any(each.code == "I007" for each in evidence.oddities):
         names = enumerate_some([f"{ref.key} ({ref.dtype})" for ref in strange])
-        yield f"{len(strange):,} tensors are of types that hold no numbers: {names}", "what was not read was not judged"
+        what = "tensor is of a type that holds" if len(strange) == 1 else "tensors are of types that hold"
+        yield f"{len(strange):,} {what} no numbers: {names}", "what was not read was not judged"
     scan = evidence.scan
     if scan is not None and scan.skipped:
         names = enumerate_some(list(scan.skipped), 8)
         yield (
-            f"the values of {len(scan.skipped):,} tensors were not scanned: {names}",
+            f"the values of some tensors were not scanned: {names}",
             "what was not read was not judged",
         )
     run = evidence.run

@@ -175,17 +175,21 @@ def _at_stake(state: TrainingState) -> Iterator[OptimizerState]:
 
 def _applying(state: TrainingState, optimizer: OptimizerState) -> Iterator[Row]:
     """The rows that apply to an optimizer, whatever loads it."""
-    generation = optimizer.generation.value if optimizer.generation else ""
-    for row in table():
+    for row in _about(state.format.value, optimizer.generation.value if optimizer.generation else ""):
         if (
-            OBSERVED not in row.when
-            and state.format.value in row.formats
-            and generation in row.generations
-            and (not row.classes or optimizer.class_name in row.classes)
+            (not row.classes or optimizer.class_name in row.classes)
             and all(CIRCUMSTANCES[each](state, optimizer) for each in row.when)
             and _written_between(state, *row.producer)
         ):
             yield row
+
+
+@cache
+def _about(kind: str, generation: str) -> tuple[Row, ...]:
+    """The rows about optimizers of a generation in artifacts of a format."""
+    return tuple(
+        row for row in table() if OBSERVED not in row.when and kind in row.formats and generation in row.generations
+    )
 
 
 def _written_between(state: TrainingState, since: str, before: str) -> bool:

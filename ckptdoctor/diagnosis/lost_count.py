@@ -49,7 +49,7 @@ def consequences(
 
 
 def _rates(optimizer: OptimizerState, count: int | None) -> tuple[_Rates, str]:
-    from ckptdoctor.optimizers.schedules import decayed, is_known, length, rate
+    from ckptdoctor.optimizers.schedules import is_known, legacy_decay, length, rate
 
     schedule = optimizer.schedule
     start = _number(optimizer.hyperparameters.get("learning_rate"))
@@ -63,12 +63,11 @@ def _rates(optimizer: OptimizerState, count: int | None) -> tuple[_Rates, str]:
         end = length(name, config)
         of = f" of {end:,}" if end is not None and count is not None and count <= end else ""
     else:
-        decay = optimizer.hyperparameters.get("decay")
-        # Nadam's `decay` is that of its momentum. Whether there is any, the first step tells.
-        if start is None or optimizer.class_name == "Nadam" or decayed(start, decay, 1) is None:
+        decay = legacy_decay(optimizer.class_name, optimizer.hyperparameters, count)
+        if decay is None:
             return _Rates(start, start), ""
-        wrong, right, of = start, decayed(start, decay, count), ""
-        name = f"decay {decay:g}" if isinstance(decay, (int, float)) else "decay"
+        right, wrong, of = *decay, ""
+        name = f"decay {optimizer.hyperparameters['decay']:g}"
     if right is None or count is None:
         return _Rates(
             None, wrong

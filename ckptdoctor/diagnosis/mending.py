@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import string
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ _SUFFIXES = (".weights.h5", ".keras", ".hdf5", ".h5", ".index", ".pickle", ".pkl
 def output_for(path: str) -> str:
     """A name for a mended copy, beside the original: `model.keras` → `model-resumed.keras`."""
     path = path.rstrip("/") or path
+    if os.path.basename(path) in {".", ".."}:
+        path = os.path.abspath(path)
     for suffix in _SUFFIXES:
         if path.endswith(suffix):
             return f"{path.removesuffix(suffix)}-resumed{'' if suffix == '.index' else suffix}"
@@ -37,13 +40,30 @@ def graft_from(donor: str, target: str, *options: str, output: str | None = None
         "--output",
         output or output_for(target),
     ]
-    return shlex.join(words)
+    return _shell(words)
 
 
 def set_count(target: str, count: int | str, *options: str) -> str:
     """The command that sets an iteration count by hand."""
     given = ["--into", target, "--iterations", str(count), *options, "--output", output_for(target)]
-    return shlex.join(["ckptdoctor", "graft", *given])
+    return _shell(["ckptdoctor", "graft", *given])
+
+
+def _shell(words: list[str]) -> str:
+    """A command as a shell takes it: names that cannot be shown are quoted by their bytes."""
+    return " ".join(shlex.quote(word) if word.isprintable() else _by_bytes(word) for word in words)
+
+
+_PLAIN = frozenset((string.ascii_letters + string.digits + string.punctuation + " ").encode()) - frozenset(b"'\\")
+
+
+def _by_bytes(word: str) -> str:
+    try:
+        encoded = os.fsencode(word)
+    except UnicodeEncodeError:  # half a character, which no file's name has
+        encoded = word.encode("utf-8", "surrogatepass")
+    shown = "".join(chr(byte) if byte in _PLAIN else f"\\x{byte:02x}" for byte in encoded)
+    return f"$'{shown}'"
 
 
 def count_in_name(path: str) -> int | None:

@@ -13,7 +13,8 @@ class Member(NamedTuple):
         name: Its base name (of a checkpoint: of the prefix).
         path: Where it is.
         family: Its name without the number: `ckpt-1` and `ckpt-2` are saved one after the other.
-        order: Sorts a family by when it was saved: the number in the name, then the time of the file.
+        order: Sorts a family by when it was saved: the numbers in the name, each with the digits after its point; the
+            time of the file where it has none.
         stem: Its name without a suffix: twins, `model.h5` and `model.keras`, share it.
         readable: Whether all of it is there.
         problem: Why not; "" if it is.
@@ -23,7 +24,7 @@ class Member(NamedTuple):
     name: str
     path: str
     family: str
-    order: tuple[int, float]
+    order: tuple[tuple[tuple[int, str], ...], float]
     stem: str
     readable: bool
     problem: str = ""

@@ -10,6 +10,10 @@ from ckptdoctor.state import Format, Generation, OptimizerState, Status, Trainin
 
 _ORDER = (Status.COMPLETE, Status.FRESH, Status.PARTIAL, Status.ABSENT, Status.UNREADABLE)
 _LISTED = 3
+_OPTIMIZERS = 8
+"""So many optimizers have a verdict of their own in that of the artifact."""
+_LONGEST = 200
+"""Characters of a name in a sentence."""
 
 
 def optimizer_status(optimizer: OptimizerState) -> Status:
@@ -77,8 +81,20 @@ def covered(optimizer: OptimizerState) -> tuple[int, int]:
 
 
 def title(optimizer: OptimizerState) -> str:
-    """The class as a person says it: `Adam`, `Adam?` where it is inferred, `the optimizer` where nothing tells."""
-    return optimizer.class_name or "optimizer"
+    """The class as a person says it; `optimizer` where nothing tells."""
+    return shortened(optimizer.class_name or "optimizer")
+
+
+def is_ambiguous(optimizer: OptimizerState) -> bool:
+    """Whether no record names the class, and what is stored fits others as well."""
+    return optimizer.class_inferred and bool(optimizer.class_candidates)
+
+
+def _full_state(optimizer: OptimizerState) -> str:
+    """`full Adam state`, said so that a class which was chosen among several is not taken for recorded."""
+    if is_ambiguous(optimizer):
+        return f"full state of {title(optimizer)} or a class that keeps the same"
+    return f"full {title(optimizer)} state"
 
 
 def summary(state: TrainingState) -> str:
@@ -110,15 +126,19 @@ def verdict(state: TrainingState) -> str:
     with_state = [each for each in state.optimizers if each.has_state]
     if not with_state:
         if state.optimizers and state.optimizers[0].class_name:
-            name = state.optimizers[0].class_name
+            name = title(state.optimizers[0])
             return f"weights only: training restarts from a new optimizer ({name} is configured, its state is not here)"
         if state.format is Format.OPTIMIZER_DUMP and not state.variables:
             return "an empty list: the optimizer kept nothing when it was dumped"
         return "weights only: training restarts from a new optimizer"
     if len(state.optimizers) == 1:
         return optimizer_verdict(state.optimizers[0]) + _untold(state)
-    parts = [f"{each.name or title(each)}: {optimizer_verdict(each)}" for each in state.optimizers]
-    return "; ".join(parts)
+    # Where not all are told, the worst are.
+    told = sorted(state.optimizers, key=lambda each: -_ORDER.index(optimizer_status(each)))
+    told = told[:_OPTIMIZERS] if len(told) > _OPTIMIZERS else list(state.optimizers)
+    parts = [f"{shortened(each.name or title(each))}: {optimizer_verdict(each)}" for each in told]
+    more = len(state.optimizers) - len(told)
+    return "; ".join(parts) + (f"; and {_count(more, 'more optimizer')}" if more else "")
 
 
 def _untold(state: TrainingState) -> str:
@@ -139,7 +159,7 @@ def _untold(state: TrainingState) -> str:
 
 def optimizer_verdict(optimizer: OptimizerState) -> str:
     """The verdict on one optimizer."""
-    name = title(optimizer)
+    name = "the optimizer" if is_ambiguous(optimizer) else title(optimizer)
     if not optimizer.has_state:
         return f"{name} is configured, its state is not here"
     if optimizer.iterations is None:
@@ -163,19 +183,24 @@ def optimizer_verdict(optimizer: OptimizerState) -> str:
         lacking = list(dict.fromkeys(each.variable for each in optimizer.missing))
         verb = "has" if total - have == 1 else "have"
         some = f"{total - have:,} of {_count(total, 'variable')}"
-        return f"{at}, but {some} {verb} no full {name} state: {enumerate_some(lacking)}"
+        return f"{at}, but {some} {verb} no {_full_state(optimizer)}: {enumerate_some(lacking)}"
     if not optimizer.slots:
         return (
             f"resumes at {at}; {name} keeps no slots"
-            if optimizer.class_name
+            if optimizer.class_name and not is_ambiguous(optimizer)
             else f"resumes at {at}; there are no slots"
         )
-    return f"resumes at {at} with full {name} state"
+    return f"resumes at {at} with {_full_state(optimizer)}"
+
+
+def shortened(name: str) -> str:
+    """A name, as far as a sentence has room for it."""
+    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…"
 
 
 def enumerate_some(names: Sequence[str], most: int = _LISTED) -> str:
     """The first few names, and how many more there are."""
-    shown = ", ".join(names[:most])
+    shown = ", ".join(map(shortened, names[:most]))
     return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown
 
 

@@ -93,8 +93,8 @@ def _learning_rate_differs(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 
 def _conflicts(evidence: Evidence, code: str) -> Iterator[str]:
-    for optimizer in evidence.optimizers:
-        yield from (each.message for each in optimizer.conflicts if each.code == code)
+    told = (each.message for optimizer in evidence.optimizers for each in optimizer.conflicts if each.code == code)
+    yield from dict.fromkeys(told)  # optimizers of one class share their beta powers
 
 
 RULES: tuple[Rule, ...] = (

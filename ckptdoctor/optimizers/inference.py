@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from functools import cache
 from math import isclose, isfinite, log
 from typing import NamedTuple
 
 from ckptdoctor.optimizers.catalogue import CLASSES_BY_POPULARITY, HEADS, LAYOUTS, Layout, PerVariable, Single
-from ckptdoctor.state import Generation, Oddity, Recoverable, Scalar
+from ckptdoctor.state import Generation, Oddity, OtherVariable, Recoverable, Scalar, TensorRef
 
 V2_HYPERPARAMETERS: dict[str, frozenset[str]] = {
     "Adam": frozenset({"beta_1", "beta_2"}),
@@ -128,9 +129,10 @@ def _attributes_of(layout: Layout) -> set[str]:
     return (lists | singles | set(layout.attributes)) - {""}
 
 
-def _telling(generation: Generation) -> set[str]:
+@cache
+def _telling(generation: Generation) -> frozenset[str]:
     """Attributes that only optimizers of some classes have: Nadam's product, RMSprop's lists even where empty."""
-    return {each for layout in LAYOUTS if layout.generation is generation for each in _attributes_of(layout)}
+    return frozenset(each for layout in LAYOUTS if layout.generation is generation for each in _attributes_of(layout))
 
 
 _SMALLEST = 1e-37  # below it float32 has lost digits, or everything
@@ -151,6 +153,34 @@ def count_conflict(count: int | None, key: str | None, recovered: Recoverable | 
     if count is None or recovered is None or recovered.value == count:
         return ()
     return (Oddity("V004", f"{key} is {count:,}, but {recovered.source} says {recovered.value:,} steps"),)
+
+
+_FLAT = {"float16": 6e-5, "half": 6e-5, "float64": 2e-308, "double": 2e-308}
+"""The smallest normal number of a type, where it is not that of float32: TensorFlow flushes what is below it."""
+_EXACT = ("float32", "float", "float64", "double")
+"""Types in which no beta that anybody uses is rounded to 1, as bfloat16 does it with 0.999."""
+_LEAST_BETA = 0.9
+
+
+def power_conflict(count: int | None, key: str | None, powers: Iterable[OtherVariable]) -> tuple[Oddity, ...]:
+    """Whether a beta power is what it cannot be after so many steps: each lies between 0 and 1.
+
+    It may be 0 after so many that it has underflowed, and beta1_power always: GANs are trained with a beta_1 of 0.
+    """
+    found: dict[str, Oddity] = {}
+    steps = count or 0
+    for each in powers if steps > 0 else ():
+        value, kind = each.value, each.name.rpartition("/")[2][: len("beta1_power")]
+        if isinstance(value, (int, float)) and kind not in found and not _is_power(value, kind, each.tensor, steps):
+            text = f"{key} is {steps:,}, but {each.name} is {value:g}: after a step it lies between 0 and 1"
+            found[kind] = Oddity("V004", text)
+    return tuple(found.values())
+
+
+def _is_power(value: float, kind: str, tensor: TensorRef, steps: int) -> bool:
+    if value == 0:
+        return kind == "beta1_power" or _LEAST_BETA ** min(steps + 1, 10_000) < _FLAT.get(tensor.dtype, _SMALLEST)
+    return 0 < value < 1 or (value == 1 and tensor.dtype not in _EXACT)
 
 
 def steps_from_beta_powers(

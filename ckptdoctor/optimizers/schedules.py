@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from ckptdoctor.state import Schedule
 
@@ -82,6 +82,22 @@ def decayed(learning_rate: object, decay: object, iterations: int | None) -> flo
         return _finite(start / (1 + slope * iterations))
     except (_Unknown, ArithmeticError):
         return None
+
+
+class Decay(NamedTuple):
+    """What the `decay` argument makes of the learning rate: at the next step, and if the count restarted at 0."""
+
+    learning_rate: float | None
+    learning_rate_if_lost: float
+
+
+def legacy_decay(class_name: str | None, hyperparameters: Mapping[str, object], iterations: int | None) -> Decay | None:
+    """The rates under an optimizer's `decay`; None where there is none, as for Nadam, which calls its momentum's so."""
+    start, decay = hyperparameters.get("learning_rate"), hyperparameters.get("decay")
+    # Whether there is any, the first step tells.
+    if class_name == "Nadam" or decayed(start, decay, 1) is None:
+        return None
+    return Decay(decayed(start, decay, iterations), _number(start))
 
 
 def bias_correction(iterations: int, beta_1: float = 0.9, beta_2: float = 0.999) -> float | None:

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from ckptdoctor.checking.policy import Policy
-from ckptdoctor.checking.results import Checked, CheckReport
+from ckptdoctor.checking.results import AS_A_WHOLE, Checked, CheckReport
 from ckptdoctor.diagnosis.expectations import Purpose
 from ckptdoctor.diagnosis.findings import Finding, Severity
 from ckptdoctor.diagnosis.rules import BY_CODE
@@ -62,15 +62,16 @@ def headline(checked: Checked, policy: Policy) -> str:
     fails = failing(checked, policy)
     found = checked.examination
     if found is None:
-        if not fails:
-            return f"{checked.verdict}: nothing is wrong" if checked.passed else checked.verdict
-        return f"{checked.verdict}: {_reasons(fails)}"
+        return f"{AS_A_WHOLE}: {_reasons(fails)}" if fails else checked.verdict
     if checked.passed and found.status is Status.ABSENT and _for_release(checked, policy):
         return "weights only, as expected"
     untold = [each for each in fails if each.code not in _TOLD]
     if not untold:
         return checked.verdict
-    return f"{checked.verdict}{', but' if found.status is Status.COMPLETE else '; also'} {_reasons(untold)}"
+    reasons = _reasons(untold)
+    if found.status is not Status.COMPLETE:
+        return f"{checked.verdict}; also {reasons}"
+    return f"{checked.verdict}{';' if ', but ' in reasons else ', but'} {reasons}"
 
 
 def without_name(message: str, path: str) -> str:

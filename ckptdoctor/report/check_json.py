@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any
 
 from ckptdoctor import __version__
+from ckptdoctor.checking.configuration import Configuration
 from ckptdoctor.checking.policy import Policy
 from ckptdoctor.checking.results import Checked, CheckReport
 from ckptdoctor.diagnosis.findings import Finding
@@ -16,6 +17,7 @@ from ckptdoctor.report.check_facts import Kind, kind, tally
 from ckptdoctor.report.json import artifact, plain
 
 SCHEMA = "ckptdoctor.check/1"
+CONFIGURATION = "ckptdoctor.check-config/1"
 
 
 def render(report: CheckReport) -> str:
@@ -29,6 +31,18 @@ def render(report: CheckReport) -> str:
         "policy": policy(report.policy),
         "summary": tally(report)._asdict(),
         "artifacts": [checked(each) for each in report.results],
+    }
+    return json.dumps(document, allow_nan=False) + "\n"
+
+
+def render_configuration(found: Configuration) -> str:
+    """The document of `--explain-config`: what is in force, and where each setting comes from."""
+    document = {
+        "schema": CONFIGURATION,
+        "version": __version__,
+        "configuration_file": found.path,
+        "policy": policy(found.policy),
+        "sources": dict(found.sources),
     }
     return json.dumps(document, allow_nan=False) + "\n"
 

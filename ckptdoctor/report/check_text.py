@@ -5,9 +5,7 @@ Results stream: `result` is the text of one as soon as it is known, `summary` th
 
 from __future__ import annotations
 
-import os
-import sys
-from typing import NamedTuple
+from collections import Counter
 
 from ckptdoctor.checking.policy import Policy
 from ckptdoctor.checking.results import Checked, CheckReport
@@ -15,12 +13,12 @@ from ckptdoctor.diagnosis.findings import Finding, Severity
 from ckptdoctor.diagnosis.rules import BY_CODE
 from ckptdoctor.report.check_facts import counted, headline, shown, summary_line, without_name
 from ckptdoctor.report.escape import printable
+from ckptdoctor.report.findings_text import STYLES, WORD, Line, print_lines, start_of
+from ckptdoctor.report.streams import forces_color, wraps
 
-_STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
-_WORD = 8
-"""Columns of `ok` and `failed`, and of a severity."""
-_NARROW = 20
-"""Columns that text has at least, however narrow the terminal is."""
+_STYLES = {**STYLES, Severity.INFO: "dim"}
+MOST = 20
+"""Findings of one rule that an artifact is shown with: a thousand optimizers may have one each."""
 
 
 def render(report: CheckReport, *, quiet: bool = False, color: bool = True) -> str:
@@ -41,44 +39,33 @@ def summary(report: CheckReport, *, color: bool = True) -> str:
     if len(report.results) == 1 and not report.interrupted:
         return ""
     style = "bold green" if report.passed else "bold red"
-    return _written([_Line("", "", ((summary_line(report), style),))], color=color)
+    return _written([Line("", "", ((summary_line(report), style),))], color=color)
 
 
-class _Line(NamedTuple):
-    """A line: its start, in whose columns nothing else stands, and parts that go on below one another.
-
-    Attributes:
-        start: A word, or blanks.
-        style: Of the start.
-        parts: Texts, each with its style.
-    """
-
-    start: str
-    style: str
-    parts: tuple[tuple[str, str], ...]
-
-
-def _lines(checked: Checked, policy: Policy, findings: tuple[Finding, ...]) -> list[_Line]:
+def _lines(checked: Checked, policy: Policy, findings: tuple[Finding, ...]) -> list[Line]:
     warned = any(each.severity is Severity.WARNING for each in checked.findings)
     style = "bold red" if not checked.passed else "bold yellow" if warned else "bold green"
     verdict = headline(checked, policy)
     told = ((f"{printable(checked.path)}: ", "bold"), (printable(verdict), style), (_ignored(checked), "dim"))
-    lines = [_Line(f"{'ok' if checked.passed else 'failed':{_WORD}}", style, told)]
+    lines = [Line(f"{'ok' if checked.passed else 'failed':{WORD}}", style, told)]
+    numbers: Counter[str] = Counter()
     for each in findings:
-        start = f"  {each.severity.value:{_WORD}} {each.code:5} "
+        numbers[each.code] += 1
+        if numbers[each.code] > MOST:
+            continue
+        start = start_of(each)
         message, hint = _said(each, checked.path, verdict)
         if message:
             dim = "dim" if each.severity is Severity.INFO else ""
-            lines.append(_Line(start, _STYLES[each.severity], ((message, dim),)))
+            lines.append(Line(start, _STYLES[each.severity], ((message, dim),)))
         if hint:
             again = (" " * len(start), "") if message else (start, _STYLES[each.severity])
-            lines.append(_Line(*again, ((hint, "dim"),)))
+            lines.append(Line(*again, ((hint, "dim"),), hint=True))
+    for code, count in numbers.items():
+        if count > MOST:
+            start = f"  {'':{WORD}} {code:5} "
+            lines.append(Line(start, "dim", ((f"and {count - MOST:,} more, all in --format json", "dim"),)))
     return lines
-
-
-def _wraps() -> bool:
-    """Whether lines end at a terminal's edge: in a pipe each stays whole, for grep and for commands to be copied."""
-    return sys.stdout.isatty() or "COLUMNS" in os.environ
 
 
 def _ignored(checked: Checked) -> str:
@@ -96,19 +83,17 @@ def _said(finding: Finding, path: str, verdict: str) -> tuple[str, str]:
     return "" if hint or rule is None else rule.name, printable(hint)
 
 
-def _written(lines: list[_Line], *, color: bool) -> str:
-    if not _wraps():
+def _written(lines: list[Line], *, color: bool) -> str:
+    if not wraps() and not (color and forces_color()):
         return "".join(f"{line.start}{''.join(text for text, _ in line.parts)}\n" for line in lines)
     from rich.text import Text
 
     from ckptdoctor.report.console import drawn, open_console
 
     console, out = open_console(color=color)
-    for line in lines:
-        room = max(console.width - len(line.start), _NARROW)
-        start = (line.start, line.style)
-        for row in Text.assemble(*line.parts).wrap(console, room, overflow="fold"):
-            row.rstrip()
-            console.print(Text.assemble(start, row), soft_wrap=True)
-            start = (" " * len(line.start), "")
+    if wraps():
+        print_lines(console, lines)
+    else:  # each line stays whole, for grep and for commands to be copied
+        for line in lines:
+            console.print(Text.assemble((line.start, line.style), *line.parts), soft_wrap=True)
     return drawn(out)

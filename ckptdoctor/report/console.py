@@ -9,21 +9,24 @@ from io import StringIO
 from rich.console import Console
 from rich.text import Text
 
+from ckptdoctor.report.streams import forces_color, wraps
+
 _PIPE_WIDTH = 120
 
 
 def open_console(*, color: bool) -> tuple[Console, StringIO]:
     """A console as wide as the terminal (in a pipe: COLUMNS, else 120), which draws into a buffer.
 
-    Markup and emoji are off: what stands in names is text.
+    Markup and emoji are off: what stands in names is text. Colours are for terminals, and where FORCE_COLOR is set.
     """
     out = StringIO()
     terminal = sys.stdout.isatty()
+    colored = color and (terminal or forces_color())
     console = Console(
         file=out,
-        force_terminal=terminal and color,
+        force_terminal=colored,
         no_color=not color,
-        color_system="auto" if terminal and color else None,
+        color_system="auto" if colored else None,
         width=None if terminal or "COLUMNS" in os.environ else _PIPE_WIDTH,
         highlight=False,
         markup=False,
@@ -33,8 +36,8 @@ def open_console(*, color: bool) -> tuple[Console, StringIO]:
 
 
 def headline(console: Console, line: Text) -> None:
-    """Prints a verdict: in a pipe one line, however long the path is, for people grep for it."""
-    if console.is_terminal or "COLUMNS" in os.environ:
+    """Prints a verdict: in a pipe one line, however long the path is."""
+    if wraps():
         console.print(line, overflow="fold")
     else:
         console.print(line, soft_wrap=True)

@@ -8,9 +8,12 @@ from ckptdoctor.report.diff_rows import Line, Row
 from ckptdoctor.report.markdown import code, escape
 
 
-def render(found: Comparison) -> str:
-    """The report as Markdown."""
-    lines = [f"### {code(found.a.path)} and {code(found.b.path)}", "", f"**{escape(diff_facts.verdict(found))}**", ""]
+def render(found: Comparison, *, quiet: bool = False) -> str:
+    """The report as Markdown; with `quiet` the verdict."""
+    paths, verdict = f"{code(found.a.path)} and {code(found.b.path)}", f"**{escape(diff_facts.verdict(found))}**"
+    if quiet:
+        return f"- {paths}: {verdict}\n"
+    lines = [f"### {paths}", "", verdict, ""]
     lines += ["| | |", "| --- | --- |"]
     lines += [f"| {label} | {escape(text)} |" for label, text in diff_facts.facts(found)]
     for each in found.optimizers:

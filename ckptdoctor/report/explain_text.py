@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import ClassVar
@@ -19,6 +18,7 @@ from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.rules import Rule
 from ckptdoctor.report.console import drawn, open_console
 from ckptdoctor.report.explain_markdown import with_facts
+from ckptdoctor.report.streams import wraps
 
 _STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
 _PROSE = 100
@@ -30,7 +30,7 @@ _ONE_LINE = 200
 def table(rules: Sequence[Rule], *, color: bool = True) -> str:
     """Code, severity, name and one line, a row each, family by family."""
     console, out = open_console(color=color)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
+    if not wraps():
         console.width = _ONE_LINE
     code, severity, name = (
         max(map(len, column))

@@ -31,7 +31,7 @@ def render_plan(plan: Plan, form: str, *, quiet: bool, color: bool) -> str:
     if form == "json":
         return _json({"plan": _plan(plan)})
     if form == "markdown":
-        return _markdown(_lines(plan, "would write"), plan)
+        return _markdown(_lines(plan, "would write"), plan, quiet=quiet)
     return _text(_lines(plan, "would write"), plan, quiet=quiet, color=color)
 
 
@@ -53,7 +53,7 @@ def render_receipt(receipt: Receipt, form: str, *, quiet: bool, color: bool) -> 
             "outputs": [each._asdict() for each in receipt.outputs],
         })  # fmt: skip
     if form == "markdown":
-        return _markdown(lines, plan)
+        return _markdown(lines, plan, quiet=quiet)
     return _text(lines, plan, quiet=quiet, color=color)
 
 
@@ -144,10 +144,10 @@ def _text(lines: list[tuple[str, str]], plan: Plan, *, quiet: bool, color: bool)
     from rich.table import Table
     from rich.text import Text
 
-    from ckptdoctor.report.console import drawn, open_console
+    from ckptdoctor.report.console import drawn, headline, open_console
 
     console, out = open_console(color=color)
-    console.print(Text(printable(lines[0][1]), style="bold"), overflow="fold")
+    headline(console, Text(printable(lines[0][1]), style="bold"))
     if not quiet:
         facts = Table.grid(padding=(0, 2, 0, 0))
         facts.add_column(style="dim", no_wrap=True, min_width=11)
@@ -165,9 +165,11 @@ def _text(lines: list[tuple[str, str]], plan: Plan, *, quiet: bool, color: bool)
     return drawn(out)
 
 
-def _markdown(lines: list[tuple[str, str]], plan: Plan) -> str:
+def _markdown(lines: list[tuple[str, str]], plan: Plan, *, quiet: bool) -> str:
     from ckptdoctor.report.markdown import code, escape
 
+    if quiet:
+        return f"- {escape(lines[0][1])}\n"
     text = [f"### {escape(lines[0][1])}", "", "| | |", "| --- | --- |"]
     text += [f"| {label} | {escape(value)} |" for label, value in lines[1:]]
     text += ["", "| variable | shape | slots | from |", "| --- | --- | --- | --- |"]

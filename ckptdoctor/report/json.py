@@ -147,8 +147,15 @@ def _model(state: TrainingState, figures: Stats | None, *, tensors: bool) -> dic
     }
     if tensors:
         model["tensors"] = [_variable(variable, figures) for variable in state.variables]
-        model["others"] = [{"key": ref.key, "shape": list(ref.shape), "dtype": ref.dtype} for ref in state.others]
+        model["others"] = [_tensor(ref, figures) for ref in state.others]
     return model
+
+
+def _tensor(ref: TensorRef, figures: Stats | None) -> dict[str, Any]:
+    entry: dict[str, Any] = {"key": ref.key, "shape": list(ref.shape), "dtype": ref.dtype}
+    if figures is not None:
+        entry["stats"] = figures(ref)
+    return entry
 
 
 def _variable(variable: ModelVariable, figures: Stats | None) -> dict[str, Any]:
@@ -167,6 +174,8 @@ def _variable(variable: ModelVariable, figures: Stats | None) -> dict[str, Any]:
 
 
 def _optimizer(optimizer: OptimizerState, figures: Stats | None, slots: Slots) -> dict[str, Any]:
+    from ckptdoctor.optimizers.schedules import legacy_decay
+
     entry: dict[str, Any] = {
         "name": optimizer.name,
         "class": optimizer.class_name,
@@ -182,6 +191,9 @@ def _optimizer(optimizer: OptimizerState, figures: Stats | None, slots: Slots) -
         ],
         "other": [_other(each, figures) for each in optimizer.other],
     }
+    decay = legacy_decay(optimizer.class_name, optimizer.hyperparameters, optimizer.iterations)
+    if decay is not None and optimizer.schedule is None:
+        entry["decay"] = {name: plain(value) for name, value in decay._asdict().items()}
     if optimizer.class_inferred:
         entry["class_inferred"] = True
     if optimizer.class_candidates:

@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ckptdoctor.containers.dtypes import total_nbytes
 from ckptdoctor.report.escape import printable
-from ckptdoctor.report.facts import FORMATS, figure, generation, human_bytes, shape_text, slot_rows
+from ckptdoctor.report.facts import figure, human_bytes, shape_text, slot_rows
+from ckptdoctor.report.inspect_facts import facts, told
+from ckptdoctor.report.tensor_rows import tensor_rows
 
 if TYPE_CHECKING:
     from ckptdoctor.examination import Examination
-    from ckptdoctor.state import OptimizerState, TrainingState
+    from ckptdoctor.state import TrainingState
 
 _SPECIAL = str.maketrans({char: f"\\{char}" for char in "\\`*_{}[]<>()#+!|~"})
 
@@ -32,8 +33,12 @@ def code(text: str) -> str:
     return f"{fence} {shown} {fence}"
 
 
-def render(examinations: Iterable[Examination], *, tensors: bool = False, stats: bool = False) -> str:
-    """The report on each artifact as Markdown."""
+def render(
+    examinations: Iterable[Examination], *, tensors: bool = False, stats: bool = False, quiet: bool = False
+) -> str:
+    """The report on each artifact as Markdown; with `quiet` a list of the verdicts."""
+    if quiet:
+        return "".join(f"- {code(each.path)}: **{escape(each.verdict)}**\n" for each in examinations)
     return "\n".join(_artifact(each, tensors=tensors, stats=stats) for each in examinations)
 
 
@@ -42,22 +47,13 @@ def _artifact(each: Examination, *, tensors: bool, stats: bool) -> str:
     lines = [f"### {code(each.path)}", "", f"**{escape(each.verdict)}**", ""]
     if state is None:
         return "\n".join(lines)
-    lines += ["| | |", "| --- | --- |", f"| format | {FORMATS[state.format]} |"]
-    if state.producer.framework:
-        lines.append(f"| written by | {escape(state.producer.framework)} {escape(state.producer.version or '')} |")
-    size = total_nbytes([variable.tensor for variable in state.variables])
-    lines.append(f"| model | {len(state.variables):,} variables, {human_bytes(size)} |")
-    for optimizer in state.optimizers:
-        lines += _optimizer(optimizer)
-    if state.counters:
-        lines.append(
-            "| counters | " + ", ".join(f"{escape(name)} {value:,}" for name, value in state.counters.items()) + " |"
-        )
-    lines.append("")
+    lines += ["| | |", "| --- | --- |", *(f"| {fact.label} | {escape(fact.text)} |" for fact in facts(each, state)), ""]
+    several = len(state.optimizers) > 1
     for optimizer in state.optimizers:
         rows = slot_rows(optimizer)
         if rows:
-            lines += ["| slot | what it is | variables | bytes |", "| --- | --- | ---: | ---: |"]
+            heading = f"slot of {escape(optimizer.name)}" if several else "slot"
+            lines += [f"| {heading} | what it is | variables | bytes |", "| --- | --- | ---: | ---: |"]
             lines += [
                 f"| {code(row.name)} | {row.role.replace('_', ' ')} | {row.have:,} of {row.total:,} "
                 f"| {human_bytes(row.size)} |"
@@ -65,51 +61,27 @@ def _artifact(each: Examination, *, tensors: bool, stats: bool) -> str:
             ]
             lines.append("")
     if tensors or stats:
-        lines += _tensors(each, state, stats=stats)
-    for finding in each.findings:
+        lines += _tensors(each, state, keys=tensors, stats=stats)
+    shown = told(each)
+    for finding in shown:
         hint = f" _{escape(finding.hint)}_" if finding.hint else ""
         lines.append(f"- **{finding.code}** ({finding.severity.value}): {escape(finding.message)}{hint}")
-    if each.findings:
+    if shown:
         lines.append("")
     return "\n".join(lines)
 
 
-def _optimizer(optimizer: OptimizerState) -> list[str]:
-    name = optimizer.class_name or "unknown class"
-    era = f", {generation(optimizer.generation)}" if optimizer.generation else ""
-    lines = [f"| optimizer | {escape(name)}{' (inferred)' if optimizer.class_inferred else ''}{era} |"]
-    count = f"{optimizer.iterations:,}" if optimizer.iterations is not None else "not stored"
-    if optimizer.has_state:
-        lines.append(f"| iterations | {count} |")
-    if optimizer.schedule is not None:
-        from ckptdoctor.report.text import schedule_text
-
-        lines.append(f"| schedule | {escape(schedule_text(optimizer))} |")
-    return lines
-
-
-def _tensors(each: Examination, state: TrainingState, *, stats: bool) -> list[str]:
-    columns = ["tensor", "shape", "dtype"] + (["min", "max", "mean", "nan", "inf", "zeros"] if stats else [])
-    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
-    rows = [(variable.path, variable.tensor) for variable in state.variables]
-    for optimizer in state.optimizers:
-        rows += [(f"{slot.name} of {slot.variable or slot.tensor.key}", slot.tensor) for slot in optimizer.slots]
-        rows += [(other.name, other.tensor) for other in optimizer.other]
-    for name, ref in rows:
-        cells = [code(name), shape_text(ref.shape), ref.dtype]
-        found = each.statistics.get(ref) if stats else None
-        if stats:
-            cells += (
-                [
-                    figure(found.min),
-                    figure(found.max),
-                    figure(found.mean),
-                    str(found.nan),
-                    str(found.inf),
-                    str(found.zeros),
-                ]
-                if found
-                else [""] * 6
-            )
-        lines.append("| " + " | ".join(cells) + " |")
+def _tensors(each: Examination, state: TrainingState, *, keys: bool, stats: bool) -> list[str]:
+    rows = list(tensor_rows(state))
+    keys = keys and any(row.key for row in rows)
+    figures = ("min", "max", "mean", "nan", "inf", "zeros") if stats else ()
+    columns = ("tensor", "shape", "dtype", *figures, *(("key",) if keys else ()))
+    lines = [f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns)]
+    for row in rows:
+        found = each.statistics.get(row.tensor) if stats else None
+        cells = [code(row.name), shape_text(row.tensor.shape), row.tensor.dtype or "not stored"]
+        cells += [figure(getattr(found, column, None)) for column in figures]
+        if keys:
+            cells.append(code(row.key) if row.key else "")
+        lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]

@@ -10,8 +10,10 @@ from ckptdoctor.report.markdown import code, escape
 from ckptdoctor.verification.results import Verification
 
 
-def render(verifications: Iterable[Verification]) -> str:
-    """The report on each artifact as Markdown."""
+def render(verifications: Iterable[Verification], *, quiet: bool = False) -> str:
+    """The report on each artifact as Markdown; with `quiet` a list of the verdicts."""
+    if quiet:
+        return "".join(f"- {code(each.path)}: **{escape(verify_facts.verdict(each))}**\n" for each in verifications)
     return "\n".join(_artifact(each) for each in verifications)
 
 

@@ -10,9 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ckptdoctor.report import verify_facts
-from ckptdoctor.report.console import drawn, open_console
-from ckptdoctor.report.escape import printable, shown_path
+from ckptdoctor.report.console import drawn, headline, open_console
+from ckptdoctor.report.escape import printable
 from ckptdoctor.report.facts import FORMATS
+from ckptdoctor.report.findings_text import Line, print_lines
 from ckptdoctor.verification.results import Attempt, OptimizerResult, Outcome, Verification
 
 _STYLES = {
@@ -28,9 +29,9 @@ def render(verifications: Iterable[Verification], *, quiet: bool = False, color:
     """The report on each artifact, as wide as the terminal is."""
     console, out = open_console(color=color)
     for each in verifications:
-        line = Text(f"{shown_path(each.path)}: ", style="bold")
+        line = Text(f"{printable(each.path)}: ", style="bold")
         line.append(printable(verify_facts.verdict(each)), style="bold green" if each.ok else "bold red")
-        console.print(line, overflow="fold")
+        headline(console, line)
         if not quiet:
             _details(console, each)
     return drawn(out)
@@ -52,7 +53,8 @@ def _details(console: Console, each: Verification) -> None:
     for optimizer in each.optimizers:
         console.print(Padding(_table(optimizer, several=len(each.optimizers) > 1), (1, 0, 0, 2)))
     if each.advice:
-        console.print(Padding(_advice(each.advice), (1, 0, 0, 2)))
+        console.print()
+        print_lines(console, (Line("  -> ", "cyan", ((printable(text), ""),), hint=True) for text in each.advice))
 
 
 def _attempt(attempt: Attempt) -> list[tuple[str, str]]:
@@ -75,13 +77,4 @@ def _table(optimizer: OptimizerResult, *, several: bool) -> Table:
             Text(printable(row.framework)),
             Text(row.outcome, style=_STYLES[row.outcome]),
         )
-    return table
-
-
-def _advice(advice: tuple[str, ...]) -> Table:
-    table = Table.grid(padding=(0, 1, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for each in advice:
-        table.add_row(Text("->", style="cyan"), Text(printable(each)))
     return table

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 
-from ckptdoctor.artifacts.keras_h5 import code_inside
+from ckptdoctor.artifacts.keras_code import code_inside
 from ckptdoctor.examination import examine
 from ckptdoctor.state import Format, TrainingState
 

@@ -91,7 +91,8 @@ FILES = {
     "YAML": b"learning_rate: 0.1\n",
     "a text file": "Gewichte für später".encode(),
     "SavedModel in it": archive("model/saved_model.pb", "model/variables/variables.index"),
-    "none of which": archive("cat.png"),
+    "a zip archive of 1 member, none of which": archive("cat.png"),
+    "a zip archive of 2 members, none of which": archive("cat.png", "dog.png"),
 }
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from ckptdoctor.artifacts import hdf5_file
+from ckptdoctor.artifacts.keras_code import code_inside
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.state import Format, Generation, Producer, TrainingState
 
@@ -224,3 +225,12 @@ def test_other_hdf5_is_told_apart(tmp_path: Path) -> None:
 def test_versions_name_their_package(tmp_path: Path, version: str, framework: str) -> None:
     """The version that is written tells which of the three packages wrote it."""
     assert save(tmp_path / "m.h5", {"hidden": HIDDEN}, version=version).producer == Producer(framework, version)
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(1, "1 Lambda layer carries Python code"), (2, "2 Lambda layers carry Python code")]
+)
+def test_numbers_of_lambda_layers(count: int, said: str) -> None:
+    """One layer carries, several carry."""
+    (oddity,) = code_inside([{"class_name": "Lambda"}] * count)
+    assert oddity.message.startswith(said)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from support.saved_models import write_saved_model
 
 from ckptdoctor.artifacts import locate as locating
 from ckptdoctor.artifacts.locate import READERS, locate
-from ckptdoctor.errors import LimitExceeded, UnreadableArtifact, UsageProblem
+from ckptdoctor.errors import LimitExceeded, UnknownFormat, UnreadableArtifact, UsageProblem
 
 W = {"w": array(1.0)}
 
@@ -221,7 +222,9 @@ def test_unknown_formats(tmp_path: Path, content: bytes) -> None:
     for name in ("model.h5", "model.ckpt", "a.data-00000-of-00001"):
         path = tmp_path / name
         path.write_bytes(content)
-        with pytest.raises(UnreadableArtifact, match=r"of no format that is known|which ckptdoctor does not read"):
+        with pytest.raises(
+            UnreadableArtifact, match=r"of no format that is known|which ckptdoctor does not read|index is missing"
+        ):
             locate(str(path))
 
 
@@ -253,6 +256,44 @@ def test_every_reader_is_known() -> None:
     assert set(READERS) - {"hdf5"} == {each.value for each in Format} - {"keras-h5", "keras-h5-weights"}
 
 
+@pytest.fixture
+def sharded(tmp_path: Path) -> Path:
+    """The JSON of weights in two shards, beside weights that only look like a third."""
+    folder = tmp_path / "sharded"
+    folder.mkdir()
+    for number in range(3):
+        h5py.File(str(folder / f"m_{number:05}.weights.h5"), "w").close()
+    listed = {"/layers/dense/vars": ["m_00000.weights.h5", "m_00001.weights.h5"]}
+    whole = folder / "m.weights.json"
+    whole.write_text(json.dumps({"metadata": {"total_size": 1.0}, "weight_map": listed}))
+    return whole
+
+
+def test_a_shard_of_weights(sharded: Path) -> None:
+    """A shard means the weights of which it is one, also where it is damaged; what no JSON lists is on its own."""
+    (sharded.parent / "m_00001.weights.h5").write_bytes(b"")
+    for number in range(2):
+        (found,) = locate(str(sharded.parent / f"m_{number:05}.weights.h5"))
+        assert (found.reader, found.resolved) == ("keras-weights", str(sharded))
+        assert [each.code for each in found.oddities] == ["P003"]
+    assert _one(sharded.parent / "m_00002.weights.h5")[0] == "hdf5"
+
+
+def test_shards_in_a_folder(sharded: Path) -> None:
+    """In a folder the weights are listed, and not their shards."""
+    names = [os.path.basename(each.path) for each in locate(str(sharded.parent), everything=True)]
+    assert names == ["m.weights.json", "m_00002.weights.h5"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[1]", '{"weight_map": 3}', '{"weight_map": {"a": ["../m_00000.weights.h5"]}}']
+)
+def test_shards_of_a_broken_list(sharded: Path, text: str) -> None:
+    """Where the JSON lists nothing, each file is what it is."""
+    sharded.write_text(text)
+    assert _one(sharded.parent / "m_00000.weights.h5")[0] == "hdf5"
+
+
 @pytest.mark.parametrize("name", ["saved_model.pb", "saved_model.pbtxt"])
 def test_the_graph_of_a_saved_model(tmp_path: Path, name: str) -> None:
     """The file by which a SavedModel is known means the SavedModel, which is a directory."""
@@ -260,3 +301,20 @@ def test_the_graph_of_a_saved_model(tmp_path: Path, name: str) -> None:
     (found,) = locate(f"{tmp_path}/{name}")
     assert (found.reader, found.resolved) == ("saved-model", str(tmp_path))
     assert [each.code for each in found.oddities] == ["P003"]
+
+
+def test_a_directory_of_runs(tmp_path: Path) -> None:
+    """A directory whose directories hold the checkpoints says which to name."""
+    for name in ("run-1", "run-2"):
+        write_model(tmp_path / name / "ckpt-1")
+    (tmp_path / "notes").mkdir()
+    with pytest.raises(UnknownFormat, match=r"its directories do: name one of run-1, run-2\Z"):
+        locate(str(tmp_path))
+
+
+def test_a_loop_of_links(tmp_path: Path) -> None:
+    """Links that lead in a circle are told as such."""
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(UnreadableArtifact, match="too many levels of symbolic links"):
+        locate(str(tmp_path / "a"))

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from ckptdoctor.artifacts.optimizer_dump import read, sniff
 from ckptdoctor.containers.values import statistics
 from ckptdoctor.errors import UnknownFormat, UnreadableArtifact
+from ckptdoctor.examination import examine
 from ckptdoctor.state import Format, Generation, OptimizerState, Role, Slot, TrainingState
 
 RNG = np.random.default_rng(0)
@@ -353,3 +354,11 @@ def test_damage_is_survived(tmp_path: Path, position: int, byte: int, protocol: 
     path.write_bytes(data)
     with contextlib.suppress(UnreadableArtifact):
         read(str(path))
+
+
+def test_texts_among_the_slots(tmp_path: Path) -> None:
+    """A list with texts where numbers should be is never clean: I007 names them."""
+    path = tmp_path / "d.pkl"
+    path.write_bytes(pickle.dumps([np.int64(7), np.array([b"a", b"b"])]))
+    (found,) = examine(str(path))
+    assert ("I007", True) in [(each.code, "(string)" in each.message) for each in found.findings]

@@ -9,7 +9,7 @@ from support.bundles import Tensor, array, split, strings, write_bundle, write_v
 
 from ckptdoctor.artifacts import tf_checkpoint
 from ckptdoctor.diagnosis.status import artifact_status
-from ckptdoctor.state import Format, Generation, OptimizerState, Role, Status, TrainingState
+from ckptdoctor.state import Format, Generation, OptimizerState, Producer, Role, Status, TrainingState
 
 KERNEL, BIAS = (3, 4), (4,)
 MODEL = {"net/d1/kernel": zeros(KERNEL), "net/d1/bias": zeros(BIAS)}
@@ -241,3 +241,46 @@ def test_odd_names(tmp_path: Path, name: str) -> None:
     """Any name is read as something; none is lost."""
     state = _read(tmp_path, {name: zeros(BIAS), **MODEL})
     assert name in {each.path for each in state.variables}
+
+
+def test_the_writer_is_in_the_meta_file(tmp_path: Path) -> None:
+    """A Saver's `.meta` file records TensorFlow's version; what is no MetaGraph records nothing."""
+    prefix = write_bundle(tmp_path / "model.ckpt-7", {"w": array([1.0])})
+    assert tf_checkpoint.read(prefix).producer == Producer()
+    meta = tmp_path / "model.ckpt-7.meta"
+    meta.write_bytes(b"\x0a\x08\x2a\x061.15.0" + b"\x12\x02\x0a\x00")  # meta_info_def, graph_def
+    assert tf_checkpoint.read(prefix).producer == Producer("tensorflow", "1.15.0")
+    for damaged in (b"", b"\xff" * 20, b"\x0a\x7f"):
+        meta.write_bytes(damaged)
+        assert tf_checkpoint.read(prefix).producer == Producer()
+
+
+def _float(value: float, dtype: str = "float32") -> Tensor:
+    return array(value, dtype)
+
+
+@pytest.mark.parametrize(
+    ("powers", "steps", "told"),
+    [
+        ({"beta1_power": _float(1), "beta2_power": _float(1)}, 7, ["beta1_power is 1", "beta2_power is 1"]),
+        ({"beta1_power": _float(0), "beta2_power": _float(0)}, 7, ["beta2_power is 0"]),
+        ({"beta1_power": _float(-1), "beta2_power": POWERS["beta2_power"]}, 7, ["beta1_power is -1"]),
+        ({"beta1_power": _float(float("nan")), "beta2_power": POWERS["beta2_power"]}, 7, ["beta1_power is nan"]),
+        ({"beta1_power": _float(float("inf"), "float64"), "beta2_power": _float(0.5)}, 7, ["beta1_power is inf"]),
+        ({"beta1_power": _float(0), "beta2_power": POWERS["beta2_power"]}, 7, []),  # a GAN's beta_1 of 0
+        ({"beta1_power": _float(0), "beta2_power": _float(0)}, 900, []),  # both underflowed, with a beta_2 of 0.9
+        ({"beta1_power": _float(0), "beta2_power": _float(0, "float64")}, 900, ["beta2_power is 0"]),
+        ({"beta1_power": _float(0), "beta2_power": _float(0)}, 10**9, []),
+        ({"beta1_power": _float(0.9), "beta2_power": _float(1, "float16")}, 7, []),  # 0.9999 in so few bits
+        ({"beta1_power": _float(1), "beta2_power": _float(1)}, 0, []),
+        (POWERS, 7, []),
+    ],
+)
+def test_impossible_powers(tmp_path: Path, powers: dict[str, Tensor], steps: int, told: list[str]) -> None:
+    """V004: after a step a beta power lies between 0 and 1, unless it has underflowed or been rounded."""
+    step = {"global_step": array(steps, "int64")}
+    for slots in (_with_slots("Adam", "Adam_1"), MODEL):
+        (found,) = _read(tmp_path, slots | powers | step).optimizers
+        messages = [each.message for each in found.conflicts if "lies between 0 and 1" in each.message]
+        assert [message.partition("but ")[2].partition(":")[0] for message in messages] == told
+        assert all(message.startswith(f"global_step is {steps:,}, ") for message in messages)

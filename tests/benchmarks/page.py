@@ -143,7 +143,7 @@ def limits() -> list[list[str]]:
         [
             "steps of a pickle",
             f"{pickle_machine.MAX_OPCODES:,}",
-            "about 50,000 arrays; larger dumps are written as `.npz` or as a checkpoint",
+            "about 26,000 arrays; larger dumps are written as `.npz` or as a checkpoint",
         ],
         ["elements that a pickle unfolds to", f"{safe_pickle.MAX_NODES:,}", "a memo makes many out of few"],
         [

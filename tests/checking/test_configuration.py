@@ -102,10 +102,20 @@ def test_the_command_line_comes_first(elsewhere: Path) -> None:
         ("severities = 3", "severities should be a table of codes"),
         ('severities = {S003 = "fatal"}', "severities.S003 should be one of error, warning, info, not 'fatal'"),
         ('optimizer = ""', "optimizer should be a text, not ''"),
-        ('loader = "keras"', "what keras restores depends on its version: name it, as keras==3.15"),
+        ("fail-on = {a = 1}", "fail-on should be error or warning, not {'a': 1}"),
+        ("expect = [1]", "expect should be one of resumable, weights-only, not [1]"),
+        ("\nmin-iterations = " + "9" * 5000, "min-iterations has more digits than any number that is meant"),
+        ("min-iterations = 0x" + "f" * 9000, "min-iterations should be 9223372036854775807 at most"),
+        ("deep = 0x" + "f" * 9000, "deep should be true or false, not a number of very many digits"),
+        (f"deep = [{'1, ' * 9000}]", "deep should be true or false, not [1, 1, "),
+        ('loader = "keras"', "loader: what keras restores depends on its version: name it, as keras==3.15"),
         ("overrides = 3", "overrides should be [[overrides]] tables, each with paths"),
         ('[[overrides]]\nexpect = "resumable"', "an override has no paths to apply to"),
         ('[[overrides]]\npaths = ["*"]\ndeeep = true', "unknown setting 'deeep'; did you mean 'deep'?"),
+        ('[[overrides]]\npath = ["*"]\ndeep = true', "unknown setting 'path'; did you mean 'paths'?"),
+        ('[[overrides]]\npaths = ["*"]\nloader = "keras"', "overrides.loader: what keras restores depends on"),
+        ('[[overrides]]\npaths = ["a", "[z-a]"]', "overrides.paths has '[z-a]', which is no pattern: bad character"),
+        ('[[overrides]]\npaths = ["!"]', "overrides.paths has '!', which is no pattern: "),
         ("= 1", "the configuration is not TOML: "),
     ],
 )
@@ -115,6 +125,23 @@ def test_complaints(elsewhere: Path, text: str, complaint: str) -> None:
     with pytest.raises(UsageProblem) as caught:
         configure({})
     assert complaint in str(caught.value)
+    assert len(str(caught.value)) < 300
+    assert "\n" not in str(caught.value)
+    assert caught.value.path == os.path.join("..", "..", "ckptdoctor.toml"), "the file is named"
+
+
+def test_codes_in_lower_case(elsewhere: Path) -> None:
+    """A code is known in lower case wherever one stands."""
+    (elsewhere / "ckptdoctor.toml").write_text('select = ["i"]\nseverities = { i001 = "info" }\n')
+    policy = configure({}).policy
+    assert (policy.select, policy.severities) == (("I",), {"I001": Severity.INFO})
+
+
+@pytest.mark.filterwarnings("error")
+def test_patterns_that_python_warns_of(elsewhere: Path) -> None:
+    """A pattern that is one, if a strange one, is taken without a word of the regular expression behind it."""
+    (elsewhere / "ckptdoctor.toml").write_text('[[overrides]]\npaths = ["[[a]"]\ndeep = true\n')
+    assert configure({}).policy.for_path(str(elsewhere / "a")).deep
 
 
 @pytest.mark.parametrize("text", ["tool = 3", "[tool]\nckptdoctor = 3"])

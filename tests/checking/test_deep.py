@@ -84,6 +84,14 @@ def test_nan_and_inf(model: Path) -> None:
     assert result.pairs[0].figures.worst < 8
 
 
+def test_numbers_of_two_parts(tmp_path: Path) -> None:
+    """Complex numbers have no order, but they can be NaN and infinite."""
+    values = np.array([1 + 2j, complex(np.nan, 1), complex(0, np.inf), 3], np.complex64)
+    prefix = write_bundle(tmp_path / "p", {"z": Tensor("complex64", (4,), values.tobytes())})
+    _, findings = scanned(prefix)
+    assert "z (1 NaN, 1 Inf of 4)" in findings["V001"]
+
+
 def test_a_negative_second_moment(model: Path) -> None:
     """V002 names the slot and the least value."""
     _change(model, _slot("v"), lambda values: values.__setitem__((0, 0), -0.25))

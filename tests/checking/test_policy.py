@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,23 @@ def test_the_command_line_is_above_overrides(tmp_path: Path) -> None:
     override = Override(("*",), {"expect": Purpose.WEIGHTS_ONLY, "deep": True}, str(tmp_path))
     policy = Policy(overrides=(override,), fixed=frozenset({"expect"})).for_path(str(tmp_path / "m.h5"))
     assert (policy.expect, policy.deep) == (Purpose.RESUMABLE, True)
+
+
+@pytest.mark.parametrize("given", ["release", "release/", "release/1", "release/model.h5"])
+def test_an_override_of_a_directory(tmp_path: Path, given: str) -> None:
+    """A pattern that ends in `/` means the directory itself, as SavedModels and runs are, and all that lies in it."""
+    (tmp_path / "release" / "1").mkdir(parents=True)
+    policy = Policy(overrides=(Override(("release/",), {"deep": True}, str(tmp_path)),))
+    assert policy.for_path(os.path.join(tmp_path, given)).deep
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "release").touch()
+    assert not policy.for_path(str(tmp_path / "other" / "release")).deep, "a file of that name is none"
+
+
+def test_an_override_of_everything(tmp_path: Path) -> None:
+    """The directory of the configuration itself, and names that begin with dots, are inside; what is above is not."""
+    policy = Policy(overrides=(Override(("*",), {"deep": True}, str(tmp_path)),))
+    assert policy.for_path(str(tmp_path)).deep
+    assert policy.for_path(str(tmp_path / "..foo" / "m.h5")).deep
+    assert not policy.for_path(str(tmp_path.parent)).deep
+    assert not policy.for_path(str(tmp_path.parent / "m.h5")).deep

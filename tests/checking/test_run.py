@@ -185,6 +185,55 @@ def test_newest_incomplete(run: Path) -> None:
     assert finding.hint == f"resume from {run / 'ckpt-6'}"
 
 
+@pytest.mark.parametrize(
+    ("names", "newest"),
+    [
+        (("resnet50-100", "resnet50-200", "resnet50-300"), "resnet50-300"),
+        (("net2_ckpt-1", "net2_ckpt-2"), "net2_ckpt-2"),
+        (("epoch_2-loss_0.10", "epoch_10-loss_0.09"), "epoch_10-loss_0.09"),
+        (("ckpt-1.0", "ckpt-1.25", "ckpt-1.5"), "ckpt-1.5"),
+        (("ckpt-99999999999999999998", "ckpt-99999999999999999999"), "ckpt-99999999999999999999"),
+    ],
+)
+def test_the_newest_by_its_name(tmp_path: Path, names: tuple[str, ...], newest: str) -> None:
+    """I006: the first number that differs tells which is the newest, whatever the files' times are."""
+    for age, name in enumerate(names):
+        write_model(tmp_path / name)
+        os.utime(f"{tmp_path / name}.index", (2e9 - age, 2e9 - age))
+    assert "I006" not in codes(ckptdoctor.check(tmp_path, everything=True).results[-1])
+    os.truncate(f"{tmp_path / names[0]}.index", 10)
+    assert "I006" not in codes(ckptdoctor.check(tmp_path, everything=True).results[-1])
+    os.truncate(f"{tmp_path / newest}.index", 10)
+    (finding,) = [
+        each for each in ckptdoctor.check(tmp_path, everything=True).results[-1].findings if each.code == "I006"
+    ]
+    assert finding.message.startswith(f"{newest}, the newest of {len(names)}, is not complete")
+
+
+def test_the_newest_by_its_time(tmp_path: Path) -> None:
+    """Members of a family without numbers are one each: nothing is newer than another."""
+    for name in ("best", "last"):
+        write_model(tmp_path / name)
+    os.truncate(tmp_path / "last.index", 10)
+    assert "I006" not in codes(ckptdoctor.check(tmp_path, everything=True).results[-1])
+
+
+def test_the_verdict_on_a_run(run: Path) -> None:
+    """A run directory is said to be right only if nothing was found in it, and all that lies in it passed."""
+
+    def verdict() -> tuple[bool, str]:
+        whole = ckptdoctor.check(run, everything=True).results[-1]
+        return whole.passed, whole.verdict.removeprefix("the run directory as a whole: ")
+
+    assert verdict() == (True, "nothing is wrong")
+    os.truncate(run / "ckpt-6.index", 10)
+    assert verdict() == (True, "no findings of its own; 1 of 3 artifacts failed")
+    (run / "ckpt-8.index.tempstate123").write_bytes(b"")
+    assert verdict() == (True, "1 warning; 1 of 3 artifacts failed")
+    write_state(run, "ckpt-9")
+    assert verdict() == (False, "1 error, 1 warning; 1 of 3 artifacts failed")
+
+
 def test_interrupted_save(run: Path) -> None:
     """I005 and I006: data without its index, and temporary files, are what a save that was killed leaves behind."""
     shutil.copy(run / "ckpt-7.data-00000-of-00001", run / "ckpt-8.data-00000-of-00001")
@@ -229,6 +278,29 @@ def test_a_saved_model_is_an_artifact(fixtures_dir: Path) -> None:
     result = only(ckptdoctor.check(fixtures_dir / "savedmodel"))
     assert result.passed
     assert result.examination is not None
+
+
+def sharded(museum: Path) -> str:
+    """Real weights of Keras 3 in two shards: their JSON."""
+    (found,) = museum.rglob("k3.15tf-adam-wjson*.weights.json")
+    return str(found)
+
+
+def test_shards_are_the_weights(museum: Path, tmp_path: Path) -> None:
+    """Each shard is judged as the whole, and the whole once, whatever names it first and how often."""
+    whole = sharded(museum)
+    parts = [whole.replace(".weights.json", f"_0000{number}.weights.h5") for number in (0, 1)]
+    for paths in (parts, [parts[1], whole], [whole, *parts]):
+        result = only(ckptdoctor.check(*paths))
+        assert (result.path, result.passed) == (paths[0], True)
+        assert result.examination is not None
+        assert [each.class_name for each in result.examination.optimizers] == ["Adam"]
+        assert ("P003" in codes(result)) == (paths[0] != whole)
+    for each in (whole, *parts):
+        shutil.copy(each, tmp_path)
+    assert only(ckptdoctor.check(tmp_path)).passed
+    assert only(ckptdoctor.check(tmp_path, everything=True)).passed
+    assert len(ckptdoctor.check(whole, whole).results) == 2, "who names one twice hears of it twice"
 
 
 def test_overrides_by_path(tmp_path: Path, fixtures_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

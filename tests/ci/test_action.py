@@ -113,7 +113,43 @@ def test_the_summary_is_appended_to(runner: Runner) -> None:
     assert runner(paths=good(runner)).summary.startswith("## Trained\n\n## ")
 
 
+@pytest.mark.parametrize(
+    ("inputs", "policy", "reason"),
+    [
+        ({"fail_on": "never"}, "", "Invalid value for '--fail-on': 'never' is not one of 'error', 'warning'."),
+        (
+            {"expect": "a%0A::b\n::error::c"},
+            "",
+            "Invalid value for '--expect': 'a%250A::b\\n::error::c' is not one of ",
+        ),
+        ({"loader": "keras"}, "", "ckptdoctor: loader: what keras restores depends on its version"),
+        ({"select": "Q1"}, "", "ckptdoctor: select names no rule: 'Q1'"),
+        ({"config": "none.toml"}, "", "Invalid value for '--config': File 'none.toml' does not exist."),
+        ({}, "deeep = 1", "ckptdoctor: ckptdoctor.toml: unknown setting 'deeep'; did you mean 'deep'?"),
+    ],
+)
+def test_wrong_use(runner: Runner, inputs: dict[str, str], policy: str, reason: str) -> None:
+    """A wrong value is an annotation, as one command whatever stands in it, and in the log as well."""
+    (runner.workspace / "ckptdoctor.toml").write_text(policy)
+    job = runner(paths=good(runner), **inputs)
+    assert (job.code, job.outputs["passed"], job.outputs["sarif-file"]) == (2, "false", "")
+    (annotation,) = [line for line in job.log.splitlines() if line.lstrip().startswith("::")]
+    assert annotation.startswith("::error title=ckptdoctor::")
+    assert reason in annotation
+    assert annotation.removeprefix("::error title=ckptdoctor::").replace("%25", "%") in job.log
+
+
 # --------------------------------------------------------------------------------------------------------------- paths
+
+
+@pytest.mark.parametrize("line", ["  {} ", "\t{}\t", "{}   ", "   {}\r"])
+@pytest.mark.parametrize("name", ["run/ckpt-7", "run/ckpt-*.index", "run"])
+def test_blanks_around_a_line(runner: Runner, name: str, line: str) -> None:
+    """Blanks around a path or a pattern, as YAML and editors leave them, are no part of it."""
+    good(runner)
+    job = runner(paths=line.format(name))
+    assert (job.code, len(checked(job))) == (0, 1), job.log
+
 
 HOSTILE = [
     "with space/ckpt 7",

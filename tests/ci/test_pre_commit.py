@@ -129,6 +129,16 @@ def test_entry(repository: Path) -> None:
     assert hook(repository).code == 0
 
 
+def test_shards(repository: Path, museum: Path) -> None:
+    """Weights in shards are judged once, whichever of their files have changed."""
+    for each in museum.rglob("k3.15tf-adam-wjson*.weights.*"):
+        shutil.copy(each, repository)
+    git(repository, "add", "--all")
+    assert "4 artifacts: 4 passed" in hook(repository).out
+    git(repository, "rm", "--quiet", "--cached", "*.weights.json")
+    assert "4 artifacts: 4 passed" in hook(repository).out
+
+
 def hook(repository: Path) -> Result:
     """What pre-commit runs."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=repository, check=True, capture_output=True, text=True)

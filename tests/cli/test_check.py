@@ -105,6 +105,8 @@ def test_explain_config(tmp_path: Path) -> None:
     assert "min-iterations = 5  # ckptdoctor.toml\n" in result.stdout
     assert "deep = true  # command line\n" in result.stdout
     assert 'expect = "resumable"  # default\n' in result.stdout
+    document = json.loads(run("--explain-config", "--deep", "--format", "json").stdout)
+    assert (document["schema"], document["policy"]["min-iterations"]) == ("ckptdoctor.check-config/1", 5)
 
 
 def test_an_unknown_setting(good: Path, tmp_path: Path) -> None:

@@ -148,6 +148,14 @@ def test_a_plan_says_bytes_and_what_stays_empty(files: Path) -> None:
     assert "same path" not in run(*words, *donor).stdout
 
 
+def test_a_quiet_plan(files: Path) -> None:
+    """--quiet leaves one line of a plan, as Markdown too."""
+    paths = ("--from", files / "run-a", "--into", files / "keras3.keras", "--output", files / "o")
+    for form in ("text", "markdown"):
+        (line,) = run("graft", *paths, "--dry-run", "--quiet", "--format", form).stdout.splitlines()
+        assert "would write Adam at iteration 7" in line
+
+
 def test_the_receipt_as_json(files: Path) -> None:
     """The receipt names inputs and outputs with their digests, and every slot with its source."""
     out = files / "o.keras"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -203,6 +204,16 @@ def test_output_file_of_a_failure(good: str, broken: str, tmp_path: Path) -> Non
     assert len(json.loads(out.read_text())["artifacts"]) == 2
 
 
+def test_output_file_of_text(good: str, broken: str, tmp_path: Path) -> None:
+    """A report for people in a file has what cannot be read as well; on stdout that is left to stderr."""
+    out = tmp_path / "report.txt"
+    assert run("inspect", "-q", "-o", str(out), broken, good).exit_code == 3
+    first, second = out.read_text().splitlines()
+    assert first.startswith(f"{broken}: cannot be read: ")
+    assert second.startswith(f"{good}: resumes")
+    assert broken not in run("inspect", "-q", broken, good).stdout
+
+
 @pytest.mark.parametrize("where", ["no/folder/report.json", "folder"])
 def test_output_file_that_cannot_be(good: str, tmp_path: Path, where: str) -> None:
     """An output file that cannot be written is wrong use, in one line, and leaves nothing behind."""
@@ -241,6 +252,14 @@ def test_help(arguments: list[str]) -> None:
     assert result.exit_code == 0
     assert max(map(len, result.stdout.splitlines())) <= 100
     assert ("Exit codes" in result.stdout) is (arguments[0] == "inspect")
+
+
+@pytest.mark.parametrize("command", ["inspect", "check", "diff", "graft", "verify", "explain"])
+def test_help_lists_exit_codes(command: str) -> None:
+    """Every command's help lists its exit codes, one a line."""
+    lines = run(command, "--help").stdout.splitlines()
+    at = lines.index("  Exit codes:")
+    assert lines[at + 1].startswith("    0  ")
 
 
 @pytest.mark.parametrize(
@@ -284,6 +303,26 @@ def test_colors_on_a_terminal(good: str, flags: list[str], variables: dict[str, 
 def test_no_colors_in_a_pipe(good: str) -> None:
     """Into a pipe goes plain text."""
     assert "\x1b" not in ckptdoctor("inspect", good, TERM="xterm-256color").out
+
+
+@pytest.mark.parametrize(
+    ("flags", "variables", "colored"),
+    [
+        ([], {"FORCE_COLOR": "1"}, True),
+        ([], {"FORCE_COLOR": ""}, False),
+        ([], {"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+        (["--no-color"], {"FORCE_COLOR": "1"}, False),
+        (["--format", "markdown"], {"FORCE_COLOR": "1"}, False),
+    ],
+)
+@pytest.mark.parametrize("command", ["inspect", "check"])
+def test_forced_colors_in_a_pipe(
+    good: str, command: str, flags: list[str], variables: dict[str, str], *, colored: bool
+) -> None:
+    """FORCE_COLOR colours a pipe too, and leaves the lines as they are; NO_COLOR and --no-color come before it."""
+    out = ckptdoctor(command, *flags, good, TERM="xterm-256color", **variables).out
+    assert ("\x1b[" in out) is colored
+    assert re.sub(r"\x1b\[[0-9;]*m", "", out) == ckptdoctor(command, *flags, good).out
 
 
 def test_a_closed_pipe(good: str) -> None:

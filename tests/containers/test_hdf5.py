@@ -224,6 +224,20 @@ def test_lists_children_as_they_were_written(path: str) -> None:
         assert opened.children("") == (["zz", "aa", "mm"], [])
 
 
+def test_walks_in_the_order_of_writing_where_places_were_used_again(path: str) -> None:
+    """A group that HDF5 puts where an outgrown table was still comes when it was written."""
+    names = [f"{'zyxwvutsrqponmlkjihg'[number]}_a_name_that_is_long" for number in range(20)]
+    with h5py.File(path, "w") as file:
+        for name in names:
+            for variable in range(2):
+                file[f"layers/{name}/vars/{variable}"] = np.zeros(8)
+    with H5File(path) as opened:
+        assert opened.children("layers")[0] != names  # else this tests nothing
+        found = {where: groups for where, groups, _ in opened.walk()}
+    assert found["layers"] == names
+    assert [where.split("/")[1] for where in found if where.endswith("/vars")] == names
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_reads_inside_an_archive(tmp_path: Path, path: str, method: int) -> None:
     """A member is read in place when stored and from a spool when packed, to the same values."""

@@ -117,7 +117,7 @@ def test_a_broken_directory_is_one_sentence(tmp_path: Path, cut: int) -> None:
     path = archive(tmp_path / "a.zip", [("abc", b"data" * 10)])
     data = Path(path).read_bytes()
     Path(path).write_bytes(data[:-cut])
-    with pytest.raises(UnreadableArtifact, match=r"a\.zip: broken zip archive"):
+    with pytest.raises(UnreadableArtifact, match=r"a\.zip: .* its end, is missing: it is truncated"):
         ZipArchive(path)
 
 

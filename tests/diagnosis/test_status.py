@@ -216,3 +216,48 @@ def test_verdict(held: TrainingState, words: str) -> None:
 def test_enumerations(names: list[str], shown: str) -> None:
     """The first few names, and how many more there are."""
     assert enumerate_some(names) == shown
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (optimizer(7, ["a"]), "resumes at iteration 7 with full state of Adam or a class that keeps the same"),
+        (
+            optimizer(7, ["a"], ["b"]),
+            "iteration 7, but 1 of 2 variables has no full state of Adam or a class that keeps the same: b",
+        ),
+        (optimizer(0, ["a"]), "never stepped: the optimizer is at iteration 0"),
+        (optimizer(7), "iteration 7, but no slots: the optimizer would start with empty moments"),
+    ],
+)
+def test_a_class_among_several(found: OptimizerState, expected: str) -> None:
+    """A class that was chosen among several that fit is not told as if it were recorded; an only one is."""
+    ambiguous = replace(found, class_inferred=True, class_candidates=("AdamW",))
+    assert verdict(state(ambiguous)) == expected
+    only = replace(found, class_inferred=True)
+    assert verdict(state(only)) == verdict(state(found))
+
+
+def test_many_optimizers() -> None:
+    """A verdict tells of a few optimizers, of the worst where it cannot tell of all."""
+    fine = [replace(optimizer(7, ["a"]), name=f"o{number}") for number in range(1003)]
+    few = verdict(state(*fine[:8]))
+    assert few.split("; ") == [f"o{number}: resumes at iteration 7 with full Adam state" for number in range(8)]
+    lost = replace(optimizer(None, ["a"]), name="lost")
+    many = verdict(state(*fine, lost)).split("; ")
+    assert many[0] == "lost: slots but no count: a schedule would restart"
+    assert many[1:] == [*few.split("; ")[:7], "and 996 more optimizers"]
+
+
+@pytest.mark.parametrize("place", ["name", "class_name", "missing"])
+def test_long_names(place: str) -> None:
+    """A sentence has room for the beginning of a long name."""
+    long = "x" * 100_000
+    one = optimizer(7, ["a"], [long] * (place == "missing"))
+    if place != "missing":
+        one = replace(one, name=long) if place == "name" else replace(one, class_name=long)
+    said = verdict(state(one, replace(one)))
+    assert "x" * 200 + "…" in said
+    assert len(said) < 1000
+    assert len(verdict(state(one))) < 500
+    assert len(enumerate_some([long] * 9)) < 700

@@ -434,6 +434,21 @@ hdf5.add("a number of 5,000 digits", lambda place: _numbered(place, "0", "1" * 5
 hdf5.add("a number in Arabic digits", lambda place: _numbered(place, "0", "\u0661"), finding("I007", "no numbered"))
 
 
+# ----------------------------------------------------------------------------------- lists that multiply one another
+
+
+@hdf5.case("a layer listed 3,000 times, with 1,000 names", unreadable("name the same data sets over and over"))
+def _(place: Place) -> Path:
+    path = place.own / "model.h5"
+    with edited(path) as file:
+        model, layer = file["model_weights"], file["model_weights/hidden"]
+        del model.attrs["layer_names"], layer.attrs["weight_names"]
+        model.attrs["layer_names"] = np.array([b"hidden"] * 3000)
+        for part in range(10):
+            layer.attrs[f"weight_names{part}"] = np.array([b"hidden/kernel:0"] * 100)
+    return path
+
+
 # -------------------------------------------------------------------------------- filters: classes 15 and 16
 
 

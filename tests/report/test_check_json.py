@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
-from referencing import Registry, Resource
 from support.checks import (
     BY_ORDER,
     INCOMPLETE,
@@ -23,7 +23,9 @@ from support.checks import (
     with_findings,
 )
 from support.objects import write_model
+from support.schemas import COPIES, FOLDER, completed, load
 
+from ckptdoctor.checking.configuration import configure
 from ckptdoctor.checking.policy import Override, Policy
 from ckptdoctor.checking.results import Checked, CheckReport
 from ckptdoctor.diagnosis.expectations import Part, Purpose
@@ -31,14 +33,10 @@ from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.report import check_json
 from ckptdoctor.report import json as inspect_json
 
-FOLDER = Path(check_json.__file__).parent
-SCHEMA: dict[str, Any] = json.loads((FOLDER / "check.schema.json").read_text(encoding="utf-8"))
-INSPECT: dict[str, Any] = json.loads((FOLDER / "inspect.schema.json").read_text(encoding="utf-8"))
-REGISTRY: Registry[Any] = Registry().with_resources(
-    [(each["$id"], Resource.from_contents(each)) for each in (SCHEMA, INSPECT)]
-)
-VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, registry=REGISTRY)
-ONE_OF_INSPECT = jsonschema.Draft202012Validator({"$ref": f"{INSPECT['$id']}#/$defs/artifact"}, registry=REGISTRY)
+SCHEMA = load("check.schema.json")
+INSPECT = load("inspect.schema.json")
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+ONE_OF_INSPECT = jsonschema.Draft202012Validator({**INSPECT["$defs"]["artifact"], "$defs": INSPECT["$defs"]})
 
 
 def _document(whole: CheckReport) -> dict[str, Any]:
@@ -59,10 +57,26 @@ def good(tmp_path: Path) -> Checked:
 
 
 def test_the_schema_is_one() -> None:
-    """The schema itself is right, of this version, and refers to that of `inspect` by its name."""
+    """The schema itself is right, and of this version."""
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     assert SCHEMA["properties"]["schema"]["const"] == check_json.SCHEMA
     assert SCHEMA["$id"].rpartition("/")[0] == INSPECT["$id"].rpartition("/")[0]
+
+
+@pytest.mark.parametrize("name", sorted(each.name for each in FOLDER.glob("*.schema.json")))
+def test_every_schema_stands_alone(name: str) -> None:
+    """A schema refers to nothing outside itself, so that whoever has the file can validate with it."""
+    schema = load(name)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    references = re.findall(r'"\$ref": "(.*?)"', json.dumps(schema))
+    assert all(each.startswith("#/$defs/") for each in references)
+    assert {each.removeprefix("#/$defs/") for each in references} <= set(schema.get("$defs", {}))
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_copied_definitions(name: str) -> None:
+    """What a schema has of another is what that one says; `python tests/support/schemas.py` copies it anew."""
+    assert load(name) == completed(name)
 
 
 def test_the_schema_knows_every_value() -> None:
@@ -190,6 +204,21 @@ def test_the_policy(good: Checked) -> None:
             {"paths": ["release/"], "settings": {"expect": "weights-only", "require": ["weights"], "min-iterations": 0}}
         ],
     }
+
+
+def test_the_configuration(tmp_path: Path) -> None:
+    """`--explain-config` as JSON: the policy as a check's document has it, and the source of each setting."""
+    (tmp_path / "ckptdoctor.toml").write_text('min-iterations = 5\n[[overrides]]\npaths = ["a/"]\ndeep = true\n')
+    path = str(tmp_path / "ckptdoctor.toml")
+    found = configure({"optimizer": "Adam"}, config=path)
+    document = json.loads(check_json.render_configuration(found))
+    jsonschema.validate(document, load("check-config.schema.json"))
+    assert document["policy"] == check_json.policy(found.policy)
+    assert document["policy"]["overrides"] == [{"paths": ["a/"], "settings": {"deep": True}}]
+    assert document["configuration_file"] == path
+    told = {name: document["sources"][name] for name in ("min-iterations", "optimizer", "deep")}
+    assert told == {"min-iterations": path, "optimizer": "command line", "deep": "default"}
+    assert set(document["sources"]) == set(document["policy"]) - {"overrides"}
 
 
 def test_names_are_data(good: Checked) -> None:

@@ -90,6 +90,13 @@ def test_a_single_reason_is_told(good: Checked) -> None:
     assert finding == f"  error    I006  {'x' * 121}"
 
 
+def test_one_but(good: Checked) -> None:
+    """A reason that has a "but" of its own follows the verdict without another."""
+    other = INCOMPLETE._replace(code="E003", message="SGD is expected, but it is Adam")
+    (line, *_) = check_text.result(with_findings(good, other), Policy()).splitlines()
+    assert line.endswith("resumes at iteration 7 with full Adam state; SGD is expected, but it is Adam")
+
+
 def test_overrides(good: Checked) -> None:
     """What holds for a path decides, not the policy as a whole."""
     strict = Override(("run/",), {"fail_on": Severity.WARNING, "ignore": ("P",)}, base=".")
@@ -99,6 +106,17 @@ def test_overrides(good: Checked) -> None:
     )
     release = Override(("run/",), {"expect": Purpose.WEIGHTS_ONLY}, base=".")
     assert "P002" in check_text.result(with_findings(good, SHARE), Policy(overrides=(release,)))
+
+
+def test_many_findings_of_a_rule(good: Checked) -> None:
+    """Of one rule the first findings are shown, and how many more there are; every rule has its own."""
+    many = [NEVER._replace(message=f"optimizer {number} never stepped") for number in range(check_text.MOST + 1003)]
+    lines = check_text.result(with_findings(good, *many, NOT_FINITE), Policy()).splitlines()
+    assert len(lines) == 1 + 2 * check_text.MOST + 1 + 1
+    assert lines[-1] == "           S004  and 1,003 more, all in --format json"
+    assert sum("V001" in line for line in lines[1:]) == 1
+    few = check_text.result(with_findings(good, *many[: check_text.MOST]), Policy())
+    assert len(few.splitlines()) == 1 + 2 * check_text.MOST
 
 
 def test_groups(good: Checked) -> None:
@@ -219,7 +237,7 @@ def test_names_are_text(good: Checked, name: str) -> None:
 
 @pytest.mark.parametrize("columns", [60, 80, 160])
 def test_width(good: Checked, weights: Checked, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
-    """No line is wider than the terminal, codes stay whole, and what continues a line is indented below it."""
+    """No line but a command is wider than the terminal, codes stay whole, what goes on is indented."""
     monkeypatch.setenv("COLUMNS", str(columns))
     long = replace(good, path="runs/" + "deep/" * 40 + "ckpt-7")
     whole = report(weights, with_findings(long, NOT_FINITE, BY_ORDER), directory("run", INCOMPLETE))
@@ -228,7 +246,10 @@ def test_width(good: Checked, weights: Checked, monkeypatch: pytest.MonkeyPatch,
     assert shown.endswith(last)
     assert max(map(len, last.splitlines())) <= columns
     lines = shown.removesuffix(last).splitlines()
-    assert max(map(len, lines)) <= columns
+    commands = [line for line in lines if line.lstrip().startswith("ckptdoctor ")]
+    assert max(len(line) for line in lines if line not in commands) <= columns
+    assert all(line.lstrip() in weights.findings[0].hint for line in commands)
+    assert commands
     assert not any(line.endswith(" ") for line in lines)
     assert all(line.startswith(("ok      ", "failed  ", "  error    ", "  info     ", "        ")) for line in lines)
     assert "  error    V001  resume from ckpt-6\n" in shown

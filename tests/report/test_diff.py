@@ -137,6 +137,7 @@ def test_the_verdict_is_one_line_in_a_pipe(moments: Comparison) -> None:
 def test_quiet(moments: Comparison) -> None:
     """With --quiet the verdict is all."""
     assert len(diff_text.render(moments, quiet=True, color=False).splitlines()) == 1
+    assert len(diff_markdown.render(moments, quiet=True).splitlines()) == 1
 
 
 @pytest.mark.parametrize("name", NASTY)

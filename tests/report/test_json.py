@@ -213,3 +213,26 @@ def test_loaders_are_told(fixtures_dir: Path) -> None:
     assert other["graft"] == (
         f"ckptdoctor graft --from {path} --into MODEL.keras --as keras3 --output MODEL-resumed.keras"
     )
+
+
+def test_figures_of_what_is_neither(fixtures_dir: Path) -> None:
+    """Metrics have figures as variables do, with --stats only."""
+    path = str(fixtures_dir / "savedmodel")
+    (artifact,) = _document(path, tensors=True, stats=True)["artifacts"]
+    assert artifact["model"]["others"]
+    assert all(each["stats"]["nan"] == 0 for each in artifact["model"]["others"])
+    (artifact,) = _document(path, tensors=True)["artifacts"]
+    assert all("stats" not in each for each in artifact["model"]["others"])
+
+
+def test_decay(museum: Path) -> None:
+    """A legacy `decay` is no schedule, but has its two rates; without one there is no such field."""
+    decayed, plainly = (
+        artifact["optimizers"][0]
+        for artifact in _document(*(str(museum / f"keras/k2.2.4-{name}-h5.h5") for name in ("adam_decay", "adam")))[
+            "artifacts"
+        ]
+    )
+    assert decayed["schedule"] is None
+    assert decayed["decay"] == pytest.approx({"learning_rate": 0.01 / 1.007, "learning_rate_if_lost": 0.01})
+    assert "decay" not in plainly

@@ -91,3 +91,38 @@ def test_unreadable(tmp_path: Path) -> None:
     shown = _report(str(path))
     assert "an empty file" in shown
     assert shown.count("\n") < 6
+
+
+def test_the_facts_of_text(fixtures_dir: Path) -> None:
+    """Settings, notes, counters and what was read for a directory are there, as in the text."""
+    lines = _report(str(fixtures_dir / "run-a")).splitlines()
+    read = escape(f"TensorFlow checkpoint ({fixtures_dir / 'run-a' / 'ckpt-7'})")
+    assert f"| format | {read} |" in lines
+    assert r"| settings | beta\_1 0.9, beta\_2 0.999 |" in lines
+    assert r"| counters | step 7, save\_counter 2 |" in lines
+    assert any(line.startswith("| note | no learning rate is stored") for line in lines)
+
+
+def test_shares_of_bytes_are_no_finding(fixtures_dir: Path) -> None:
+    """How much of it is optimizer state stands in the table of slots, as in the text."""
+    (found,) = examine(fixtures_dir / "run-a")
+    assert "P002" in [each.code for each in found.findings]
+    assert "P002" not in render([found])
+
+
+def test_quiet(fixtures_dir: Path, tmp_path: Path) -> None:
+    """With --quiet a list of verdicts remains, of what cannot be read too."""
+    (tmp_path / "x.h5").write_bytes(b"")
+    paths = [fixtures_dir / "run-a", tmp_path / "x.h5"]
+    first, second = render([each for path in paths for each in examine(path)], quiet=True).splitlines()
+    assert first == f"- `{paths[0]}`: **resumes at iteration 7 with full Adam state**"
+    assert second.startswith(f"- `{paths[1]}`: **")
+
+
+def test_every_tensor(fixtures_dir: Path) -> None:
+    """The count, counters and scalars are in the list, with their keys."""
+    lines = _report(str(fixtures_dir / "run-a"), tensors=True).splitlines()
+    suffix = ".ATTRIBUTES/VARIABLE_VALUE"
+    assert f"| `iterations` | scalar | int64 | `optimizer/iter/{suffix}` |" in lines
+    assert f"| `save_counter` | scalar | int64 | `save_counter/{suffix}` |" in lines
+    assert f"| `beta_1` | scalar | float32 | `optimizer/beta_1/{suffix}` |" in lines

@@ -67,6 +67,7 @@ def test_verdicts(found: Verification, verdict: str) -> None:
     assert (
         verify_text.render([found], quiet=True, color=False).splitlines()[0].startswith(f"run/ckpt-7: {verdict[:60]}")
     )
+    assert len(verify_markdown.render([found], quiet=True).splitlines()) == 1
     assert f"**{verdict[:20]}" in verify_markdown.render([found]).replace("\\", "")
 
 
