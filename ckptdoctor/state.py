@@ -305,6 +305,7 @@ class OptimizerState:
         recoverable: A count that can be derived.
         hyperparameters: From the configuration or the stored scalars.
         schedule: The learning-rate schedule, where one is configured.
+        scheduled: A schedule sets the learning rate that only the training code knows.
         slots: Every slot variable.
         missing: Slots that it keeps but the artifact lacks.
         other: State that belongs to no single variable.
@@ -326,6 +327,7 @@ class OptimizerState:
     recoverable: Recoverable | None = None
     hyperparameters: Mapping[str, object] = field(default_factory=dict)
     schedule: Schedule | None = None
+    scheduled: bool = False
     slots: tuple[Slot, ...] = ()
     missing: tuple[MissingSlot, ...] = ()
     other: tuple[OtherVariable, ...] = ()

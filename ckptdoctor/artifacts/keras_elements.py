@@ -82,8 +82,16 @@ def count_element(label: str, value: int) -> Element:
 
 
 def float_element(label: str, value: float) -> Element:
-    """A float32 scalar."""
-    return Element(label, None, "float32", (), struct.pack("<f", value))
+    """A float32 scalar.
+
+    Raises:
+        GraftRefused: No float32 can hold it.
+    """
+    try:
+        packed = struct.pack("<f", value)
+    except OverflowError as error:
+        raise GraftRefused(f"{label} is {value:g}, which is more than its type (float32) can hold") from error
+    return Element(label, None, "float32", (), packed)
 
 
 def _rate(optimizer: PlannedOptimizer) -> float:

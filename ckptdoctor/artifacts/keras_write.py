@@ -29,7 +29,7 @@ from ckptdoctor.containers.zip_archive import ZipArchive
 from ckptdoctor.containers.zip_edit import Replacement, rewrite
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.optimizers.planned import PlannedOptimizer
-from ckptdoctor.optimizers.serialize import NAMES, Form, config_name, to_config
+from ckptdoctor.optimizers.serialize import NAMES, Form, config_name, require_agreement, to_config
 from ckptdoctor.state import Generation
 
 __all__ = ["check_layout", "write_dump", "write_h5", "write_keras_archive", "write_keras_weights"]
@@ -86,6 +86,7 @@ def write_h5(
             training, note = _training_config(optimizer, loss_from, version)
             notes.append(note)
         training["optimizer_config"] = to_config(optimizer, Form.LEGACY)
+        require_agreement(training["optimizer_config"], optimizer)
         texts["", "training_config"] = json.dumps(training)
     group = keras_h5.OPTIMIZER
     edit = Edit(
@@ -265,12 +266,14 @@ def _compiled(
     document = parse_object(config, target, CONFIG)
     compiled = document.get("compile_config")
     has_optimizer = isinstance(compiled, dict) and isinstance(compiled.get("optimizer"), dict)
-    if optimizer.configured and has_optimizer:
+    if optimizer.configured and isinstance(compiled, dict) and has_optimizer:
+        require_agreement(compiled["optimizer"], optimizer)
         return None, call
     version = parse_object(metadata, target, METADATA).get("keras_version")
     version = version if isinstance(version, str) else None
     package = "tf_keras" if _by_tf_keras(version) else "keras"
     serialized = to_config(optimizer, Form.OBJECT, package=package)
+    require_agreement(serialized, optimizer)
     if isinstance(compiled, dict) and "loss" in compiled:
         document["compile_config"] = {**compiled, "optimizer": serialized}
         return json.dumps(document).encode(), call

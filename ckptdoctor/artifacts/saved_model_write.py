@@ -28,7 +28,7 @@ from ckptdoctor.containers.saved_model_writer import bound_nodes, read_object_gr
 from ckptdoctor.containers.tensor_bundle import read_bundle, read_strings
 from ckptdoctor.errors import GraftRefused, UnreadableArtifact
 from ckptdoctor.optimizers.planned import PlannedOptimizer
-from ckptdoctor.optimizers.serialize import Form, to_config
+from ckptdoctor.optimizers.serialize import Form, require_agreement, to_config
 from ckptdoctor.state import Generation
 
 _METADATA = "keras_metadata.pb"
@@ -222,6 +222,7 @@ def _configure(optimizer: PlannedOptimizer, root: _Root | None, notes: list[str]
         return True
     try:
         config = to_config(optimizer, Form.LEGACY)
+        require_agreement(config, optimizer)
     except GraftRefused as error:
         notes.append(f"the optimizer's configuration is not in the result ({error}): call model.compile() first")
         return False

@@ -88,6 +88,7 @@ def _state(reading: Reading, inferred: inference.Inference, count: OtherVariable
         recoverable=recoverable,
         hyperparameters=_hyperparameters(reading),
         schedule=config.schedule if config else None,
+        scheduled=scheduled,
         slots=tuple(reading.slots),
         missing=tuple(reading.missing),
         other=tuple(reading.singles.values()),

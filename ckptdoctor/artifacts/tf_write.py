@@ -140,7 +140,10 @@ def edit_graph(
         _look_at_old(site, objects, old)
     builder = _BUILDERS.get(optimizer.generation)
     if builder is None:
-        raise GraftRefused("optimizers of standalone Keras 1 and 2 were never part of a TensorFlow checkpoint")
+        raise GraftRefused(
+            "optimizers of standalone Keras 1 and 2 were never part of a TensorFlow checkpoint: write those of the "
+            "target's program with --as optimizer-v2, keras2 or keras3"
+        )
     builder(site)
     graph, gone = editor.finish(node, objects.by_node.keys(), compact=compact)
     return Edited(graph, editor.tensors, gone, tuple(site.notes), editor, node)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ckptdoctor.artifacts.tf_write_site import (
-    CURRENT_RATE,
     Place,
     Site,
     add_loss_scale,
@@ -19,7 +18,7 @@ from ckptdoctor.artifacts.tf_write_site import (
 )
 from ckptdoctor.containers.bundle_writer import NewTensor
 from ckptdoctor.optimizers.catalogue import Extent, PerVariable, Single, SlotKind
-from ckptdoctor.optimizers.config import Settings
+from ckptdoctor.optimizers.config import CURRENT_RATE, Settings
 from ckptdoctor.optimizers.inference import snake_case
 from ckptdoctor.optimizers.layout import ITERATION, LEARNING_RATE, Trained, blocks, expand
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot

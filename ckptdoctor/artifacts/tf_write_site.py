@@ -10,10 +10,10 @@ from ckptdoctor.artifacts.graph_editor import GraphEditor
 from ckptdoctor.containers.bundle_writer import NewTensor
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.optimizers.catalogue import Extent
+from ckptdoctor.optimizers.config import CURRENT_RATE
 from ckptdoctor.optimizers.inference import class_of_name
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
 
-CURRENT_RATE = "current_learning_rate"
 _INITIAL_SCALE = 2.0**15
 _FLOATS = {"float32": "<f", "float64": "<d"}
 
@@ -49,8 +49,16 @@ class Site:
     notes: list[str] = field(default_factory=list)
 
     def number(self, value: float) -> NewTensor:
-        """A floating-point scalar."""
-        return NewTensor(self.float_dtype, (), struct.pack(_FLOATS[self.float_dtype], value))
+        """A floating-point scalar.
+
+        Raises:
+            GraftRefused: Its type cannot hold it.
+        """
+        try:
+            packed = struct.pack(_FLOATS[self.float_dtype], value)
+        except OverflowError as error:
+            raise GraftRefused(f"{value:g} is more than {self.float_dtype} can hold") from error
+        return NewTensor(self.float_dtype, (), packed)
 
     def trained_node(self, path: str) -> int:
         """The node of a model variable.

@@ -28,13 +28,14 @@ _GENERATIONS = ("tf1", "keras1", "optimizer-v2", "keras2", "keras3")
     type=click.Choice(["iterations", "slots", "hyperparameters"]),
     help="Only this part (repeatable).",
 )
-@click.option("--optimizer", metavar="NAME", help="Which optimizer, where an artifact has several.")
+@click.option("--optimizer", metavar="NAME", help="Which optimizer, where there are several (DONOR=TARGET).")
 @click.option("--map", "maps", metavar="OLD=NEW", multiple=True, help="Donor variable (or PREFIX/) = target variable.")
 @click.option("--map-file", type=ANY_PATH, help="A file of OLD=NEW lines.")
 @click.option("--partial", is_flag=True, help="Leave variables without a counterpart in a fresh state.")
 @click.option("--as", "generation", type=click.Choice(_GENERATIONS), help="The generation of optimizers to write.")
-@click.option("--optimizer-class", metavar="CLASS", help="The class, for a dump whose target names none.")
+@click.option("--optimizer-class", metavar="CLASS", help="The class, where neither side records it.")
 @click.option("--iterations", type=click.IntRange(min=0), help="Set the count by hand; needs no donor.")
+@click.option("--learning-rate", metavar="RATE", type=float, help="Set the constant learning rate by hand.")
 @click.option("--dry-run", is_flag=True, help="Print the plan, write nothing.")
 @click.option("--link", is_flag=True, help="Share unchanged data files by hard link instead of copying them.")
 @click.option("--overwrite", is_flag=True, help="Replace what lies at OUT.")
@@ -56,6 +57,7 @@ def graft(  # noqa: PLR0913 - a command takes its options as arguments
     generation: str | None,
     optimizer_class: str | None,
     iterations: int | None,
+    learning_rate: float | None,
     dry_run: bool,
     link: bool,
     overwrite: bool,
@@ -93,6 +95,7 @@ def graft(  # noqa: PLR0913 - a command takes its options as arguments
             generation=Generation(generation) if generation else None,
             optimizer_class=optimizer_class,
             iterations=iterations,
+            learning_rate=learning_rate,
             link=link,
         )
         color = wants_color(no_color) and output_file is None

@@ -12,13 +12,14 @@ from ckptdoctor.containers.raw_places import RawPlaces
 from ckptdoctor.containers.values import kept_open, numpy_dtype, ordered_chunks
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.grafting.completeness import require_no_fewer
+from ckptdoctor.grafting.readback import slots_by_number
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
 from ckptdoctor.state import FileRange, Format, Generation, OptimizerState, Role, Slot, TensorRef, TrainingState
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_LISTS = frozenset({Format.OPTIMIZER_DUMP, Format.KERAS_ARCHIVE, Format.KERAS_WEIGHTS})
+_LISTS = frozenset({Format.OPTIMIZER_DUMP, Format.KERAS_ARCHIVE})
 _CHUNK = 256 << 10
 """Bytes at a time: they stay in the processor's cache, which makes comparing several times faster than 4 MB."""
 
@@ -49,16 +50,21 @@ def hold_against_plan(
         # In a tf.train.Checkpoint they keep no count, and global_step may not be there: Adam's beta powers tell it.
         if found.recoverable is None:
             raise GraftRefused(
-                f"{found.class_name or 'the optimizer'} of tf.compat.v1 has no place for a count in this checkpoint: "
-                "graft with --only slots, and set global_step in the training script"
+                f"{found.class_name or 'the optimizer'} of tf.compat.v1 has no place for a count in a checkpoint of "
+                "objects: write the optimizer that the target's program has with --as optimizer-v2, keras2 or keras3"
             )
         count = found.recoverable.value
     if count != optimizer.iterations:
         raise _failed(f"the count is {count} instead of {optimizer.iterations}")
     _require_as_many(found, target, optimizer, partial=partial)
     slots = {(slot.variable, slot.role): slot for slot in found.slots}
-    if result.format in _LISTS:  # what is loaded goes by place, whatever the reader takes it for
+    if result.format is Format.KERAS_WEIGHTS:
+        slots = slots_by_number(found, optimizer)
+    elif result.format in _LISTS:  # what is loaded goes by place, whatever the reader takes it for
         slots = _by_place(found, optimizer)
+    elif any(slot.variable is None for slot in found.slots):
+        # Two models with the same layer names: slots of Keras 2.11 to 2.15 say no more than a name and a place.
+        slots = {**_by_place(found, optimizer), **slots}
     with kept_open(), RawPlaces() as raw:
         for planned in optimizer.slots:
             slot = slots.get((planned.variable, planned.kind.role))
@@ -78,7 +84,7 @@ def _require_as_many(found: OptimizerState, target: TrainingState, planned: Plan
     """Whatever a plan says: no slot is planned twice, and none of a target's is lost unless that was asked for."""
     if len({(each.variable, each.kind.role, each.kind.name) for each in planned.slots}) < len(planned.slots):
         raise _failed("a slot is planned twice")
-    if len(found.slots) < len(planned.slots):
+    if target.format is not Format.KERAS_WEIGHTS and len(found.slots) < len(planned.slots):
         raise _failed(f"it holds {len(found.slots)} slots instead of {len(planned.slots)}")
     if not partial:
         own = [each for each in target.optimizers if each.name == planned.name] or list(target.optimizers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ckptdoctor.errors import GraftRefused, Unmatchable
 from ckptdoctor.grafting.options import Options
@@ -26,13 +27,17 @@ def donor_side(state: TrainingState, target: TrainingState, own: OptimizerState 
         GraftRefused: It holds no optimizer state, or that of several in one.
         Unmatchable: It holds several optimizers, or a list does not fit the target's variables.
     """
-    optimizer = choose(state, options.optimizer, "the donor")
+    optimizer = choose(state, options.donor_optimizer, "the donor")
     if optimizer is None or not optimizer.has_state:
         raise GraftRefused("the donor holds no optimizer state", state.path)
     if "slots" in options.only:
         if is_unplaced(state, optimizer):
             recorded = own.class_name if own is not None and not own.class_inferred else None
-            optimizer = _placed(state, optimizer, target, own, options.optimizer_class or recorded)
+            told = options.optimizer_class or recorded
+            read = _placed(state, optimizer, target, own, told)
+            # It was read as one class; that is a fact only where somebody says so.
+            candidates = () if told is not None else optimizer.class_candidates
+            optimizer = replace(read, class_inferred=True, class_candidates=candidates)
         _require_one(optimizer)
     return make_side(state, optimizer)
 

@@ -6,7 +6,10 @@ from ckptdoctor.artifacts.keras_producer import version_part
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.optimizers.catalogue import TF1_OPTIMIZERS, Layout, PerVariable, Tf1Optimizer, layouts
 from ckptdoctor.optimizers.config import Settings
+from ckptdoctor.optimizers.serialize import NAMES
 from ckptdoctor.state import Generation, Role
+
+_SEVERAL = "MultiOptimizer"
 
 
 def pick_layout(class_name: str, generation: Generation, version: str | None, *, wrapped: bool = False) -> Layout:
@@ -24,7 +27,12 @@ def pick_layout(class_name: str, generation: Generation, version: str | None, *,
     known = layouts(class_name, generation)
     variants = [each for each in known if each.wrapped == wrapped] or known
     if not variants:
-        raise GraftRefused(f"{generation.value} has no {class_name} whose state is known")
+        if class_name == _SEVERAL:
+            raise GraftRefused(
+                "a MultiOptimizer is several optimizers in one list, which a graft does not take apart: compile the "
+                "target with the same one, build it, and assign the donor's optimizer.variables to its own one by one"
+            )
+        raise _unknown(class_name, generation)
     release = _release(version)
     for variant in variants:
         if release is None or _within(release, variant.versions):
@@ -67,4 +75,10 @@ def _tf1_entry(class_name: str, *, centered: bool) -> Tf1Optimizer:
     for entry in entries:
         if (Role.MEAN_GRADIENT in {kind.role for kind in entry.slots}) == centered:
             return entry
-    raise GraftRefused(f"TensorFlow 1 has no {class_name} whose state is known")
+    raise _unknown(class_name, Generation.TF1)
+
+
+def _unknown(class_name: str, generation: Generation) -> GraftRefused:
+    said = f"{NAMES[generation]} has no {class_name} whose state is known"
+    others = [each.value for each in Generation if layouts(class_name, each)]
+    return GraftRefused(f"{said}: write one of another generation with --as {' or '.join(others)}" if others else said)

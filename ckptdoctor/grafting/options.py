@@ -16,12 +16,14 @@ class GraftOptions(TypedDict, total=False):
 
     Attributes:
         only: Parts that are taken from the donor; all of them by default.
-        optimizer: Which optimizer, where an artifact has several: its name, or a part of it.
+        optimizer: Which optimizer, where an artifact has several: its name, or a part of it; `DONOR=TARGET` where the
+            two call it differently, or where the target is to call it so.
         mapping: Donor variable → target variable; whole paths, or prefixes that end in `/`.
         partial: Leave variables without a match in a fresh state instead of refusing.
         generation: The generation to write where the target has no optimizer, or to convert to.
         optimizer_class: The class, for a dump whose target names none.
         iterations: Set the count by hand.
+        learning_rate: Set the constant learning rate by hand.
         link: Share unchanged data files by hard link instead of copying them.
     """
 
@@ -32,6 +34,7 @@ class GraftOptions(TypedDict, total=False):
     generation: Generation | Literal["tf1", "keras1", "optimizer-v2", "keras2", "keras3"] | None
     optimizer_class: str | None
     iterations: int | None
+    learning_rate: float | None
     link: bool
 
 
@@ -69,4 +72,15 @@ class Options(NamedTuple):
     generation: Generation | None = None
     optimizer_class: str | None = None
     iterations: int | None = None
+    learning_rate: float | None = None
     link: bool = False
+
+    @property
+    def donor_optimizer(self) -> str | None:
+        """What the donor calls the optimizer that is meant."""
+        return (self.optimizer or "").partition("=")[0] or None
+
+    @property
+    def target_optimizer(self) -> str | None:
+        """What the target calls it, or is to call it; None where nothing is said of that."""
+        return (self.optimizer or "").partition("=")[2] or None

@@ -122,7 +122,7 @@ class _Pairing:
         told = self.own is not None and self.own.slots
         variables = tuple(
             each
-            for each in trained_by(self.target, self.own)
+            for each in self._not_anothers(trained_by(self.target, self.own))
             if told or self._is_trainable(each.path) or each.path.rpartition("/")[2] not in UNTRAINED
         )
         if self.due and not variables:
@@ -134,6 +134,14 @@ class _Pairing:
             )
             raise GraftRefused(f"{why}; the count alone is set by --only iterations", self.target.path)
         return variables
+
+    def _not_anothers(self, variables: tuple[Named, ...]) -> tuple[Named, ...]:
+        """Beside the target's other optimizers: what they have slots for is theirs, unless the donor has some too."""
+        if self.own is not None:
+            return variables
+        others = {slot.variable for each in self.target.optimizers for slot in each.slots}
+        mine = {each.path for each in self.donor.trained}
+        return tuple(each for each in variables if each.path in mine or each.path not in others)
 
     def _is_trainable(self, path: str) -> bool:
         variable = self._mine.get(path)

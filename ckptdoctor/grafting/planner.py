@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from ckptdoctor.diagnosis.status import is_possible
 from ckptdoctor.errors import GraftRefused, Unmatchable
+from ckptdoctor.grafting.classes import chosen_class, doubts, informed, read_as
 from ckptdoctor.grafting.completeness import (
     NOWHERE,
     Unused,
@@ -15,21 +16,24 @@ from ckptdoctor.grafting.completeness import (
     require_slots,
     unused_slots,
 )
+from ckptdoctor.grafting.configuration import check_recorded, configure, rate_warnings, settings_for
 from ckptdoctor.grafting.donor import donor_side
+from ckptdoctor.grafting.generations import generation_for
 from ckptdoctor.grafting.layouts import pick_layout, tf1_layout, tf1_op_name
+from ckptdoctor.grafting.names import name_for, own_optimizer
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.grafting.pairing import Paired, pair, trained_by_place
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.slots import SlotMaker, Sources, other_betas
 from ckptdoctor.matching.lists import is_unplaced, numbered
-from ckptdoctor.matching.sides import Side, choose, settings_of, trained_by
+from ckptdoctor.matching.sides import Side, make_side, settings_of, trained_by
 from ckptdoctor.matching.variables import Match
 from ckptdoctor.optimizers import translation
-from ckptdoctor.optimizers.catalogue import Layout, PerVariable
+from ckptdoctor.optimizers.catalogue import Layout
 from ckptdoctor.optimizers.config import Settings
-from ckptdoctor.optimizers.layout import Trained, blocks
+from ckptdoctor.optimizers.layout import Trained
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
-from ckptdoctor.state import Format, Generation, OptimizerState, Schedule, TrainingState
+from ckptdoctor.state import Format, Generation, OptimizerState, TrainingState
 
 _LISTED = frozenset({Generation.KERAS2, Generation.KERAS3})
 """Generations whose optimizers keep a list that goes by place, in every format."""
@@ -55,7 +59,7 @@ def make_plan(donor: TrainingState | None, target: TrainingState, output: str, o
 
 
 def _plan(donor: TrainingState | None, target: TrainingState, output: str, options: Options) -> Plan:
-    own = choose(target, options.optimizer if len(target.optimizers) > 1 else None, "the target")
+    own = own_optimizer(target, donor, options)
     if donor is None:
         return _count_only(target, own, output, options)
     side = donor_side(donor, target, own, options)
@@ -97,58 +101,40 @@ class _Planner:
         self.options = options
         self.warnings: list[str] = []
         self.unmatched: list[tuple[str, str]] = []
-        self.class_name = self._class()
-        self.generation = self._generation()
+        self.generation, told = generation_for(donor, target, self.own, options.generation)
+        self.warnings += told
+        donor = informed(donor, self.own, trained_by(target, self.own))
+        if self.own is not None:
+            self.own = informed(make_side(target, self.own), donor.optimizer, donor.trained).optimizer
+        asked = options.optimizer_class
+        self.class_name = chosen_class(donor.optimizer, self.own, asked)
+        self.warnings += doubts(self.class_name, donor.optimizer, self.own, asked, target, self.generation)
+        self.donor = donor = read_as(donor, self.class_name)
+        if self.own is not None and target.format is Format.KERAS_WEIGHTS:
+            self.own = read_as(make_side(target, self.own), self.class_name).optimizer
         self.layout = self._layout(settings_of(donor.optimizer))
 
     # ------------------------------------------------------------------------------------------------ what is written
-
-    def _class(self) -> str:
-        theirs = self.donor.optimizer
-        name = self.options.optimizer_class or theirs.class_name
-        if name is None:
-            raise GraftRefused("nothing tells the class of the donor's optimizer: name it with --optimizer-class")
-        if self.own is not None and self.own.class_name is not None:
-            mine = {self.own.class_name, *self.own.class_candidates}
-            if not mine & {name, *(theirs.class_candidates if theirs.class_inferred else ())}:
-                raise GraftRefused(
-                    f"the donor's optimizer is {name}, the target's {self.own.class_name}: their state means "
-                    "different things"
-                )
-            if not self.own.class_inferred:
-                name = self.own.class_name
-        return name
-
-    def _generation(self) -> Generation:
-        asked = self.options.generation
-        if asked is not None:
-            return asked
-        if self.own is not None and self.own.generation is not None:
-            return self.own.generation
-        written = _by_producer(self.target)
-        found = written or self.donor.optimizer.generation
-        if found is None:
-            raise GraftRefused("nothing tells which generation of optimizers to write: say it with --as")
-        return found
 
     def plan(self) -> Plan:
         """The whole plan."""
         theirs = self.donor.optimizer
         slots_from_donor = "slots" in self.options.only
-        settings = self._settings()
+        settings = settings_for(theirs, self.own, self.class_name, self.layout, self.options)
         self.layout = self._layout(settings)
-        paired = self._paired(settings) if slots_from_donor else self._kept()
+        paired = self._paired(settings) if slots_from_donor else self._kept(settings)
         variables, matches = paired.variables, paired.matches
         self.warnings += paired.warnings
         self.unmatched += paired.unmatched
-        hyperparameters, schedule, configured = self._hyperparameters()
+        configured, told = configure(theirs, self.own, settings, self.class_name, self.generation, self.options)
+        self.warnings += told
         iterations = self._iterations()
         if not self.layout.counted and self.generation is Generation.KERAS1 and "iterations" in self.options.only:
             raise GraftRefused(
                 f"Keras {self.layout.versions} keeps no count for {self.class_name}: write the layout of tf.keras with "
                 "--as optimizer-v2, or leave the count out with --only slots --only hyperparameters"
             )
-        numbers = translation.numbers_of(iterations, hyperparameters, scheduled=schedule is not None)
+        numbers = translation.numbers_of(iterations, configured.hyperparameters, scheduled="schedule" in settings.flags)
         trained = [Trained(each.path, each.shape) for each in variables]
         dtypes = {variable.path: variable.tensor.dtype for variable in self.target.variables}
         mine = self._own_in_place()
@@ -174,15 +160,17 @@ class _Planner:
             generation=self.generation,
             layout=self.layout,
             settings=settings,
-            hyperparameters=hyperparameters,
-            schedule=schedule,
+            hyperparameters=configured.hyperparameters,
+            schedule=configured.schedule,
             iterations=iterations,
             singles=maker.singles(numbers),
             trained=tuple(each.path for each in variables),
             slots=tuple(slots),
             wrapper=self._wrapper(),
-            configured=configured,
+            configured=configured.stays,
         )
+        self.warnings += rate_warnings(optimizer, self.target.format)
+        self.warnings += check_recorded(optimizer, self.target.format, self.donor, self.own)
         return Plan(
             donor=self.donor.state.path,
             target=self.target.path,
@@ -203,13 +191,8 @@ class _Planner:
         return pick_layout(self.class_name, self.generation, self.target.producer.version, wrapped=wrapped)
 
     def _name(self) -> str:
-        """The optimizer's name in the result: the target's; in TensorFlow 1 it names the slots."""
-        if self.own is not None and self.own.name:
-            return self.own.name
-        if self.generation is not Generation.TF1:
-            return "optimizer"
-        donor = self.donor.optimizer
-        return donor.name if donor.generation is Generation.TF1 and donor.name else tf1_op_name(self.class_name)
+        tf1 = tf1_op_name(self.class_name) if self.generation is Generation.TF1 else None
+        return name_for(self.donor, self.target, self.own, tf1, self.options)
 
     # ------------------------------------------------------------------------------------------------------- matching
 
@@ -226,12 +209,12 @@ class _Planner:
         mine = self.own or self.donor.optimizer
         return numbered(mine) if is_unplaced(self.target, mine) else mine
 
-    def _kept(self) -> Paired:
+    def _kept(self, settings: Settings) -> Paired:
         """The target's variables where its own slots stay."""
         mine = self._own_in_place()
         if not (mine.slots or mine.iterations or self.options.iterations or "iterations" in self.options.only):
             return Paired((), {})  # it never stepped, and will not have: the framework makes its slots
-        if keeps_slots(self.class_name, mine, self.layout, self._settings()):
+        if keeps_slots(self.class_name, mine, self.layout, settings):
             require_slots("the target", self.class_name, mine, partial=self.options.partial)
         in_place = is_unplaced(self.target, self.own or self.donor.optimizer)
         variables = trained_by_place(mine) if in_place else trained_by(self.target, self.own)
@@ -267,57 +250,6 @@ class _Planner:
 
     # ----------------------------------------------------------------------------------------------------- the pieces
 
-    def _settings(self) -> Settings:
-        theirs = settings_of(self.donor.optimizer)
-        if self.own is None or not (self.own.slots or self.own.hyperparameters):
-            return theirs
-        mine = settings_of(self.own)
-        relevant = {
-            kind.when.lstrip("!") for b in blocks(self.layout) if isinstance(b, PerVariable) for kind in b.kinds
-        }
-        recorded = not self.own.class_inferred or bool(self.own.slots)
-        for flag in _MUST_AGREE:
-            differs = (flag in mine.flags) != (flag in theirs.flags)
-            if flag in relevant and differs and recorded and "slots" in self.options.only:
-                has, lacks = ("target", "donor") if flag in mine.flags else ("donor", "target")
-                raise GraftRefused(
-                    f"the {has}'s {self.class_name} keeps state for {flag.replace('_', ' ')}, the {lacks}'s does not: "
-                    "they are not the same optimizer"
-                )
-        flags = set(mine.flags if recorded else theirs.flags)
-        if "hyperparameters" in self.options.only and self._schedule_known():
-            flags = (flags - {"schedule"}) | (theirs.flags & {"schedule"})
-        return Settings(frozenset(flags), mine.exclude_layers, mine.exclude_embeddings)
-
-    def _schedule_known(self) -> bool:
-        optimizer = self.donor.optimizer
-        return optimizer.schedule is not None or "learning_rate" in optimizer.hyperparameters
-
-    def _hyperparameters(self) -> tuple[dict[str, object], Schedule | None, bool]:
-        """(hyperparameters, schedule, whether the target's own configuration stays)."""
-        theirs, mine = self.donor.optimizer, self.own
-        has_config = mine is not None and not mine.class_inferred and bool(mine.hyperparameters)
-        if mine is not None and ("hyperparameters" not in self.options.only or not theirs.hyperparameters):
-            return dict(mine.hyperparameters), mine.schedule, has_config
-        merged = dict(mine.hyperparameters) if mine is not None else {}
-        merged.update({name: value for name, value in theirs.hyperparameters.items() if value is not None})
-        schedule = theirs.schedule
-        if schedule is None and mine is not None and "learning_rate" not in theirs.hyperparameters:
-            schedule = mine.schedule
-        if "learning_rate" not in merged and schedule is None:
-            self.warnings.append("no learning rate is known: the class's default will be in force")
-        if mine is not None and mine.schedule is not None and schedule is None:
-            rate = merged.get("learning_rate")
-            self.warnings.append(
-                f"the target's {mine.schedule.class_name} is replaced by the donor's constant learning rate {rate}; "
-                "--only iterations --only slots keeps it"
-            )
-        problems = translation.obstacles(self.class_name, self.generation, merged)
-        if problems:
-            raise GraftRefused(problems[0])
-        same = has_config and mine is not None and all(mine.hyperparameters.get(k) == v for k, v in merged.items())
-        return merged, schedule, same
-
     def _iterations(self) -> int:
         if self.options.iterations is not None:
             return self.options.iterations
@@ -350,11 +282,3 @@ class _Planner:
             if isinstance(other.value, (int, float)) and not isinstance(other.value, bool)
         }
         return source.wrapper.class_name, values
-
-
-def _by_producer(target: TrainingState) -> Generation | None:
-    """The generation that the target's own framework reads, where that is no choice: `.keras` and the like."""
-    version = target.producer.version or ""
-    if target.format in {Format.KERAS_ARCHIVE, Format.KERAS_WEIGHTS} and version:
-        return Generation.KERAS3 if version.startswith("3.") else Generation.KERAS2
-    return None

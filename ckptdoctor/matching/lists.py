@@ -60,7 +60,7 @@ def read_against(
     if wanted is None:
         raise Unmatchable(f"nothing tells the class of {called.donor}'s optimizer: name it with --optimizer-class")
     if not optimizer.slots:
-        return optimizer
+        return replace(optimizer, class_name=wanted)
     stored = [variable for variable in variables if variable.tensor.location is not None]
     listed = in_list_order(optimizer)
     # Momentum or a mean gradient, an average or an accumulator: a list does not tell, the other side may.
@@ -146,7 +146,7 @@ def numbered(optimizer: OptimizerState, class_name: str | None = None) -> Optimi
         Unmatchable: It is not this class's list.
     """
     if not optimizer.slots:
-        return optimizer
+        return replace(optimizer, class_name=class_name or optimizer.class_name)
     listed = in_list_order(optimizer)
     name = class_name or optimizer.class_name
     roles = [slot.role for slot in optimizer.slots]

@@ -132,7 +132,12 @@ def _keeps_it_unused(optimizer: OptimizerState) -> bool:
 
 
 def _scheduled(optimizer: OptimizerState) -> bool:
-    """Whether the learning rate is a schedule that only the training code knows: Keras 3 stores any other."""
+    """Whether the learning rate is a schedule that only the training code knows.
+
+    Object graphs of every generation store any other; of the lists, those of Keras 3 do.
+    """
+    if optimizer.scheduled:
+        return True
     if optimizer.generation is not Generation.KERAS3 or not optimizer.has_state:
         return False
     stored = {other.name.lstrip("_") for other in optimizer.other}

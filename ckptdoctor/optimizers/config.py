@@ -16,6 +16,9 @@ FLAGS = ("amsgrad", "momentum", "centered", "use_ema", "gradient_accumulation", 
 RARE = frozenset({"use_ema", "gradient_accumulation", "schedule"})
 """Flags that any class can have and few users set: guessed last, for with them most lists could be most classes'."""
 
+CURRENT_RATE = "current_learning_rate"
+"""What a schedule gave last; the optimizers of Keras 2.11 to 2.15 keep it, and set it before every step."""
+
 _NOT_HYPERPARAMETERS = frozenset(
     {"name", "jit_compile", "is_legacy_optimizer", "module", "registered_name", "class_name", "dtype"}
 )

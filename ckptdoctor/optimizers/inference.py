@@ -9,6 +9,7 @@ from math import isclose, isfinite, log
 from typing import NamedTuple
 
 from ckptdoctor.optimizers.catalogue import CLASSES_BY_POPULARITY, HEADS, LAYOUTS, Layout, PerVariable, Single
+from ckptdoctor.optimizers.translation import finite
 from ckptdoctor.state import Generation, Oddity, OtherVariable, Recoverable, Scalar, TensorRef
 
 V2_HYPERPARAMETERS: dict[str, frozenset[str]] = {
@@ -141,7 +142,7 @@ _TELLING = 0.2  # how far from a whole number a count may be, for its rounding e
 
 def rate_conflict(stored: object, configured: object) -> tuple[Oddity, ...]:
     """Whether a stored learning rate is not the configured one, up to float32."""
-    numbers = [each for each in (stored, configured) if isinstance(each, (int, float)) and not isinstance(each, bool)]
+    numbers = [each for each in (finite(stored), finite(configured)) if each is not None]
     if len(numbers) < 2 or isclose(*numbers, rel_tol=1e-5, abs_tol=1e-12):  # noqa: PLR2004 - both of them
         return ()
     text = f"the stored learning rate is {stored:.6g}, the configuration says {configured:.6g}"

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from ckptdoctor.containers.dtypes import array_nbytes
 from ckptdoctor.optimizers.catalogue import Layout, SlotKind
 from ckptdoctor.optimizers.config import Settings
+from ckptdoctor.optimizers.translation import finite
 from ckptdoctor.state import Generation, Schedule, TensorRef
 
 Matched: TypeAlias = Literal["map", "path", "name", "structure", "order", "weights", "equal", "own"]
@@ -85,7 +86,4 @@ class PlannedOptimizer(NamedTuple):
     @property
     def learning_rate(self) -> float | None:
         """The constant learning rate; None where a schedule sets it or none is known."""
-        rate = self.hyperparameters.get("learning_rate")
-        if self.schedule is not None or isinstance(rate, bool) or not isinstance(rate, (int, float)):
-            return None
-        return float(rate)
+        return None if self.schedule is not None else finite(self.hyperparameters.get("learning_rate"))

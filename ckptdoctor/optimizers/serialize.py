@@ -11,8 +11,10 @@ from enum import Enum
 
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.optimizers.catalogue import classes
+from ckptdoctor.optimizers.config import CURRENT_RATE, read_config
 from ckptdoctor.optimizers.defaults import DEFAULTS, OPTIONAL
 from ckptdoctor.optimizers.inference import snake_case
+from ckptdoctor.optimizers.layout import relevant_flags
 from ckptdoctor.optimizers.planned import PlannedOptimizer
 from ckptdoctor.state import Generation, Schedule
 
@@ -47,8 +49,15 @@ _WARMUP = ("warmup_target", "warmup_steps")
 
 _HANDLED = frozenset({
     "learning_rate", "name", "is_legacy_optimizer", "jit_compile", "schedule_decay", "inner_optimizer", "dtype",
+    CURRENT_RATE,
 })  # fmt: skip
 """Words that say nothing about the update rule, or that are looked at by themselves."""
+_SILENT = frozenset({
+    "name", "jit_compile", "is_legacy_optimizer", "initial_accumulator_value", "amsgrad", "centered", "use_ema",
+    "gradient_accumulation_steps", "exclude_layers",
+})  # fmt: skip
+"""Words that change nothing in a run that has begun, or that the state itself shows."""
+_WITH_MOMENTUM = frozenset({"SGD", "RMSprop"})
 _EMA = frozenset({"ema_momentum", "ema_overwrite_frequency"})
 _NADAM_DECAY = "schedule_decay"
 
@@ -80,11 +89,89 @@ def to_config(optimizer: PlannedOptimizer, form: Form, *, package: str = "keras"
     if defaults is None:
         known = ", ".join(classes(generation))
         raise GraftRefused(f"{NAMES[generation]} has no optimizer {optimizer.class_name!r}; it has {known}")
+    _require_numbers(optimizer)
     config = _config(optimizer, defaults, form)
     node = _node(optimizer.class_name, config, generation, form)
     if optimizer.wrapper is None:
         return node
     return _wrapped(optimizer, node, form, package)
+
+
+def require_agreement(node: object, optimizer: PlannedOptimizer) -> None:
+    """Checks that what a configuration builds keeps the variables that are written: loaders skip any other list.
+
+    Raises:
+        GraftRefused: It keeps others.
+    """
+    config = read_config(node, "3." if optimizer.generation is Generation.KERAS3 else None)
+    if config is None or config.class_name != optimizer.class_name:
+        raise GraftRefused(f"the configuration is not that of {optimizer.class_name}: compile the target again")
+    relevant = frozenset(relevant_flags(optimizer.layout))
+    said, kept = config.settings.flags & relevant, optimizer.settings.flags & relevant
+    if said != kept:
+        names = ", ".join(sorted(flag.replace("_", " ") for flag in said ^ kept))
+        raise GraftRefused(
+            f"the configuration and the state of {optimizer.class_name} contradict each other in {names}, and Keras "
+            "would skip the state: compile the target as the donor was, and save it again"
+        )
+
+
+def _require_numbers(optimizer: PlannedOptimizer) -> None:
+    """What state there is shows that a setting is on; a configuration needs its number as well.
+
+    Raises:
+        GraftRefused: Nothing tells it.
+    """
+    flags, known = optimizer.settings.flags, optimizer.hyperparameters
+    lacking = []
+    if "momentum" in flags and not _above(known.get("momentum"), 0):
+        lacking.append("momentum")
+    if "gradient_accumulation" in flags and not _above(known.get("gradient_accumulation_steps"), 1):
+        lacking.append("number of gradient accumulation steps")
+    if "schedule" in flags and optimizer.schedule is None:
+        lacking.append("learning-rate schedule")
+    if lacking:
+        raise GraftRefused(
+            f"the donor's {optimizer.class_name} uses a {' and a '.join(lacking)} that nothing tells, and the target's "
+            "configuration must: compile the target as the donor was and save it again, or take the state from an "
+            "artifact that records it (.keras, .h5)"
+        )
+
+
+def _above(value: object, least: int) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > least
+
+
+def assumed(optimizer: PlannedOptimizer, donor: Generation | None) -> dict[str, object]:
+    """What a configuration takes from the class's defaults, because nothing tells it, of all that changes training.
+
+    What state shows (a flag that is off) is known, and so is what the donor's generation did not have.
+    """
+    defaults = DEFAULTS.get(optimizer.generation, {}).get(optimizer.class_name, {})
+    known, flags = optimizer.hyperparameters, optimizer.settings.flags
+    silent = _SILENT | (_EMA if "use_ema" not in flags else frozenset())
+    if "momentum" not in flags and optimizer.class_name in _WITH_MOMENTUM:
+        silent |= {"momentum", "nesterov"}
+    if optimizer.schedule is not None:
+        silent |= {"learning_rate"}
+    possible = _vocabulary(optimizer.class_name, donor)
+    return {
+        name: default
+        for name, default in defaults.items()
+        if known.get(name) is None and name not in silent and (possible is None or name in possible)
+    }
+
+
+def _vocabulary(class_name: str, generation: Generation | None) -> frozenset[str] | None:
+    """The hyperparameters of a class in a generation; None where that is not known."""
+    if generation is None:
+        return None
+    if generation is Generation.TF1:  # tf.compat.v1.train had those of OptimizerV2, without clipping and decay
+        generation, optional = Generation.OPTIMIZER_V2, frozenset[str]()
+    else:
+        optional = OPTIONAL[generation]
+    own = DEFAULTS[generation].get(class_name)
+    return None if own is None else frozenset({*own, *optional})
 
 
 def default_rate(class_name: str, generation: Generation) -> float | None:

@@ -101,7 +101,7 @@ def _constant_rate(numbers: Numbers) -> float:
     if not numbers.learning_rate:
         raise Untranslatable(
             "TensorFlow 1 accumulates gradients, Keras steps (momentum = -learning_rate x accumulator), and the "
-            "learning rate is not known"
+            "learning rate is not known: give the one that was in force with --learning-rate"
         )
     return numbers.learning_rate
 

@@ -23,9 +23,9 @@ def test_keras_3(tmp_path: Path) -> None:
     child(SCRIPT, "keras", "make", tmp_path)
     frozen, nested, attributes = (tmp_path / name for name in ("frozen", "nested", "attributes"))
     # A list beside variables, which does not tell which layer is frozen: a target that does not either is refused.
-    ckptdoctor.graft(frozen / "full.weights.h5", frozen / "bare.keras", frozen / "a.keras")
+    ckptdoctor.graft(frozen / "full.weights.h5", frozen / "bare.keras", frozen / "a.keras", optimizer_class="Adam")
     with pytest.raises(GraftRefused, match="their order cannot be told"):
-        ckptdoctor.graft(frozen / "full.weights.h5", frozen / "bare", frozen / "b")
+        ckptdoctor.graft(frozen / "full.weights.h5", frozen / "bare", frozen / "b", optimizer_class="Adam")
     ckptdoctor.graft(nested / "full.pkl", nested / "bare", nested / "a", optimizer_class="Adam")
     ckptdoctor.graft(nested / "full.pkl", nested / "full.pkl", nested / "b.pkl", optimizer_class="Adam")
     ckptdoctor.graft(None, nested / "full.pkl", nested / "c.pkl", iterations=7)
