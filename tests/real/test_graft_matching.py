@@ -29,10 +29,8 @@ def test_keras_3(tmp_path: Path) -> None:
     ckptdoctor.graft(nested / "full.pkl", nested / "bare", nested / "a", optimizer_class="Adam")
     ckptdoctor.graft(nested / "full.pkl", nested / "full.pkl", nested / "b.pkl", optimizer_class="Adam")
     ckptdoctor.graft(None, nested / "full.pkl", nested / "c.pkl", iterations=7)
-    # Attributes have no names that both formats know, and the file lists them by name: the weights tell which is
-    # which, and the donor's list in which order the optimizer holds them.
-    receipt = ckptdoctor.graft(attributes / "full", attributes / "bare.keras", attributes / "a.keras")
-    assert "equal" in {slot.matched for slot in receipt.plan.optimizer.slots}
+    # The file lists attributes by name: the donor's list tells in which order the optimizer holds them.
+    ckptdoctor.graft(attributes / "full", attributes / "bare.keras", attributes / "a.keras")
     jobs = ["frozen/a.keras", "nested/a", "nested/b.pkl", "nested/c.pkl", "attributes/a.keras"]
     answers = child(SCRIPT, "keras", "resume", tmp_path, given=jobs)
     assert {name: answer for name, answer in answers.items() if answer[0] != 7 or answer[1] > 1e-6} == {}
