@@ -101,15 +101,17 @@ def plan_graft(
     donor: str | os.PathLike[str] | None,
     target: str | os.PathLike[str],
     output: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
     **options: Unpack[GraftOptions],
 ) -> Plan:
     """Plans a graft without writing anything: what will go where, how it was matched, what is translated.
 
-    Arguments and errors are those of `graft`.
+    Arguments and errors are those of `graft`, an output that exists among them.
     """
     from ckptdoctor.grafting import run
 
-    return run.plan_graft(donor, target, output, _options(options))
+    return run.plan_graft(donor, target, output, _options(options), overwrite=overwrite)
 
 
 def graft(

@@ -50,9 +50,7 @@ def write_dump(optimizer: PlannedOptimizer, target: str, output: str) -> Written
         UnreadableArtifact: An input is broken.
         OSError: The output cannot be written.
     """
-    if optimizer.generation is Generation.TF1:
-        raise GraftRefused("optimizers of TensorFlow 1 have no list of weights that a dump could hold")
-    write = _writer(target)
+    write = check(optimizer, target)
     listed = (*wrapper_elements(optimizer), *elements(optimizer))
     as_scalars = optimizer.generation in _GETS_WEIGHTS
     with open(output, "xb") as stream:
@@ -71,6 +69,17 @@ def write_dump(optimizer: PlannedOptimizer, target: str, output: str) -> Written
 
 
 _Write = Callable[[BinaryIO, Sequence[Element], bool], None]
+
+
+def check(optimizer: PlannedOptimizer, target: str) -> _Write:
+    """How this optimizer's dump is written in the target's kind.
+
+    Raises:
+        GraftRefused: The target holds more than a list, or the generation has none.
+    """
+    if optimizer.generation is Generation.TF1:
+        raise GraftRefused("optimizers of TensorFlow 1 have no list of weights that a dump could hold")
+    return _writer(target)
 
 
 def _writer(target: str) -> _Write:

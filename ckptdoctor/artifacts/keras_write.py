@@ -32,7 +32,7 @@ from ckptdoctor.optimizers.planned import PlannedOptimizer
 from ckptdoctor.optimizers.serialize import NAMES, Form, config_name, require_agreement, to_config
 from ckptdoctor.state import Generation
 
-__all__ = ["write_dump", "write_h5", "write_keras_archive", "write_keras_weights"]
+__all__ = ["check_layout", "write_dump", "write_h5", "write_keras_archive", "write_keras_weights"]
 
 _NEW_LAYOUT = frozenset({Generation.KERAS2, Generation.KERAS3})
 _INNER = "inner_optimizer"
@@ -160,7 +160,7 @@ def write_keras_archive(
         UnreadableArtifact: An input is broken.
         OSError: The output cannot be written.
     """
-    _check_layout(optimizer)
+    check_layout(optimizer)
     if os.path.isdir(target):
         return _write_directory(optimizer, target, output, loss_from, progress)
     with ZipArchive(target) as archive:
@@ -245,7 +245,12 @@ def _small(path: str) -> bytes:
         return file.read(0, file.size, os.path.basename(path))
 
 
-def _check_layout(optimizer: PlannedOptimizer) -> None:
+def check_layout(optimizer: PlannedOptimizer) -> None:
+    """Refuses generations whose state Keras never looks for in these files.
+
+    Raises:
+        GraftRefused: It is one.
+    """
     if optimizer.generation not in _NEW_LAYOUT:
         raise GraftRefused(
             f"`.keras` and `.weights.h5` never hold the state of optimizers of {NAMES[optimizer.generation]}: write "
@@ -337,7 +342,7 @@ def write_keras_weights(
         UnreadableArtifact: An input is broken.
         OSError: The output cannot be written.
     """
-    _check_layout(optimizer)
+    check_layout(optimizer)
     with open(target, "rb") as stream:
         is_sharded = stream.read(1) == b"{"
     if is_sharded:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from ckptdoctor.artifacts.keras_code import lambda_layers
@@ -11,7 +11,7 @@ from ckptdoctor.artifacts.keras_producer import release
 from ckptdoctor.artifacts.tf_checkpoint import counters, from_names, left_over, read_objects
 from ckptdoctor.artifacts.tf_graph import Objects, classify
 from ckptdoctor.artifacts.tf_names import read_names
-from ckptdoctor.containers.object_graph import read_object_graph
+from ckptdoctor.containers.object_graph import ObjectGraph, read_object_graph
 from ckptdoctor.containers.saved_model_pb import SavedModelParts, read_keras_metadata, read_saved_model
 from ckptdoctor.containers.strict_json import parse_json
 from ckptdoctor.containers.tensor_bundle import read_bundle
@@ -60,7 +60,8 @@ def read(directory: str) -> TrainingState:
         if graph is None:
             named = from_names(directory, Format.SAVED_MODEL, read_names(bundle.tensors, serving=True))
             return replace(named, producer=producer, oddities=(*named.oddities, *code))
-        objects = classify(graph, bundle, identifiers=parts.identifiers, trainable=parts.trainable)
+        trainable = {**parts.trainable, **dict.fromkeys(_frozen(directory, parts, graph), False)}
+        objects = classify(graph, bundle, identifiers=parts.identifiers, trainable=trainable)
         variables, optimizers = read_objects(objects, config)
         return TrainingState(
             path=directory,
@@ -73,6 +74,32 @@ def read(directory: str) -> TrainingState:
             others=(*objects.others, *left_over(objects, variables, optimizers)),
             oddities=(*_export_note(objects), *code),
         )
+
+
+def _frozen(directory: str, parts: SavedModelParts, graph: ObjectGraph) -> Iterator[int]:
+    """Variables of frozen layers: their own record says that they are trainable, the layer's that it is not."""
+    path = os.path.join(directory, "keras_metadata.pb")
+    layers: Mapping[str | int, str] = read_keras_metadata(path) if os.path.exists(path) else parts.metadata  # type: ignore[assignment]
+    for place, text in layers.items():
+        if '"trainable": false' not in text:
+            continue
+        layer = parse_json(text, directory, "a layer's metadata")
+        if not isinstance(layer, Mapping) or layer.get("trainable") is not False:
+            continue
+        index = place if isinstance(place, int) else _followed(graph, place)
+        if index is not None and index < len(graph.nodes):
+            yield from (child for child in graph.nodes[index].children.values() if child in parts.trainable)
+
+
+def _followed(graph: ObjectGraph, place: str) -> int | None:
+    """The node that a metadata's path leads to: `root.layer-1`."""
+    index = 0
+    for name in place.split(".")[1:]:
+        child = graph.nodes[index].children.get(name)
+        if child is None:
+            return None
+        index = child
+    return index
 
 
 def _require_no_variables(directory: str, parts: SavedModelParts) -> None:

@@ -109,6 +109,19 @@ def write_saved_model(
     return written._replace(notes=(*notes, *written.notes))
 
 
+def check(optimizer: PlannedOptimizer, directory: str) -> None:
+    """Raises what `write` would, before anything is written.
+
+    Raises:
+        GraftRefused: The target has no place for this state.
+        UnreadableArtifact: It is corrupt.
+    """
+    source = _open(directory)
+    edited = edit_graph(optimizer, source.data, source.objects, length=len(source.saved.nodes), compact=False)
+    _check_functions(edited, source.saved_data)
+    _configure(optimizer, source.root, [])
+
+
 class _Source(NamedTuple):
     """The target, read.
 

@@ -9,13 +9,13 @@ from ckptdoctor.artifacts.graph_editor import GraphEditor
 from ckptdoctor.artifacts.tf_graph import Kind, Objects, OptimizerNode, classify
 from ckptdoctor.artifacts.tf_write_linked import build_optimizer_v2, build_tf1
 from ckptdoctor.artifacts.tf_write_listed import build_keras2, build_keras3
-from ckptdoctor.artifacts.tf_write_names import write_named
+from ckptdoctor.artifacts.tf_write_names import check_named, write_named
 from ckptdoctor.artifacts.tf_write_site import Site
 from ckptdoctor.artifacts.written import Written
 from ckptdoctor.containers.bundle_writer import BundleReport, NewTensor, Text, write_bundle
 from ckptdoctor.containers.copying import Progress
 from ckptdoctor.containers.object_graph import GRAPH_KEY, parse_object_graph
-from ckptdoctor.containers.tensor_bundle import read_bundle, read_strings
+from ckptdoctor.containers.tensor_bundle import TensorBundle, read_bundle, read_strings
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.optimizers.planned import PlannedOptimizer
 from ckptdoctor.state import Generation
@@ -59,10 +59,7 @@ def write_checkpoint(
         GraftRefused: The target has no place for this state.
         UnreadableArtifact: An input is corrupt.
     """
-    bundle = read_bundle(target_prefix)
-    data = read_strings(bundle.tensors[GRAPH_KEY])[0]
-    objects = classify(parse_object_graph(data, target_prefix), bundle)
-    edited = edit_graph(optimizer, data, objects)
+    edited = _edited(optimizer, target_prefix, read_bundle(target_prefix))
     report = write_bundle(
         out_prefix,
         {**edited.tensors, GRAPH_KEY: NewTensor("string", (), Text(edited.graph))},
@@ -72,6 +69,25 @@ def write_checkpoint(
         progress=progress,
     )
     return Written((*edited.notes, *unlinked(report)), report.new, report.copied, report.linked)
+
+
+def check(optimizer: PlannedOptimizer, target: str) -> None:
+    """Raises what `write` would, before anything is written.
+
+    Raises:
+        GraftRefused: The target has no place for this state.
+        UnreadableArtifact: It is corrupt.
+    """
+    bundle = read_bundle(target) if os.path.exists(f"{target}.index") else None
+    if bundle is None or GRAPH_KEY not in bundle.tensors:
+        check_named(optimizer)
+    else:
+        _edited(optimizer, target, bundle)
+
+
+def _edited(optimizer: PlannedOptimizer, target: str, bundle: TensorBundle) -> Edited:
+    data = read_strings(bundle.tensors[GRAPH_KEY])[0]
+    return edit_graph(optimizer, data, classify(parse_object_graph(data, target), bundle))
 
 
 class Edited(NamedTuple):

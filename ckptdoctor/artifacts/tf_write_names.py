@@ -41,6 +41,19 @@ class _Naming(NamedTuple):
     powers: Mapping[str, str]
 
 
+def check_named(optimizer: PlannedOptimizer) -> None:
+    """Refuses optimizers that keep their state in objects.
+
+    Raises:
+        GraftRefused: It is one.
+    """
+    if optimizer.generation is not Generation.TF1:
+        raise GraftRefused(
+            "the target is a name-based checkpoint (tf.compat.v1 Saver): only TensorFlow 1 optimizers go into it "
+            "(--as tf1)"
+        )
+
+
 def write_named(
     optimizer: PlannedOptimizer,
     target: str,
@@ -62,11 +75,7 @@ def write_named(
         GraftRefused: The target has no place for this state.
         UnreadableArtifact: An input is corrupt.
     """
-    if optimizer.generation is not Generation.TF1:
-        raise GraftRefused(
-            "the target is a name-based checkpoint (tf.compat.v1 Saver): only TensorFlow 1 optimizers go into it "
-            "(--as tf1)"
-        )
+    check_named(optimizer)
     old = not os.path.exists(f"{target}.index")
     tensors = dict(read_v1(target).tensors if old else read_bundle(target).tensors)
     names = read_names(tensors)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import click
 
-from ckptdoctor.cli.options import deliver, output_options, progress_bar, read_mapping, reporting, wants_color
+from ckptdoctor.cli.options import (
+    ANY_PATH,
+    deliver,
+    output_options,
+    progress_bar,
+    read_mapping,
+    reporting,
+    wants_color,
+)
 from ckptdoctor.errors import GraftRefused
 
 _GENERATIONS = ("tf1", "keras1", "optimizer-v2", "keras2", "keras3")
@@ -22,7 +30,7 @@ _GENERATIONS = ("tf1", "keras1", "optimizer-v2", "keras2", "keras3")
 )
 @click.option("--optimizer", metavar="NAME", help="Which optimizer, where there are several (DONOR=TARGET).")
 @click.option("--map", "maps", metavar="OLD=NEW", multiple=True, help="Donor variable (or PREFIX/) = target variable.")
-@click.option("--map-file", type=click.Path(exists=True, dir_okay=False), help="A file of OLD=NEW lines.")
+@click.option("--map-file", type=ANY_PATH, help="A file of OLD=NEW lines.")
 @click.option("--partial", is_flag=True, help="Leave variables without a counterpart in a fresh state.")
 @click.option("--as", "generation", type=click.Choice(_GENERATIONS), help="The generation of optimizers to write.")
 @click.option("--optimizer-class", metavar="CLASS", help="The class, where neither side records it.")
@@ -92,7 +100,7 @@ def graft(  # noqa: PLR0913 - a command takes its options as arguments
         )
         color = wants_color(no_color) and output_file is None
         if dry_run:
-            plan = plan_graft(donor, target, output, options)
+            plan = plan_graft(donor, target, output, options, overwrite=overwrite)
             deliver(report.render_plan(plan, form, quiet=quiet, color=color), output_file, form=form)
         else:
             check = _verified if verify else None

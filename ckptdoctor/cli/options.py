@@ -206,12 +206,20 @@ def read_mapping(maps: tuple[str, ...], map_file: str | None) -> dict[str, str]:
     """
     lines = list(maps)
     if map_file is not None:
-        with open(map_file, encoding="utf-8") as file:
-            lines += [line.strip() for line in file if line.strip() and not line.startswith("#")]
+        try:
+            with open(map_file, encoding="utf-8-sig") as file:
+                lines += [line for line in file if line.strip() and not line.lstrip().startswith("#")]
+        except UnicodeDecodeError as error:
+            raise UsageProblem("the map file is not text in UTF-8", map_file) from error
+        except OSError as error:
+            raise UsageProblem(
+                f"the map file cannot be read: {(error.strerror or str(error)).lower()}", map_file
+            ) from error
     found: dict[str, str] = {}
     for line in lines:
-        old, equals, new = line.partition("=")
+        old, equals, new = (part.strip() for part in line.partition("="))
         if not (equals and old and new):
-            raise UsageProblem(f"--map {line!r} should be OLD=NEW")
-        found[old] = new
+            raise UsageProblem(f"--map {line.strip()!r} should be OLD=NEW")
+        if found.setdefault(old, new) != new:
+            raise UsageProblem(f"--map gives {old} to two: {found[old]}, {new}")
     return found

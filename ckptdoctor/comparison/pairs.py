@@ -10,7 +10,8 @@ from typing import NamedTuple, TypeAlias
 
 from ckptdoctor.containers.values import kept_open
 from ckptdoctor.errors import Unmatchable
-from ckptdoctor.matching.sides import Side, choose, is_nameless, make_side, read_against
+from ckptdoctor.matching.lists import is_nameless, read_against
+from ckptdoctor.matching.sides import Side, choose, make_side
 from ckptdoctor.matching.variables import Called, Match, Named, match, normalized
 from ckptdoctor.matching.weights import confirm
 from ckptdoctor.optimizers import translation
@@ -118,14 +119,24 @@ def _named_by_the_other(
         return a, b, notes
     try:
         if nameless[0] and a.slots:
-            a = _with_slots_of(a, read_against(a, state_b, b, called=IN_A_COMPARISON))
+            a = _with_slots_of(a, _read_against(a, state_b, b, IN_A_COMPARISON))
             notes.append("A names no variables: its list was read as one of B's variables, in their order")
         if nameless[1] and b.slots:
-            b = _with_slots_of(b, read_against(b, state_a, a, called=Called("B", "A")))
+            b = _with_slots_of(b, _read_against(b, state_a, a, Called("B", "A")))
             notes.append("B names no variables: its list was read as one of A's variables, in their order")
     except Unmatchable as error:
         notes.append(error.message)
     return a, b, notes
+
+
+def _read_against(
+    optimizer: OptimizerState, state: TrainingState, other: OptimizerState, called: Called
+) -> OptimizerState:
+    name = None if other.class_inferred else other.class_name
+    if name is not None and name not in {optimizer.class_name, *optimizer.class_candidates}:
+        fitting = ", ".join(filter(None, (optimizer.class_name, *optimizer.class_candidates)))
+        raise Unmatchable(f"{called.donor}'s list fits {fitting}, not {name}: this is another optimizer's state")
+    return read_against(optimizer, state.variables, other, name, called)
 
 
 def _with_slots_of(given: OptimizerState, read: OptimizerState) -> OptimizerState:

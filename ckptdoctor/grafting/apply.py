@@ -12,11 +12,13 @@ from ckptdoctor.containers.files import reason
 from ckptdoctor.errors import CkptDoctorError, GraftRefused
 from ckptdoctor.examination import Examination, examine, with_libhdf5
 from ckptdoctor.grafting.compare import hold_against_plan
+from ckptdoctor.grafting.feasible import OLD_LAYOUT
 from ckptdoctor.grafting.flushing import Flushing
 from ckptdoctor.grafting.inputs import Inputs, files_of
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.receipt import Receipt, digest_files
 from ckptdoctor.grafting.staging import check_output, publish, staging
+from ckptdoctor.grafting.sums import verify_members
 from ckptdoctor.optimizers.planned import PlannedOptimizer
 from ckptdoctor.state import Format
 
@@ -88,6 +90,10 @@ def build(
     if target.state is None:
         raise GraftRefused("the target cannot be read", target.path)
     meter = _Meter(progress, total=_work(plan, target))
+    verify_members(
+        (slot.source for slot in plan.optimizer.slots if slot.source is not None),
+        (each.resolved for each in (donor, target) if each is not None and each.format is Format.OPTIMIZER_DUMP),
+    )
     with Flushing(os.path.dirname(staged)) as flushing:
         written = _write(plan.optimizer, target, staged, link=plan.link, donor=donor, tell=meter.add)
         flushing.complete()
@@ -95,7 +101,7 @@ def build(
         result = next(iter(examine(staged)))
         if result.state is None:
             raise GraftRefused(f"the result was read back and {result.error}; nothing was written", plan.output)
-        hold_against_plan(result.state, target.state, plan.optimizer, meter.add)
+        hold_against_plan(result.state, target.state, plan.optimizer, meter.add, partial=plan.partial)
         flushing.finish()
     return written
 
@@ -174,8 +180,4 @@ def _write(
         return keras_write.write_keras_archive(optimizer, path, staged, loss_from=loss_from, progress=tell)
     if kind is Format.KERAS_WEIGHTS:
         return keras_write.write_keras_weights(optimizer, path, staged, progress=tell)
-    raise GraftRefused(
-        "the old weights layout of HDF5 has no place for optimizer state: graft into a whole model, a `.keras` or a "
-        "`.weights.h5`",
-        path,
-    )
+    raise GraftRefused(OLD_LAYOUT, path)

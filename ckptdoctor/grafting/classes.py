@@ -8,7 +8,8 @@ from dataclasses import replace
 from ckptdoctor.artifacts.state_list import default_orders, read_state
 from ckptdoctor.diagnosis.status import enumerate_some
 from ckptdoctor.errors import GraftRefused
-from ckptdoctor.matching.sides import Side, list_order, make_side, settings_of
+from ckptdoctor.matching.lists import in_list_order
+from ckptdoctor.matching.sides import Side, make_side, settings_of
 from ckptdoctor.matching.variables import Named
 from ckptdoctor.optimizers.catalogue import PerVariable, layouts
 from ckptdoctor.optimizers.config import OptimizerConfig, Settings
@@ -150,7 +151,7 @@ def _read_again(
     orders = (trained, side.trained)
     known = (tuple(by_path[each.path] for each in order if each.path in by_path) for order in orders)
     read = read_state(
-        list_order(optimizer),
+        in_list_order(optimizer),
         variables,
         config=OptimizerConfig(class_name, optimizer.generation, settings=settings),
         generation=optimizer.generation,

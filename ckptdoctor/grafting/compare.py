@@ -11,6 +11,7 @@ from ckptdoctor.containers.files import RegularFile
 from ckptdoctor.containers.raw_places import RawPlaces
 from ckptdoctor.containers.values import kept_open, numpy_dtype, ordered_chunks
 from ckptdoctor.errors import GraftRefused
+from ckptdoctor.grafting.completeness import require_no_fewer
 from ckptdoctor.grafting.readback import slots_by_number
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
 from ckptdoctor.state import FileRange, Format, Generation, OptimizerState, Role, Slot, TensorRef, TrainingState
@@ -18,6 +19,7 @@ from ckptdoctor.state import FileRange, Format, Generation, OptimizerState, Role
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_LISTS = frozenset({Format.OPTIMIZER_DUMP, Format.KERAS_ARCHIVE})
 _CHUNK = 256 << 10
 """Bytes at a time: they stay in the processor's cache, which makes comparing several times faster than 4 MB."""
 
@@ -27,6 +29,8 @@ def hold_against_plan(
     target: TrainingState,
     optimizer: PlannedOptimizer,
     progress: Callable[[int], None] | None = None,
+    *,
+    partial: bool = False,
 ) -> None:
     """Checks that the result holds the planned state, and the target's own variables as they were.
 
@@ -35,6 +39,7 @@ def hold_against_plan(
         target: What it was made from.
         optimizer: What was planned.
         progress: Told how many bytes of slots were compared.
+        partial: It may hold fewer slots than the target did.
 
     Raises:
         GraftRefused: It does not; nothing is put in place.
@@ -51,11 +56,12 @@ def hold_against_plan(
         count = found.recoverable.value
     if count != optimizer.iterations:
         raise _failed(f"the count is {count} instead of {optimizer.iterations}")
+    _require_as_many(found, target, optimizer, partial=partial)
     slots = {(slot.variable, slot.role): slot for slot in found.slots}
-    if result.format is Format.OPTIMIZER_DUMP:
-        slots = _by_place(found, optimizer)
-    elif result.format is Format.KERAS_WEIGHTS:
+    if result.format is Format.KERAS_WEIGHTS:
         slots = slots_by_number(found, optimizer)
+    elif result.format in _LISTS:  # what is loaded goes by place, whatever the reader takes it for
+        slots = _by_place(found, optimizer)
     elif any(slot.variable is None for slot in found.slots):
         # Two models with the same layer names: slots of Keras 2.11 to 2.15 say no more than a name and a place.
         slots = {**_by_place(found, optimizer), **slots}
@@ -74,8 +80,19 @@ def hold_against_plan(
         _same_model(result, target, raw)
 
 
+def _require_as_many(found: OptimizerState, target: TrainingState, planned: PlannedOptimizer, *, partial: bool) -> None:
+    """Whatever a plan says: no slot is planned twice, and none of a target's is lost unless that was asked for."""
+    if len({(each.variable, each.kind.role, each.kind.name) for each in planned.slots}) < len(planned.slots):
+        raise _failed("a slot is planned twice")
+    if target.format is not Format.KERAS_WEIGHTS and len(found.slots) < len(planned.slots):
+        raise _failed(f"it holds {len(found.slots)} slots instead of {len(planned.slots)}")
+    if not partial:
+        own = [each for each in target.optimizers if each.name == planned.name] or list(target.optimizers)
+        require_no_fewer(own[0] if len(own) == 1 else None, planned.slots)
+
+
 def _by_place(found: OptimizerState, planned: PlannedOptimizer) -> dict[tuple[str | None, Role], Slot]:
-    """The slots of a dump, which names no variables: the n-th of a role is the n-th planned one's."""
+    """The slots of a list, which names no variables: the n-th of a role is the n-th planned one's."""
     places: dict[Role, Iterator[Slot]] = {}
     for role in {slot.role for slot in found.slots}:
         places[role] = iter([slot for slot in found.slots if slot.role is role])

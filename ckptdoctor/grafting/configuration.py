@@ -180,10 +180,14 @@ def check_recorded(optimizer: PlannedOptimizer, target: Format, donor: Side, own
         return []
     if optimizer.generation is Generation.TF1 or (target is Format.KERAS_ARCHIVE and not _writable(optimizer)):
         return []  # the writer says which generations this format can hold
-    if target in _RECORDING:
+    try:
         _require_told_apart(optimizer, donor)
         form = Form.OBJECT if target is Format.KERAS_ARCHIVE else Form.LEGACY
         require_agreement(to_config(optimizer, form), optimizer)
+    except GraftRefused:
+        if target in _RECORDING:
+            raise
+        return []  # a SavedModel goes without, and its writer says so
     if _has_configuration(donor.optimizer) or (own is not None and _has_configuration(own)):
         return []
     taken = assumed(optimizer, donor.optimizer.generation)

@@ -2,29 +2,91 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
-from ckptdoctor.errors import GraftRefused
+from ckptdoctor.errors import GraftRefused, Unmatchable
 from ckptdoctor.grafting.options import Options
-from ckptdoctor.matching.sides import Side, choose, is_nameless, make_side, read_against
-from ckptdoctor.state import TrainingState
+from ckptdoctor.matching.lists import is_unplaced, numbered, read_against
+from ckptdoctor.matching.sides import Side, choose, make_side
+from ckptdoctor.matching.variables import Named, match
+from ckptdoctor.state import Format, ModelVariable, OptimizerState, Role, TrainingState
 
 
-def donor_side(state: TrainingState, target: TrainingState, options: Options) -> Side:
-    """The donor's optimizer; a dump, which has no variables of its own, is read against the target's.
+def donor_side(state: TrainingState, target: TrainingState, own: OptimizerState | None, options: Options) -> Side:
+    """The donor's optimizer; a list that names no variables is read against the target's.
+
+    Args:
+        state: The donor.
+        target: The target.
+        own: The target's optimizer.
+        options: What is asked for.
 
     Raises:
-        GraftRefused: It holds no optimizer state.
-        Unmatchable: It holds several optimizers, or a dump does not fit the target's variables.
+        GraftRefused: It holds no optimizer state, or that of several in one.
+        Unmatchable: It holds several optimizers, or a list does not fit the target's variables.
     """
     optimizer = choose(state, options.donor_optimizer, "the donor")
     if optimizer is None or not optimizer.has_state:
         raise GraftRefused("the donor holds no optimizer state", state.path)
-    if is_nameless(state, optimizer):
-        own = target.optimizers[0] if len(target.optimizers) == 1 else None
-        read = read_against(optimizer, target, own, options.optimizer_class)
-        # It was read as one class; that is a fact only where somebody says so.
-        told = options.optimizer_class is not None or (own is not None and own.class_name and not own.class_inferred)
-        candidates = () if told else optimizer.class_candidates
-        optimizer = replace(read, class_inferred=True, class_candidates=candidates)
+    if "slots" in options.only:
+        if is_unplaced(state, optimizer):
+            recorded = own.class_name if own is not None and not own.class_inferred else None
+            told = options.optimizer_class or recorded
+            read = _placed(state, optimizer, target, own, told)
+            # It was read as one class; that is a fact only where somebody says so.
+            candidates = () if told is not None else optimizer.class_candidates
+            optimizer = replace(read, class_inferred=True, class_candidates=candidates)
+        _require_one(optimizer)
     return make_side(state, optimizer)
+
+
+def _placed(
+    state: TrainingState, optimizer: OptimizerState, target: TrainingState, own: OptimizerState | None, told: str | None
+) -> OptimizerState:
+    """A list with the variables that it is for: the donor's own, where it has some, as the target trains them."""
+    if target.format is Format.OPTIMIZER_DUMP:
+        return numbered(optimizer, told)
+    variables = _as_trained(target, own)
+    if state.variables:
+        found = match(_named(variables), _named(state.variables), {})
+        flags = {each.donor: path for path, each in found.items() if not each.ambiguous}
+        trained = {each.path: each.trainable for each in variables}
+        theirs = [
+            each._replace(trainable=trained[flags[each.path]]) if each.path in flags else each
+            for each in state.variables
+        ]
+        try:
+            return read_against(optimizer, theirs, None, told)
+        except Unmatchable:  # what they are in the donor, nothing tells: the target's order may
+            pass
+    return read_against(optimizer, variables, own, told)
+
+
+def _named(variables: Sequence[ModelVariable]) -> list[Named]:
+    return [Named(each.path, each.tensor.shape, each.aliases) for each in variables]
+
+
+def _as_trained(target: TrainingState, own: OptimizerState | None) -> list[ModelVariable]:
+    """The target's variables; what its optimizer has slots for is what it trains."""
+    owners = {slot.variable for slot in own.slots} if own is not None else set()
+    if not owners or None in owners:
+        return list(target.variables)
+    return [each._replace(trainable=each.path in owners) for each in target.variables]
+
+
+def _require_one(optimizer: OptimizerState) -> None:
+    """Raises GraftRefused where a variable has a slot twice: nothing tells the optimizers apart that kept them."""
+    seen = Counter(
+        (slot.variable, slot.role, slot.name if slot.role is Role.OTHER else "")
+        for slot in optimizer.slots
+        if slot.variable is not None
+    )
+    for (variable, role, _), count in seen.items():
+        if count > 1:
+            raise GraftRefused(
+                f"the donor holds the {role.value.replace('_', ' ')} of {variable} {count} times: several optimizers "
+                f"of one class ({optimizer.class_name}) kept their slots in one graph, and nothing tells whose is "
+                "whose; its count alone is taken by --only iterations"
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ckptdoctor.grafting.completeness import Unused
 from ckptdoctor.optimizers.planned import PlannedOptimizer
 from ckptdoctor.state import Format
 
@@ -18,9 +19,10 @@ class Plan(NamedTuple):
         format: Format of the result, the target's.
         optimizer: The optimizer of the result.
         unmatched: Target variables that get no state, with the reason (only with `--partial`).
-        unused: Donor variables whose state goes nowhere.
+        unused: State of the donor that goes nowhere, with the reason.
         warnings: What an engineer should know before relying on the result.
         link: Share unchanged data files instead of copying them.
+        partial: State may be left out; without it the result holds as many slots as the target had.
     """
 
     donor: str | None
@@ -29,6 +31,7 @@ class Plan(NamedTuple):
     format: Format
     optimizer: PlannedOptimizer
     unmatched: tuple[tuple[str, str], ...] = ()
-    unused: tuple[str, ...] = ()
+    unused: tuple[Unused, ...] = ()
     warnings: tuple[str, ...] = ()
     link: bool = False
+    partial: bool = False

@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from ckptdoctor.containers.values import kept_open
 from ckptdoctor.diagnosis.status import is_possible
 from ckptdoctor.errors import GraftRefused, Unmatchable
 from ckptdoctor.grafting.classes import chosen_class, doubts, informed, read_as
+from ckptdoctor.grafting.completeness import (
+    NOWHERE,
+    Unused,
+    keeps_slots,
+    require_all,
+    require_no_fewer,
+    require_slots,
+    unused_slots,
+)
 from ckptdoctor.grafting.configuration import check_recorded, configure, rate_warnings, settings_for
 from ckptdoctor.grafting.donor import donor_side
 from ckptdoctor.grafting.generations import generation_for
 from ckptdoctor.grafting.layouts import pick_layout, tf1_layout, tf1_op_name
 from ckptdoctor.grafting.names import name_for, own_optimizer
 from ckptdoctor.grafting.options import Options
+from ckptdoctor.grafting.pairing import Paired, pair, trained_by_place
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.slots import SlotMaker, Sources, other_betas
+from ckptdoctor.matching.lists import is_unplaced, numbered
 from ckptdoctor.matching.sides import Side, make_side, settings_of, trained_by
-from ckptdoctor.matching.variables import Match, Named, explain_unmatched, match
-from ckptdoctor.matching.weights import confirm
+from ckptdoctor.matching.variables import Match
 from ckptdoctor.optimizers import translation
 from ckptdoctor.optimizers.catalogue import Layout
 from ckptdoctor.optimizers.config import Settings
 from ckptdoctor.optimizers.layout import Trained
-from ckptdoctor.optimizers.planned import PlannedOptimizer
+from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
 from ckptdoctor.state import Format, Generation, OptimizerState, TrainingState
 
+_LISTED = frozenset({Generation.KERAS2, Generation.KERAS3})
+"""Generations whose optimizers keep a list that goes by place, in every format."""
 _MUST_AGREE = ("amsgrad", "momentum", "centered", "use_ema", "gradient_accumulation")
 
 
@@ -51,9 +62,9 @@ def _plan(donor: TrainingState | None, target: TrainingState, output: str, optio
     own = own_optimizer(target, donor, options)
     if donor is None:
         return _count_only(target, own, output, options)
-    side = donor_side(donor, target, options)
-    if not options.only >= {"slots"} and (own is None or not own.has_state):
-        raise GraftRefused("the target has no optimizer state of its own that could keep its slots", target.path)
+    side = donor_side(donor, target, own, options)
+    if "slots" not in options.only and (own is None or not own.has_state):
+        raise GraftRefused(f"{_stateless(own)}: take the slots as well (--only slots, or no --only)", target.path)
     return _Planner(side, target, own, output, options).plan()
 
 
@@ -62,10 +73,19 @@ def _count_only(target: TrainingState, own: OptimizerState | None, output: str, 
     if options.iterations is None:
         raise GraftRefused("there is neither a donor nor a count to set: give --from DONOR or --iterations N")
     if own is None or not own.has_state:
-        raise GraftRefused("the target has no optimizer state whose count could be set", target.path)
+        raise GraftRefused(f"{_stateless(own)}, so there is no count to set: give a donor with --from", target.path)
+    if own.class_name is None and options.optimizer_class is None:
+        raise GraftRefused("nothing tells the class of the target's optimizer: name it with --optimizer-class")
     side = Side(target, own, {}, ())
     chosen = options._replace(only=frozenset({"iterations"}))
     return _Planner(side, target, own, output, chosen).plan()._replace(donor=None)
+
+
+def _stateless(own: OptimizerState | None) -> str:
+    """Why a target cannot keep its own slots beside something new."""
+    if own is None:
+        return "the target has no optimizer"
+    return f"the target's {own.class_name or 'optimizer'} was compiled and never built: it holds no state of its own"
 
 
 class _Planner:
@@ -100,18 +120,12 @@ class _Planner:
         """The whole plan."""
         theirs = self.donor.optimizer
         slots_from_donor = "slots" in self.options.only
-        if self.target.format is Format.OPTIMIZER_DUMP and slots_from_donor:
-            # A list of arrays has no model: it is the donor's variables that it will be for.
-            variables = self.donor.trained
-            matches = {each.path: Match(each.path, "path") for each in variables}
-        else:
-            variables = self._not_anothers(trained_by(self.target, self.own))
-            if slots_from_donor:
-                variables = self._trained_by_donor(variables)
-            matches = self._matches(variables) if slots_from_donor else {}
-        variables = self._in_order(variables, matches)
         settings = settings_for(theirs, self.own, self.class_name, self.layout, self.options)
         self.layout = self._layout(settings)
+        paired = self._paired(settings) if slots_from_donor else self._kept(settings)
+        variables, matches = paired.variables, paired.matches
+        self.warnings += paired.warnings
+        self.unmatched += paired.unmatched
         configured, told = configure(theirs, self.own, settings, self.class_name, self.generation, self.options)
         self.warnings += told
         iterations = self._iterations()
@@ -123,16 +137,17 @@ class _Planner:
         numbers = translation.numbers_of(iterations, configured.hyperparameters, scheduled="schedule" in settings.flags)
         trained = [Trained(each.path, each.shape) for each in variables]
         dtypes = {variable.path: variable.tensor.dtype for variable in self.target.variables}
+        mine = self._own_in_place()
         if slots_from_donor:
             sources = Sources(theirs, self.donor.slots, matches)
         else:
-            mine = self.own or theirs
-            identity = {each.path: Match(each.path, "own") for each in variables}
             own_slots = {(slot.variable, slot.role): slot for slot in mine.slots if slot.variable is not None}
-            sources = Sources(mine, own_slots, identity)
+            sources = Sources(mine, own_slots, matches)
         maker = SlotMaker(
             self.class_name, self.generation, self.layout, self.donor.optimizer, partial=self.options.partial
         )
+        if not slots_from_donor:
+            maker.whose = "the target"
         slots = maker.slots(trained, settings, sources, numbers, dtypes)
         self.unmatched += maker.unmatched
         donor_generation = theirs.generation or self.generation
@@ -156,10 +171,6 @@ class _Planner:
         )
         self.warnings += rate_warnings(optimizer, self.target.format)
         self.warnings += check_recorded(optimizer, self.target.format, self.donor, self.own)
-        used = {each.donor for each in matches.values()}
-        unused = tuple(each.path for each in self.donor.trained if each.path not in used) if slots_from_donor else ()
-        if unused and theirs.slots:
-            self.warnings.append(f"state of {len(unused)} donor variables goes nowhere: {', '.join(unused[:4])}")
         return Plan(
             donor=self.donor.state.path,
             target=self.target.path,
@@ -167,9 +178,10 @@ class _Planner:
             format=self.target.format,
             optimizer=optimizer,
             unmatched=tuple(self.unmatched),
-            unused=unused if theirs.slots else (),
+            unused=tuple(self._unused(sources, slots)),
             warnings=tuple(self.warnings),
             link=self.options.link,
+            partial=self.options.partial,
         )
 
     def _layout(self, settings: Settings) -> Layout:
@@ -184,76 +196,57 @@ class _Planner:
 
     # ------------------------------------------------------------------------------------------------------- matching
 
-    def _not_anothers(self, variables: tuple[Named, ...]) -> tuple[Named, ...]:
-        """Beside the target's other optimizers: what they have slots for is theirs, unless the donor has some too."""
-        if self.own is not None:
-            return variables
-        others = {slot.variable for each in self.target.optimizers for slot in each.slots}
-        mine = {each.path for each in self.donor.trained}
-        return tuple(each for each in variables if each.path in mine or each.path not in others)
+    def _paired(self, settings: Settings) -> Paired:
+        """The target's variables beside the donor's."""
+        theirs = self.donor.optimizer
+        due = keeps_slots(self.class_name, theirs, self.layout, settings)
+        if due:
+            require_slots("the donor", self.class_name, theirs, partial=self.options.partial)
+        return pair(self.donor, self.target, self.own, self.options, due=due and theirs.iterations != 0)
 
-    def _trained_by_donor(self, variables: tuple[Named, ...]) -> tuple[Named, ...]:
-        """Of a target that does not say what is trained, what the donor has state for (by name)."""
-        if self.own is not None and self.own.slots:
-            return variables
-        unsure = {v.path for v in self.target.variables if v.trainable is None}
-        if not unsure or not self.donor.optimizer.slots:
-            return variables
-        found = match(variables, self.donor.trained, self.options.mapping)
-        return tuple(each for each in variables if each.path in found or each.path not in unsure) or variables
+    def _own_in_place(self) -> OptimizerState:
+        """The target's own optimizer; a list that names no variables, with their places for names."""
+        mine = self.own or self.donor.optimizer
+        return numbered(mine) if is_unplaced(self.target, mine) else mine
 
-    def _in_order(self, variables: tuple[Named, ...], matches: Mapping[str, Match]) -> tuple[Named, ...]:
-        """Layouts that go by index need the optimizer's order, which an object graph without one does not tell.
+    def _kept(self, settings: Settings) -> Paired:
+        """The target's variables where its own slots stay."""
+        mine = self._own_in_place()
+        if not (mine.slots or mine.iterations or self.options.iterations or "iterations" in self.options.only):
+            return Paired((), {})  # it never stepped, and will not have: the framework makes its slots
+        if keeps_slots(self.class_name, mine, self.layout, settings):
+            require_slots("the target", self.class_name, mine, partial=self.options.partial)
+        in_place = is_unplaced(self.target, self.own or self.donor.optimizer)
+        variables = trained_by_place(mine) if in_place else trained_by(self.target, self.own)
+        return Paired(variables, {each.path: Match(each.path, "own") for each in variables})
 
-        Then the donor's is the best there is: its slots lie in the order in which its optimizer was built.
+    def _unused(self, sources: Sources, slots: list[PlannedSlot]) -> list[Unused]:
+        """State that goes nowhere: of the donor, or of the target where its own stays.
+
+        Raises:
+            GraftRefused: It would be lost without --partial.
         """
-        told = self.target.format not in {Format.TF_CHECKPOINT, Format.SAVED_MODEL} or (self.own and self.own.slots)
-        if told or self.donor.optimizer.generation is Generation.TF1:
-            return variables
-        places = {each.path: place for place, each in enumerate(self.donor.trained)}
-        last = len(places)
-        return tuple(
-            sorted(
-                variables, key=lambda each: places.get(matches[each.path].donor, last) if each.path in matches else last
-            )
-        )
-
-    def _matches(self, variables: Sequence[Named]) -> dict[str, Match]:
-        donors = self.donor.trained
-        found = match(variables, donors, self.options.mapping)
-        keeps = bool(self.donor.optimizer.slots)
-        missing = [each for each in variables if each.path not in found]
-        if missing and keeps and not self.options.partial:
+        unused = unused_slots(sources.optimizer, slots, sources.matches, (self.class_name, self.generation))
+        if not self.options.partial:
+            require_all(unused)
+            require_no_fewer(self.own, slots)
+        nowhere = [each.variable for each in unused if each.variable is not None and each.reason == NOWHERE]
+        told = {each.path for each in self.target.variables if each.trainable is not None}
+        if nowhere and self.generation in _LISTED and not self.options.partial and not told.issuperset(sources.matches):
             raise GraftRefused(
-                f"{len(missing)} of {len(variables)} target variables have no counterpart in the donor: "
-                f"{explain_unmatched(missing, donors, found)}; or leave them without state by --partial"
+                f"{len(nowhere)} donor variables have no counterpart in the target ({', '.join(nowhere[:4])}), "
+                "which does not say whether it holds all that its model trains: the places in the optimizer's list "
+                "would shift; leave them behind by --partial"
             )
-        self.unmatched += [(each.path, "no counterpart in the donor") for each in missing] if keeps else []
-        self._check_weights(found)
-        return found
-
-    def _check_weights(self, found: dict[str, Match]) -> None:
-        """Equal weights confirm the matches; a permutation is refused; weights of another run are a warning."""
-        mine = {variable.path: variable for variable in self.target.variables}
-        theirs = {variable.path: variable for variable in self.donor.state.variables}
-        with kept_open():
-            weights = confirm(found, mine, theirs)
-        if weights.contradicted:
-            path, other = next(iter(weights.contradicted.items()))
-            raise GraftRefused(
-                f"by order {path} would get the state of {found[path].donor}, but its weights are those of {other}: "
-                f"settle it with --map {other}={path}"
-            )
-        found.update(weights.matches)
-        if weights.unsure:
+        if nowhere:
+            self.warnings.append(f"state of {len(nowhere)} donor variables goes nowhere: {', '.join(nowhere[:4])}")
+        others = [each for each in unused if each.reason != NOWHERE]
+        if others:
             self.warnings.append(
-                f"{len(weights.unsure)} variables are matched by order among equal shapes, which nothing proves: "
-                f"{', '.join(weights.unsure[:4])}"
+                f"slots are left behind: {', '.join(others[0].slots)} of {others[0].variable or 'an unknown variable'}"
+                f"{f' and {len(others) - 1} more' if len(others) > 1 else ''} ({others[0].reason})"
             )
-        if weights.other_run:
-            self.warnings.append(
-                "the donor's weights are not the target's: these moments belong to another run or another moment of it"
-            )
+        return unused
 
     # ----------------------------------------------------------------------------------------------------- the pieces
 
@@ -269,13 +262,13 @@ class _Planner:
             return source.iterations
         if source.recoverable is not None:
             self.warnings.append(
-                f"the count is not stored in the donor; {source.recoverable.value} follows from "
-                f"{source.recoverable.source}"
+                f"the count is not stored; {source.recoverable.value} follows from {source.recoverable.source}"
             )
             return source.recoverable.value
         steps = self.donor.state.counters.get("global_step", self.donor.state.counters.get("step"))
         hint = f"; a counter beside it says {steps}" if steps is not None else ""
-        raise GraftRefused(f"the donor holds no iteration count{hint}: set it with --iterations N")
+        side = "donor" if source is self.donor.optimizer else "target"
+        raise GraftRefused(f"the {side} holds no iteration count{hint}: set it with --iterations N")
 
     def _wrapper(self) -> tuple[str, Mapping[str, float | int]] | None:
         """The target's own wrapper; where the target has no optimizer, the donor's."""

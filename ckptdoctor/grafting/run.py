@@ -9,11 +9,13 @@ from ckptdoctor.containers.values import release
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.examination import Examination, examine, with_libhdf5
 from ckptdoctor.grafting.apply import carry_out
+from ckptdoctor.grafting.feasible import require_place
 from ckptdoctor.grafting.inputs import Inputs
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.planner import make_plan
 from ckptdoctor.grafting.receipt import Receipt
+from ckptdoctor.grafting.staging import check_output
 
 Path = str | os.PathLike[str]
 
@@ -33,9 +35,14 @@ def look(path: Path, what: str) -> Examination:
     return found[0]
 
 
-def plan_graft(donor: Path | None, target: Path, output: Path, options: Options | None = None) -> Plan:
-    """Plans a graft without writing anything; raises as `graft` does."""
-    return _prepare(donor, target, output, options)[0]
+def plan_graft(
+    donor: Path | None, target: Path, output: Path, options: Options | None = None, *, overwrite: bool = False
+) -> Plan:
+    """Plans a graft without writing anything; raises what `graft` does, but for what only writing can tell."""
+    plan, source, goal, inputs = _prepare(donor, target, output, options)
+    check_output(plan.output, list(inputs.artifacts), overwrite=overwrite, clear=False)
+    with_libhdf5(require_place, plan, goal, sides=(source, goal))
+    return plan
 
 
 def graft(

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ckptdoctor.diagnosis.status import enumerate_some
 from ckptdoctor.errors import GraftRefused
+from ckptdoctor.grafting.completeness import is_unused
 from ckptdoctor.matching.sides import settings_of
 from ckptdoctor.matching.variables import Match
 from ckptdoctor.optimizers import inference, translation
@@ -39,6 +40,7 @@ class SlotMaker:
 
     Attributes:
         unmatched: Slots that stay empty although the donor should have them, with the reason.
+        whose: What messages call the side that slots come from.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class SlotMaker:
         self.donor = donor
         self.partial = partial
         self.unmatched: list[tuple[str, str]] = []
+        self.whose = "the donor"
 
     def slots(
         self,
@@ -84,21 +87,17 @@ class SlotMaker:
             if slot is None:
                 if found is not None and not self._may_be_zero(each.kind, each.shape):
                     lacking.append(f"{each.kind.name} of {path}")
-                planned.append(_fresh(each.kind, path, each.shape, dtypes.get(path, "float32"), found))
+                planned.append(PlannedSlot(each.kind, path, each.shape, dtypes.get(path, "float32"), None))
                 continue
             planned.append(self._from_slot(each.kind, path, each.shape, dtypes, slot, found, sources, numbers))
         if lacking and not self.partial:
-            raise GraftRefused(f"the donor lacks {enumerate_some(lacking, 4)}; leave them empty by --partial")
-        self.unmatched += [(each, "not in the donor") for each in lacking]
+            raise GraftRefused(f"{self.whose} lacks {enumerate_some(lacking, 4)}; leave them empty by --partial")
+        self.unmatched += [(each, f"not in {self.whose}") for each in lacking]
         return planned
 
     def _may_be_zero(self, kind: SlotKind, shape: tuple[int, ...]) -> bool:
         """State that an optimizer keeps without using it, and that is zero in every run."""
-        unused_momentum = (
-            self.class_name in {"SGD", "RMSprop"}
-            and kind.role is Role.MOMENTUM
-            and "momentum" not in settings_of(self.donor).flags
-        )
+        unused_momentum = is_unused(self.class_name, donor_settings=settings_of(self.donor), role=kind.role)
         factored = kind.extent in {Extent.ROWS, Extent.COLUMNS} and shape == ()
         return unused_momentum or factored or kind.extent is Extent.PLACEHOLDER
 
@@ -134,7 +133,7 @@ class SlotMaker:
                 factor, formula = rule.factor(numbers), rule.formula
             except translation.Untranslatable as error:
                 raise GraftRefused(str(error)) from error
-        how = found.how if found is not None else "path"
+        how = found.how if found is not None else None
         return PlannedSlot(kind, path, shape, dtype, ref, factor, formula, slot.variable, how)
 
     def singles(self, numbers: translation.Numbers) -> dict[str, float]:
@@ -166,11 +165,6 @@ class SlotMaker:
             except translation.Untranslatable as error:
                 raise GraftRefused(str(error)) from error
         return found
-
-
-def _fresh(kind: SlotKind, path: str, shape: tuple[int, ...], dtype: str, found: Match | None) -> PlannedSlot:
-    """A slot that nothing is known of: zeros."""
-    return PlannedSlot(kind, path, shape, dtype, None, matched=found.how if found is not None else "path")
 
 
 def other_betas(donor: OptimizerState, numbers: translation.Numbers) -> list[str]:

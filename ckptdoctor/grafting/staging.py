@@ -27,8 +27,14 @@ _GRACE = 60.0
 """Seconds that a process may take between making its folder and locking it."""
 
 
-def check_output(output: str, inputs: list[str], *, overwrite: bool) -> None:
+def check_output(output: str, inputs: list[str], *, overwrite: bool, clear: bool = True) -> None:
     """Refuses outputs that exist, that are an input, or that lie inside one.
+
+    Args:
+        output: The path to write.
+        inputs: What is read.
+        overwrite: What lies at the output may be replaced.
+        clear: What a killed graft left behind there may be cleared away.
 
     Raises:
         GraftRefused: With the reason, before anything is written.
@@ -43,10 +49,12 @@ def check_output(output: str, inputs: list[str], *, overwrite: bool) -> None:
             raise GraftRefused("OUT is one of the inputs, which are never written to: name another path", output)
         if os.path.isdir(real) and out.startswith(real + os.sep) and _is_artifact(real):
             raise GraftRefused("OUT lies inside an input, which is never written to: name another path", output)
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise GraftRefused(f"{directory!r} cannot be written to: name an OUT in another directory", output)
     if _is_special(output):
         raise GraftRefused("OUT is a device or a pipe, which is never replaced: name a file", output)
     taken = existing(output)
-    if taken and not overwrite:
+    if taken and not overwrite and clear:
         _clear_abandoned(directory)  # a killed graft may have come as far as a part of its output
         taken = existing(output)
     if taken and not overwrite:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ckptdoctor.artifacts.state_list import StateVariable, read_state
-from ckptdoctor.containers.values import read_scalar, statistics
+from ckptdoctor.containers.values import statistics
 from ckptdoctor.errors import Unmatchable
-from ckptdoctor.matching.variables import IN_A_GRAFT, Called, Named
-from ckptdoctor.optimizers.config import OptimizerConfig, Settings
+from ckptdoctor.matching.variables import Named
+from ckptdoctor.optimizers.config import Settings
 from ckptdoctor.state import (
-    Format,
     Generation,
     ModelVariable,
     OptimizerState,
     Role,
     Slot,
-    TensorRef,
     TrainingState,
 )
 
@@ -67,76 +64,6 @@ def make_side(state: TrainingState, optimizer: OptimizerState) -> Side:
     """One optimizer of an artifact, with the variables that it trains."""
     slots = {(slot.variable, slot.role): slot for slot in optimizer.slots if slot.variable is not None}
     return Side(state, optimizer, slots, _trained(state, optimizer))
-
-
-def is_nameless(state: TrainingState, optimizer: OptimizerState) -> bool:
-    """Whether it is a list of arrays, which names no variables: it has to be read against the other side's."""
-    return state.format is Format.OPTIMIZER_DUMP and all(slot.variable is None for slot in optimizer.slots)
-
-
-def read_against(
-    optimizer: OptimizerState,
-    target: TrainingState,
-    own: OptimizerState | None,
-    class_name: str | None = None,
-    called: Called = IN_A_GRAFT,
-) -> OptimizerState:
-    """A list of arrays without names: the other side says what the variables are, and who trained them.
-
-    Args:
-        optimizer: The list.
-        target: The artifact whose variables it is for.
-        own: The optimizer there; None if it has none.
-        class_name: The class, where the user says it.
-        called: What messages call the list and the other side.
-
-    Raises:
-        Unmatchable: It does not fit the other side's variables, or is of another class.
-    """
-    class_name = class_name or (own.class_name if own and not own.class_inferred else None)
-    generation = optimizer.generation
-    if class_name is not None and class_name not in {optimizer.class_name, *optimizer.class_candidates}:
-        fitting = ", ".join(filter(None, (optimizer.class_name, *optimizer.class_candidates)))
-        raise Unmatchable(f"{called.donor}'s list fits {fitting}, not {class_name}: this is another optimizer's state")
-    class_name = class_name or optimizer.class_name
-    if class_name is None:
-        raise Unmatchable(f"nothing tells the class of {called.donor}'s optimizer: name it with --optimizer-class")
-    variables = [variable for variable in target.variables if variable.tensor.location is not None]
-    listed = list_order(optimizer)
-    # Momentum or a mean gradient, an average or an accumulator: a list does not tell, the other side may.
-    told = [settings_of(own)] if own is not None and (own.slots or not own.class_inferred) else []
-    for settings in (*told, settings_of(optimizer)):
-        config = OptimizerConfig(class_name, generation, settings=settings)
-        read = read_state(listed, variables, config=config, generation=generation, name=optimizer.name)
-        placed = len(read.slots) == len(optimizer.slots) and not read.missing
-        if read.slots and (placed or settings not in told) and all(slot.variable is not None for slot in read.slots):
-            return read
-    if not optimizer.slots:
-        return optimizer
-    raise Unmatchable(
-        f"{called.donor}'s {len(optimizer.slots)} slots do not fit the shapes of {called.target}'s trainable "
-        "variables: they are of another model, or their order cannot be told"
-    )
-
-
-def list_order(optimizer: OptimizerState) -> list[StateVariable]:
-    """The list as it was written, from the places that the tensors' keys name."""
-    refs: list[TensorRef] = [slot.tensor for slot in optimizer.slots] + [other.tensor for other in optimizer.other]
-    state = [StateVariable(ref, read_scalar(ref) if ref.shape == () else None) for ref in refs]
-    numbers = [(_place(ref.key), each) for ref, each in zip(refs, state, strict=True)]
-    if optimizer.iterations is not None:
-        from ckptdoctor.state import Inline
-
-        count = TensorRef(
-            optimizer.iterations_key or "", "int64", (), Inline(optimizer.iterations.to_bytes(8, "little", signed=True))
-        )
-        numbers.append((_place(count.key), StateVariable(count, optimizer.iterations)))
-    return [each for _, each in sorted(numbers, key=lambda pair: pair[0])]
-
-
-def _place(key: str) -> int:
-    digits = "".join(char if char.isdecimal() else " " for char in key).split()
-    return int(digits[-1][-9:]) if digits else 0
 
 
 def _trained(state: TrainingState, optimizer: OptimizerState) -> tuple[Named, ...]:

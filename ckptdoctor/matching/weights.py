@@ -95,7 +95,7 @@ class Confirmation(NamedTuple):
     Attributes:
         matches: The matches, those by order that equal weights prove marked so.
         likeness: Target path → how its weights and its counterpart's relate.
-        contradicted: Matches by order or structure that cannot be: target path → the donor variable of its weights.
+        contradicted: Matches that cannot be: target path → the donor variable whose weights it has.
         unsure: Target paths that are matched by order among equal shapes, which nothing proves.
     """
 
@@ -106,8 +106,12 @@ class Confirmation(NamedTuple):
 
     @property
     def other_run(self) -> bool:
-        """Whether most weights are another run's, or of another moment of it."""
-        known = [each for each in self.likeness.values() if each is not Likeness.UNKNOWN]
+        """Whether most weights are another run's, or of another moment of it, and none are another variable's."""
+        known = [
+            each
+            for path, each in self.likeness.items()
+            if each is not Likeness.UNKNOWN and path not in self.contradicted
+        ]
         return bool(known) and 2 * sum(each is Likeness.OTHER for each in known) > len(known)
 
 
@@ -116,7 +120,6 @@ def confirm(
 ) -> Confirmation:
     """Holds matches against the weights: equal ones prove a match by order, and expose a permutation."""
     found = compare(matches, target, donor)
-    guessed = {"order", "structure"}
     swapped = permutation(found, matches, target, donor)
     proven = {
         path: each._replace(how="weights", ambiguous=False)
@@ -127,7 +130,7 @@ def confirm(
     return Confirmation(
         matches=proven,
         likeness=found,
-        contradicted={path: other for path, other in swapped.items() if matches[path].how in guessed},
+        contradicted=swapped,
         unsure=tuple(path for path, each in proven.items() if each.ambiguous),
     )
 
@@ -153,6 +156,25 @@ def permutation(
                 found[path] = other.path
                 break
     return found
+
+
+def by_weights(target: Iterable[ModelVariable], donor: Iterable[ModelVariable]) -> dict[str, Match]:
+    """Matches variables whose weights are equal, where no other of either side has them too: target path → match."""
+    candidates = _Candidates(donor)
+    found: dict[str, list[str]] = {}
+    owners: dict[str, list[str]] = {}
+    for mine in target:
+        if mine.tensor.location is None or not _tells(mine):
+            continue
+        for other in candidates.near(mine.tensor):
+            if likeness(other.tensor, mine.tensor) is Likeness.EQUAL:
+                found.setdefault(mine.path, []).append(other.path)
+                owners.setdefault(other.path, []).append(mine.path)
+    return {
+        path: Match(others[0], "equal")
+        for path, others in found.items()
+        if len(others) == 1 and len(owners[others[0]]) == 1
+    }
 
 
 class _Candidates:

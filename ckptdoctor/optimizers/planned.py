@@ -11,8 +11,12 @@ from ckptdoctor.optimizers.config import Settings
 from ckptdoctor.optimizers.translation import finite
 from ckptdoctor.state import Generation, Schedule, TensorRef
 
-Matched: TypeAlias = Literal["map", "path", "name", "structure", "order", "weights", "own"]
-"""How a donor's variable was found for a target's; `own`: the target's own state, which stays."""
+Matched: TypeAlias = Literal["map", "path", "name", "structure", "order", "weights", "equal", "own"]
+"""How a donor's variable was found for a target's.
+
+`weights`: by order, and equal weights confirm it; `equal`: by equal weights alone; `own`: the target's own state, which
+stays.
+"""
 
 
 class PlannedSlot(NamedTuple):
@@ -27,7 +31,7 @@ class PlannedSlot(NamedTuple):
         factor: What the values are multiplied by.
         formula: The same for people; "" if they are copied as they are.
         donor_variable: The donor's name for the variable.
-        matched: How it was found.
+        matched: How it was found; None where nothing was.
     """
 
     kind: SlotKind
@@ -38,7 +42,7 @@ class PlannedSlot(NamedTuple):
     factor: float = 1.0
     formula: str = ""
     donor_variable: str | None = None
-    matched: Matched = "path"
+    matched: Matched | None = None
 
     @property
     def nbytes(self) -> int:

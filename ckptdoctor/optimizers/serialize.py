@@ -135,6 +135,7 @@ def _require_numbers(optimizer: PlannedOptimizer) -> None:
             f"the donor's {optimizer.class_name} uses a {' and a '.join(lacking)} that nothing tells, and the target's "
             "configuration must: compile the target as the donor was and save it again, or take the state from an "
             "artifact that records it (.keras, .h5)"
+            + ("; --learning-rate sets a constant rate instead" if lacking == ["learning-rate schedule"] else "")
         )
 
 

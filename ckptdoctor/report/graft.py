@@ -21,6 +21,7 @@ _MATCHED = {
     "structure": "structure",
     "order": "order only",
     "weights": "order, confirmed by equal weights",
+    "equal": "equal weights",
     "own": "its own",
 }
 
@@ -83,9 +84,10 @@ def _plan(plan: Plan) -> dict[str, Any]:
             "singles": plain(dict(optimizer.singles)),
             "wrapper": optimizer.wrapper[0] if optimizer.wrapper else None,
             "slots": [_slot(each) for each in optimizer.slots],
+            "bytes": sum(each.nbytes for each in optimizer.slots),
         },
         "unmatched": [{"variable": name, "reason": reason} for name, reason in plan.unmatched],
-        "unused": list(plan.unused),
+        "unused": [each._asdict() for each in plan.unused],
         "warnings": list(plan.warnings),
     }
 
@@ -97,6 +99,7 @@ def _slot(slot: PlannedSlot) -> dict[str, Any]:
         "variable": slot.variable,
         "shape": list(slot.shape),
         "dtype": slot.dtype,
+        "bytes": slot.nbytes,
         "from": slot.source.key if slot.source is not None else None,
         "donor_variable": slot.donor_variable,
         "matched": slot.matched,
@@ -129,10 +132,11 @@ def _rows(plan: Plan) -> list[tuple[str, str, str, str]]:
     rows: dict[str, tuple[list[str], PlannedSlot]] = {}
     for slot in plan.optimizer.slots:
         rows.setdefault(slot.variable, ([], slot))[0].append(slot.kind.name if slot.source else f"({slot.kind.name})")
-    return [
-        (name, shape_text(first.shape), ", ".join(kinds), f"{first.donor_variable or '-'} ({_MATCHED[first.matched]})")
-        for name, (kinds, first) in rows.items()
-    ]
+    return [(name, shape_text(first.shape), ", ".join(kinds), _from(first)) for name, (kinds, first) in rows.items()]
+
+
+def _from(slot: PlannedSlot) -> str:
+    return f"{slot.donor_variable} ({_MATCHED[slot.matched]})" if slot.matched is not None else "-"
 
 
 def _text(lines: list[tuple[str, str]], plan: Plan, *, quiet: bool, color: bool) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -76,6 +78,74 @@ def test_a_dry_run_writes_nothing(files: Path) -> None:
     assert "would write Adam at iteration 7" in result.stdout
     assert "same path" in result.stdout
     assert digests(files) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--from", "run-a", "--into", "keras3.keras", "--output", "whole-model.h5"], "exists already"),
+        (["--from", "run-a", "--into", "keras3.keras", "--output", "keras3.keras"], "one of the inputs"),
+        (["--from", "run-a", "--into", "keras3.keras", "--output", "no/o"], "does not exist"),
+        (["--from", "run-a", "--into", "weights-only.h5", "--output", "o"], "has no place for optimizer state"),
+        (["--from", "run-a", "--into", "lost.weights.h5", "--output", "o", "--as", "optimizer-v2"], "never hold the"),
+        (["--from", "run-a", "--into", "keras3.keras", "--output", "o", "--as", "tf1"], "never hold the state"),
+        (
+            ["--from", "keras3.keras", "--into", "run-a", "--output", "o", "--as", "keras1"],
+            "never part of",
+        ),
+        (["--from", "run-a", "--into", "optimizer.pkl", "--output", "o", "--as", "tf1"], "no list of weights"),
+    ],
+)
+def test_a_dry_run_refuses_what_the_graft_would(
+    files: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], says: str
+) -> None:
+    """A plan that could not be carried out is no plan: code 4 and the sentence that the graft itself has."""
+    monkeypatch.chdir(files)
+    before = digests(files)
+    for extra in (["--dry-run"], []):
+        result = run("graft", *words, *extra)
+        assert result.exit_code == 4, result.output
+        assert says in result.stderr
+    assert digests(files) == before
+
+
+def test_a_dry_run_may_overwrite(files: Path) -> None:
+    """What --overwrite allows is allowed to the plan as well, and stays."""
+    out = files / "o.keras"
+    out.write_text("old")
+    words: list[str | Path] = [
+        "graft",
+        "--from",
+        files / "run-a",
+        "--into",
+        files / "keras3.keras",
+        "--output",
+        out,
+        "--overwrite",
+    ]
+    assert run(*words, "--dry-run").exit_code == 0
+    assert out.read_text() == "old"
+
+
+def test_a_plan_says_bytes_and_what_stays_empty(files: Path) -> None:
+    """Each slot has its size, their sum is there too, and an empty slot was matched by nothing."""
+    words: list[str | Path] = [
+        "graft",
+        "--from",
+        files / "run-a",
+        "--into",
+        files / "keras3.keras",
+        "--output",
+        files / "o",
+    ]
+    plan = json.loads(run(*words, "--dry-run", "--format", "json").stdout)["plan"]["optimizer"]
+    assert plan["bytes"] == sum(slot["bytes"] for slot in plan["slots"]) == 2 * (24 + 8 + 16 + 2) * 4
+    words = ["graft", "--into", files / "keras3.keras", "--output", files / "o", "--dry-run", "--partial"]
+    donor: list[str | Path] = ["--from", files / "count", "--optimizer-class", "Adam"]
+    (files / "count").write_bytes(pickle.dumps([np.array(7), np.array(0.01, "f4")]))
+    slots = json.loads(run(*words, *donor, "--format", "json").stdout)["plan"]["optimizer"]["slots"]
+    assert {(slot["from"], slot["matched"]) for slot in slots} == {(None, None)}
+    assert "same path" not in run(*words, *donor).stdout
 
 
 def test_a_quiet_plan(files: Path) -> None:
@@ -207,6 +277,65 @@ def test_maps_come_from_a_file_too(files: Path) -> None:
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "--map" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(b"hidden/kernel = hidden/kernel\xff", "is not text in UTF-8"), (None, "cannot be read"), (b"a\n", "OLD=NEW")],
+)
+def test_a_map_file_that_cannot_be_read(files: Path, content: bytes | None, says: str) -> None:
+    """It is wrong use, in one sentence."""
+    if content is not None:
+        (files / "maps").write_bytes(content)
+    words: list[str | Path] = [
+        "graft",
+        "--from",
+        files / "run-a",
+        "--into",
+        files / "keras3.keras",
+        "--output",
+        files / "o.keras",
+    ]
+    result = run(*words, "--map-file", files / "maps")
+    assert result.exit_code == 2
+    assert says in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_spaces_around_the_sign_in_a_map_file(files: Path) -> None:
+    """`old = new` is `old=new`, and a comment may be indented."""
+    (files / "maps").write_text("  # the layers\n hidden/ = hidden/ \n")
+    words: list[str | Path] = [
+        "graft",
+        "--from",
+        files / "run-a",
+        "--into",
+        files / "keras3.keras",
+        "--output",
+        files / "o.keras",
+    ]
+    result = run(*words, "--map-file", files / "maps")
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--into", "fresh.keras", "--iterations", "3"], "the target's Adam never stepped and holds no slots"),
+        (["--from", "run-a", "--into", "fresh.keras", "--only", "iterations"], "the target's Adam never stepped"),
+        (["--from", "run-a", "--into", "lost.weights.h5", "--only", "iterations"], "the target has no optimizer"),
+    ],
+)
+def test_a_part_for_a_target_without_state(
+    files: Path, museum: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], says: str
+) -> None:
+    """The sentence is about the target: no donor is blamed for what it was not asked for."""
+    monkeypatch.chdir(files)
+    shutil.copy(museum / "keras/k3.0jax-untrained-keras.keras", "fresh.keras")
+    result = run("graft", *words, "--output", "o.keras")
+    assert result.exit_code == 4
+    assert says in result.stderr
+    assert "donor's optimizer" not in result.stderr
 
 
 def test_another_count_in_tensorflow_1(tmp_path: Path, fixtures_dir: Path) -> None:

@@ -169,12 +169,12 @@ def test_tensorflow_1_momentum_changes_sign_and_scale() -> None:
             "InverseTimeDecay",
         ),
         (None, artifact([optimizer()]), Options(), "neither a donor nor a count"),
-        (None, artifact(), Options(iterations=3), "no optimizer state whose count could be set"),
+        (None, artifact(), Options(iterations=3), "has no optimizer, so there is no count"),
         (
             artifact([optimizer()]),
             artifact(),
             Options(only=frozenset({"iterations"})),
-            "no optimizer state of its own",
+            "the target has no optimizer: take the slots as well",
         ),
     ],
 )
@@ -237,6 +237,67 @@ def test_a_permutation_is_exposed() -> None:
     donor = artifact([optimizer(("x/kernel", "y/kernel"))], swapped)
     with pytest.raises(GraftRefused, match="--map y/kernel=a/kernel"):
         make_plan(donor, artifact(model=variables(("a/kernel", "b/kernel"))), "out")
+
+
+def test_names_against_the_weights_are_refused_with_all_lines() -> None:
+    """The same names, and the weights of the other: every line that settles it is given, and followed it works."""
+    names = ("a/kernel", "b/kernel")
+    first, second = variables(names)
+    swapped = (first._replace(tensor=second.tensor), second._replace(tensor=first.tensor))
+    donor, target = artifact([optimizer(names)], swapped), artifact(model=variables(names))
+    with pytest.raises(GraftRefused, match=r"by name a/kernel .*--map b/kernel=a/kernel --map a/kernel=b/"):
+        make_plan(donor, target, "out")
+    mapped = {"a/kernel": "b/kernel", "b/kernel": "a/kernel"}
+    assert make_plan(donor, target, "out", Options(mapping=mapped)).warnings == ()
+
+
+def test_a_map_against_the_weights_is_done_and_said() -> None:
+    """What the user maps is believed, with a warning."""
+    names = ("a/kernel", "b/kernel")
+    donor, target = artifact([optimizer(names)], variables(names)), artifact(model=variables(names))
+    plan = make_plan(donor, target, "out", Options(mapping={"a/kernel": "b/kernel", "b/kernel": "a/kernel"}))
+    assert any("its weights are those of b/kernel" in warning for warning in plan.warnings)
+
+
+def test_equal_weights_match_what_nothing_else_does() -> None:
+    """Other names and another number of variables of one shape: weights that are unique on both sides tell."""
+    donor = artifact([optimizer(("p/kernel", "q/kernel", "r/kernel"))], variables(("p/kernel", "q/kernel", "r/kernel")))
+    target = artifact(model=variables(("a/kernel", "b/kernel")))
+    plan = make_plan(donor, target, "out")
+    assert {slot.variable: (slot.donor_variable, slot.matched) for slot in plan.optimizer.slots} == {
+        "a/kernel": ("p/kernel", "equal"),
+        "b/kernel": ("q/kernel", "equal"),
+    }
+    assert [(each.variable, each.slots) for each in plan.unused] == [("r/kernel", ("m", "v"))]
+
+
+def test_one_line_does_not_drop_the_others() -> None:
+    """A target that does not say what is trained keeps every variable that the donor may have state for."""
+    unsure = tuple(each._replace(trainable=None) for each in variables(("a/kernel", "b/kernel", "c/kernel"), 900.0))
+    donor = artifact([optimizer(("p/kernel", "q/kernel"))], ())
+    with pytest.raises(GraftRefused, match=r"2 of 3 target variables .*--map q/kernel=b/kernel"):
+        make_plan(donor, artifact(model=unsure), "out", Options(mapping={"p/kernel": "a/kernel"}))
+    both = {"p/kernel": "a/kernel", "q/kernel": "b/kernel"}
+    plan = make_plan(donor, artifact(model=unsure), "out", Options(mapping=both))
+    assert plan.optimizer.trained == ("a/kernel", "b/kernel")
+    assert any("c/kernel" in warning for warning in plan.warnings)
+
+
+def test_a_list_does_not_shift() -> None:
+    """A target that may lack some of its model's variables gets no list without them: later places would be others'."""
+    donor = artifact([optimizer(("a/kernel", "b/kernel", "c/bias"))], ())
+    unsure = tuple(each._replace(trainable=None) for each in variables(("a/kernel", "c/bias")))
+    with pytest.raises(GraftRefused, match=r"\(b/kernel\).*would shift.*--partial"):
+        make_plan(donor, artifact(model=unsure), "out", Options(generation=Generation.KERAS3))
+    plan = make_plan(donor, artifact(model=unsure), "out", Options(generation=Generation.KERAS3, partial=True))
+    assert [each.variable for each in plan.unused] == ["b/kernel"]
+
+
+def test_a_result_with_fewer_slots_is_refused() -> None:
+    """The target's own state is not thinned out, by a conversion either."""
+    target = artifact([optimizer(kinds=["m", "v", "vhat"])])
+    with pytest.raises(GraftRefused, match=r"would be lost|the result would hold"):
+        make_plan(None, target, "out", Options(iterations=3, generation=Generation.TF1))
 
 
 def test_weights_of_another_run_are_a_warning() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ckptdoctor.errors import Unmatchable
-from ckptdoctor.matching.variables import Named, explain_unmatched, match, normalized
+from ckptdoctor.matching.variables import Match, Named, by_shape, explain_unmatched, match, normalized
 
 KERNEL, BIAS = (3, 4), (4,)
 
@@ -95,10 +95,50 @@ def test_a_map_that_cannot_be_followed_is_refused(mapping: dict[str, str], says:
         match([Named("a", KERNEL)], [Named("a", KERNEL), Named("b", BIAS)], mapping)
 
 
-def test_what_is_missing_comes_with_the_line_that_settles_it() -> None:
-    """An unmatched variable is named with the candidates of its shape and the `--map` to choose one."""
-    donors = [Named("x", KERNEL), Named("y", KERNEL), Named("z", BIAS)]
-    text = explain_unmatched([Named("a", KERNEL), Named("c", (9,))], donors, {})
-    assert "--map x=a" in text
-    assert "y" in text
+def test_names_that_count_layers_are_an_order() -> None:
+    """`layers/dense_1` and `layer_with_weights-1` say which layer it is of how many, not what it is called."""
+    for name in ("layers/dense_1/vars/0", "model/layer_with_weights-1/kernel", "net/_operations/1/_kernel"):
+        found = match([Named("x/kernel", KERNEL, (name,))], [Named("b/kernel", KERNEL, (name,))], {})
+        assert found["x/kernel"] == ("b/kernel", "structure", False)
+    targets = [Named("x/k", KERNEL, ("l/0/k",)), Named("y/k", KERNEL, ("l/1/k",))]
+    donors = [Named("a/k", KERNEL, ("l/0/k",)), Named("b/k", KERNEL, ("l/1/k",))]
+    assert match(targets, donors, {})["y/k"] == ("b/k", "order", True)
+
+
+def test_a_last_name_alone_is_no_name() -> None:
+    """Every layer has a `kernel`: that two are left over says nothing but that their shapes fit."""
+    found = match([Named("c/kernel", KERNEL)], [Named("a/kernel", KERNEL)], {})
+    assert found["c/kernel"].how == "structure"
+
+
+def test_lone_shapes_match_in_any_order() -> None:
+    """TensorFlow 1 lists biases first: variables that alone have their shape are found all the same."""
+    target = [Named("h/kernel", KERNEL), Named("h/bias", BIAS), Named("x", (2,)), Named("y", (2,))]
+    donor = [Named("d1/b", BIAS), Named("d1/k", KERNEL), Named("p", (2,)), Named("q", (2,))]
+    found = by_shape({}, target, donor)
+    assert found == {"h/kernel": Match("d1/k", "structure"), "h/bias": Match("d1/b", "structure")}
+
+
+@pytest.mark.parametrize(
+    ("mapping", "says"),
+    [
+        ({"a": "x", "b": "x"}, "gives x two counterparts: a, b"),
+        ({"nothing/": "l/"}, "the donor has no such variable below 'nothing/'"),
+        ({"l/": "nothing/"}, "the target has no such variable below 'nothing/'"),
+    ],
+)
+def test_a_map_that_says_nothing_or_two_things_is_refused(mapping: dict[str, str], says: str) -> None:
+    """Two donors for one target, and prefixes below which there is nothing."""
+    donors = [Named("a", KERNEL), Named("b", KERNEL), Named("l/k", KERNEL)]
+    with pytest.raises(Unmatchable, match=says):
+        match([Named("x", KERNEL), Named("l/k", KERNEL)], donors, mapping)
+
+
+def test_what_is_missing_comes_with_every_line_that_settles_it() -> None:
+    """All unmatched variables get their `--map`, each donor once, and one line for a whole layer."""
+    donors = [Named("x", KERNEL), Named("y", KERNEL), Named("p/k", BIAS), Named("p/b", BIAS)]
+    missing = [Named("a", KERNEL), Named("b", KERNEL), Named("q/k", BIAS), Named("q/b", BIAS), Named("c", (9,))]
+    text = explain_unmatched(missing, donors, {})
+    assert "--map x=a --map y=b --map p/=q/" in text
+    assert "by order; their shapes fit others as well" in text
     assert "no variable of shape [9]" in text

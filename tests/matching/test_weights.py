@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ckptdoctor.matching.variables import Match
-from ckptdoctor.matching.weights import Likeness, confirm, likeness
+from ckptdoctor.matching.weights import Likeness, by_weights, confirm, likeness
 from ckptdoctor.state import Inline, ModelVariable, TensorRef
 
 RANDOM = np.random.default_rng(3)
@@ -84,8 +84,22 @@ def test_weights_that_tell_nothing() -> None:
         assert found.unsure == ("x",)
 
 
-def test_names_are_believed() -> None:
-    """A match by name stands, whatever the weights are: the moments are of another moment then."""
+def test_names_are_not_believed_against_the_weights() -> None:
+    """A match by name is contradicted too, and weights that are another variable's are no other run's."""
     found = confirm({"x": Match("p", "name")}, model(x=[1.0, 2.0]), model(p=[3.0, -4.0], q=[1.0, 2.0]))
+    assert found.contradicted == {"x": "q"}
+    assert not found.other_run
+
+
+def test_names_stand_where_no_weights_are_equal() -> None:
+    """Without equal weights elsewhere a match by name stands: the moments are of another moment then."""
+    found = confirm({"x": Match("p", "name")}, model(x=[1.0, 2.0]), model(p=[3.0, -4.0], q=[9.0, 9.5]))
     assert found.contradicted == {}
     assert found.other_run
+
+
+def test_equal_weights_are_a_match_where_they_are_unique() -> None:
+    """Variables of other names are found by their weights; twins and constants are not."""
+    ours = model(x=[1.0, 2.0], y=[3.0, 4.0], z=[0.0, 0.0])
+    theirs = model(p=[3.0, 4.0], q=[1.0, 2.0], r=[3.0, 4.0], s=[0.0, 0.0])
+    assert by_weights(ours.values(), theirs.values()) == {"x": Match("q", "equal")}
