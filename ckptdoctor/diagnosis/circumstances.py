@@ -22,13 +22,18 @@ def _wrapped(_state: TrainingState, optimizer: OptimizerState) -> bool:
     return optimizer.wrapper is not None
 
 
+_COMPILED = "optimizer"
+"""What readers call the optimizer of `model.compile`."""
+
+
 def _wrapper_unnamed(_state: TrainingState, optimizer: OptimizerState) -> bool:
     """`mixed_float16` wraps the optimizer at compile time, and the configuration does not say so."""
     return optimizer.wrapper is not None and not optimizer.wrapper.configured and not optimizer.class_inferred
 
 
 def _unconfigured(_state: TrainingState, optimizer: OptimizerState) -> bool:
-    return optimizer.class_inferred
+    """compile() had an optimizer that the configuration does not name; those in attributes of a model never are."""
+    return optimizer.class_inferred and optimizer.name == _COMPILED
 
 
 def _no_keras_metadata(state: TrainingState, _optimizer: OptimizerState) -> bool:

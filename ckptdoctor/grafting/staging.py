@@ -50,7 +50,9 @@ def check_output(output: str, inputs: list[str], *, overwrite: bool, clear: bool
         if os.path.isdir(real) and out.startswith(real + os.sep) and _is_artifact(real):
             raise GraftRefused("OUT lies inside an input, which is never written to: name another path", output)
     if not os.access(directory, os.W_OK | os.X_OK):
-        raise GraftRefused(f"{directory!r} cannot be written to: name an OUT in another directory", output)
+        raise GraftRefused(
+            f"{directory!r} cannot be written to (permission denied): name an OUT in another directory", output
+        )
     if _is_special(output):
         raise GraftRefused("OUT is a device or a pipe, which is never replaced: name a file", output)
     taken = existing(output)

@@ -47,6 +47,8 @@ KNOWN = {
     **dict.fromkeys(("lossscale_nadam",), "undecided"),
     # The same numbers, and another configuration.
     **dict.fromkeys(("adam_lossfactor", "adam_clipnorm"), "different"),
+    # Twin blocks of equal shapes, whose order only the configuration of one of the two tells.
+    **dict.fromkeys(("/blocks-",), "undecided"),
     # The same numbers, and another model: its variables have other names.
     **dict.fromkeys(("tfmodule",), "undecided"),
 }

@@ -120,7 +120,7 @@ def test_every_row_is_reached(examined: dict[str, TrainingState]) -> None:
 
 OWN = {
     # Keras 3's own .h5 files with slots; SGD without momentum keeps none, and is restored.
-    "h5-keras3": r"/(k3\.\d+\w+-|reversed_|multiout)(?!.*(sgd-|nadam|mixed_f16|lossscale)).*h5$",
+    "h5-keras3": r"(/(k3\.\d+\w+-|reversed_|multiout)|^tf2\.21/)(?!.*(sgd-|nadam|mixed_f16|lossscale)).*h5$",
     "h5-keras3-nadam": r"/k3\.\d+\w+-nadam-h5$",
     "h5-keras3-wrapped": r"(/k3\.\d+\w+-(mixed_f16|lossscale_adam)|/lossscale_\w+)-h5$",
     "h5-wrapped-keras2": r"/tf2\.15lo-lossscale_adam-h5$",
@@ -134,7 +134,7 @@ OWN = {
     "weights-tf.keras": r"(/tf2\.1[235]\w*-|/tfk2\.21-|^tf2\.21-tf_keras/).*wh5$",
     "saved-model-no-metadata": r"-sm-(module_optimizer|tfsave_keras|checkpoint_object)$",
     "saved-model-legacy": r"^tf/v2\.\d+-tfk(_pkg)?-sm-",
-    "saved-model": r"^tf/v2\.(10-tfk-sm-exp_|1[1-5]-tfk-sm-|21-tfk_pkg-sm-)",
+    "saved-model": r"^tf/v2\.(10-tfk-sm-exp_|1[1-5]-tfk-sm-|21-tfk_pkg-sm-)|^tf2\.21-tf_keras/sm-",
     "saved-model-keras3": r"^tf/v2\.\d+-k3-sm-(module_optimizer|tfsave_keras)$",
 }
 """The rows that apply to what the producer's own version loads, and the artifacts that were measured to be lost so."""
