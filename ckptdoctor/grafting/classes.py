@@ -77,6 +77,8 @@ def doubts(
     """
     told = asked is not None or (own is not None and own.class_name is not None and not own.class_candidates)
     nameless = target.format in NAMELESS and donor.generation in {generation, None}
+    # TensorFlow 1 writes slots under the operation's name, which the donor tells, and no class.
+    nameless = nameless or donor.generation is generation is Generation.TF1
     others = {*donor.class_candidates, donor.class_name} - {name, None}
     if name in _SAME_RULE:
         others -= _SAME_RULE
