@@ -279,6 +279,20 @@ def test_maps_come_from_a_file_too(files: Path) -> None:
     assert "--map" in result.stdout
 
 
+def _graft_by_map(files: Path) -> Result:
+    """Grafts with the map file that a test wrote."""
+    words: list[str | Path] = [
+        "graft",
+        "--from",
+        files / "run-a",
+        "--into",
+        files / "keras3.keras",
+        "--output",
+        files / "o.keras",
+    ]
+    return run(*words, "--map-file", files / "maps")
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [(b"hidden/kernel = hidden/kernel\xff", "is not text in UTF-8"), (None, "cannot be read"), (b"a\n", "OLD=NEW")],
@@ -287,16 +301,7 @@ def test_a_map_file_that_cannot_be_read(files: Path, content: bytes | None, says
     """It is wrong use, in one sentence."""
     if content is not None:
         (files / "maps").write_bytes(content)
-    words: list[str | Path] = [
-        "graft",
-        "--from",
-        files / "run-a",
-        "--into",
-        files / "keras3.keras",
-        "--output",
-        files / "o.keras",
-    ]
-    result = run(*words, "--map-file", files / "maps")
+    result = _graft_by_map(files)
     assert result.exit_code == 2
     assert says in result.stderr
     assert "Traceback" not in result.output
@@ -305,16 +310,7 @@ def test_a_map_file_that_cannot_be_read(files: Path, content: bytes | None, says
 def test_spaces_around_the_sign_in_a_map_file(files: Path) -> None:
     """`old = new` is `old=new`, and a comment may be indented."""
     (files / "maps").write_text("  # the layers\n hidden/ = hidden/ \n")
-    words: list[str | Path] = [
-        "graft",
-        "--from",
-        files / "run-a",
-        "--into",
-        files / "keras3.keras",
-        "--output",
-        files / "o.keras",
-    ]
-    result = run(*words, "--map-file", files / "maps")
+    result = _graft_by_map(files)
     assert result.exit_code == 0, result.output
 
 
