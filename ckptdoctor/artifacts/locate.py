@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import re
@@ -148,6 +149,9 @@ def locate(path: str, *, everything: bool = False) -> tuple[Target, ...]:
     except NotADirectoryError:
         pass
     except OSError as error:  # a directory on the way may not be searched, links lead in a circle
+        if error.errno == errno.ENAMETOOLONG:
+            told = "no such file, directory or checkpoint prefix: the name is longer than a name can be"
+            raise UsageProblem(told, path) from None
         raise UnreadableArtifact(f"cannot be opened: {reason(error)}", path) from error
     raise UsageProblem(f"{_missing(path)}", path)
 

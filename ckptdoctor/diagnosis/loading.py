@@ -10,6 +10,7 @@ from ckptdoctor.diagnosis.loader_table import Loss, Row, rows
 from ckptdoctor.diagnosis.loaders import Loader, own_loader
 from ckptdoctor.diagnosis.mending import graft_from, known_count, set_count
 from ckptdoctor.diagnosis.status import optimizer_status
+from ckptdoctor.optimizers.catalogue import SAME_RULE
 from ckptdoctor.state import Format, OptimizerState, Status
 
 _SIGNALS = {
@@ -54,7 +55,7 @@ def _count_dropped(evidence: Evidence, loss: Loss, loader: Loader) -> Iterator[t
     clauses = list(consequences(optimizer, count, slots_lost=row.slots == "lost", scan=evidence.scan))
     if clauses:
         told = "; ".join(clauses)
-        yield f"{loader.whose} {row.call} loses the count. {told[0].upper()}{told[1:]}", remedy(row, evidence.path)
+        yield f"{loader.whose} {row.call} loses the count. {told[0].upper()}{told[1:]}", remedy(loss, evidence.path)
 
 
 def _losses(rule: str) -> Callable[[Evidence], Iterator[tuple[str, str]]]:
@@ -70,7 +71,7 @@ def _losses(rule: str) -> Callable[[Evidence], Iterator[tuple[str, str]]]:
         noun = _NOUNS.get(state.format, "file")
         # Two optimizers of one kind are one finding.
         yield from dict.fromkeys(
-            (_message(loss, loader, noun), remedy(loss.row, evidence.path))
+            (_message(loss, loader, noun), remedy(loss, evidence.path))
             for loss in rows(state, evidence.loader)
             if loss.row.rule == rule
         )
@@ -88,10 +89,11 @@ def statement(row: Row, loader: Loader) -> str:
     return f"{loader.whose} {row.call} {row.does}{_SIGNALS[row.signal]}"
 
 
-def remedy(row: Row, path: str) -> str:
+def remedy(loss: Loss, path: str) -> str:
     """What restores it instead: a graft, a call, or either."""
+    row = loss.row
     ways = []
-    command = graft_command(row, path)
+    command = graft_command(loss, path)
     if command is not None and row.graft is not None:
         into = next((end for end in (".weights.h5", ".keras", ".h5") if row.graft.into.endswith(end)), "")
         ways.append(f"graft it{f' into a {into}' if into else ''}: {command}")
@@ -100,12 +102,17 @@ def remedy(row: Row, path: str) -> str:
     return "; or ".join(ways)
 
 
-def graft_command(row: Row, path: str) -> str | None:
+def graft_command(loss: Loss, path: str) -> str | None:
     """The command that writes the state into what the loader restores; None where no graft mends it."""
-    if row.graft is None:
+    graft = loss.row.graft
+    if graft is None:
         return None
-    target = path if row.graft.into == "PATH" else row.graft.into
-    return graft_from(path, target, *(("--as", row.graft.generation) if row.graft.generation else ()))
+    options = ["--as", graft.generation] if graft.generation else []
+    # Neither side records the class, and the order of the list depends on it: only the user knows.
+    fitting = {loss.optimizer.class_name, *loss.optimizer.class_candidates}
+    if graft.generation and graft.into.endswith(".weights.h5") and len(fitting - SAME_RULE) > (not fitting & SAME_RULE):
+        options += ["--optimizer-class", "CLASS"]
+    return graft_from(path, path if graft.into == "PATH" else graft.into, *options)
 
 
 RULES: tuple[Rule, ...] = (

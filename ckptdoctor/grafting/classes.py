@@ -11,13 +11,11 @@ from ckptdoctor.errors import GraftRefused
 from ckptdoctor.matching.lists import in_list_order
 from ckptdoctor.matching.sides import Side, make_side, settings_of
 from ckptdoctor.matching.variables import Named
-from ckptdoctor.optimizers.catalogue import PerVariable, layouts
+from ckptdoctor.optimizers.catalogue import SAME_RULE, PerVariable, layouts
 from ckptdoctor.optimizers.config import OptimizerConfig, Settings
 from ckptdoctor.optimizers.layout import blocks
 from ckptdoctor.state import Format, Generation, OptimizerState, TrainingState
 
-_SAME_RULE = frozenset({"Adam", "AdamW"})
-"""Weight decay changes the weights, not what the state means: these two are one rule with another setting."""
 NAMELESS = frozenset({Format.KERAS_WEIGHTS, Format.OPTIMIZER_DUMP})
 """Formats that hold a list and no class: what fits goes from one to the other whatever the class is called."""
 
@@ -59,7 +57,7 @@ def _fitting(donor: OptimizerState) -> frozenset[str]:
     if generation is None or not layouts(name, generation):
         return frozenset()  # a class that the catalogue does not know is laid out like another one
     found = {name, *donor.class_candidates}
-    return frozenset(found | _SAME_RULE) if donor.class_inferred and found & _SAME_RULE else frozenset(found)
+    return frozenset(found | SAME_RULE) if donor.class_inferred and found & SAME_RULE else frozenset(found)
 
 
 def doubts(
@@ -80,8 +78,8 @@ def doubts(
     # TensorFlow 1 writes slots under the operation's name, which the donor tells, and no class.
     nameless = nameless or donor.generation is generation is Generation.TF1
     others = {*donor.class_candidates, donor.class_name} - {name, None}
-    if name in _SAME_RULE:
-        others -= _SAME_RULE
+    if name in SAME_RULE:
+        others -= SAME_RULE
     if told or not donor.class_inferred or not others:
         return []
     fitting = enumerate_some([name, *sorted(each for each in others if each)], 12)

@@ -336,6 +336,8 @@ def _keras3_wrapped() -> tuple[Layout, ...]:
 WRAPPED_LAYOUTS: tuple[Layout, ...] = _keras3_wrapped()
 """Variants for known classes only: among `LAYOUTS`, Nadam's would make every Adam a possible Nadam."""
 
+SAME_RULE = frozenset({"Adam", "AdamW"})
+"""Weight decay changes the weights, not what the state means: these two are one rule with another setting."""
 CLASSES_BY_POPULARITY = (
     "Adam", "SGD", "RMSprop", "AdamW", "Adagrad", "Nadam", "Adamax", "Adadelta", "Ftrl", "Lion", "Adafactor", "Lamb",
     "Muon", "ScheduleFreeAdamW",

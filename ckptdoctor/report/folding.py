@@ -48,16 +48,16 @@ def name_rows(name: str, width: int, indent: int = 2) -> list[str]:
     rows: list[str] = []
     row = ""
     for part in name.replace("/", "/\n").split("\n"):
-        left = part
-        while left and cell_len(row) + cell_len(left) > width:
-            if row.strip():  # what follows a slash begins a row
-                rows.append(row)
-            else:
-                head = chop_cells(left, max(width - len(row), 2))[0]
-                rows.append(row + head)
-                left = left[len(head) :]
+        if row.strip() and cell_len(row) + cell_len(part) > width:  # what follows a slash begins a row
+            rows.append(row)
             row = " " * indent
-        row += left
+        if cell_len(row) + cell_len(part) <= width:
+            row += part
+            continue
+        head = chop_cells(part, max(width - len(row), 2))[0]
+        tail = chop_cells(part[len(head) :], max(width - indent, 2))
+        rows += [row + head, *(" " * indent + piece for piece in tail[:-1])]
+        row = " " * indent + (tail[-1] if tail else "")
     return [*rows, row] if row.strip() or not rows else rows
 
 

@@ -104,7 +104,7 @@ def _losses(state: TrainingState, path: str) -> list[dict[str, Any]]:
             "loader": line,
             "versions": row.versions or None,
             "rule": row.rule,
-            "optimizer": optimizer.name,
+            "optimizer": loss.optimizer.name,
             "call": row.call,
             "does": row.does,
             "iterations": row.iterations,
@@ -113,9 +113,10 @@ def _losses(state: TrainingState, path: str) -> list[dict[str, Any]]:
             "signal": row.signal,
             "text": row.says or None,
             "instead": row.instead.text if row.instead else None,
-            "graft": graft_command(row, path),
+            "graft": graft_command(loss, path),
         }
-        for row, optimizer in every(state)
+        for loss in every(state)
+        for row in (loss.row,)
         for line in row.lines
     ]
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 import ckptdoctor
 from ckptdoctor.cli import cli
-from ckptdoctor.diagnosis.loader_table import Row, rows
+from ckptdoctor.diagnosis.loader_table import Loss, Row, rows
 from ckptdoctor.diagnosis.loaders import parse_loader
 from ckptdoctor.diagnosis.loading import graft_command
 from ckptdoctor.state import TrainingState
@@ -53,10 +53,16 @@ def _state(path: str) -> TrainingState:
     return state
 
 
+def _loss(record: dict[str, Any]) -> Loss | None:
+    """What the table foretells for a record."""
+    found = rows(_state(record["path"]), parse_loader(record["loader"]))
+    return next((each for each in found if each.row.call == record["call"]), None)
+
+
 def _row(record: dict[str, Any]) -> Row | None:
     """The row of the table for a record."""
-    found = rows(_state(record["path"]), parse_loader(record["loader"]))
-    return next((each.row for each in found if each.row.call == record["call"]), None)
+    loss = _loss(record)
+    return loss.row if loss is not None else None
 
 
 def _complaint(record: dict[str, Any]) -> str:
@@ -86,21 +92,23 @@ def test_the_table_foretells_todays_frameworks(records: list[dict[str, Any]]) ->
 def test_the_graft_that_is_advised_works(
     records: list[dict[str, Any]], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every advised command runs once the model of the loader's framework stands for MODEL, and moves the count."""
+    """Every advised command runs with the loader's own model for MODEL and Adam for CLASS, and moves the count."""
     monkeypatch.chdir(tmp_path)
     done = set()
     for record in records:
-        row = _row(record)
-        command = graft_command(row, record["path"]) if row is not None else None
-        if row is None or row.graft is None or command is None or row.id in done:
+        loss = _loss(record)
+        command = graft_command(loss, record["path"]) if loss is not None else None
+        if loss is None or loss.row.graft is None or command is None or loss.row.id in done:
             continue
+        row, asked = loss.row, loss.row.graft
         done.add(row.id)
         target = folder / record["loader"].partition("=")[0]
-        ending = row.graft.into.removeprefix("MODEL")
-        into = record["path"] if row.graft.into == "PATH" else str(target / (f"m{ending}" if ending else "ckpt"))
+        ending = asked.into.removeprefix("MODEL")
+        into = record["path"] if asked.into == "PATH" else str(target / (f"m{ending}" if ending else "ckpt"))
         output = f"{row.id}{ending}"
         words = shlex.split(command)[1:]
         words[words.index("--into") + 1], words[words.index("--output") + 1] = into, output
+        words = ["Adam" if word == "CLASS" else word for word in words]
         result = CliRunner().invoke(cli, words)
         assert result.exit_code == 0, (row.id, result.output)
         (optimizer,) = _state(output).optimizers
