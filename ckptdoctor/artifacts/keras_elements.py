@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from ckptdoctor.containers.shard_data import Constant
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.optimizers.catalogue import PerVariable, Single
 from ckptdoctor.optimizers.layout import ITERATION, LEARNING_RATE, blocks, head
@@ -28,7 +29,7 @@ class Element(NamedTuple):
         variable: Path of the slot's model variable; None for scalars.
         dtype: Its type.
         shape: Its shape.
-        content: The donor's tensor, the bytes of a scalar, or None for zeros.
+        content: A tensor, the bytes of a scalar, one number for every element, or None for zeros.
         factor: What the donor's values are multiplied by.
     """
 
@@ -36,7 +37,7 @@ class Element(NamedTuple):
     variable: str | None
     dtype: str
     shape: tuple[int, ...]
-    content: TensorRef | bytes | None
+    content: TensorRef | bytes | Constant | None
     factor: float = 1.0
 
 
@@ -73,7 +74,7 @@ def _elements(optimizer: PlannedOptimizer) -> Iterator[Element]:
 
 
 def _slot(slot: PlannedSlot) -> Element:
-    return Element(slot.kind.name, slot.variable, slot.dtype, slot.shape, slot.source, slot.factor)
+    return Element(slot.kind.name, slot.variable, slot.dtype, slot.shape, slot.content, slot.factor)
 
 
 def count_element(label: str, value: int) -> Element:

@@ -88,7 +88,7 @@ def write_named(
         if slot.variable not in known:
             raise GraftRefused(f"the target has no variable {slot.variable!r}")
         number = _position(naming.entry, slot.kind.name, counts, slot.variable)
-        new[_slot_name(naming, slot.variable, number)] = NewTensor(slot.dtype, slot.shape, slot.source, slot.factor)
+        new[_slot_name(naming, slot.variable, number)] = NewTensor(slot.dtype, slot.shape, slot.content, slot.factor)
     for name, value in optimizer.singles.items():
         new[naming.powers.get(name, naming.scope + name)] = NewTensor("float32", (), struct.pack("<f", value))
     step, dtype = _step(own, tensors)

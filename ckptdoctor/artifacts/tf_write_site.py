@@ -80,7 +80,7 @@ class Site:
         dtype = slot.dtype
         if slot.kind.extent in {Extent.ROWS, Extent.COLUMNS} and slot.shape == () and slot.source is None:
             dtype = self.placeholder
-        return NewTensor(dtype, slot.shape, slot.source, slot.factor)
+        return NewTensor(dtype, slot.shape, slot.content, slot.factor)
 
     @property
     def scheduled(self) -> bool:

@@ -19,7 +19,7 @@ from ckptdoctor.containers.dtypes import TENSORFLOW
 from ckptdoctor.containers.files import RegularFile
 from ckptdoctor.containers.ordered_code import decode_slice_key
 from ckptdoctor.containers.protos import checkpoint_pb2 as pb
-from ckptdoctor.containers.shard_data import pieces
+from ckptdoctor.containers.shard_data import Constant, pieces
 from ckptdoctor.containers.sstable import Table
 from ckptdoctor.containers.table_writer import encode_varint, write_table
 from ckptdoctor.containers.tensor_bundle import decode_name, shard_path
@@ -42,14 +42,14 @@ class NewTensor(NamedTuple):
     Attributes:
         dtype: Its type.
         shape: Its dimensions.
-        content: Where its values come from: another artifact, these bytes (little-endian, C order), or a string; None
-            are zeros.
+        content: Where its values come from: another artifact, these bytes (little-endian, C order), one number for
+            every element, or a string; None are zeros.
         factor: What values of another artifact are multiplied by.
     """
 
     dtype: str
     shape: tuple[int, ...]
-    content: TensorRef | bytes | Text | None
+    content: TensorRef | bytes | Constant | Text | None
     factor: float = 1.0
 
 

@@ -21,7 +21,7 @@ from ckptdoctor.containers.dtypes import array_nbytes
 from ckptdoctor.containers.h5_copy import copy_tree
 from ckptdoctor.containers.hdf5 import H5File
 from ckptdoctor.containers.raw_places import RawPlaces
-from ckptdoctor.containers.shard_data import pieces
+from ckptdoctor.containers.shard_data import Constant, pieces
 from ckptdoctor.containers.values import numpy_dtype
 from ckptdoctor.containers.window import Window, copy_range, write_at
 from ckptdoctor.errors import GraftRefused, UnreadableArtifact
@@ -47,7 +47,7 @@ class NewDataset(NamedTuple):
         path: From the root, without a leading slash.
         dtype: numpy's or ml_dtypes' name.
         shape: Its dimensions.
-        content: Where its values come from, or the bytes themselves; None: zeros.
+        content: Where its values come from, the bytes themselves, or one number for every element; None: zeros.
         factor: What the values are multiplied by.
         marked: bfloat16 is stored as two opaque bytes; `.weights.h5` says so in an attribute (saving_lib.H5Entry).
     """
@@ -55,7 +55,7 @@ class NewDataset(NamedTuple):
     path: str
     dtype: str
     shape: tuple[int, ...]
-    content: TensorRef | bytes | None
+    content: TensorRef | bytes | Constant | None
     factor: float = 1.0
     marked: bool = True
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ckptdoctor.containers.crc import masked
 from ckptdoctor.containers.dtypes import ITEMSIZE
@@ -25,8 +25,14 @@ CHUNK = 1 << 18
 """Bytes at a time: small enough to stay in the processor's cache, which makes writing eight times faster than 8 MB."""
 
 
+class Constant(NamedTuple):
+    """The same number in every element."""
+
+    value: float
+
+
 def pieces(
-    content: TensorRef | bytes | None, name: str, dtype: str, shape: tuple[int, ...], factor: float = 1.0
+    content: TensorRef | bytes | Constant | None, name: str, dtype: str, shape: tuple[int, ...], factor: float = 1.0
 ) -> Iterator[bytes]:
     """A tensor's bytes.
 
@@ -47,6 +53,8 @@ def pieces(
     if content is None:
         for start in range(0, nbytes, CHUNK):
             yield bytes(min(CHUNK, nbytes - start))
+    elif isinstance(content, Constant):
+        yield from (chunk.tobytes() for chunk in filled(content.value, dtype, nbytes // ITEMSIZE[dtype]))
     elif isinstance(content, bytes):
         if len(content) != nbytes:
             raise GraftRefused(f"{name!r} needs {plural(nbytes, 'byte')}, not {len(content):,}")
@@ -55,6 +63,15 @@ def pieces(
         if content.shape != shape:
             raise GraftRefused(f"{content.key!r} has the shape {list(content.shape)}, but {name!r} needs {list(shape)}")
         yield from _moved(content, name, dtype, nbytes, factor)
+
+
+def filled(value: float, dtype: str, size: int) -> Iterator[NDArray[Any]]:
+    """So many elements of one value, `CHUNK` bytes at a time."""
+    import numpy as np
+
+    step = CHUNK // ITEMSIZE[dtype]
+    for start in range(0, size, step):
+        yield np.full(min(step, size - start), value, numpy_dtype(dtype))
 
 
 def _moved(ref: TensorRef, name: str, dtype: str, nbytes: int, factor: float) -> Iterator[bytes]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ckptdoctor.containers.crc import masked
 from ckptdoctor.containers.files import RegularFile
 from ckptdoctor.containers.raw_places import RawPlaces
+from ckptdoctor.containers.shard_data import filled
 from ckptdoctor.containers.values import kept_open, numpy_dtype, ordered_chunks
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.grafting.completeness import require_no_fewer
@@ -70,8 +71,8 @@ def hold_against_plan(
             slot = slots.get((planned.variable, planned.kind.role))
             if slot is None:
                 raise _failed(f"{planned.kind.name} of {planned.variable} is not in it")
-            source = planned.source if planned.factor == 1.0 else None
-            if not (source is not None and _as_before(source, slot.tensor)) and (
+            source = planned.content if planned.factor == 1.0 else None
+            if not (isinstance(source, TensorRef) and _as_before(source, slot.tensor)) and (
                 slot.tensor.shape != planned.shape or not _same(slot.tensor, planned, raw)
             ):
                 raise _failed(f"{planned.kind.name} of {planned.variable} is not what was planned")
@@ -154,8 +155,8 @@ def _failed(what: str) -> GraftRefused:
 def _same(written: TensorRef, planned: PlannedSlot, raw: RawPlaces) -> bool:
     import numpy as np
 
-    source = planned.source
-    if source is not None and planned.factor == 1.0 and planned.dtype == source.dtype:
+    source = planned.content
+    if isinstance(source, TensorRef) and planned.factor == 1.0 and planned.dtype == source.dtype:
         same = raw.same(source, written)
         if same is not None:
             return same
@@ -197,19 +198,13 @@ def _bits(values: NDArray[Any]) -> NDArray[Any]:
 
 def _expected(planned: PlannedSlot) -> Iterator[NDArray[Any]]:
     """The planned values, in the type that was planned."""
-    import numpy as np
-
-    dtype = numpy_dtype(planned.dtype)
-    if planned.source is None:
-        size = 1
-        for extent in planned.shape:
-            size *= extent
-        step = max(_CHUNK // max(dtype.itemsize, 1), 1)
-        for start in range(0, size, step):
-            yield np.zeros(min(step, size - start), dtype)
-        return
-    for chunk in ordered_chunks(planned.source, _CHUNK):
-        yield scaled(chunk, planned)
+    content = planned.content
+    if isinstance(content, TensorRef):
+        for chunk in ordered_chunks(content, _CHUNK):
+            yield scaled(chunk, planned)
+    else:
+        size = planned.nbytes // numpy_dtype(planned.dtype).itemsize
+        yield from filled(content.value if content else 0.0, planned.dtype, size)
 
 
 def scaled(chunk: NDArray[Any], planned: PlannedSlot) -> NDArray[Any]:

@@ -169,6 +169,9 @@ class _Pairing:
         kept = tuple(
             each for each in variables if each.path in found or each.path not in unsure or free[each.shape] > 0
         )
+        if self.options.partial:
+            new = self._new_to_donor([each for each in variables if each not in kept])
+            kept = tuple(each for each in variables if each in kept or each in new)
         if not kept:
             return variables
         left = [each.path for each in variables if each not in kept]
@@ -178,6 +181,12 @@ class _Pairing:
                 f"does not say whether it does: {enumerate_some(left, 4)}"
             )
         return kept
+
+    def _new_to_donor(self, variables: Sequence[Named]) -> tuple[Named, ...]:
+        """Those that the donor's model does not have either, where it is there: a new layer, not a frozen one."""
+        theirs = [Named(each.path, each.tensor.shape, each.aliases) for each in self.donor.state.variables]
+        had = match(variables, theirs, {}) if theirs else {each.path: None for each in variables}
+        return tuple(each for each in variables if each.path not in had)
 
     def _in_order(self, variables: tuple[Named, ...], matches: Mapping[str, Match]) -> tuple[Named, ...]:
         """Layouts that go by index need the optimizer's order, which not every target without one tells.
@@ -195,12 +204,19 @@ class _Pairing:
                 )
             return variables
         places = {each.path: place for place, each in enumerate(self.donor.trained)}
-        last = len(places)
-        return tuple(
-            sorted(
-                variables, key=lambda each: places.get(matches[each.path].donor, last) if each.path in matches else last
+        order: dict[str, int] = {}
+        place = -1
+        for each in variables:  # what the donor does not know stays behind the variable that it follows
+            if each.path in matches:
+                place = places.get(matches[each.path].donor, len(places))
+            order[each.path] = place
+        new = [each.path for each in variables if each.path not in matches]
+        if new:
+            self.warnings.append(
+                f"the target does not tell its optimizer's order, which Keras 2.11 and later go by: {new[0]} is taken "
+                "to come where the target stores it"
             )
-        )
+        return tuple(sorted(variables, key=lambda each: order[each.path]))
 
     def _tells_order(self, variables: Sequence[Named]) -> bool:
         """Whether the target has the variables in the order in which its model trains them."""

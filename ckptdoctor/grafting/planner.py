@@ -136,7 +136,7 @@ class _Planner:
             )
         numbers = translation.numbers_of(iterations, configured.hyperparameters, scheduled="schedule" in settings.flags)
         trained = [Trained(each.path, each.shape) for each in variables]
-        dtypes = {variable.path: variable.tensor.dtype for variable in self.target.variables}
+        stored = {variable.path: variable.tensor for variable in self.target.variables}
         mine = self._own_in_place()
         if slots_from_donor:
             sources = Sources(theirs, self.donor.slots, matches)
@@ -148,7 +148,7 @@ class _Planner:
         )
         if not slots_from_donor:
             maker.whose = "the target"
-        slots = maker.slots(trained, settings, sources, numbers, dtypes)
+        slots = maker.slots(trained, settings, sources, numbers, stored, configured.hyperparameters)
         self.unmatched += maker.unmatched
         donor_generation = theirs.generation or self.generation
         self.warnings += translation.warnings(self.class_name, donor_generation, self.generation)

@@ -16,6 +16,7 @@ from ckptdoctor.optimizers.catalogue import Extent, Layout, Single, SlotKind
 from ckptdoctor.optimizers.config import Settings
 from ckptdoctor.optimizers.layout import Trained, blocks, expand
 from ckptdoctor.optimizers.planned import PlannedSlot
+from ckptdoctor.optimizers.starting import starting_value, starts_as_its_variable
 from ckptdoctor.state import Generation, OptimizerState, Role, Slot, TensorRef
 
 _POWERS = ("beta1_power", "beta2_power")
@@ -60,7 +61,8 @@ class SlotMaker:
         settings: Settings,
         sources: Sources,
         numbers: translation.Numbers,
-        dtypes: Mapping[str, str],
+        variables: Mapping[str, TensorRef],
+        hyperparameters: Mapping[str, object],
     ) -> list[PlannedSlot]:
         """Every slot that the layout predicts, with its source.
 
@@ -69,7 +71,8 @@ class SlotMaker:
             settings: What the target's optimizer keeps.
             sources: Where slots come from.
             numbers: What translations need.
-            dtypes: The type of each target variable.
+            variables: The target's variables.
+            hyperparameters: In force in the result.
 
         Raises:
             GraftRefused: A slot is lacking or would be changed in an inexact way.
@@ -87,9 +90,10 @@ class SlotMaker:
             if slot is None:
                 if found is not None and not self._may_be_zero(each.kind, each.shape):
                     lacking.append(f"{each.kind.name} of {path}")
-                planned.append(PlannedSlot(each.kind, path, each.shape, dtypes.get(path, "float32"), None))
+                planned.append(self._new(each.kind, path, each.shape, variables.get(path), hyperparameters))
                 continue
-            planned.append(self._from_slot(each.kind, path, each.shape, dtypes, slot, found, sources, numbers))
+            wanted = variables[path].dtype if path in variables else slot.tensor.dtype
+            planned.append(self._from_slot(each.kind, path, each.shape, wanted, slot, found, sources, numbers))
         if lacking and not self.partial:
             raise GraftRefused(f"{self.whose} lacks {enumerate_some(lacking, 4)}; leave them empty by --partial")
         self.unmatched += [(each, f"not in {self.whose}") for each in lacking]
@@ -101,12 +105,27 @@ class SlotMaker:
         factored = kind.extent in {Extent.ROWS, Extent.COLUMNS} and shape == ()
         return unused_momentum or factored or kind.extent is Extent.PLACEHOLDER
 
+    def _new(
+        self,
+        kind: SlotKind,
+        path: str,
+        shape: tuple[int, ...],
+        variable: TensorRef | None,
+        hyperparameters: Mapping[str, object],
+    ) -> PlannedSlot:
+        """A slot that nothing is known of: as an optimizer begins with it."""
+        dtype = variable.dtype if variable is not None else "float32"
+        start: float | TensorRef = starting_value(self.class_name, kind, self.generation, hyperparameters)
+        if variable is not None and variable.location is not None and starts_as_its_variable(self.class_name, kind):
+            start = variable
+        return PlannedSlot(kind, path, shape, dtype, None, start=start)
+
     def _from_slot(
         self,
         kind: SlotKind,
         path: str,
         shape: tuple[int, ...],
-        dtypes: Mapping[str, str],
+        wanted: str,
         slot: Slot,
         found: Match | None,
         sources: Sources,
@@ -118,7 +137,6 @@ class SlotMaker:
                 f"{slot.name} of {slot.variable} has shape {list(ref.shape)}, {path} needs {list(shape)}"
             )
         dtype = ref.dtype
-        wanted = dtypes.get(path, dtype)
         if dtype != wanted and kind.extent is Extent.VARIABLE:
             if (dtype, wanted) not in _COPIED_BITS:
                 raise GraftRefused(

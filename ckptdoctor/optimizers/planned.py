@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
 from ckptdoctor.containers.dtypes import array_nbytes
+from ckptdoctor.containers.shard_data import Constant
 from ckptdoctor.optimizers.catalogue import Layout, SlotKind
 from ckptdoctor.optimizers.config import Settings
 from ckptdoctor.optimizers.translation import finite
@@ -27,11 +28,12 @@ class PlannedSlot(NamedTuple):
         variable: Path of the target's model variable.
         shape: Its shape.
         dtype: Its type: that of the model variable.
-        source: The donor's tensor; None: zeros, the state of an optimizer that has not stepped.
+        source: The donor's tensor; None where it has none.
         factor: What the values are multiplied by.
         formula: The same for people; "" if they are copied as they are.
         donor_variable: The donor's name for the variable.
         matched: How it was found; None where nothing was.
+        start: Without a source: the number, or the tensor, that an optimizer begins with.
     """
 
     kind: SlotKind
@@ -43,6 +45,16 @@ class PlannedSlot(NamedTuple):
     formula: str = ""
     donor_variable: str | None = None
     matched: Matched | None = None
+    start: float | TensorRef = 0.0
+
+    @property
+    def content(self) -> TensorRef | Constant | None:
+        """Where its values come from; None: zeros."""
+        if self.source is not None:
+            return self.source
+        if isinstance(self.start, TensorRef):
+            return self.start
+        return Constant(self.start) if self.start else None
 
     @property
     def nbytes(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from ckptdoctor import __version__
@@ -12,6 +13,7 @@ from ckptdoctor.optimizers.planned import PlannedSlot
 from ckptdoctor.report.escape import printable
 from ckptdoctor.report.facts import generation, human_bytes, shape_text
 from ckptdoctor.report.json import plain
+from ckptdoctor.state import TensorRef
 
 SCHEMA = "ckptdoctor.graft/1"
 _MATCHED = {
@@ -101,10 +103,18 @@ def _slot(slot: PlannedSlot) -> dict[str, Any]:
         "dtype": slot.dtype,
         "bytes": slot.nbytes,
         "from": slot.source.key if slot.source is not None else None,
+        "start": _start(slot),
         "donor_variable": slot.donor_variable,
         "matched": slot.matched,
         "translation": slot.formula or None,
     }
+
+
+def _start(slot: PlannedSlot) -> str | float | None:
+    """What an empty slot holds: a number, or the key of the model's own tensor that it is a copy of."""
+    if slot.source is not None:
+        return None
+    return slot.start.key if isinstance(slot.start, TensorRef) else slot.start
 
 
 def _lines(plan: Plan, verb: str) -> list[tuple[str, str]]:
@@ -124,8 +134,19 @@ def _lines(plan: Plan, verb: str) -> list[tuple[str, str]]:
         lines.append(("computed", f"{name} {value:.6g}"))
     if plan.unmatched:
         lines.append(("empty", "; ".join(f"{name} ({reason})" for name, reason in plan.unmatched[:8])))
+    lines += [("", each) for each in _begun(optimizer.slots)]
     lines += [("warning", each) for each in plan.warnings]
     return lines
+
+
+def _begun(slots: Sequence[PlannedSlot]) -> list[str]:
+    """What empty slots hold, where that is not zero."""
+    begun = {
+        slot.kind.name: "the weights" if isinstance(slot.start, TensorRef) else f"{slot.start:g}"
+        for slot in slots
+        if slot.source is None and slot.start
+    }
+    return [f"an empty {name} holds {value}, as in a new optimizer" for name, value in begun.items()]
 
 
 def _rows(plan: Plan) -> list[tuple[str, str, str, str]]:

@@ -1,0 +1,49 @@
+"""What slots begin with; tests/real/test_graft_starting.py holds it against the frameworks."""
+
+from __future__ import annotations
+
+import pytest
+
+from ckptdoctor.optimizers.catalogue import EMA, TF1_OPTIMIZERS, SlotKind, layouts
+from ckptdoctor.optimizers.starting import starting_value, starts_as_its_variable
+from ckptdoctor.state import Generation, Role
+
+
+def _kinds(class_name: str, generation: Generation) -> tuple[SlotKind, ...]:
+    return layouts(class_name, generation)[0].kinds
+
+
+@pytest.mark.parametrize(
+    ("class_name", "generation", "given", "values"),
+    [
+        ("Adagrad", Generation.KERAS3, {}, [0.1]),
+        ("Adagrad", Generation.KERAS3, {"initial_accumulator_value": 0.25}, [0.25]),
+        ("Adagrad", Generation.KERAS3, {"initial_accumulator_value": "much"}, [0.1]),
+        ("Adagrad", Generation.KERAS1, {}, [0.0]),
+        ("Ftrl", Generation.OPTIMIZER_V2, {}, [0.1, 0.0]),
+        ("Adadelta", Generation.KERAS2, {}, [0.0, 0.0]),
+        ("RMSprop", Generation.OPTIMIZER_V2, {}, [0.0, 0.0, 0.0]),
+        ("Adam", Generation.KERAS3, {}, [0.0, 0.0, 0.0]),
+    ],
+)
+def test_the_number(class_name: str, generation: Generation, given: dict[str, object], values: list[float]) -> None:
+    """Adagrad and Ftrl begin where they are told to, all others at zero."""
+    kinds = _kinds(class_name, generation)
+    assert [starting_value(class_name, kind, generation, given) for kind in kinds] == values
+
+
+def test_tensorflow_1() -> None:
+    """RMSProp begins with ones, where its momentum and its mean gradient are zero."""
+    centered = next(each for each in TF1_OPTIMIZERS if [kind.name for kind in each.slots] == ["rms", "mg", "momentum"])
+    assert [starting_value("RMSprop", kind, Generation.TF1, {}) for kind in centered.slots] == [1.0, 0.0, 0.0]
+
+
+def test_copies() -> None:
+    """Averages and the point that ScheduleFreeAdamW steps from are the weights at first; no moment is."""
+    free = {
+        kind.role: starts_as_its_variable("ScheduleFreeAdamW", kind)
+        for kind in _kinds("ScheduleFreeAdamW", Generation.KERAS3)
+    }
+    assert free == {Role.FIRST_MOMENT: True, Role.SECOND_MOMENT: False}
+    assert starts_as_its_variable("Adam", EMA)
+    assert not any(starts_as_its_variable("Adam", kind) for kind in _kinds("Adam", Generation.KERAS3))
