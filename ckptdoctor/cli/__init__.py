@@ -50,6 +50,8 @@ def main() -> None:
     """The console script."""
     _hold_standard_streams()
     ownership.claim()
+    # numpy's library for linear algebra, which nothing here calls, would start threads that wait by spinning.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # A command builds much data and no cycles: looking for garbage as often as Python does costs more than it frees.
     gc.set_threshold(2_000_000, 50, 100)
     code: object = 0
