@@ -108,7 +108,8 @@ class _Planner:
             self.own = informed(make_side(target, self.own), donor.optimizer, donor.trained).optimizer
         asked = options.optimizer_class
         self.class_name = chosen_class(donor.optimizer, self.own, asked)
-        self.warnings += doubts(self.class_name, donor.optimizer, self.own, asked, target, self.generation)
+        whose = "the target's" if donor.state is target else "the donor's"
+        self.warnings += doubts(self.class_name, donor.optimizer, self.own, asked, target, self.generation, whose=whose)
         self.donor = donor = read_as(donor, self.class_name)
         if self.own is not None and target.format is Format.KERAS_WEIGHTS:
             self.own = read_as(make_side(target, self.own), self.class_name).optimizer

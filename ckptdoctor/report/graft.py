@@ -110,6 +110,15 @@ def _slot(slot: PlannedSlot) -> dict[str, Any]:
     }
 
 
+def _origins(slots: Sequence[PlannedSlot]) -> str:
+    """Where slots come from: `8 from the donor, 0 empty`; the target's own stay where only a count is set."""
+    own = sum(slot.matched == "own" for slot in slots)
+    empty = sum(slot.source is None for slot in slots)
+    given = len(slots) - own - empty
+    parts = [f"{own:,} as they were"] if own else []
+    return ", ".join([*parts, f"{given:,} from the donor"] if given or not own else parts) + f", {empty:,} empty"
+
+
 def _start(slot: PlannedSlot) -> str | float | None:
     """What an empty slot holds: a number, or the key of the model's own tensor that it is a copy of."""
     if slot.source is not None:
@@ -119,14 +128,13 @@ def _start(slot: PlannedSlot) -> str | float | None:
 
 def _lines(plan: Plan, verb: str) -> list[tuple[str, str]]:
     optimizer = plan.optimizer
-    filled = [slot for slot in optimizer.slots if slot.source is not None]
     size = sum(slot.nbytes for slot in optimizer.slots)
     where = f" from {plan.donor}" if plan.donor else ""
     lines = [
         ("", f"{plan.output}: {verb} {optimizer.class_name} at iteration {optimizer.iterations:,}{where}"),
         ("into", plan.target),
         ("optimizer", f"{optimizer.class_name}, {generation(optimizer.generation)}, as {optimizer.name}"),
-        ("slots", f"{len(filled):,} from the donor, {len(optimizer.slots) - len(filled):,} empty, {human_bytes(size)}"),
+        ("slots", f"{_origins(optimizer.slots)}, {human_bytes(size)}"),
     ]
     formulas = sorted({slot.formula for slot in optimizer.slots if slot.formula})
     lines += [("translated", formula) for formula in formulas]

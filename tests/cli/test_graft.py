@@ -200,6 +200,8 @@ def test_a_count_by_hand(files: Path) -> None:
     """--iterations alone sets the count and keeps everything else."""
     out = files / "o.h5"
     result = run("graft", "--into", files / "whole-model.h5", "--output", out, "--iterations", "4242")
+    assert "8 as they were, 0 empty" in result.output
+    assert "donor" not in result.output
     assert result.exit_code == 0, result.output
     before, after = ckptdoctor.inspect(files / "whole-model.h5", stats=True)[0], ckptdoctor.inspect(out, stats=True)[0]
     assert after.optimizers[0].iterations == 4242
