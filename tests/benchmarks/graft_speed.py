@@ -123,7 +123,7 @@ def ways(layers: int) -> list[Way]:
     python = sys.executable
 
     def graft(donor: str, target: str, output: str, *more: str) -> list[str]:
-        words = [python, "-m", "ckptdoctor", "graft", "--quiet", *more]
+        words = [python, "-m", "ckptdoctor", "graft", "--quiet", "--optimizer-class", "Adam", *more]
         return [*words, "--from", donor, "--into", target, "--output", output]
 
     def synced(donor: str, output: str) -> list[str]:
