@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from support.museum import FIXTURES, unpack
 
-
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background: what tests start would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
