@@ -109,8 +109,9 @@ def graft_command(loss: Loss, path: str) -> str | None:
         return None
     options = ["--as", graft.generation] if graft.generation else []
     # Neither side records the class, and the order of the list depends on it: only the user knows.
-    fitting = {loss.optimizer.class_name, *loss.optimizer.class_candidates}
-    if graft.generation and graft.into.endswith(".weights.h5") and len(fitting - SAME_RULE) > (not fitting & SAME_RULE):
+    fitting = (loss.optimizer.class_name, *loss.optimizer.class_candidates)
+    rules = {"Adam" if each in SAME_RULE else each for each in fitting}
+    if graft.generation and graft.into.endswith(".weights.h5") and len(rules) > 1:
         options += ["--optimizer-class", "CLASS"]
     return graft_from(path, path if graft.into == "PATH" else graft.into, *options)
 

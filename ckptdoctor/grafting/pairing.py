@@ -169,12 +169,13 @@ class _Pairing:
         kept = tuple(
             each for each in variables if each.path in found or each.path not in unsure or free[each.shape] > 0
         )
+        paths = {each.path for each in kept}
         if self.options.partial:
-            new = self._new_to_donor([each for each in variables if each not in kept])
-            kept = tuple(each for each in variables if each in kept or each in new)
+            paths |= self._new_to_donor([each for each in variables if each.path not in paths])
+            kept = tuple(each for each in variables if each.path in paths)
         if not kept:
             return variables
-        left = [each.path for each in variables if each not in kept]
+        left = [each.path for each in variables if each.path not in paths]
         if left:
             self.warnings.append(
                 f"{len(left)} variables of the target get no state, as the donor trains none like them and the target "
@@ -182,11 +183,11 @@ class _Pairing:
             )
         return kept
 
-    def _new_to_donor(self, variables: Sequence[Named]) -> tuple[Named, ...]:
+    def _new_to_donor(self, variables: Sequence[Named]) -> set[str]:
         """Those that the donor's model does not have either, where it is there: a new layer, not a frozen one."""
         theirs = [Named(each.path, each.tensor.shape, each.aliases) for each in self.donor.state.variables]
         had = match(variables, theirs, {}) if theirs else {each.path: None for each in variables}
-        return tuple(each for each in variables if each.path not in had)
+        return {each.path for each in variables if each.path not in had}
 
     def _in_order(self, variables: tuple[Named, ...], matches: Mapping[str, Match]) -> tuple[Named, ...]:
         """Layouts that go by index need the optimizer's order, which not every target without one tells.
