@@ -103,19 +103,20 @@ def _by_numbers(held: Mapping[str, SavedNode]) -> list[Child]:
     weighty = [group for group in groups if held[group].has_weights]
     if len(weighty) < 2:  # noqa: PLR2004
         return [Child(group, held[group]) for group in groups]
+    rest = set(groups).difference(weighty)
+    light = [Child(group, held[group]) for group in groups if group in rest]
     common = set.intersection(*(set(stems[group]) for group in weighty))
     for stem in sorted(common):
         if len({stems[group][stem] for group in weighty}) == len(weighty):
             order = sorted(weighty, key=lambda group: stems[group][stem])
-            return [Child(group, held[group]) for group in (*order, *(each for each in groups if each not in order))]
+            return [*(Child(group, held[group]) for group in order), *light]
     firsts = {group: min(stems[group].items(), key=lambda item: item[1], default=("", 0)) for group in weighty}
-    queues = {
-        stem: iter(sorted((group for group in weighty if firsts[group][0] == stem), key=lambda group: firsts[group][1]))
-        for stem in {stem for stem, _ in firsts.values()}
-    }
+    alike: dict[str, list[str]] = {}
+    for group in weighty:
+        alike.setdefault(firsts[group][0], []).append(group)
+    queues = {stem: iter(sorted(each, key=lambda group: firsts[group][1])) for stem, each in alike.items()}
     order = [next(queues[firsts[group][0]]) for group in weighty]
-    found = [Child(group, held[group], loose=True, stem=firsts[group][0]) for group in order]
-    return [*found, *(Child(group, held[group]) for group in groups if group not in firsts)]
+    return [*(Child(group, held[group], loose=True, stem=firsts[group][0]) for group in order), *light]
 
 
 def _stems(node: SavedNode) -> dict[str, int]:

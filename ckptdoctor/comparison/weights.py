@@ -9,7 +9,7 @@ from ckptdoctor.comparison.results import Outcome, Place, WeightResult, Weights
 from ckptdoctor.comparison.slots import compare_tensors
 from ckptdoctor.comparison.values import Tell, Tolerance
 from ckptdoctor.containers.dtypes import array_nbytes
-from ckptdoctor.matching.variables import Match, Named, match
+from ckptdoctor.matching.variables import Match, match, named
 from ckptdoctor.matching.weights import Likeness, likeness
 from ckptdoctor.state import ModelVariable, TrainingState
 
@@ -39,7 +39,9 @@ class WeightPlan:
         names_b = {name for each in theirs.values() for name in (each.path, *each.aliases)}
         # Names that are unknown here were complained about before, if they are unknown at all.
         known = {x: y for x, y in mapping.items() if x.endswith("/") or (x in names_a and y in names_b)}
-        found: dict[str, Match] = match(_named(theirs), _named(mine), known, IN_A_COMPARISON)
+        found: dict[str, Match] = match(
+            list(map(named, theirs.values())), list(map(named, mine.values())), known, IN_A_COMPARISON
+        )
         taken = {each.donor for each in found.values()}
         self.pairs = [(mine[each.donor], theirs[path], each) for path, each in found.items()]
         both = bool(mine and theirs)
@@ -79,10 +81,6 @@ class WeightPlan:
 
 def _stored(state: TrainingState) -> dict[str, ModelVariable]:
     return {each.path: each for each in state.variables if each.tensor.location is not None}
-
-
-def _named(variables: Mapping[str, ModelVariable]) -> list[Named]:
-    return [Named(each.path, each.tensor.shape, each.aliases) for each in variables.values()]
 
 
 def _place(variable: ModelVariable) -> Place:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 
 from ckptdoctor.errors import GraftRefused, Unmatchable
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.matching.lists import is_unplaced, numbered, read_against
 from ckptdoctor.matching.sides import Side, choose, make_side
-from ckptdoctor.matching.variables import Named, match
+from ckptdoctor.matching.variables import match, named
 from ckptdoctor.state import Format, ModelVariable, OptimizerState, Role, TrainingState
 
 
@@ -50,7 +49,7 @@ def _placed(
         return numbered(optimizer, told)
     variables = _as_trained(target, own)
     if state.variables:
-        found = match(_named(variables), _named(state.variables), {})
+        found = match(list(map(named, variables)), list(map(named, state.variables)), {})
         flags = {each.donor: path for path, each in found.items() if not each.ambiguous}
         trained = {each.path: each.trainable for each in variables}
         theirs = [
@@ -62,10 +61,6 @@ def _placed(
         except Unmatchable:  # what they are in the donor, nothing tells: the target's order may
             pass
     return read_against(optimizer, variables, own, told)
-
-
-def _named(variables: Sequence[ModelVariable]) -> list[Named]:
-    return [Named(each.path, each.tensor.shape, each.aliases) for each in variables]
 
 
 def _as_trained(target: TrainingState, own: OptimizerState | None) -> list[ModelVariable]:

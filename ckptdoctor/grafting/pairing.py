@@ -12,7 +12,7 @@ from ckptdoctor.errors import GraftRefused
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.matching.lists import UNTRAINED, is_place, numbered
 from ckptdoctor.matching.sides import Side, trained_by
-from ckptdoctor.matching.variables import Match, Named, by_shape, explain_unmatched, map_lines, match
+from ckptdoctor.matching.variables import Match, Named, by_shape, explain_unmatched, map_lines, match, named
 from ckptdoctor.matching.weights import by_weights, confirm
 from ckptdoctor.state import Format, Generation, ModelVariable, OptimizerState, TrainingState
 
@@ -185,7 +185,7 @@ class _Pairing:
 
     def _new_to_donor(self, variables: Sequence[Named]) -> set[str]:
         """Those that the donor's model does not have either, where it is there: a new layer, not a frozen one."""
-        theirs = [Named(each.path, each.tensor.shape, each.aliases) for each in self.donor.state.variables]
+        theirs = list(map(named, self.donor.state.variables))
         had = match(variables, theirs, {}) if theirs else {each.path: None for each in variables}
         return {each.path for each in variables if each.path not in had}
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ckptdoctor.containers.values import statistics
 from ckptdoctor.errors import Unmatchable
-from ckptdoctor.matching.variables import Named
+from ckptdoctor.matching.variables import Named, named
 from ckptdoctor.optimizers.config import Settings
 from ckptdoctor.state import (
     Generation,
@@ -71,13 +71,14 @@ def _trained(state: TrainingState, optimizer: OptimizerState) -> tuple[Named, ..
     by_path = {variable.path: variable for variable in state.variables}
     paths = dict.fromkeys(slot.variable for slot in optimizer.slots if slot.variable is not None)
     if paths:
-        return tuple(_named(path, by_path.get(path), optimizer) for path in paths)
-    return tuple(_named(v.path, v, optimizer) for v in state.variables if v.trainable is not False)
+        return tuple(_owner(path, by_path.get(path), optimizer) for path in paths)
+    return tuple(named(v) for v in state.variables if v.trainable is not False)
 
 
-def _named(path: str, variable: ModelVariable | None, optimizer: OptimizerState) -> Named:
+def _owner(path: str, variable: ModelVariable | None, optimizer: OptimizerState) -> Named:
+    """A variable with slots; of one that the artifact does not hold, they tell the shape."""
     if variable is not None:
-        return Named(path, variable.tensor.shape, variable.aliases)
+        return named(variable)
     shape = max((s.tensor.shape for s in optimizer.slots if s.variable == path), key=len, default=())
     return Named(path, shape)
 
@@ -86,11 +87,7 @@ def trained_by(state: TrainingState, optimizer: OptimizerState | None) -> tuple[
     """The variables that an optimizer trains: those of its slots, else the model's trainable ones."""
     if optimizer is not None and optimizer.slots and all(slot.variable for slot in optimizer.slots):
         return _trained(state, optimizer)
-    return tuple(
-        Named(v.path, v.tensor.shape, v.aliases)
-        for v in state.variables
-        if v.trainable is not False and v.tensor.location is not None
-    )
+    return tuple(named(v) for v in state.variables if v.trainable is not False and v.tensor.location is not None)
 
 
 def settings_of(optimizer: OptimizerState) -> Settings:

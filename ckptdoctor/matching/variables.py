@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeAlias
 
 from ckptdoctor.errors import Unmatchable
 from ckptdoctor.optimizers.planned import Matched
+from ckptdoctor.state import ModelVariable
 
 Shape = tuple[int, ...]
 _Key: TypeAlias = Callable[[str], str]
@@ -37,6 +38,11 @@ class Named(NamedTuple):
     def names(self) -> tuple[str, ...]:
         """Every name, the path first."""
         return (self.path, *self.aliases)
+
+
+def named(variable: ModelVariable) -> Named:
+    """A model's variable, as it is matched."""
+    return Named(variable.path, variable.tensor.shape, variable.aliases)
 
 
 class Match(NamedTuple):

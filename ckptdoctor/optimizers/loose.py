@@ -14,9 +14,7 @@ from itertools import groupby
 from typing import NamedTuple, TypeAlias
 
 from ckptdoctor.optimizers.layout import Shape, Trained
-
-_MOST_STEPS = 20_000
-_MOST_ANSWERS = 64
+from ckptdoctor.optimizers.searching import MOST_STEPS, Chain, agreed, chosen, layer_runs
 
 
 class LooseLink(NamedTuple):
@@ -60,22 +58,13 @@ def arrange(shapes: Sequence[Shape], candidates: Sequence[Trained], loose: Loose
     if min(spare.values(), default=0) < 0:
         return None
     known = [each.shape for each in candidates]
-    runs = [
-        tuple(index for index, _ in run)
-        for _, run in groupby(enumerate(candidates), key=lambda pair: pair[1].path.rpartition("/")[0])
-    ]
+    runs = layer_runs(candidates)
     parts = _parts(known, runs, [loose.get(candidates[run[0]].path, ()) for run in runs])
-    first: tuple[int, ...] | None = None
-    same = [True] * len(shapes)
-    for number, answer in enumerate(_arrangements(shapes, known, parts, spare)):
-        if answer is None or number >= _MOST_ANSWERS:
-            return None
-        first = first or answer
-        same = [agreed and one == other for agreed, one, other in zip(same, first, answer, strict=True)]
-    if first is None:
+    answer = agreed(_arrangements(shapes, known, parts, spare), len(shapes))
+    if answer is None:
         return None
     twins = _twins(parts)
-    return tuple(None if not agreed or index in twins else index for index, agreed in zip(first, same, strict=True))
+    return tuple(None if index in twins else index for index in answer)
 
 
 def _parts(
@@ -135,7 +124,6 @@ def _indices(parts: Sequence[_Part]) -> Iterator[int]:
 
 
 _Agenda: TypeAlias = "tuple[_Part, _Agenda] | None"
-_Chain: TypeAlias = "tuple[_Chain, tuple[int, ...]] | None"
 
 
 def _ahead(parts: Sequence[_Part], agenda: _Agenda) -> _Agenda:
@@ -148,7 +136,7 @@ class _State(NamedTuple):
     """Shapes matched so far, whose they are, how many variables of each shape may be left out, and what is to come."""
 
     matched: int
-    chosen: _Chain
+    chosen: Chain
     spare: Mapping[Shape, int]
     agenda: _Agenda
 
@@ -158,12 +146,12 @@ def _arrangements(
 ) -> Iterator[tuple[int, ...] | None]:
     """Every arrangement with these shapes, twins in one order only; None when it takes too long."""
     pending = [_State(0, None, spare, _ahead(parts, None))]
-    for _ in range(_MOST_STEPS):
+    for _ in range(MOST_STEPS):
         if not pending:
             return
         state = pending.pop()
         if state.agenda is None:
-            yield _chosen(state.chosen)
+            yield chosen(state.chosen)
             continue
         part, agenda = state.agenda
         state = state._replace(agenda=agenda)
@@ -192,11 +180,3 @@ def _in_turn(part: _Part, state: _State) -> Iterator[_State]:
         rest = part.siblings[:at] + part.siblings[at + 1 :]
         after = _ahead([_Part(siblings=rest)], state.agenda) if rest else state.agenda
         yield state._replace(agenda=_ahead(part.siblings[at].parts, after))
-
-
-def _chosen(chain: _Chain) -> tuple[int, ...]:
-    links: list[tuple[int, ...]] = []
-    while chain is not None:
-        chain, indices = chain
-        links.append(indices)
-    return tuple(index for link in reversed(links) for index in link)

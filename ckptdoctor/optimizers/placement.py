@@ -8,14 +8,11 @@ layer stay together, so layers are placed as blocks before single variables are.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from ckptdoctor.optimizers.layout import Shape, Trained, attach, unique_by_shape
+from ckptdoctor.optimizers.searching import MOST_STEPS, Chain, agreed, chosen, layer_runs
 from ckptdoctor.state import Mapped
-
-_MOST_STEPS = 20_000
-_MOST_ANSWERS = 64
 
 
 class Placement(NamedTuple):
@@ -48,7 +45,7 @@ def place(shapes: Sequence[Shape], candidates: Sequence[Trained]) -> Placement:
     if list(shapes) == known:
         return Placement(tuple(range(len(known))), "order")
     blocks = _blocks(candidates)
-    in_order = _agreed(_selections(shapes, blocks), len(shapes))
+    in_order = agreed(_selections(shapes, blocks), len(shapes))
     if in_order is not None and None not in in_order:
         return Placement(in_order, "order")
     attached = attach(shapes, known)
@@ -56,7 +53,7 @@ def place(shapes: Sequence[Shape], candidates: Sequence[Trained]) -> Placement:
         return Placement(tuple(attached), "order")
     if in_order is not None:
         return Placement(in_order, "order")
-    anyhow = _agreed(_arrangements(shapes, blocks), len(shapes))
+    anyhow = agreed(_arrangements(shapes, blocks), len(shapes))
     if anyhow is not None:
         return Placement(anyhow, "shape")
     if list(shapes) == known[::-1]:
@@ -65,75 +62,46 @@ def place(shapes: Sequence[Shape], candidates: Sequence[Trained]) -> Placement:
 
 
 def _blocks(candidates: Sequence[Trained]) -> list[_Block]:
-    """Runs of variables with the same path but for the last component."""
-    found: list[_Block] = []
-    for _, run in groupby(enumerate(candidates), key=lambda pair: pair[1].path.rpartition("/")[0]):
-        pairs = list(run)
-        found.append(_Block(tuple(index for index, _ in pairs), tuple(each.shape for _, each in pairs)))
-    return found
-
-
-def _agreed(answers: Iterator[tuple[int, ...] | None], length: int) -> tuple[int | None, ...] | None:
-    """What all answers say alike, None where they differ; None for everything if there are none or too many to see."""
-    first: tuple[int, ...] | None = None
-    same = [True] * length
-    for number, answer in enumerate(answers):
-        if answer is None or number >= _MOST_ANSWERS:
-            return None
-        first = first or answer
-        same = [agreed and one == other for agreed, one, other in zip(same, first, answer, strict=True)]
-    return None if first is None else tuple(v if agreed else None for v, agreed in zip(first, same, strict=True))
-
-
-_Chain: TypeAlias = "tuple[_Chain, tuple[int, ...]] | None"
-"""Choices made so far, each pointing to the one before: branches share what they have in common."""
-
-
-def _indices(chain: _Chain) -> tuple[int, ...]:
-    links: list[tuple[int, ...]] = []
-    while chain is not None:
-        chain, indices = chain
-        links.append(indices)
-    return tuple(index for link in reversed(links) for index in link)
+    return [_Block(run, tuple(candidates[index].shape for index in run)) for run in layer_runs(candidates)]
 
 
 def _selections(shapes: Sequence[Shape], blocks: Sequence[_Block]) -> Iterator[tuple[int, ...] | None]:
     """Every way to leave out blocks so that the rest, in order, has these shapes; None when it takes too long."""
     steps = 0
     # (blocks seen, shapes matched, what was chosen)
-    pending: list[tuple[int, int, _Chain]] = [(0, 0, None)]
+    pending: list[tuple[int, int, Chain]] = [(0, 0, None)]
     while pending:
         steps += 1
-        if steps > _MOST_STEPS:
+        if steps > MOST_STEPS:
             yield None
             return
-        at, matched, chosen = pending.pop()
+        at, matched, taken = pending.pop()
         if at == len(blocks):
             if matched == len(shapes):
-                yield _indices(chosen)
+                yield chosen(taken)
             continue
         block = blocks[at]
-        pending.append((at + 1, matched, chosen))
+        pending.append((at + 1, matched, taken))
         if tuple(shapes[matched : matched + len(block.shapes)]) == block.shapes:
-            pending.append((at + 1, matched + len(block.shapes), (chosen, block.indices)))
+            pending.append((at + 1, matched + len(block.shapes), (taken, block.indices)))
 
 
 def _arrangements(shapes: Sequence[Shape], blocks: Sequence[_Block]) -> Iterator[tuple[int, ...] | None]:
     """Every way to put blocks in a row, each at most once, with these shapes; None when it takes too long."""
     steps = 0
     # (shapes matched, what was chosen, which blocks those are, bit by bit)
-    pending: list[tuple[int, _Chain, int]] = [(0, None, 0)]
+    pending: list[tuple[int, Chain, int]] = [(0, None, 0)]
     while pending:
-        matched, chosen, used = pending.pop()
+        matched, taken, used = pending.pop()
         if matched == len(shapes):
-            yield _indices(chosen)
+            yield chosen(taken)
             continue
         for number in reversed(range(len(blocks))):
             steps += 1
-            if steps > _MOST_STEPS:
+            if steps > MOST_STEPS:
                 yield None
                 return
             block = blocks[number]
             if used >> number & 1 or tuple(shapes[matched : matched + len(block.shapes)]) != block.shapes:
                 continue
-            pending.append((matched + len(block.shapes), (chosen, block.indices), used | 1 << number))
+            pending.append((matched + len(block.shapes), (taken, block.indices), used | 1 << number))

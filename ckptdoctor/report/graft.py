@@ -116,7 +116,9 @@ def _origins(slots: Sequence[PlannedSlot]) -> str:
     empty = sum(slot.source is None for slot in slots)
     given = len(slots) - own - empty
     parts = [f"{own:,} as they were"] if own else []
-    return ", ".join([*parts, f"{given:,} from the donor"] if given or not own else parts) + f", {empty:,} empty"
+    if given or not own:
+        parts.append(f"{given:,} from the donor")
+    return ", ".join([*parts, f"{empty:,} empty"])
 
 
 def _start(slot: PlannedSlot) -> str | float | None:

@@ -33,6 +33,11 @@ def files(tmp_path: Path, fixtures_dir: Path) -> Path:
     return folder
 
 
+def into_keras3(files: Path, output: Path) -> list[str | Path]:
+    """The words of a graft of run-a into keras3.keras."""
+    return ["graft", "--from", files / "run-a", "--into", files / "keras3.keras", "--output", output]
+
+
 def digests(folder: Path) -> dict[str, str]:
     """Every file below a folder, with its digest."""
     return {
@@ -71,9 +76,7 @@ def test_a_graft(files: Path, donor: str, target: str, output: str) -> None:
 def test_a_dry_run_writes_nothing(files: Path) -> None:
     """--dry-run prints the plan and leaves the disk alone."""
     before = digests(files)
-    result = run(
-        "graft", "--from", files / "run-a", "--into", files / "keras3.keras", "--output", files / "o", "--dry-run"
-    )
+    result = run(*into_keras3(files, files / "o"), "--dry-run")
     assert result.exit_code == 0
     assert "would write Adam at iteration 7" in result.stdout
     assert "same path" in result.stdout
@@ -113,31 +116,14 @@ def test_a_dry_run_may_overwrite(files: Path) -> None:
     """What --overwrite allows is allowed to the plan as well, and stays."""
     out = files / "o.keras"
     out.write_text("old")
-    words: list[str | Path] = [
-        "graft",
-        "--from",
-        files / "run-a",
-        "--into",
-        files / "keras3.keras",
-        "--output",
-        out,
-        "--overwrite",
-    ]
+    words = [*into_keras3(files, out), "--overwrite"]
     assert run(*words, "--dry-run").exit_code == 0
     assert out.read_text() == "old"
 
 
 def test_a_plan_says_bytes_and_what_stays_empty(files: Path) -> None:
     """Each slot has its size, their sum is there too, and an empty slot was matched by nothing."""
-    words: list[str | Path] = [
-        "graft",
-        "--from",
-        files / "run-a",
-        "--into",
-        files / "keras3.keras",
-        "--output",
-        files / "o",
-    ]
+    words = into_keras3(files, files / "o")
     plan = json.loads(run(*words, "--dry-run", "--format", "json").stdout)["plan"]["optimizer"]
     assert plan["bytes"] == sum(slot["bytes"] for slot in plan["slots"]) == 2 * (24 + 8 + 16 + 2) * 4
     words = ["graft", "--into", files / "keras3.keras", "--output", files / "o", "--dry-run", "--partial"]
@@ -150,18 +136,16 @@ def test_a_plan_says_bytes_and_what_stays_empty(files: Path) -> None:
 
 def test_a_quiet_plan(files: Path) -> None:
     """--quiet leaves one line of a plan, as Markdown too."""
-    paths = ("--from", files / "run-a", "--into", files / "keras3.keras", "--output", files / "o")
+    words = into_keras3(files, files / "o")
     for form in ("text", "markdown"):
-        (line,) = run("graft", *paths, "--dry-run", "--quiet", "--format", form).stdout.splitlines()
+        (line,) = run(*words, "--dry-run", "--quiet", "--format", form).stdout.splitlines()
         assert "would write Adam at iteration 7" in line
 
 
 def test_the_receipt_as_json(files: Path) -> None:
     """The receipt names inputs and outputs with their digests, and every slot with its source."""
     out = files / "o.keras"
-    result = run(
-        "graft", "--from", files / "run-a", "--into", files / "keras3.keras", "--output", out, "--format", "json"
-    )
+    result = run(*into_keras3(files, out), "--format", "json")
     receipt = json.loads(result.stdout)
     assert receipt["schema"] == "ckptdoctor.graft/1"
     digest = hashlib.sha256(out.read_bytes()).hexdigest()
@@ -178,8 +162,7 @@ def test_the_receipt_as_json(files: Path) -> None:
 def test_large_files_are_digested_on_demand(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a large file the receipt says that it was not digested, and by which option it will be."""
     out = files / "o.keras"
-    inputs = ["--from", str(files / "run-a"), "--into", str(files / "keras3.keras")]
-    words = ["graft", *inputs, "--output", str(out), "--overwrite"]
+    words = [*into_keras3(files, out), "--overwrite"]
     monkeypatch.setattr("ckptdoctor.grafting.receipt.DIGESTED", 2000)
     receipt = json.loads(run(*words, "--format", "json").stdout)
     everything = receipt["inputs"] + receipt["outputs"]
@@ -255,7 +238,7 @@ def test_overwrite(files: Path) -> None:
     """--overwrite replaces what lies at OUT."""
     out = files / "o.keras"
     out.write_text("old")
-    result = run("graft", "--from", files / "run-a", "--into", files / "keras3.keras", "--output", out, "--overwrite")
+    result = run(*into_keras3(files, out), "--overwrite")
     assert result.exit_code == 0, result.output
     assert ckptdoctor.inspect(out)[0].status.value == "complete"
 
@@ -273,26 +256,14 @@ def test_a_link_shares_the_data(files: Path) -> None:
 def test_maps_come_from_a_file_too(files: Path) -> None:
     """--map-file holds OLD=NEW lines; comments are left out."""
     (files / "maps").write_text("# the layers\nhidden/kernel=hidden/kernel\n\n")
-    result = run(
-        "graft", "--from", files / "run-a", "--into", files / "keras3.keras", "--output", files / "o.keras",
-        "--map-file", files / "maps",
-    )  # fmt: skip
+    result = _graft_by_map(files)
     assert result.exit_code == 0, result.output
     assert "--map" in result.stdout
 
 
 def _graft_by_map(files: Path) -> Result:
     """Grafts with the map file that a test wrote."""
-    words: list[str | Path] = [
-        "graft",
-        "--from",
-        files / "run-a",
-        "--into",
-        files / "keras3.keras",
-        "--output",
-        files / "o.keras",
-    ]
-    return run(*words, "--map-file", files / "maps")
+    return run(*into_keras3(files, files / "o.keras"), "--map-file", files / "maps")
 
 
 @pytest.mark.parametrize(
