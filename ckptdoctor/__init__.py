@@ -12,6 +12,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from ckptdoctor import errors
+
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
@@ -26,39 +28,49 @@ if TYPE_CHECKING:
     from ckptdoctor.verification import Verification
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "check", "diff", "graft", "inspect", "plan_graft", "verify"]
+__all__ = ["__version__", "check", "diff", "errors", "graft", "inspect", "plan_graft", "verify"]
 
 
-def inspect(path: str | os.PathLike[str], *, everything: bool = False, stats: bool = False) -> tuple[Examination, ...]:
+def inspect(
+    path: str | os.PathLike[str],
+    *,
+    all: bool = False,  # noqa: A002 - as the command's option
+    stats: bool = False,
+) -> tuple[Examination, ...]:
     """Says what an artifact holds: model variables, optimizers with iterations and slots, and whether training resumes.
 
     Args:
         path: A file, a SavedModel or `.keras` directory, a checkpoint prefix or any of its files, or a directory with
             a `checkpoint` state file (then its latest).
-        everything: Of a directory, every artifact that its state file lists or that lies there.
+        all: Of a directory, every artifact that its state file lists or that lies there or in directories below it.
         stats: Read all tensor data too and fill `Examination.statistics`.
 
     Returns:
         One `Examination` an artifact. One that cannot be read has `status` unreadable and an `error`.
 
     Raises:
-        ckptdoctor.errors.UsageProblem: Nothing is at this path.
+        ckptdoctor.errors.NoSuchPath: Nothing is at this path; a FileNotFoundError, too.
     """
     from ckptdoctor.examination import examine
 
-    return tuple(examine(path, everything=everything, stats=stats))
+    return tuple(examine(path, everything=all, stats=stats))
 
 
-def check(*paths: str | os.PathLike[str], everything: bool = False, **settings: Unpack[CheckSettings]) -> CheckReport:
+def check(
+    *paths: str | os.PathLike[str],
+    all: bool = False,  # noqa: A002 - as the command's option
+    **settings: Unpack[CheckSettings],
+) -> CheckReport:
     """Judges artifacts by the rules and a policy, as `ckptdoctor check` does. No configuration file is read.
 
     Args:
         paths: What `inspect` takes; of a run directory its latest checkpoint is judged, and the directory as a whole.
-        everything: Of a directory, every artifact that lies there.
+        all: Of a directory, every artifact that lies there or in directories below it.
         **settings: As in a configuration file; see `ckptdoctor.checking.configuration.CheckSettings`.
 
     Returns:
-        A report; `report.passed`, and for each artifact its findings. What cannot be read is a result that failed.
+        A report, true if all passed: `report.passed`, and for each artifact its findings. What cannot be read is a
+        result that failed.
 
     Raises:
         ckptdoctor.errors.UsageProblem: A setting makes no sense.
@@ -70,7 +82,7 @@ def check(*paths: str | os.PathLike[str], everything: bool = False, **settings: 
     given = {name.replace("_", "-"): value for name, value in settings.items() if value is not None}
     policy = configure(given, search=False).policy
     named = [os.fspath(path) for path in paths]
-    return CheckReport(tuple(check_paths(named, policy, everything=everything, upcoming=named)), policy)
+    return CheckReport(tuple(check_paths(named, policy, everything=all, upcoming=named)), policy)
 
 
 def diff(a: str | os.PathLike[str], b: str | os.PathLike[str], **options: Unpack[DiffOptions]) -> Comparison:
@@ -165,7 +177,8 @@ def verify(
         timeout: Seconds that the framework may take.
 
     Raises:
-        ckptdoctor.errors.UsageProblem: Nothing is at this path, or the framework is not installed.
+        ckptdoctor.errors.NoSuchPath: Nothing is at this path.
+        ckptdoctor.errors.UsageProblem: The framework is not installed.
         ckptdoctor.errors.UnreadableArtifact: The artifact cannot be read.
     """
     from ckptdoctor.verification import verify as verify_artifact

@@ -1,5 +1,5 @@
 """`python -m ckptdoctor`."""
 
-from ckptdoctor.cli import main
+from ckptdoctor.start import main
 
 main()

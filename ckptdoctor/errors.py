@@ -41,6 +41,10 @@ class UsageProblem(CkptDoctorError):
     exit_code = EXIT_USAGE
 
 
+class NoSuchPath(UsageProblem, FileNotFoundError):
+    """Nothing is at this path."""
+
+
 class Unmatchable(UsageProblem):
     """Two artifacts cannot be set side by side as it was asked: no one optimizer is meant, or a name is unknown."""
 

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from ckptdoctor.artifacts.locate import HDF5_FORMATS, READ_BY_LIBHDF5, READERS, Target, locate
+from ckptdoctor.artifacts.directories import lying_in, spoken
+from ckptdoctor.artifacts.locate import locate
+from ckptdoctor.artifacts.readers import HDF5_FORMATS, READ_BY_LIBHDF5, READERS, Target
 from ckptdoctor.diagnosis import rules, status
 from ckptdoctor.diagnosis.evidence import Evidence
 from ckptdoctor.diagnosis.findings import Finding
@@ -30,7 +32,7 @@ class Examination:
         state: What it holds; None if it cannot be read.
         status: Whether training will resume from it.
         summary: One factual line.
-        verdict: What an engineer acts on.
+        bare_verdict: What an engineer acts on, findings aside.
         findings: What the rules found.
         error: Why it cannot be read; None if it can.
         statistics: Figures per tensor, where they were asked for.
@@ -41,10 +43,20 @@ class Examination:
     state: TrainingState | None
     status: Status
     summary: str
-    verdict: str
+    bare_verdict: str
     findings: tuple[Finding, ...] = ()
     error: UnreadableArtifact | None = None
     statistics: Mapping[TensorRef, Statistics | None] = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> str:
+        """What an engineer acts on, with what keeps the usual call from it."""
+        codes = {each.code for each in self.findings}
+        if "L002" in codes:
+            return f"{self.bare_verdict}, but not by the usual call: see L002"
+        return (
+            f"{self.bare_verdict}, but TensorFlow does not find it: see P001" if "P001" in codes else self.bare_verdict
+        )
 
     @property
     def format(self) -> Format:
@@ -92,7 +104,34 @@ def examine(
         yield unreadable(given, given, _exhausted(error))
         return
     for target in targets:
-        yield examine_target(target, stats=stats, progress=progress)
+        found = examine_target(target, stats=stats, progress=progress)
+        yield found if everything else _in_its_run(given, found)
+
+
+_MOST_BESIDE = 64
+"""So many artifacts of a run directory are looked into for what they say of its latest; `check` looks into more."""
+
+
+def _in_its_run(path: str, found: Examination) -> Examination:
+    """The latest of a run directory, with what the directory says of it."""
+    from ckptdoctor import runs
+
+    if not runs.is_run_directory(path) or not runs.has_checkpoints(path):
+        return found
+    run = runs.look_into(
+        path,
+        lying_in(path),
+        lambda each: found if each.resolved == found.resolved else examine_target(each, judged=False),
+        most=_MOST_BESIDE,
+    )
+    more = rules.judge(Evidence(path, run=replace(run, unread=0)))
+    return replace(found, findings=(*found.findings, *unsaid(more, found.findings)))
+
+
+def unsaid(findings: Iterable[Finding], known: Iterable[Finding]) -> list[Finding]:
+    """The findings about a run directory that its latest artifact has not been found to have already."""
+    codes = {each.code for each in known}
+    return [each for each in findings if each.code not in codes]
 
 
 def examine_target(
@@ -151,22 +190,17 @@ def _examined(
         return unreadable(target.path, target.resolved, error)
     except (MemoryError, RecursionError) as error:
         return unreadable(target.path, target.resolved, _exhausted(error))
-    findings = rules.judge(Evidence(target.resolved, state, statistics=statistics)) if judged else ()
+    findings = rules.judge(Evidence(spoken(target.resolved), state, statistics=statistics)) if judged else ()
     return Examination(
         path=target.path,
         resolved=target.resolved,
         state=state,
         status=status.artifact_status(state),
         summary=status.summary(state),
-        verdict=status.verdict(state) + _dropped(findings),
+        bare_verdict=status.verdict(state),
         findings=findings,
         statistics=statistics,
     )
-
-
-def _dropped(findings: Iterable[Finding]) -> str:
-    """The end of a verdict where the usual call of the version that wrote the artifact loses what is in it."""
-    return ", but not by the usual call: see L002" if any(each.code == "L002" for each in findings) else ""
 
 
 def with_libhdf5(

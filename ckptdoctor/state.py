@@ -363,6 +363,7 @@ class TrainingState:
         counter_tensors: Name of a counter → what it is stored in.
         others: Tensors that are none of the above (metrics, strings, configuration).
         oddities: What the reader noticed.
+        callback: The callback that saves and loads it, where its place tells.
     """
 
     path: str
@@ -374,3 +375,4 @@ class TrainingState:
     counter_tensors: Mapping[str, TensorRef] = field(default_factory=dict)
     others: tuple[TensorRef, ...] = ()
     oddities: tuple[Oddity, ...] = ()
+    callback: str | None = None

@@ -31,17 +31,6 @@ class Foreign(NamedTuple):
     artifact: bool = True
 
 
-def name_foreign(path: str, head: bytes) -> str | None:
-    """Names what is recognised but not read, as a sentence goes on after "is"; None for what nobody knows.
-
-    Args:
-        path: The file or directory; of a file, only what the archive's directory needs is read.
-        head: Its first bytes (4 KiB are enough); empty for a directory.
-    """
-    found = recognise(path, head)
-    return None if found is None else found.sentence
-
-
 def recognise(path: str, head: bytes) -> Foreign | None:
     """Recognises a file or directory that is none of ours."""
     if os.path.isdir(path):
@@ -51,7 +40,7 @@ def recognise(path: str, head: bytes) -> Foreign | None:
         return Foreign("an empty file: the save or the download did not finish", artifact=False)
     sentence = by_magic(head)
     if sentence is None:
-        found = _pointer(head) or _archive(path, head) or foreign_pickle(head)
+        found = _pointer(head) or _archive(path, head) or foreign_by_place(path) or foreign_pickle(head)
         if found is not None:
             return found
         sentence = by_beginning(head)
@@ -65,13 +54,17 @@ _LFS_OID = re.compile(rb"^oid sha256:([0-9a-f]{64})\s*$", re.MULTILINE)
 _LFS_SIZE = re.compile(rb"^size (\d{1,15})\s*$", re.MULTILINE)
 
 
+_DVC = re.compile(rb"^outs:\s*\n\s*- (?:\w+: .*\n\s+)*?(?:md5|etag|hash|path): ", re.MULTILINE)
+"""What a .dvc file lists; a dvc.yaml has its outs below a stage."""
+
+
 def _pointer(head: bytes) -> Foreign | None:
     if _LFS.match(head):
         oid, size = _LFS_OID.search(head), _LFS_SIZE.search(head)
         what = f" to {int(size[1]):,} bytes" if size else ""
         which = f" (sha256 {oid[1][:12].decode()}…)" if oid else ""
         return Foreign(f"a Git LFS pointer{what}{which}, not the file itself: run `git lfs pull`", artifact=False)
-    if re.match(rb"outs:\s*\n\s*- (md5|etag|hash):", head):
+    if _DVC.search(head):
         return Foreign("a DVC pointer, not the file itself: run `dvc pull`", artifact=False)
     if re.match(rb"(\.\./)*(\.git)?/?annex/objects/", head):
         return Foreign("a git-annex pointer, not the file itself: run `git annex get`", artifact=False)
@@ -99,6 +92,21 @@ def foreign_pickle(head: bytes) -> Foreign | None:
         return _torch("torch.save, format before 1.6", head)
     if head[:1] == b"\x80" and b"joblib.numpy_pickle" in head:
         return Foreign("a joblib dump: arrays stand between its pickles; dump it again with pickle or np.savez")
+    if b"torch._utils" in head or b"torch.storage" in head:
+        return Foreign("a pickle of PyTorch tensors, such as data.pkl of an unpacked torch.save file")
+    return None
+
+
+_RLLIB = frozenset({"rllib_checkpoint.json", "class_and_ctor_args.pkl", "algorithm_state.pkl"})
+
+
+def foreign_by_place(path: str) -> Foreign | None:
+    """A pickle that the files beside it name: RLlib's state of a policy, a learner or an algorithm."""
+    directory = os.path.dirname(path) or "."
+    if path.endswith(".pkl") and any(os.path.exists(os.path.join(directory, name)) for name in _RLLIB):
+        return Foreign("a part of a checkpoint of RLlib (Ray)")
+    if os.path.basename(path) == "data.pkl" and os.path.isdir(os.path.join(directory, "data")):
+        return Foreign("the pickle of an unpacked PyTorch checkpoint (torch.save): its tensors lie in data/ beside it")
     return None
 
 
@@ -210,5 +218,7 @@ _DIRECTORIES: tuple[tuple[Callable[[set[str]], bool], str], ...] = (
         ),
         "a Hugging Face model of PyTorch weights",
     ),
+    (lambda names: bool(_RLLIB & names), "a checkpoint of RLlib (Ray)"),
+    (lambda names: {"data.pkl", "data"} <= names, "an unpacked PyTorch checkpoint (torch.save)"),
     (lambda names: "MLmodel" in names, "an MLflow model: give the model in its `data` directory"),
 )

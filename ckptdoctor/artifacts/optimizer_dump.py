@@ -12,7 +12,6 @@ from dataclasses import replace
 
 from ckptdoctor.artifacts.dump_names import named_state, tagged_state
 from ckptdoctor.artifacts.dump_structure import Contents, Element, Group, contents
-from ckptdoctor.artifacts.foreign import foreign_pickle
 from ckptdoctor.artifacts.state_list import StateVariable, read_state
 from ckptdoctor.containers.dtypes import INTEGRAL
 from ckptdoctor.containers.files import RegularFile
@@ -40,33 +39,8 @@ from ckptdoctor.state import (
     Wrapper,
 )  # fmt: skip
 
-_OLD_PICKLE = re.compile(
-    rb"\(*(?:lp?\d*\n|dp?\d*\n|c[\w.]+\n[\w.]+\n|I-?\d+\n|F[-+.\de]+\n|V[^\n]*\n|S['\"])|[\]}](?:q.|p\d+\n|\.|\()",
-    re.DOTALL,
-)
-"""How pickles of protocols 0 and 1 begin that hold lists, dicts, arrays or numbers; they have no magic number."""
 _NUMBERED = re.compile(r"arr_(\d{1,9})\Z")
 _WRAPPER_OWN = ("iteration", "learning_rate", "step_counter", "dynamic_scale")
-
-
-def sniff(path: str, head: bytes) -> bool:
-    """Whether a file can be a dump: an npy header, an archive whose first member is one, or the beginning of a pickle.
-
-    Args:
-        path: The file; only its last byte is read.
-        head: Its first bytes.
-    """
-    if head.startswith(MAGIC):
-        return True
-    if head.startswith(b"PK\x03\x04"):
-        name_length = int.from_bytes(head[26:28], "little")
-        return head[30 : 30 + name_length].endswith(b".npy")
-    if head[:1] == b"\x80" and head[1:2] <= b"\x05" and len(head) > len(b"\x80\x02"):
-        return foreign_pickle(head) is None
-    if not _OLD_PICKLE.match(head):
-        return False
-    with RegularFile(path) as file:
-        return file.size > 1 and file.read(file.size - 1, 1) == b"."
 
 
 def read(path: str) -> TrainingState:

@@ -105,7 +105,9 @@ def _followed(graph: ObjectGraph, place: str) -> int | None:
 def _require_no_variables(directory: str, parts: SavedModelParts) -> None:
     if parts.trainable:
         raise UnreadableArtifact(
-            f"variables/variables.index is missing, which should hold {len(parts.trainable)} variables", directory
+            f"variables/variables.index is missing, which should hold {len(parts.trainable)} variables: "
+            "copy every file of the SavedModel, with its variables folder",
+            directory,
         )
 
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import re
+
+from ckptdoctor.artifacts.foreign import foreign_by_place, foreign_pickle
 from ckptdoctor.containers.files import RegularFile
 
 _PICKLE_PROTO = 0x80
 _NEWEST_PROTOCOL = 5
 _NPY = b"\x93NUMPY"
 _ZIP = b"PK\x03\x04"
+_OLD_PICKLE = re.compile(
+    rb"\(+(?:[ld]p?\d*\n|[\](}]|c[\w.]+\n\w+\n|I-?\d+\n|F[-+.\de]+\n|[KMJ]|[VSUX])"  # a list, dict or tuple
+    rb"|cnumpy[\w.]*\n\w+\n"  # an array
+    rb"|[\]})](?:q.|p\d+\n|\.|\()",  # protocol 1: an empty list, dict or tuple, and what is put into it
+    re.DOTALL,
+)
+"""How pickles of protocols 0 and 1 begin that hold containers or arrays; they have no magic number."""
+_UNMISTAKABLE = (b"(lp", b"(dp", b"cnu", b"]q\0", b"}q\0", b"(cn")
 
 
 def sniff(path: str, head: bytes) -> str | None:
@@ -21,7 +32,7 @@ def sniff(path: str, head: bytes) -> str | None:
         return "optimizer-dump"
     if _ZIP in head[:2048]:
         return _zip(path)
-    if _is_pickle(head):
+    if _is_pickle(path, head):
         return "optimizer-dump"
     if head.lstrip()[:1] == b"{" and b'"weight_map"' in _text(path, head):
         return "keras-weights"
@@ -51,11 +62,18 @@ def _zip(path: str) -> str | None:
     return None
 
 
-def _is_pickle(head: bytes) -> bool:
-    """A pickle of protocol 2 and later announces itself; of the older ones, a list or dict that begins like one.
+def _is_pickle(path: str, head: bytes) -> bool:
+    """A pickle of protocol 2 and later announces itself; an older one begins like a container and ends with a stop.
 
-    PyTorch's legacy files are pickles as well: they begin with a magic number, which `foreign` names.
+    Those of other packages, PyTorch's and RLlib's among them, are named by `foreign`.
     """
+    if foreign_pickle(head) or foreign_by_place(path):
+        return False
     if len(head) > 1 and head[0] == _PICKLE_PROTO and head[1] <= _NEWEST_PROTOCOL:
-        return b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19" not in head[:32]
-    return head[:4] in {b"(lp0", b"(lp1", b"(dp0", b"(dp1"} or head.startswith((b"cnumpy", b"(lp", b"(dp", b"]q\x00"))
+        return True
+    if not _OLD_PICKLE.match(head):
+        return False
+    if head[:3] in _UNMISTAKABLE:
+        return True  # its reader says where one that was cut off ends
+    with RegularFile(path) as file:
+        return file.read(file.size - 1, 1) == b"."

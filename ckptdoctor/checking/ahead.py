@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from ckptdoctor.artifacts.locate import Target, locate
+from ckptdoctor.artifacts.locate import locate
+from ckptdoctor.artifacts.readers import Target
 from ckptdoctor.errors import CkptDoctorError
 from ckptdoctor.examination import READ_BY_LIBHDF5, examine_ahead
 from ckptdoctor.isolation import MOST_EARLY

@@ -18,6 +18,10 @@ ALWAYS = "E"
 """The family that is selected whatever `select` says: who asks for something wants to hear that it is missing."""
 
 
+_OF_LOADERS = frozenset({"L002", "L003"})
+"""What a loader drops or cannot read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Override:
     """Settings for some paths.
@@ -127,6 +131,8 @@ class Policy:
         if self.ignores(code):
             return None
         own: Severity | None = BY_CODE[code].severity
+        if self.loader is not None and code in _OF_LOADERS:
+            own = Severity.ERROR  # whoever names the loader will use it
         for table in (WEIGHED[self.expect], self.severities):
             length = matches(code, table)
             if length:

@@ -46,7 +46,8 @@ class Checked:
         if self.problem is not None:
             return self.problem
         if self.examination is not None:
-            return self.examination.verdict
+            # What fails it is said by whoever shows it.
+            return self.examination.verdict if self.passed else self.examination.bare_verdict
         return f"{AS_A_WHOLE}: {self._as_a_whole}"
 
     @property
@@ -78,6 +79,10 @@ class CheckReport:
     results: tuple[Checked, ...]
     policy: Policy
     interrupted: bool = False
+
+    def __bool__(self) -> bool:
+        """`assert ckptdoctor.check(path)` fails where the check does."""
+        return self.passed
 
     @property
     def passed(self) -> bool:

@@ -6,17 +6,27 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from ckptdoctor.artifacts.locate import Target, locate
+from ckptdoctor.artifacts.directories import lying_in, spoken, walk
+from ckptdoctor.artifacts.locate import locate
+from ckptdoctor.artifacts.readers import Target
 from ckptdoctor.checking.ahead import Ahead
 from ckptdoctor.checking.policy import Policy
 from ckptdoctor.checking.results import Checked
-from ckptdoctor.checking.run_directory import has_checkpoints, is_run_directory, look_into
 from ckptdoctor.diagnosis.evidence import Evidence
 from ckptdoctor.diagnosis.findings import Finding
 from ckptdoctor.diagnosis.loaders import Loader
 from ckptdoctor.diagnosis.rules import judge
 from ckptdoctor.errors import EXIT_FINDINGS, EXIT_OK, UnreadableArtifact, UsageProblem
-from ckptdoctor.examination import Examination, Progress, examine, examine_target, unreadable, with_libhdf5
+from ckptdoctor.examination import (
+    Examination,
+    Progress,
+    examine,
+    examine_target,
+    unreadable,
+    unsaid,
+    with_libhdf5,
+)
+from ckptdoctor.runs import has_checkpoints, is_run_directory, look_into
 
 
 def check_paths(
@@ -86,41 +96,64 @@ def _check_path(
 def _check_directory(
     path: str, policy: Policy, *, everything: bool, progress: Progress | None, begun: Callable[[str], None] | None
 ) -> Iterator[Checked]:
-    everything = everything or not has_checkpoints(path)
-    all_of_it = _every_target(path)
-    if not all_of_it:
-        for each in examine(path):  # says why: it is empty, or of a kind that is not read
+    if everything:
+        runs = list(walk(path))
+    else:
+        own = lying_in(path)
+        if own and has_checkpoints(path):
+            yield from _check_latest(path, own, policy, progress)
+            return
+        runs = [(path, own)] if len(own) > 1 else []
+    if not runs:
+        # The one that lies here; or why there is none: it is empty, or of a kind that is not read.
+        for each in examine(path):
             yield _check(each, policy, progress)
         return
+    for directory, targets in runs:
+        yield from _check_all(directory, targets, policy, progress=progress, begun=begun)
+
+
+def _check_latest(
+    path: str, targets: tuple[Target, ...], policy: Policy, progress: Progress | None
+) -> Iterator[Checked]:
+    """The latest checkpoint of a run, which stands for the directory."""
+    own = policy.for_path(path)
+    for target in locate(path):
+        latest = examine_target(target, judged=False)
+        run = look_into(path, targets, _known([latest]))
+        examination, found = _judged(latest, own, progress)
+        more = unsaid(judge(Evidence(path, run=run)), found)
+        yield _weighed(path, examination, (*found, *more), own)
+
+
+def _check_all(
+    path: str,
+    targets: tuple[Target, ...],
+    policy: Policy,
+    *,
+    progress: Progress | None,
+    begun: Callable[[str], None] | None,
+) -> Iterator[Checked]:
+    """Every artifact of a directory; of several, or of a run, the directory as a whole as well."""
     known: list[Examination] = []
     failed = 0
-    if everything and len(all_of_it) > 1:
-        for target in all_of_it:
-            if begun is not None:
-                begun(target.path)
-            examination = examine_target(target, judged=False)
-            known.append(examination)
-            checked = _check(examination, policy, progress)
-            failed += not checked.passed
-            yield checked
-        whole = Evidence(path, run=look_into(path, all_of_it, known))
+    for target in targets:
+        if begun is not None:
+            begun(target.path)
+        examination = examine_target(target, judged=False)
+        known.append(examination)
+        checked = _check(examination, policy, progress)
+        failed += not checked.passed
+        yield checked
+    if len(targets) > 1 or has_checkpoints(path):
+        whole = Evidence(path, run=look_into(path, targets, _known(known)))
         judged = _weighed(path, None, judge(whole), policy.for_path(path))
         yield replace(judged, members=len(known), failed_members=failed)
-        return
-    for target in locate(path):
-        examination = examine_target(target, judged=False)
-        run = look_into(path, all_of_it, [examination])
-        examination, found = _judged(examination, policy.for_path(path), progress)
-        codes = {each.code for each in found}
-        more = [each for each in judge(Evidence(path, run=run)) if each.code not in codes]
-        yield _weighed(path, examination, (*found, *more), policy.for_path(path))
 
 
-def _every_target(path: str) -> tuple[Target, ...]:
-    try:
-        return locate(path, everything=True)
-    except UnreadableArtifact:
-        return ()
+def _known(examinations: Iterable[Examination]) -> Callable[[Target], Examination]:
+    examined = {each.resolved: each for each in examinations}
+    return lambda target: examined.get(target.resolved) or examine_target(target, judged=False)
 
 
 def _check(examination: Examination, policy: Policy, progress: Progress | None) -> Checked:
@@ -147,7 +180,9 @@ def _judged(
         except UnreadableArtifact as error:
             broken = unreadable(examination.path, examination.resolved, error)
             return broken, broken.findings
-    evidence = Evidence(examination.resolved, state, scan=scan, loader=_loader(policy.loader), expected=policy.expected)
+    evidence = Evidence(
+        spoken(examination.resolved), state, scan=scan, loader=_loader(policy.loader), expected=policy.expected
+    )
     found = judge(evidence)
     return replace(examination, findings=found), found
 
@@ -162,6 +197,7 @@ def _loader(name: str | None) -> Loader | None:
 
 def _weighed(path: str, examination: Examination | None, found: tuple[Finding, ...], policy: Policy) -> Checked:
     findings = policy.weigh(found)
+    examination = replace(examination, findings=findings) if examination is not None else None
     failed = policy.fails(findings)
     ignored = sum(policy.ignores(each.code) for each in found)
     error = examination.error if examination is not None else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import signal
 import sys
 from contextlib import suppress
 
@@ -16,8 +17,9 @@ from ckptdoctor.cli.diff import diff
 from ckptdoctor.cli.explain import explain
 from ckptdoctor.cli.graft import graft
 from ckptdoctor.cli.inspect import inspect
+from ckptdoctor.cli.options import unwritten
 from ckptdoctor.cli.verify import verify
-from ckptdoctor.errors import EXIT_INTERRUPTED
+from ckptdoctor.errors import EXIT_INTERRUPTED, EXIT_USAGE
 from ckptdoctor.isolation import ownership
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -56,11 +58,20 @@ def main() -> None:
     gc.set_threshold(2_000_000, 50, 100)
     code: object = 0
     try:
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on it is an exception
         cli(prog_name="ckptdoctor")
     except SystemExit as stop:
         code = stop.code
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # What click writes itself, before any command: --help and --version.
+        with suppress(OSError):
+            click.echo(f"ckptdoctor: {unwritten(error)}", err=True)
+        code = EXIT_USAGE
     _leave(code if isinstance(code, int) else 0 if code is None else 1)
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ckptdoctor.cli.options import ANY_PATH, complain, deliver, output_options, reporting, wants_color
-from ckptdoctor.errors import EXIT_OK, UsageProblem
+from ckptdoctor.cli.options import ANY_PATH, complain, deliver, listed_paths, output_options, reporting, wants_color
+from ckptdoctor.errors import EXIT_FINDINGS, EXIT_OK, UsageProblem
 
 if TYPE_CHECKING:
     from ckptdoctor.checking.policy import Policy
@@ -37,8 +37,9 @@ _FORMS = ("text", "json", "markdown", "github", "sarif", "junit")
 @click.option(
     "--fail-on", type=click.Choice(["error", "warning"]), help="The least severity that fails.  [default: error]"
 )
+@click.option("--exit-zero", is_flag=True, help="Exit with 0 where there are findings, too.")
 @click.option("--deep", is_flag=True, default=None, help="Read every byte: checksums, NaN and Inf, impossible values.")
-@click.option("--all", "everything", is_flag=True, help="Of a directory, every artifact, not only the latest.")
+@click.option("--all", "everything", is_flag=True, help="Of a directory, every artifact in it and below.")
 @click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False),
@@ -63,6 +64,7 @@ def check(  # noqa: PLR0913 - a command takes its options as arguments
     select: tuple[str, ...],
     ignore: tuple[str, ...],
     fail_on: str | None,
+    exit_zero: bool,
     deep: bool | None,
     everything: bool,
     config: str | None,
@@ -77,9 +79,10 @@ def check(  # noqa: PLR0913 - a command takes its options as arguments
     """Judge artifacts by rules and by a policy, and fail the build with a reason.
 
     PATH is a file, a SavedModel directory, a checkpoint prefix (run/ckpt-7), any of its files, or a run directory: then
-    its latest checkpoint is judged, and the directory as a whole. Settings come from the command line, from
-    [tool.ckptdoctor] in the nearest pyproject.toml, or from ckptdoctor.toml. `ckptdoctor explain CODE` says what a rule
-    means.
+    its latest checkpoint is judged, and the directory as a whole. `-` reads paths from standard input, one a line.
+
+    Settings come from the command line, from [tool.ckptdoctor] in the nearest pyproject.toml, or from ckptdoctor.toml.
+    `ckptdoctor explain CODE` says what a rule means.
 
     \b
     Exit codes:
@@ -107,8 +110,7 @@ def check(  # noqa: PLR0913 - a command takes its options as arguments
         set_here = {name: value for name, value in given.items() if value is not None}
         configuration = configure(set_here, config=config, search=not no_config)
         wanted = [_report_wanted(each) for each in reports]
-        if not paths and not explain_config:
-            raise UsageProblem("no path is given: name the artifacts to check")
+        paths = paths if explain_config else listed_paths(paths)
         if explain_config and form == "json":
             from ckptdoctor.report.check_json import render_configuration
 
@@ -122,7 +124,7 @@ def check(  # noqa: PLR0913 - a command takes its options as arguments
     code = EXIT_OK
     with reporting() as outcome:
         report = _run(paths, configuration.policy, everything=everything, quiet=quiet, streams=streams, color=color)
-        code = report.exit_code
+        code = EXIT_OK if exit_zero and report.exit_code == EXIT_FINDINGS else report.exit_code
         _deliver(report, form, output_file, wanted, quiet=quiet, color=color, streamed=streams)
     context.exit(max(code, outcome.exit_code))
 

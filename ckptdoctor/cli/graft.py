@@ -21,7 +21,7 @@ _GENERATIONS = ("tf1", "keras1", "optimizer-v2", "keras2", "keras3")
 @click.command(short_help="Put optimizer state from one artifact into another.")
 @click.option("--from", "donor", metavar="DONOR", help="Where the optimizer state comes from.")
 @click.option("--into", "target", metavar="TARGET", required=True, help="The artifact that is completed; not changed.")
-@click.option("--output", metavar="OUT", required=True, help="What is written, in TARGET's format.")
+@click.option("--output", metavar="OUT", help="What is written, in TARGET's format.  [required]")
 @click.option(
     "--only",
     multiple=True,
@@ -48,7 +48,7 @@ def graft(  # noqa: PLR0913 - a command takes its options as arguments
     *,
     donor: str | None,
     target: str,
-    output: str,
+    output: str | None,
     only: tuple[str, ...],
     optimizer: str | None,
     maps: tuple[str, ...],
@@ -86,6 +86,9 @@ def graft(  # noqa: PLR0913 - a command takes its options as arguments
     from ckptdoctor.report import graft as report
     from ckptdoctor.state import Generation
 
+    if output is None:
+        hint = f"; -o is where the report goes: say --output {output_file}" if output_file else ""
+        raise click.UsageError(f"Missing option '--output'{hint}.")
     with reporting() as outcome:
         options = Options(
             only=frozenset(only or PARTS),

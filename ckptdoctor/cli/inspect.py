@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import click
 
-from ckptdoctor.cli.options import ANY_PATH, complain, deliver, output_options, progress_bar, reporting, wants_color
+from ckptdoctor.cli.options import (
+    ANY_PATH,
+    complain,
+    deliver,
+    listed_paths,
+    output_options,
+    progress_bar,
+    reporting,
+    wants_color,
+)
 from ckptdoctor.errors import EXIT_OK
 
 
@@ -14,9 +23,7 @@ from ckptdoctor.errors import EXIT_OK
 @click.option(
     "--stats", is_flag=True, help="Read the data too: minimum, maximum, mean, NaN, Inf and zeros of every tensor."
 )
-@click.option(
-    "--all", "everything", is_flag=True, help="Of a directory, every artifact that lies there, not only the latest."
-)
+@click.option("--all", "everything", is_flag=True, help="Of a directory, every artifact in it and below.")
 @output_options("text", "json", "markdown")
 @click.pass_context
 def inspect(
@@ -37,7 +44,7 @@ def inspect(
     slot variables.
 
     PATH is a file, a SavedModel directory, a checkpoint prefix (run/ckpt-7), any of its files, or a directory with a
-    `checkpoint` state file (its latest one).
+    `checkpoint` state file (its latest one). `-` reads paths from standard input, one a line.
 
     \b
     Exit codes:
@@ -49,6 +56,10 @@ def inspect(
 
     found: list[Examination] = []
     code = EXIT_OK
+    with reporting() as outcome:
+        paths = listed_paths(paths)
+    if outcome.exit_code:
+        context.exit(outcome.exit_code)
     for path in paths:
         with reporting(path) as outcome, progress_bar(path, wanted=stats and not quiet) as progress:
             for each in examine(path, everything=everything, stats=stats, progress=progress):

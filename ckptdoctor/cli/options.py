@@ -36,7 +36,7 @@ def output_options(
                     type=click.Choice(formats),
                     default=formats[0],
                     show_default=True,
-                    help="How to say it.",
+                    help="The output format.",
                 ),
                 click.option(
                     "--output-file",
@@ -119,6 +119,30 @@ def progress_bar(path: str, *, wanted: bool) -> Iterator[Callable[[int, int], No
         yield tell
 
 
+_STDIN = "-"
+
+
+def listed_paths(paths: Iterable[str]) -> tuple[str, ...]:
+    """The paths; `-` stands for those on standard input, one a line.
+
+    Raises:
+        UsageProblem: Standard input cannot be read, or there is none.
+    """
+    found: list[str] = []
+    for path in paths:
+        if path != _STDIN:
+            found.append(path)
+            continue
+        try:
+            lines = sys.stdin.buffer.read().split(b"\n")
+        except (OSError, ValueError, AttributeError) as error:  # closed
+            raise UsageProblem("the paths cannot be read from standard input") from error
+        found += [os.fsdecode(line.removesuffix(b"\r")) for line in lines if line.strip()]
+    if not found:
+        raise UsageProblem("no path is given: name the artifacts that are meant")
+    return tuple(found)
+
+
 _FOR_PEOPLE = ("text", "markdown")
 """Forms whose lines may begin with what stands in a file; the others quote it, or are commands on purpose."""
 
@@ -181,7 +205,12 @@ def _to_stdout(text: str) -> None:
     except BrokenPipeError:  # whoever read it has seen enough: click ends the command
         raise
     except OSError as error:
-        raise UsageProblem(f"the result cannot be written: {(error.strerror or str(error)).lower()}") from error
+        raise UsageProblem(unwritten(error)) from error
+
+
+def unwritten(error: OSError) -> str:
+    """That stdout took no more, and why."""
+    return f"the result cannot be written: {(error.strerror or str(error)).lower()}"
 
 
 def _is_artifact(path: str) -> bool:

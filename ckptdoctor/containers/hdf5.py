@@ -1,7 +1,7 @@
 """HDF5 files, read with h5py but on our terms: nothing outside the file is opened, nothing is believed unchecked.
 
 HDF5 can point out of a file in three ways (external links, external storage, virtual data sets) and h5py follows all of
-them without a word. Paths are therefore walked component by component, looking at each link before it is taken, and
+them silently. Paths are therefore walked component by component, looking at each link before it is taken, and
 every data set's creation properties are looked at before its bytes are.
 """
 

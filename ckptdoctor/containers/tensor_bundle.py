@@ -244,11 +244,17 @@ class _Reader:
             except OSError as error:
                 raise self._lost(number, f"cannot be read ({error.strerror})", 0) from error
             if size < self.ends[number]:
-                raise self._lost(
-                    number, f"has {plural(size, 'byte')}, but its tensors need {self.ends[number]:,}", size
-                )
+                raise self._lost(number, self._shorter(path, size, self.ends[number]), size)
             shards[number] = Shard(path, size)
         return shards
+
+    @staticmethod
+    def _shorter(path: str, size: int, needed: int) -> str:
+        with RegularFile(path) as file:
+            pointer = file.read(0, min(size, 64)).startswith(b"version https://git-lfs")
+        if pointer:
+            return "is a Git LFS pointer: run `git lfs pull`"
+        return f"has {plural(size, 'byte')}, but its tensors need {needed:,}"
 
     def _lost(self, number: int, problem: str, size: int) -> UnreadableArtifact:
         """A data file that is missing or too short, with what it should have held."""

@@ -26,6 +26,15 @@ _COMPILED = "optimizer"
 """What readers call the optimizer of `model.compile`."""
 
 
+def _by_hand(state: TrainingState, _optimizer: OptimizerState) -> bool:
+    """The training script itself calls what loads it: no callback does."""
+    return state.callback is None
+
+
+def _by_backup(state: TrainingState, _optimizer: OptimizerState) -> bool:
+    return state.callback == "BackupAndRestore"
+
+
 def _wrapper_unnamed(_state: TrainingState, optimizer: OptimizerState) -> bool:
     """`mixed_float16` wraps the optimizer at compile time, and the configuration does not say so."""
     return optimizer.wrapper is not None and not optimizer.wrapper.configured and not optimizer.class_inferred
@@ -152,6 +161,8 @@ def _product_last(_state: TrainingState, optimizer: OptimizerState) -> bool:
 CIRCUMSTANCES: Mapping[str, Callable[[TrainingState, OptimizerState], bool]] = {
     "slots": _slots,
     "wrapped": _wrapped,
+    "by-hand": _by_hand,
+    "by-backup": _by_backup,
     "wrapper-unnamed": _wrapper_unnamed,
     "unconfigured": _unconfigured,
     "no-keras-metadata": _no_keras_metadata,

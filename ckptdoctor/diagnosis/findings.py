@@ -22,6 +22,9 @@ class Severity(str, Enum):
 _GRAVEST_FIRST = (Severity.ERROR, Severity.WARNING, Severity.INFO)
 
 
+_ASIDE = frozenset({"P002", "S010"})
+
+
 class Finding(NamedTuple):
     """What a rule found.
 
@@ -36,3 +39,8 @@ class Finding(NamedTuple):
     severity: Severity
     message: str
     hint: str = ""
+
+
+def is_aside(finding: Finding) -> bool:
+    """Whether it is true of most healthy artifacts: the optimizer's share, an order that only positions tell."""
+    return finding.code in _ASIDE and finding.severity is Severity.INFO

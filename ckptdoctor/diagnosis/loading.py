@@ -14,7 +14,7 @@ from ckptdoctor.optimizers.catalogue import SAME_RULE
 from ckptdoctor.state import Format, OptimizerState, Status
 
 _SIGNALS = {
-    "silent": ", without a word",
+    "silent": ", silently",
     "log": ", and only the log says so",
     "warning": ", with a warning only",
     "error": "",

@@ -14,9 +14,10 @@ _SHOWN = 8
 
 
 def _state_file_astray(evidence: Evidence) -> Iterator[tuple[str, str]]:
-    hint = "name the checkpoint that is meant, or correct the `checkpoint` file"
+    hint = 'write the file `checkpoint` beside it (model_checkpoint_path: "NAME"), or name the checkpoint that is meant'
     yield from noticed("P001", hint)(evidence)
     run = evidence.run
+    yield from ((each.message, hint) for each in (run.oddities if run is not None else ()))
     if run is not None and run.astray:
         there = [each.name for each in run.members]
         here = f"here: {enumerate_some(there[-_SHOWN:], _SHOWN)}" if there else "nothing else is here"
@@ -54,7 +55,11 @@ _NAMED: tuple[tuple[str, frozenset[Format], str], ...] = (
     (".h5", _HDF5, "a model or weights in the old HDF5 layout"),
     (".hdf5", _HDF5, "a model or weights in the old HDF5 layout"),
     (".ckpt", frozenset({Format.TF_CHECKPOINT, Format.TF_CHECKPOINT_V1}), "a TensorFlow checkpoint"),
-    (".npz", frozenset({Format.OPTIMIZER_DUMP}), "arrays"),
+    *((ending, frozenset({Format.OPTIMIZER_DUMP}), "arrays") for ending in (".npz", ".npy", ".pkl", ".pickle")),
+    *((ending, frozenset[Format](), "a PyTorch checkpoint") for ending in (".pth.tar", ".pth", ".pt", ".bin")),
+    (".safetensors", frozenset(), "a safetensors file"),
+    (".onnx", frozenset(), "an ONNX model"),
+    (".tflite", frozenset(), "a TensorFlow Lite model"),
 )
 """Suffix → the formats that loaders expect behind it, the longest suffix first."""
 
@@ -139,5 +144,12 @@ RULES: tuple[Rule, ...] = (
         Severity.WARNING,
         "the state file's latest is behind another checkpoint beside it",
         _latest_is_older,
+    ),
+    Rule(
+        "P006",
+        "newest-of-several",
+        Severity.INFO,
+        "a directory of several artifacts: which one was read",
+        noticed("P006", "name the one that is meant"),
     ),
 )

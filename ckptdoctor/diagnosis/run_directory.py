@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ckptdoctor.state import Oddity
+
 
 class Member(NamedTuple):
     """A checkpoint or model file of a run directory.
@@ -40,6 +42,7 @@ class RunDirectory:
         members: Every checkpoint and model file that was looked into.
         latest: Name of the member that its state file names as the latest; None without one, or if it is not here.
         astray: What the state file lists and is not here, the latest first.
+        oddities: What was noticed of its state file, or that there is none.
         temporary: Files of a save that did not end.
         unread: Number of further artifacts that were not looked into.
     """
@@ -48,6 +51,7 @@ class RunDirectory:
     members: tuple[Member, ...] = ()
     latest: str | None = None
     astray: tuple[str, ...] = ()
+    oddities: tuple[Oddity, ...] = ()
     temporary: tuple[str, ...] = ()
     unread: int = 0
 

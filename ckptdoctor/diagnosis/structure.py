@@ -27,7 +27,11 @@ def _no_optimizer_state(evidence: Evidence) -> Iterator[tuple[str, str]]:
     named = next((each.class_name for each in evidence.optimizers if each.class_name), None)
     what = f"{named} is configured, but none of its state is here" if named else "no optimizer state is here"
     hint = f"put it back from where it is: {graft_from('DONOR', evidence.path)}"
-    if evidence.state.format is Format.KERAS_H5_WEIGHTS:
+    if because and evidence.state.format is Format.SAVED_MODEL:
+        hint = "an export is for serving: resume from the .keras file or checkpoint that the training saved"
+    elif evidence.state.format is Format.OPTIMIZER_DUMP:
+        hint = "dump optimizer.variables (before Keras 2.11: optimizer.get_weights()) as well"
+    elif evidence.state.format is Format.KERAS_H5_WEIGHTS:
         hint = (
             "this layout has no place for it: load the weights into the model, save that as MODEL.keras, and put the "
             f"state back there: {graft_from('DONOR', 'MODEL.keras')}"

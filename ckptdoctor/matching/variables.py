@@ -115,16 +115,20 @@ def _mapped(
             pairs = [(name, new + name[len(old) :]) for name in donors if name.startswith(old)]
             if not any(ours in targets for _, ours in pairs):
                 side, lacking = (called.target, new) if pairs else (called.donor, old)
-                raise Unmatchable(f"--map {old}={new}: {side} has no such variable below {lacking!r}")
+                names = targets if pairs else donors
+                near = _near(lacking, {f"{name.rpartition('/')[0]}/" for name in names})
+                raise Unmatchable(f"--map {old}={new}: {side} has no such variable below {lacking!r}{near}")
         else:
             pairs = [(old, new)]
         for theirs, ours in pairs:
             if theirs not in donors:
-                raise Unmatchable(f"--map {old}={new}: {called.donor} has no variable {theirs!r}")
+                raise Unmatchable(
+                    f"--map {old}={new}: {called.donor} has no variable {theirs!r}{_near(theirs, donors)}"
+                )
             if ours not in targets:
                 if old.endswith("/"):
                     continue
-                raise Unmatchable(f"--map {old}={new}: {called.target} has no variable {ours!r}")
+                raise Unmatchable(f"--map {old}={new}: {called.target} has no variable {ours!r}{_near(ours, targets)}")
             source, goal = donors[theirs], targets[ours]
             if source.shape != goal.shape:
                 raise Unmatchable(
@@ -134,6 +138,14 @@ def _mapped(
                 raise Unmatchable(f"--map gives {goal.path} two counterparts: {found[goal.path].donor}, {source.path}")
             found[goal.path] = Match(source.path, "map")
     return found
+
+
+def _near(name: str, names: Iterable[str]) -> str:
+    """`; did you mean …?`, where a name is like one that is there."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, list(names), n=2)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 def _by_key(found: dict[str, Match], target: Sequence[Named], donor: Sequence[Named], key: _Key, how: Matched) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ckptdoctor.checking.policy import Policy
 from ckptdoctor.checking.results import AS_A_WHOLE, Checked, CheckReport
 from ckptdoctor.diagnosis.expectations import Purpose
-from ckptdoctor.diagnosis.findings import Finding, Severity
+from ckptdoctor.diagnosis.findings import Finding, Severity, is_aside
 from ckptdoctor.diagnosis.rules import BY_CODE
 from ckptdoctor.state import Status
 
@@ -100,7 +100,7 @@ def shown(checked: Checked, policy: Policy) -> tuple[Finding, ...]:
     return tuple(
         each
         for each in checked.findings
-        if each.code != "P002" or each.severity is not Severity.INFO or _for_release(checked, policy)
+        if not is_aside(each) or (each.code == "P002" and _for_release(checked, policy))
     )
 
 

@@ -17,12 +17,10 @@ LIMIT = 900_000
 
 
 def render(report: CheckReport, *, quiet: bool = False, limit: int = LIMIT) -> str:
-    """The summary, of at most `limit` bytes of UTF-8; with `quiet` the table of what failed, and no findings."""
+    """The summary, of at most `limit` bytes of UTF-8; with `quiet` the table without findings."""
     mark = "✅" if report.passed else "❌"
     head = f"## {mark} ckptdoctor check\n\n{escape(summary_line(report))}\n\n"
     order = sorted(report.results, key=lambda each: each.passed)
-    if quiet:
-        order = [each for each in order if not each.passed]
     if not order:
         return head
     budget = _Budget(limit - len(head.encode()) - _RESERVE)

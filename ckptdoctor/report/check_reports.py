@@ -14,7 +14,7 @@ def render(report: CheckReport, form: str, *, color: bool = False, quiet: bool =
         report: What was found.
         form: Its form.
         color: With colours, where the form has any.
-        quiet: Only what failed, where a person reads it.
+        quiet: A line an artifact, where a person reads it.
 
     Raises:
         ValueError: There is no such form.

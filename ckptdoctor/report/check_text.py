@@ -28,9 +28,7 @@ def render(report: CheckReport, *, quiet: bool = False, color: bool = True) -> s
 
 
 def result(checked: Checked, policy: Policy, *, quiet: bool = False, color: bool = True) -> str:
-    """One result: its verdict line, and below it what was found; with `quiet` the line alone, and only of failures."""
-    if quiet and checked.passed:
-        return ""
+    """One result: its verdict line, and below it what was found; with `quiet` the line alone."""
     return _written(_lines(checked, policy, () if quiet else shown(checked, policy)), color=color)
 
 

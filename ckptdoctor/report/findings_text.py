@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from ckptdoctor.diagnosis.findings import Finding, Severity
+from ckptdoctor.diagnosis.findings import Finding, Severity, is_aside
 from ckptdoctor.report.escape import printable
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def start_of(finding: Finding) -> str:
 def finding_lines(finding: Finding) -> Iterator[Line]:
     """A finding, and its hint."""
     start = start_of(finding)
-    yield Line(start, STYLES[finding.severity], ((printable(finding.message), ""),))
+    dim = is_aside(finding)
+    yield Line(start, "dim" if dim else STYLES[finding.severity], ((printable(finding.message), "dim" if dim else ""),))
     if finding.hint:
         yield Line(" " * len(start), "", ((printable(finding.hint), "dim"),), hint=True)
 

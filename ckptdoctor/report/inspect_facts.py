@@ -7,7 +7,7 @@ from math import isclose
 from typing import TYPE_CHECKING, NamedTuple
 
 from ckptdoctor.containers.dtypes import total_nbytes
-from ckptdoctor.diagnosis.findings import Finding, Severity
+from ckptdoctor.diagnosis.findings import Finding, is_aside
 from ckptdoctor.diagnosis.status import enumerate_some
 from ckptdoctor.report.facts import FORMATS, figure, generation, human_bytes, worth_showing
 from ckptdoctor.state import OptimizerState, TrainingState
@@ -41,9 +41,9 @@ def facts(each: Examination, state: TrainingState) -> Iterator[Fact]:
         yield Fact("counters", tuple(f"{name} {value:,}" for name, value in state.counters.items()))
 
 
-def told(each: Examination) -> list[Finding]:
-    """The findings to be shown: how much of it is optimizer state, the table of slots says."""
-    return [finding for finding in each.findings if finding.code != "P002" or finding.severity is not Severity.INFO]
+def told(each: Examination, *, tensors: bool = False) -> list[Finding]:
+    """The findings to be shown: what is true of most healthy artifacts only beside their tensors."""
+    return [finding for finding in each.findings if not is_aside(finding) or (tensors and finding.code == "S010")]
 
 
 def _format(each: Examination, state: TrainingState) -> str:

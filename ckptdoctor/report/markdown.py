@@ -62,7 +62,7 @@ def _artifact(each: Examination, *, tensors: bool, stats: bool) -> str:
             lines.append("")
     if tensors or stats:
         lines += _tensors(each, state, keys=tensors, stats=stats)
-    shown = told(each)
+    shown = told(each, tensors=tensors)
     for finding in shown:
         hint = f" _{escape(finding.hint)}_" if finding.hint else ""
         lines.append(f"- **{finding.code}** ({finding.severity.value}): {escape(finding.message)}{hint}")

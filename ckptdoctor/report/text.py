@@ -85,7 +85,7 @@ def _details(console: Console, each: Examination, state: TrainingState, *, tenso
             console.print(Padding(_slot_table(optimizer, heading), (1, 0, 0, 2)))
     if tensors or stats:
         print_tensors(console, each, state, keys=tensors, stats=stats)
-    lines = [line for finding in told(each) for line in finding_lines(finding)]
+    lines = [line for finding in told(each, tensors=tensors) for line in finding_lines(finding)]
     if lines:
         console.print()
         print_lines(console, lines)

@@ -12,8 +12,9 @@ from support.bundles import array, write_bundle, write_state, write_v1
 from support.objects import model, write_model
 from support.saved_models import write_saved_model
 
-from ckptdoctor.artifacts import locate as locating
-from ckptdoctor.artifacts.locate import READERS, locate
+from ckptdoctor.artifacts import directories
+from ckptdoctor.artifacts.locate import locate
+from ckptdoctor.artifacts.readers import READERS
 from ckptdoctor.errors import LimitExceeded, UnknownFormat, UnreadableArtifact, UsageProblem
 
 W = {"w": array(1.0)}
@@ -141,7 +142,7 @@ def test_the_only_artifact_of_a_folder(tmp_path: Path) -> None:
     assert _one(tmp_path) == ("hdf5", f"{tmp_path}/a.h5")
     with h5py.File(str(tmp_path / "b.h5"), "w"):
         pass
-    with pytest.raises(UnreadableArtifact, match=r"holds 2 artifacts \(a\.h5, b\.h5\): name one, or add --all"):
+    with pytest.raises(UsageProblem, match=r"holds 2 artifacts \(a\.h5, b\.h5\): name one, or add --all"):
         locate(str(tmp_path))
 
 
@@ -230,7 +231,7 @@ def test_unknown_formats(tmp_path: Path, content: bytes) -> None:
 
 def test_a_folder_of_too_many_files(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder with more names than are listed is refused, since its state file might be among the others."""
-    monkeypatch.setattr(locating, "MAX_LISTED", 5)
+    monkeypatch.setattr(directories, "MAX_LISTED", 5)
     assert locate(str(run))  # two checkpoints of two files, and the state file
     (run / "ckpt-11.index").touch()
     with pytest.raises(LimitExceeded, match="more than 5 files: name the checkpoint"):
@@ -250,10 +251,10 @@ def test_names_like_patterns(tmp_path: Path) -> None:
 
 
 def test_every_reader_is_known() -> None:
-    """Readers are named as formats are, but for HDF5, which is two of them; `unknown` says what is wrong."""
+    """Readers are named as formats are, but for HDF5, which is two, and a callback's directory; `unknown` says why."""
     from ckptdoctor.state import Format
 
-    assert set(READERS) - {"hdf5"} == {each.value for each in Format} - {"keras-h5", "keras-h5-weights"}
+    assert set(READERS) - {"hdf5", "backup"} == {each.value for each in Format} - {"keras-h5", "keras-h5-weights"}
 
 
 @pytest.fixture
@@ -308,7 +309,7 @@ def test_a_directory_of_runs(tmp_path: Path) -> None:
     for name in ("run-1", "run-2"):
         write_model(tmp_path / name / "ckpt-1")
     (tmp_path / "notes").mkdir()
-    with pytest.raises(UnknownFormat, match=r"its directories do: name one of run-1, run-2\Z"):
+    with pytest.raises(UnknownFormat, match=r"its directories do: name one of run-1, run-2, or add --all\Z"):
         locate(str(tmp_path))
 
 

@@ -24,9 +24,8 @@ import peers
 import scale
 from processes import ROOT, Run, table
 
-from ckptdoctor import __version__
-from ckptdoctor.artifacts import locate
-from ckptdoctor.checking import run_directory
+from ckptdoctor import __version__, runs
+from ckptdoctor.artifacts import directories
 from ckptdoctor.containers import files, hdf5, npy, pickle_machine, safe_pickle, strict_json, zip_archive
 from ckptdoctor.optimizers import unnamed
 
@@ -116,10 +115,10 @@ def limits() -> list[list[str]]:
     """The limits as the code has them."""
     return [
         ["what", "limit", "why there"],
-        ["files in a directory", f"{locate.MAX_LISTED:,}", "a checkpoint can be named by its prefix in any"],
+        ["files in a directory", f"{directories.MAX_LISTED:,}", "a checkpoint can be named by its prefix in any"],
         [
             "checkpoints that `check DIR` looks into, beside the latest",
-            f"{run_directory.MOST_MEMBERS:,}",
+            f"{runs.MOST_MEMBERS:,}",
             "those with the highest numbers; `--all` judges every one",
         ],
         [

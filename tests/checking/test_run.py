@@ -148,7 +148,7 @@ def test_the_latest_stands_for_the_run(run: Path) -> None:
 
 def test_all_of_a_run(run: Path) -> None:
     """With `everything`, each checkpoint is a result, and the directory as a whole is the last."""
-    report = ckptdoctor.check(run, everything=True)
+    report = ckptdoctor.check(run, all=True)
     assert [os.path.basename(each.path) for each in report.results] == ["ckpt-5", "ckpt-6", "ckpt-7", "run"]
     assert report.results[-1].examination is None
     assert report.passed
@@ -169,7 +169,7 @@ def test_state_file_astray(run: Path) -> None:
     result = only(ckptdoctor.check(run))
     assert codes(result) == ["P001"]
     assert "ckpt-7 is read instead" in result.findings[0].message
-    whole = ckptdoctor.check(run, everything=True).results[-1]
+    whole = ckptdoctor.check(run, all=True).results[-1]
     assert codes(whole) == ["P001"]
     assert "lists ckpt-9, which is not here; here: ckpt-5, ckpt-6, ckpt-7" in whole.findings[0].message
 
@@ -200,13 +200,11 @@ def test_the_newest_by_its_name(tmp_path: Path, names: tuple[str, ...], newest: 
     for age, name in enumerate(names):
         write_model(tmp_path / name)
         os.utime(f"{tmp_path / name}.index", (2e9 - age, 2e9 - age))
-    assert "I006" not in codes(ckptdoctor.check(tmp_path, everything=True).results[-1])
+    assert "I006" not in codes(ckptdoctor.check(tmp_path, all=True).results[-1])
     os.truncate(f"{tmp_path / names[0]}.index", 10)
-    assert "I006" not in codes(ckptdoctor.check(tmp_path, everything=True).results[-1])
+    assert "I006" not in codes(ckptdoctor.check(tmp_path, all=True).results[-1])
     os.truncate(f"{tmp_path / newest}.index", 10)
-    (finding,) = [
-        each for each in ckptdoctor.check(tmp_path, everything=True).results[-1].findings if each.code == "I006"
-    ]
+    (finding,) = [each for each in ckptdoctor.check(tmp_path, all=True).results[-1].findings if each.code == "I006"]
     assert finding.message.startswith(f"{newest}, the newest of {len(names)}, is not complete")
 
 
@@ -215,14 +213,14 @@ def test_the_newest_by_its_time(tmp_path: Path) -> None:
     for name in ("best", "last"):
         write_model(tmp_path / name)
     os.truncate(tmp_path / "last.index", 10)
-    assert "I006" not in codes(ckptdoctor.check(tmp_path, everything=True).results[-1])
+    assert "I006" not in codes(ckptdoctor.check(tmp_path, all=True).results[-1])
 
 
 def test_the_verdict_on_a_run(run: Path) -> None:
     """A run directory is said to be right only if nothing was found in it, and all that lies in it passed."""
 
     def verdict() -> tuple[bool, str]:
-        whole = ckptdoctor.check(run, everything=True).results[-1]
+        whole = ckptdoctor.check(run, all=True).results[-1]
         return whole.passed, whole.verdict.removeprefix("the run directory as a whole: ")
 
     assert verdict() == (True, "nothing is wrong")
@@ -299,7 +297,7 @@ def test_shards_are_the_weights(museum: Path, tmp_path: Path) -> None:
     for each in (whole, *parts):
         shutil.copy(each, tmp_path)
     assert only(ckptdoctor.check(tmp_path)).passed
-    assert only(ckptdoctor.check(tmp_path, everything=True)).passed
+    assert only(ckptdoctor.check(tmp_path, all=True)).passed
     assert len(ckptdoctor.check(whole, whole).results) == 2, "who names one twice hears of it twice"
 
 

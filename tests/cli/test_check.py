@@ -145,9 +145,30 @@ def test_json_is_one_document(good: Path, weights: Path) -> None:
 
 
 def test_quiet(good: Path, weights: Path) -> None:
-    """Only what failed, a line each."""
+    """A line each, and one for all."""
     lines = run(good, weights, "--quiet").stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["failed", "2"]
+    assert [line.split()[0] for line in lines] == ["ok", "failed", "2"]
+
+
+def test_exit_zero(weights: Path, tmp_path: Path) -> None:
+    """Findings are told and the code is 0; wrong use and what cannot be read keep theirs."""
+    result = run(weights, "--exit-zero")
+    assert (result.exit_code, "S001" in result.stdout) == (0, True)
+    assert run(tmp_path / "nothing.h5", "--exit-zero").exit_code == 2
+    (tmp_path / "empty.h5").write_bytes(b"")
+    assert run(tmp_path / "empty.h5", "--exit-zero").exit_code == 3
+
+
+def test_paths_from_standard_input(good: Path, weights: Path) -> None:
+    """`-` stands for paths, one a line, among others; empty lines are none."""
+    listed = f"{good}\n\n{weights}\r\n".encode()
+    runner = CliRunner()
+    done = runner.invoke(cli, ["check", "-q", "-", str(good)], input=listed)
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["ok", "failed", "ok", "3"]
+    assert runner.invoke(cli, ["inspect", "-q", "-"], input=listed).stdout.count("\n") == 2
+    for command in ("check", "inspect"):
+        nothing = runner.invoke(cli, [command, "-"], input=b"\n")
+        assert (nothing.exit_code, nothing.stderr.count("no path is given")) == (2, 1)
 
 
 def test_output_file(weights: Path, tmp_path: Path) -> None:

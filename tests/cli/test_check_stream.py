@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -88,6 +90,17 @@ def test_in_a_directory_the_artifact_is_named(tmp_path: Path) -> None:
     assert re.search(r"run/ckpt-\d+ [━╸╺]", terminal.text)
 
 
+def await_begin(process: subprocess.Popen[str]) -> None:
+    """Waits until a check has begun on its first artifact, which a worker reads."""
+    for _ in range(2000):
+        assert process.poll() is None, "it was over before Ctrl-C"
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+                return
+        time.sleep(0.01)
+    pytest.fail("it did not begin")
+
+
 def test_results_stream(paths: list[str], tmp_path: Path) -> None:
     """Results leave as soon as they are known, in the order of the paths, and no bar goes into a pipe."""
     process = subprocess.Popen(
@@ -108,12 +121,13 @@ def test_results_stream(paths: list[str], tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["json", "github", "sarif", "junit", "markdown"])
 def test_ctrl_c_with_a_document_on_stdout(paths: list[str], tmp_path: Path, form: str) -> None:
     """Other forms are written whole, at the end, of what was done."""
+    shutil.copy(ROOT / "fixtures" / "whole-model.h5", tmp_path / "first.h5")
+    words = ["check", "--format", form, "--report", "text=progress.txt", "first.h5", *paths]
     process = subprocess.Popen(
-        [sys.executable, "-m", "ckptdoctor", "check", "--format", form, "--report", "text=progress.txt", *paths],
+        [sys.executable, "-m", "ckptdoctor", *words],
         cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(1.5)
+    await_begin(process)
     process.send_signal(signal.SIGINT)
     out, said = process.communicate(timeout=90)
     assert (process.returncode, "Traceback" in said) == (130, False)
@@ -131,8 +145,9 @@ def test_ctrl_c_inside_hdf5(tmp_path: Path) -> None:
             [sys.executable, "-m", "ckptdoctor", "check", "--format", "json", *["model.keras"] * 3000],
             cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
+        await_begin(process)
         with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(1.5 + tenths / 10)
+            process.wait(tenths / 10)
         process.send_signal(signal.SIGINT)
         out, said = process.communicate(timeout=90)
         document = json.loads(out)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,45 @@ def test_stdout_that_takes_nothing(good: str, command: str) -> None:
             check=False,
         )
     assert (done.returncode, done.stderr) == (2, "ckptdoctor: the result cannot be written: no space left on device\n")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no device that is always full")
+@pytest.mark.parametrize(
+    "words", [["--version"], ["--help"], ["inspect", "--help"], ["check", "-h"], ["graft", "--version"]]
+)
+def test_what_click_writes_itself(words: list[str]) -> None:
+    """Neither help nor version is a traceback where nothing more can be written."""
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "ckptdoctor", *words],
+            env=environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (2, "ckptdoctor: the result cannot be written: no space left on device\n")
+
+
+def test_ctrl_c_during_start_up(good: str) -> None:
+    """From ckptdoctor's first line on Ctrl-C ends with 130, and no traceback of half-done imports is shown."""
+    for hundredths in range(0, 40, 2):
+        with subprocess.Popen(
+            [sys.executable, "-X", "importtime", "-m", "ckptdoctor", "inspect", good],
+            env=environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stderr is not None
+            for line in process.stderr:  # the handler is set by what comes next
+                if line.endswith(" ckptdoctor.start\n"):
+                    break
+            time.sleep(hundredths / 100)
+            process.send_signal(signal.SIGINT)
+            said = process.stderr.read()
+        assert process.returncode in {0, 130}
+        assert "Traceback" not in said
 
 
 @pytest.mark.parametrize(

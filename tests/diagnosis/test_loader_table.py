@@ -94,6 +94,10 @@ def _model(format_: Format, producer: Producer, optimizer: OptimizerState, *, fr
 
 CONSTRUCTED: Mapping[str, TrainingState] = {
     "h5-keras1-sgd": _model(Format.KERAS_H5, Producer("keras", "2.2.4"), SGD),
+    "backup-before-3.3": replace(
+        _model(Format.KERAS_WEIGHTS, Producer("keras"), replace(ADAM, generation=Generation.KERAS3)),
+        callback="BackupAndRestore",
+    ),
     "archive-number-tf.keras": _model(Format.KERAS_ARCHIVE, Producer("tf.keras", "2.15.0"), ADAM, frozen="a"),
 }
 """What the museum has no artifact of."""

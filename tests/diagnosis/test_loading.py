@@ -243,8 +243,7 @@ def test_keras_3_drops_the_slots_of_a_complete_h5() -> None:
     for loader, whose in ((None, "Keras 3.15.1's"), (KERAS_3, "Keras 3.15's")):
         (found,) = _found(_evidence(_optimizer(), loader=loader), "L002")
         assert found.message == (
-            f"this file is complete, but {whose} load_model(path) drops its slots: only the count is restored, "
-            "without a word"
+            f"this file is complete, but {whose} load_model(path) drops its slots: only the count is restored, silently"
         )
         assert found.hint.startswith(
             "graft it into a .keras: ckptdoctor graft --from model.h5 --into MODEL.keras --output MODEL-resumed.keras; "

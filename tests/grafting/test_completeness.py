@@ -1,4 +1,4 @@
-"""No slot is lost without a word: it is planned, left behind for a reason that is said, or the graft is refused."""
+"""No slot is lost silently: it is planned, left behind for a reason that is said, or the graft is refused."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def test_one_worker_serves() -> None:
 
 
 def test_an_idle_end_is_no_crash() -> None:
-    """A worker that ended because nobody asked is replaced without a word."""
+    """A worker that ended because nobody asked is replaced silently."""
     first = isolated(_here("number"), path="p")
     os.kill(first, signal.SIGTERM)
     time.sleep(0.2)
@@ -301,7 +301,7 @@ def test_no_worker_is_left(tmp_path: Path, fixtures_dir: Path, ending: int) -> N
         stderr=subprocess.PIPE,
         text=True,
     )
-    worker = _await_child(process)
+    worker = _await_reader(process, endless)
     os.kill(process.pid, ending)
     _, err = process.communicate(timeout=30)
     if process.returncode == 3:
@@ -315,13 +315,13 @@ def test_no_worker_is_left(tmp_path: Path, fixtures_dir: Path, ending: int) -> N
     pytest.fail("the worker lives on")
 
 
-def _await_child(process: subprocess.Popen[str]) -> int:
-    for _ in range(600):
+def _await_reader(process: subprocess.Popen[str], path: Path) -> int:
+    """The worker, once it has the file open."""
+    for _ in range(1500):
         with contextlib.suppress(OSError):
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-            if children:
-                time.sleep(1.0)  # it imports h5py, and begins to read
-                return int(children[0])
+            for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+                if any(os.path.realpath(each) == str(path) for each in Path(f"/proc/{child}/fd").iterdir()):
+                    return int(child)
         time.sleep(0.02)
     raise AssertionError("there is no worker")
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import pytest
 from support.checks import (
-    BY_ORDER,
     HOSTILE,
     NEVER,
     NOT_FINITE,
+    PART,
     SHARE,
     checked,
     directory,
@@ -92,11 +92,11 @@ def test_an_error(tmp_path: Path, good: Checked) -> None:
 
 def test_levels(good: Checked) -> None:
     """Warnings are warnings, unless they fail the artifact; notes are left out; errors come first."""
-    found = with_findings(good, NEVER, BY_ORDER, SHARE)
+    found = with_findings(good, NEVER, PART, SHARE)
     other = with_findings(good, NOT_FINITE)
     assert [each.name for each in _commands(report(found, other))] == ["error", "warning"]
     strict = Policy(fail_on=Severity.WARNING)
-    failed = with_findings(good, NEVER, BY_ORDER, policy=strict)
+    failed = with_findings(good, NEVER, PART, policy=strict)
     assert [each.name for each in _commands(report(failed, policy=strict))] == ["error"]
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import jsonschema
 import pytest
 from support.checks import (
-    BY_ORDER,
     INCOMPLETE,
     NEVER,
     NOT_FINITE,
+    PART,
     checked,
     directory,
     hostile,
@@ -102,7 +102,7 @@ def test_an_artifact_is_as_inspect_gives_it(good: Checked) -> None:
 
 def test_the_document(good: Checked) -> None:
     """What all results come to stands at the top."""
-    whole = report(good, replace(with_findings(good, NOT_FINITE, NEVER, BY_ORDER), ignored=2), directory("run"))
+    whole = report(good, replace(with_findings(good, NOT_FINITE, NEVER, PART), ignored=2), directory("run"))
     document = _document(replace(whole, policy=Policy(ignore=("X",))))
     assert (document["passed"], document["exit_code"], document["interrupted"]) == (False, 1, False)
     assert document["summary"] == {

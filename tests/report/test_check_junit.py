@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import xmlschema
 from support.checks import (
-    BY_ORDER,
     HOSTILE,
     INCOMPLETE,
     NEVER,
     NOT_FINITE,
+    PART,
     SHARE,
     checked,
     directory,
@@ -72,7 +72,7 @@ def test_cases(good: Checked) -> None:
 
 def test_failures(good: Checked) -> None:
     """What failed has the verdict as its message, and every finding in its text."""
-    (case,) = _suite(report(with_findings(good, NOT_FINITE, BY_ORDER))).findall("testcase")
+    (case,) = _suite(report(with_findings(good, NOT_FINITE, PART))).findall("testcase")
     failure = case.find("failure")
     assert failure is not None
     assert failure.get("type") == "V001"
@@ -80,8 +80,8 @@ def test_failures(good: Checked) -> None:
     assert (failure.text or "").splitlines() == [
         "error V001: 1 tensor holds values that are not finite: w (3 NaN)",
         "    resume from ckpt-6",
-        "info S010: 2 of 8 slots are known by position only",
-        "    see the order",
+        "info P003: ckpt-7.index is the index; the checkpoint is ckpt-7",
+        "    name the prefix",
     ]
 
 

@@ -9,10 +9,10 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from support.checks import (
-    BY_ORDER,
     HOSTILE,
     INCOMPLETE,
     NOT_FINITE,
+    PART,
     SHARE,
     checked,
     directory,
@@ -71,9 +71,9 @@ def test_findings(good: Checked) -> None:
     """Below the table stand the findings, with what to do; its command is code, to be copied."""
     hint = "put it back: ckptdoctor graft --from DONOR --into 'a b.h5' --output x.h5; or save it again"
     finding = Finding("S001", Severity.ERROR, "no optimizer state is here", hint)
-    tokens = _tokens(check_markdown.render(report(with_findings(good, finding, BY_ORDER, SHARE))))
+    tokens = _tokens(check_markdown.render(report(with_findings(good, finding, PART, SHARE))))
     assert [each.content for each in tokens if each.type == "code_inline"] == [
-        "run/ckpt-7", "run/ckpt-7", "S001", "ckptdoctor graft --from DONOR --into 'a b.h5' --output x.h5", "S010",
+        "run/ckpt-7", "run/ckpt-7", "S001", "ckptdoctor graft --from DONOR --into 'a b.h5' --output x.h5", "P003",
     ]  # fmt: skip
     assert [each.type for each in tokens].count("hardbreak") == 2
 
@@ -88,9 +88,9 @@ def test_quoted_commands(good: Checked) -> None:
 
 
 def test_quiet(good: Checked) -> None:
-    """With `quiet` the table of what failed remains."""
+    """With `quiet` the table remains, what failed first."""
     text = check_markdown.render(report(good, directory("run", INCOMPLETE)), quiet=True)
-    assert [row[0] for row in _cells(text)] == ["run"]
+    assert [row[0] for row in _cells(text)] == ["run", "run/ckpt-7"]
     assert "I006" not in text.rpartition("|")[2]
 
 

@@ -12,11 +12,11 @@ from urllib.parse import unquote_to_bytes, urlsplit
 import jsonschema
 import pytest
 from support.checks import (
-    BY_ORDER,
     HOSTILE,
     INCOMPLETE,
     NEVER,
     NOT_FINITE,
+    PART,
     checked,
     directory,
     hostile,
@@ -102,10 +102,10 @@ def test_the_driver() -> None:
 
 def test_results(tmp_path: Path, good: Checked) -> None:
     """Each finding is a result with the severity in force, its hint, and where it is."""
-    found = with_findings(good, NOT_FINITE, NEVER, BY_ORDER._replace(severity=Severity.WARNING), BY_ORDER)
+    found = with_findings(good, NOT_FINITE, NEVER, PART._replace(severity=Severity.WARNING), PART)
     results = _run(report(found), str(tmp_path))["results"]
     assert [(each["ruleId"], each["level"]) for each in results] == [
-        ("V001", "error"), ("S004", "warning"), ("S010", "warning"), ("S010", "note"),
+        ("V001", "error"), ("S004", "warning"), ("P003", "warning"), ("P003", "note"),
     ]  # fmt: skip
     assert results[0]["message"]["text"] == ("1 tensor holds values that are not finite: w (3 NaN)\nresume from ckpt-6")
     (place,) = results[0]["locations"]

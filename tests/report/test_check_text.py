@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from support.checks import (
-    BY_ORDER,
     HOSTILE,
     INCOMPLETE,
     NEVER,
     NOT_FINITE,
+    PART,
     SHARE,
     checked,
     directory,
@@ -63,7 +63,7 @@ def test_what_fails_has_reasons(weights: Checked) -> None:
 
 def test_the_verdict_does_not_contradict_the_result(good: Checked) -> None:
     """Where the state is complete and something else fails the artifact, the line names it."""
-    shown = check_text.result(with_findings(good, NOT_FINITE, INCOMPLETE, BY_ORDER), Policy(), quiet=True)
+    shown = check_text.result(with_findings(good, NOT_FINITE, INCOMPLETE, PART), Policy(), quiet=True)
     expected = "resumes at iteration 7 with full Adam state, but not-finite (V001), newest-incomplete (I006)"
     assert shown == f"failed  run/ckpt-7: {expected}\n"
 
@@ -122,10 +122,10 @@ def test_many_findings_of_a_rule(good: Checked) -> None:
 def test_groups(good: Checked) -> None:
     """Findings stand in the order of their weight; notes are short, without their hint."""
     lines = check_text.result(
-        with_findings(good, NOT_FINITE._replace(message="x" * 200), NEVER, BY_ORDER), Policy()
+        with_findings(good, NOT_FINITE._replace(message="x" * 200), NEVER, PART), Policy()
     ).splitlines()
     assert [line.split()[:2] for line in lines[1:]] == [
-        ["error", "V001"], ["resume", "from"], ["warning", "S004"], ["right", "for"], ["info", "S010"],
+        ["error", "V001"], ["resume", "from"], ["warning", "S004"], ["right", "for"], ["info", "P003"],
     ]  # fmt: skip
 
 
@@ -183,10 +183,13 @@ def test_what_is_ignored_is_counted(good: Checked) -> None:
 
 
 def test_quiet(good: Checked, weights: Checked) -> None:
-    """With `quiet` the lines of what failed remain, and what all come to."""
+    """With `quiet` one line an artifact remains, and what all come to."""
     shown = check_text.render(report(good, weights, good), quiet=True)
+    passed = "ok      run/ckpt-7: resumes at iteration 7 with full Adam state"
     assert shown.splitlines() == [
+        passed,
         "failed  weights-only.h5: weights only: training restarts from a new optimizer",
+        passed,
         "3 artifacts: 2 passed, 1 failed (1 error)",
     ]
 
@@ -240,7 +243,7 @@ def test_width(good: Checked, weights: Checked, monkeypatch: pytest.MonkeyPatch,
     """No line but a command is wider than the terminal, codes stay whole, what goes on is indented."""
     monkeypatch.setenv("COLUMNS", str(columns))
     long = replace(good, path="runs/" + "deep/" * 40 + "ckpt-7")
-    whole = report(weights, with_findings(long, NOT_FINITE, BY_ORDER), directory("run", INCOMPLETE))
+    whole = report(weights, with_findings(long, NOT_FINITE, PART), directory("run", INCOMPLETE))
     last = check_text.summary(whole)
     shown = check_text.render(whole)
     assert shown.endswith(last)

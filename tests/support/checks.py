@@ -52,7 +52,7 @@ def report(*results: Checked, policy: Policy = DEFAULT, interrupted: bool = Fals
 NOT_FINITE = Finding(
     "V001", Severity.ERROR, "1 tensor holds values that are not finite: w (3 NaN)", "resume from ckpt-6"
 )
-BY_ORDER = Finding("S010", Severity.INFO, "2 of 8 slots are known by position only", "see the order")
+PART = Finding("P003", Severity.INFO, "ckpt-7.index is the index; the checkpoint is ckpt-7", "name the prefix")
 SHARE = Finding("P002", Severity.INFO, "67 % of the bytes are optimizer state (400 of 600)", "save the weights alone")
 NEVER = Finding("S004", Severity.WARNING, "Adam never stepped: its count is 0", "right for a new model")
 INCOMPLETE = Finding("I006", Severity.ERROR, "ckpt-9, the newest checkpoint, is not complete", "resume from run/ckpt-8")

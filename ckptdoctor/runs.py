@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from ckptdoctor.artifacts.locate import Target, lies_in, listing, state_file
+from ckptdoctor.artifacts.directories import artifact_at, family, is_there, listing, meant_by, saved_order, state_file
+from ckptdoctor.artifacts.readers import Target
 from ckptdoctor.containers import checkpoint_state
 from ckptdoctor.diagnosis.run_directory import Member, RunDirectory
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.examination import Examination, examine_target
+
+if TYPE_CHECKING:
+    from ckptdoctor.examination import Examination
 
 MOST_MEMBERS = 1000
-"""So many artifacts of a directory are looked into, those with the highest numbers."""
+"""So many artifacts of a directory are looked into by `check`, those with the highest numbers."""
 
 _SUFFIXES = (".weights.h5", ".weights.json", ".keras", ".hdf5", ".h5", ".pickle", ".pkl", ".npz", ".npy")
-_NUMBER = re.compile(r"(\d+)(?:\.(\d+))?")
 _SHARD = re.compile(r"(?P<prefix>.+)\.data-\d{5}-of-\d{5}\Z", re.DOTALL)
 _TEMPORARY = re.compile(
     r".+\.tempstate\d+\Z"  # BundleWriter's data and index before they are renamed
@@ -29,7 +32,7 @@ _TEMPORARY = re.compile(
 
 def is_run_directory(path: str) -> bool:
     """Whether a path is a directory of artifacts, rather than an artifact that is one."""
-    return os.path.isdir(path) and lies_in(path) is None
+    return os.path.isdir(path) and artifact_at(path, path) is None
 
 
 def has_checkpoints(path: str) -> bool:
@@ -38,28 +41,32 @@ def has_checkpoints(path: str) -> bool:
     return state_file(path, names) is not None or any(name.endswith(".index") for name in names)
 
 
-def look_into(path: str, targets: Sequence[Target], known: Iterable[Examination] = ()) -> RunDirectory:
-    """Reads what lies in a run directory, as far as that is not known already.
+def look_into(
+    path: str, targets: Sequence[Target], examined: Callable[[Target], Examination], *, most: int = MOST_MEMBERS
+) -> RunDirectory:
+    """What lies in a run directory, and how far each of it has got.
 
     Args:
         path: The directory.
         targets: Every artifact in it.
-        known: Those that have been examined.
+        examined: Reads an artifact, if it has not been read already.
+        most: So many are looked into, those with the highest numbers.
 
     Raises:
         UnreadableArtifact: The directory cannot be listed.
     """
     names = listing(path)
-    examined = {each.resolved: each for each in known}
-    looked = targets[-MOST_MEMBERS:]
-    members = [_member(examined.get(each.resolved) or examine_target(each, judged=False)) for each in looked]
+    looked = targets[-most:]
+    members = [_member(examined(each)) for each in looked]
     members += _headless(path, names)
     latest, astray = _latest(path, names)
+    located = () if astray or not has_checkpoints(path) else meant_by(path, path, everything=False)
     return RunDirectory(
         path=path,
         members=tuple(members),
         latest=latest,
         astray=astray,
+        oddities=tuple(each for target in located for each in target.oddities if each.code == "P001"),
         temporary=tuple(name for name in names if _TEMPORARY.match(name)),
         unread=len(targets) - len(looked),
     )
@@ -76,24 +83,16 @@ def _member(examination: Examination) -> Member:
 def _named(path: str, problem: str, iterations: int | None = None) -> Member:
     name = os.path.basename(path)
     stem = next((name.removesuffix(suffix) for suffix in _SUFFIXES if name.endswith(suffix)), name)
-    numbers = tuple((int(whole), part) for whole, part in _NUMBER.findall(stem))
     return Member(
         name=name,
         path=path,
-        # A number may be the model's, the epoch, the step or the loss: the first that is not the same in all counts up.
-        # Files of the same run are copied in any order, so that their times tell only where no number does.
-        family=_NUMBER.sub("#", name),
-        order=(numbers, 0 if numbers else _time(path)),
+        family=family(name),
+        order=saved_order(path, stem),
         stem=stem,
         readable=not problem,
         problem=problem,
         iterations=iterations,
     )
-
-
-def _time(path: str) -> float:
-    there = path if os.path.exists(path) else f"{path}.index"
-    return os.stat(there).st_mtime if os.path.exists(there) else 0.0
 
 
 def _headless(path: str, names: Sequence[str]) -> list[Member]:
@@ -119,6 +118,6 @@ def _latest(path: str, names: Sequence[str]) -> tuple[str | None, tuple[str, ...
     if not state.latest:
         return None, ()
     prefix = checkpoint_state.resolve(state, state.latest)
-    if os.path.exists(f"{prefix}.index") or os.path.exists(prefix):
+    if is_there(prefix):
         return os.path.basename(prefix), ()
     return None, (state.latest,)
