@@ -9,6 +9,7 @@ from ckptdoctor.artifacts import shard_map
 from ckptdoctor.artifacts.readers import Target
 from ckptdoctor.containers.files import RegularFile
 from ckptdoctor.containers.sstable import FOOTER, is_table
+from ckptdoctor.containers.wire import CorruptBytes
 from ckptdoctor.errors import UnknownFormat, UnreadableArtifact
 from ckptdoctor.state import Oddity
 
@@ -82,7 +83,7 @@ def _hdf5_at(file: RegularFile) -> bool:
 
 def _table(given: str, path: str) -> Target:
     """An index of a V2 checkpoint, or a V1 checkpoint: both are tables, their first entry tells which."""
-    from ckptdoctor.containers.protos import checkpoint_pb2 as pb
+    from ckptdoctor.containers.messages import Message
     from ckptdoctor.containers.sstable import Table
 
     if path.endswith(".index"):
@@ -92,8 +93,8 @@ def _table(given: str, path: str) -> Target:
             if key == b"" and size < _HEAD:
                 header = file.read(offset, size)
                 try:
-                    is_bundle = pb.BundleHeader.FromString(header).num_shards > 0
-                except Exception:  # noqa: BLE001 - any failure to parse says that it is the other kind
+                    is_bundle = Message(header).integer(1) > 0  # BundleHeader.num_shards; a V1 header has a message
+                except CorruptBytes:
                     is_bundle = False
                 if is_bundle:
                     raise UnreadableArtifact(

@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 from ckptdoctor.containers.dtypes import ITEMSIZE, tensorflow_dtype
 from ckptdoctor.containers.files import RegularFile
+from ckptdoctor.containers.messages import Message
 from ckptdoctor.containers.ordered_code import Extent, decode_slice_key
-from ckptdoctor.containers.protos import checkpoint_pb2 as pb
 from ckptdoctor.containers.shapes import MAX_ELEMENTS, is_possible
 from ckptdoctor.containers.slices import assemble
 from ckptdoctor.containers.sstable import Table
-from ckptdoctor.containers.tensor_bundle import decode_name
+from ckptdoctor.containers.tensor_bundle import decode_name, shape_of
 from ckptdoctor.containers.wire import CorruptBytes, fields
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.state import FileRange, Inline, Pieces, TensorRef
@@ -28,6 +28,9 @@ _SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})\Z", re.DOTALL)
 
 # Field numbers of TensorProto whose packed contents are the tensor's bytes.
 _RAW_FIELDS = {"float32": 5, "float64": 6, "complex64": 9, "complex128": 12}
+# And of those that hold varints.
+_INT = 7
+_VARINT_FIELDS = {"int64": 10, "bool": 11, "float16": 13, "bfloat16": 13, "uint32": 16, "uint64": 17}
 
 
 class V1Checkpoint(NamedTuple):
@@ -86,25 +89,23 @@ def _read_file(
     metas: dict[str, tuple[str, tuple[int, ...]]],
     parts: dict[str, list[tuple[tuple[Extent, ...], FileRange | Inline]]],
 ) -> None:
-    from google.protobuf.message import DecodeError
-
     name = os.path.basename(file.path)
     for key, offset, size in Table(file).spans():
         try:
             if key == b"":
                 data = file.read(offset, size, "the checkpoint's metadata")
-                for meta in pb.SavedTensorSlices.FromString(data).meta.tensor:
-                    shape = tuple(dim.size for dim in meta.shape.dim)
+                for meta in Message(data).message(1).messages(1):  # SavedTensorSlices.meta.tensor: name, shape, type
+                    shape, called = shape_of(meta.message(2)), decode_name(meta.raw(1))
                     if not is_possible(shape):
-                        raise CorruptBytes(f"{decode_name(meta.name)!r} has an impossible shape")
-                    metas[decode_name(meta.name)] = (tensorflow_dtype(meta.type), shape)
+                        raise CorruptBytes(f"{called!r} has an impossible shape")
+                    metas[called] = (tensorflow_dtype(meta.integer(3, bits=32)), shape)
                 continue
             tensor, extents = decode_slice_key(key)
             text = decode_name(tensor)
             if text not in metas:
                 raise CorruptBytes(f"{text!r} is not in the checkpoint's metadata")
             parts.setdefault(text, []).append((extents, _value(file, offset, size, *metas[text], extents)))
-        except (CorruptBytes, DecodeError) as error:
+        except CorruptBytes as error:
             raise UnreadableArtifact(
                 f"the entry at byte {offset:,} is corrupt ({error})", file.path, place=name
             ) from error
@@ -134,25 +135,13 @@ def _value(
 
 def _decode(data: bytes, dtype: str, count: int) -> bytes:
     """Little-endian bytes of a tensor whose values are varints in the file."""
-    tensor = pb.TensorProto.FromString(data)
+    tensor = Message(data)
     itemsize = ITEMSIZE.get(dtype)
     if itemsize is None:
         return b""
-    values: list[float] | list[int]
     if dtype in _RAW_FIELDS:
-        import struct
-
-        floats = {"float32": tensor.float_val, "complex64": tensor.scomplex_val, "float64": tensor.double_val}
-        values = list(floats.get(dtype, tensor.dcomplex_val))
-        raw = struct.pack(f"<{len(values)}{'f' if dtype in {'float32', 'complex64'} else 'd'}", *values)
-        return _exactly(raw, count * itemsize)
-    wide = {"int64": tensor.int64_val, "uint64": tensor.uint64_val, "uint32": tensor.uint32_val}
-    if dtype in wide:
-        numbers = list(wide[dtype])
-    elif dtype == "bool":
-        numbers = [int(value) for value in tensor.bool_val]
-    else:
-        numbers = list(tensor.half_val if dtype in {"float16", "bfloat16"} else tensor.int_val)
+        return _exactly(tensor.raw(_RAW_FIELDS[dtype]), count * itemsize)
+    numbers = tensor.integers(_VARINT_FIELDS.get(dtype, _INT))
     mask = (1 << (8 * itemsize)) - 1
     return _exactly(b"".join((value & mask).to_bytes(itemsize, "little") for value in numbers), count * itemsize)
 

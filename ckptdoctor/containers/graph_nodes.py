@@ -1,24 +1,22 @@
 """Nodes of a trackable object graph, decoded by hand where they look as TensorFlow writes them.
 
 Source: tensorflow/core/protobuf/trackable_object_graph.proto. A graph has a node for each object and each variable, and
-a protocol buffer object for every part of a node costs more than all else that reading a checkpoint takes. Nodes that
-hold slot links, or anything unusual, are left to the protocol buffer library, which is also who says what is corrupt.
+an object for every part of a node costs more than all else that reading a checkpoint takes. Nodes in any other form
+are read field by field.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from ckptdoctor.containers.messages import Message
 from ckptdoctor.containers.wire import CorruptBytes, varint
-
-if TYPE_CHECKING:
-    from ckptdoctor.containers.protos import checkpoint_pb2 as pb
 
 VARIABLE_VALUE = "VARIABLE_VALUE"
 
 # Tags: a field's number, shifted by three, and its wire type.
-_NODE, _CHILD, _ATTRIBUTE = 0x0A, 0x0A, 0x12  # of a graph; of a node
-_NODE_ID, _LOCAL_NAME, _KEY = 0x08, 0x12, 0x1A  # of a child; of an attribute
+_NODE, _CHILD, _ATTRIBUTE, _SLOT = 0x0A, 0x0A, 0x12, 0x1A  # of a graph; of a node
+_NODE_ID, _LOCAL_NAME, _KEY, _SLOT_ID = 0x08, 0x12, 0x1A, 0x18  # of a child or a slot link; of an attribute
 _VALUE = b"\x0a\x0e" + VARIABLE_VALUE.encode() + b"\x12"
 """An attribute's name where it is a variable's value, and the tag of its full name."""
 _HAS_VALUES = b"\x2a\x02\x08\x01"
@@ -105,14 +103,15 @@ def read_nodes(data: bytes) -> list[Node]:
                     full_name = data[name:middle].decode()
                     nodes.append(new(Node, (_NONE, data[key:last].decode(), full_name, (), ())))
                     continue
-            elif tag == _CHILD:
-                children = _children(data, start, stop)
-                if children is not None:
-                    nodes.append(new(Node, (children, None, "", (), ())))
+            elif tag in {_CHILD, _SLOT}:
+                children, at = _children(data, start, stop)
+                slots, at = _slots(data, at, stop) if at < stop else ((), at)
+                if at == stop or data[at:stop] == _HAS_VALUES:
+                    nodes.append(new(Node, (children, None, "", slots, ())))
                     continue
         except (CorruptBytes, IndexError, UnicodeDecodeError):
-            pass  # the library says what it is
-        nodes.append(_by_library(data[start:stop]))
+            pass
+        nodes.append(make_node(Message(data[start:stop])))
     return nodes
 
 
@@ -122,65 +121,86 @@ def _length(data: bytes, at: int) -> tuple[int, int]:
     return (data[at] + (high - 1 << 7), at + 2) if high < 0x80 else varint(data, at)
 
 
-def _children(data: bytes, position: int, stop: int) -> dict[str, int] | None:
-    """The children of a node that has nothing else; None where there is more, or one is written otherwise."""
+def _children(data: bytes, position: int, stop: int) -> tuple[dict[str, int], int]:
+    """The children of a node, which come first, and where something else begins."""
     children: dict[str, int] = {}
     while position < stop and data[position] == _CHILD:
         last = position + 2 + data[position + 1]
         child, at = data[position + 3], position + 4
         if child >= 0x80:
             byte, shift = child, 0
-            while byte >= 0x80:
+            while byte >= 0x80 and shift < 35:
                 byte = data[at]
                 at += 1
                 shift += 7
                 child += byte - 1 << shift
-            if child >> 31:
-                return None
         name = at + 2
         if (
             data[position + 2] != _NODE_ID
             or data[at] != _LOCAL_NAME
             or name + data[at + 1] != last
             or last - position >= 0x80
+            or child >> 31
         ):
-            return None
+            break
         children[data[name:last].decode()] = child
         position = last
-    return children if position == stop or data[position:stop] == _HAS_VALUES else None
+    return children, position
 
 
-def _by_library(data: bytes) -> Node:
-    from google.protobuf.message import DecodeError
+def _slots(data: bytes, position: int, stop: int) -> tuple[tuple[SlotLink, ...], int]:
+    """An optimizer's links, one for every slot, and where something else begins."""
+    found: list[SlotLink] = []
+    new = tuple.__new__
+    while position < stop and data[position] == _SLOT:
+        last = position + 2 + data[position + 1]
+        variable, at = data[position + 3], position + 4
+        if variable >= 0x80:
+            byte, shift = variable, 0
+            while byte >= 0x80 and shift < 35:
+                byte = data[at]
+                at += 1
+                shift += 7
+                variable += byte - 1 << shift
+        name = at + 2
+        end = name + data[at + 1]
+        slot, after = data[end + 1], end + 2
+        if slot >= 0x80:
+            byte, shift = slot, 0
+            while byte >= 0x80 and shift < 35:
+                byte = data[after]
+                after += 1
+                shift += 7
+                slot += byte - 1 << shift
+        if (
+            data[position + 2] != _NODE_ID
+            or data[at] != _LOCAL_NAME
+            or data[end] != _SLOT_ID
+            or after != last
+            or last - position >= 0x80
+            or variable >> 31
+            or slot >> 31
+        ):
+            break
+        found.append(new(SlotLink, (variable, data[name:end].decode(), slot)))
+        position = last
+    return tuple(found), position
 
-    from ckptdoctor.containers.protos import checkpoint_pb2 as pb
 
-    try:
-        return make_node(pb.TrackableObject.FromString(data))
-    except DecodeError as error:
-        raise CorruptBytes("a node that is no protocol buffer") from error
+def make_node(node: Message) -> Node:
+    """A TrackableObject in whatever form its message has.
 
-
-def make_node(node: pb.TrackableObject) -> Node:
-    """A node that the protocol buffer library has read."""
-    listed, linked = node.children, node.slot_variables
-    children = {child.local_name: child.node_id for child in listed} if listed else _NONE
-    new = tuple.__new__  # as above: an optimizer links every slot
-    slots: tuple[SlotLink, ...] = ()
-    if linked:
-        slots = tuple(
-            [
-                new(SlotLink, (link.original_variable_node_id, link.slot_name, link.slot_variable_node_id))
-                for link in linked
-            ]
-        )
+    Raises:
+        CorruptBytes: It is corrupt.
+    """
+    children = {child.text(2): child.integer(1, bits=32) for child in node.messages(1)}
+    slots = [SlotLink(link.integer(1, bits=32), link.text(2), link.integer(3, bits=32)) for link in node.messages(3)]
     key, full_name = None, ""
-    others: list[tuple[str, str]] | None = None
-    for attribute in node.attributes:
-        if attribute.name == VARIABLE_VALUE:
-            key, full_name = attribute.checkpoint_key, attribute.full_name
-        elif others is None:
-            others = [(attribute.name, attribute.checkpoint_key)]
+    others: list[tuple[str, str]] = []
+    for attribute in node.messages(2):  # name 1, full_name 2, checkpoint_key 3
+        name = attribute.text(1)
+        if name == VARIABLE_VALUE:
+            key, full_name = attribute.text(3), attribute.text(2)
         else:
-            others.append((attribute.name, attribute.checkpoint_key))
-    return Node(children, key, full_name, slots, tuple(others) if others else ())
+            others.append((name, attribute.text(3)))
+    return Node(children or _NONE, key, full_name, tuple(slots), tuple(others))

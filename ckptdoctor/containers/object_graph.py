@@ -11,6 +11,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from ckptdoctor.containers.graph_nodes import Node, make_node, read_nodes
+from ckptdoctor.containers.messages import Message
 from ckptdoctor.containers.tensor_bundle import TensorBundle, read_strings
 from ckptdoctor.containers.wire import CorruptBytes
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
@@ -96,13 +97,9 @@ def _read(data: bytes, path: str) -> list[Node]:
     """By hand, unless anything in it is unusual."""
     with suppress(CorruptBytes):
         return read_nodes(data)
-    from google.protobuf.message import DecodeError
-
-    from ckptdoctor.containers.protos import checkpoint_pb2 as pb
-
     try:
-        return [make_node(node) for node in pb.TrackableObjectGraph.FromString(data).nodes]
-    except DecodeError as error:
+        return [make_node(node) for node in Message(data).messages(1)]
+    except CorruptBytes as error:
         raise UnreadableArtifact("the object graph is no protocol buffer: it is corrupt", path) from error
 
 

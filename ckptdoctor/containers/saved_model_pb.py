@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ckptdoctor.containers.files import RegularFile
-from ckptdoctor.containers.protos import checkpoint_pb2 as pb
-from ckptdoctor.containers.wire import fields
+from ckptdoctor.containers.messages import Message
+from ckptdoctor.containers.wire import CorruptBytes, fields
 from ckptdoctor.errors import UnreadableArtifact
 
 _BYTES = 2
@@ -20,6 +20,8 @@ _META_GRAPH = 2  # SavedModel.meta_graphs
 _PYTHON_OPS = ("PyFunc", "PyFuncStateless", "EagerPyFunc")
 """tensorflow/core/ops/script_ops.cc; MetaInfoDef.stripped_op_list has the names of all ops as field 1 of an OpDef."""
 _META_INFO, _OBJECT_GRAPH = 1, 7  # MetaGraphDef.meta_info_def, .object_graph_def
+_TAGS, _VERSION = 4, 5  # MetaInfoDef.tags, .tensorflow_version
+_USER_OBJECT, _VARIABLE = 4, 7  # SavedObject.user_object (identifier 1, metadata 3), .variable (trainable 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,6 @@ class SavedModelParts:
         identifiers: Node → what kind of object it is (`optimizer`, `_tf_keras_layer`).
         metadata: Node → the JSON that Keras up to 2.4 kept there.
         trainable: Node → whether its variable is trainable.
-        has_objects: There is an object graph (TensorFlow 2).
         python_ops: Ops of the graph that call back into Python (`EagerPyFunc`).
     """
 
@@ -43,7 +44,6 @@ class SavedModelParts:
     identifiers: Mapping[int, str] = field(default_factory=dict)
     metadata: Mapping[int, str] = field(default_factory=dict)
     trainable: Mapping[int, bool] = field(default_factory=dict)
-    has_objects: bool = False
     python_ops: tuple[str, ...] = ()
 
 
@@ -53,8 +53,6 @@ def read_saved_model(path: str) -> SavedModelParts:
     Raises:
         UnreadableArtifact: It is no SavedModel.
     """
-    from google.protobuf.message import DecodeError
-
     with RegularFile(path) as file:
         metagraphs = [
             (at, size)
@@ -74,29 +72,31 @@ def read_saved_model(path: str) -> SavedModelParts:
                 info = file.read(at, length, "the MetaGraph's information")
             elif (number, kind) == (_OBJECT_GRAPH, _BYTES):
                 objects = file.read(at, length, "the SavedModel's object graph")
-    try:
-        meta = pb.MetaInfo.FromString(info)
-        graph = pb.SavedObjectGraph.FromString(objects)
-    except DecodeError as error:
-        raise UnreadableArtifact(f"{os.path.basename(path)} is corrupt: {error}", path) from error
     identifiers: dict[int, str] = {}
     metadata: dict[int, str] = {}
     trainable: dict[int, bool] = {}
-    for index, node in enumerate(graph.nodes):
-        if node.HasField("user_object"):
-            identifiers[index] = node.user_object.identifier
-            if node.user_object.metadata:
-                metadata[index] = node.user_object.metadata
-        elif node.HasField("variable"):
-            trainable[index] = node.variable.trainable
+    try:
+        meta = Message(info)
+        version, tags = meta.text(_VERSION), tuple(meta.texts(_TAGS))
+        nodes = Message(objects).messages(1)
+        for index, node in enumerate(nodes):
+            if _USER_OBJECT in node:
+                user = node.message(_USER_OBJECT)
+                identifiers[index] = user.text(1)
+                text = user.text(3)
+                if text:
+                    metadata[index] = text
+            elif _VARIABLE in node:
+                trainable[index] = node.message(_VARIABLE).flag(3)
+    except CorruptBytes as error:
+        raise UnreadableArtifact(f"{os.path.basename(path)} is corrupt: {error}", path) from error
     return SavedModelParts(
-        tensorflow_version=meta.tensorflow_version,
-        tags=tuple(tag for tag in meta.tags),
+        tensorflow_version=version,
+        tags=tags,
         metagraphs=len(metagraphs),
         identifiers=identifiers,
         metadata=metadata,
         trainable=trainable,
-        has_objects=bool(graph.nodes),
         python_ops=tuple(name for name in _PYTHON_OPS if f"\n{chr(len(name))}{name}".encode() in info),
     )
 
@@ -106,15 +106,13 @@ def meta_graph_version(path: str) -> str | None:
 
     None where it says none, or is no MetaGraph: a checkpoint does not need it.
     """
-    from google.protobuf.message import DecodeError
-
     try:
         with RegularFile(path) as file:
             for number, kind, at, size in fields(file, 0, file.size):
                 if (number, kind) == (_META_INFO, _BYTES):  # the first field, before the graph
                     info = file.read(at, size, "the MetaGraph's information")
-                    return pb.MetaInfo.FromString(info).tensorflow_version or None
-    except (UnreadableArtifact, DecodeError):
+                    return Message(info).text(_VERSION) or None
+    except (UnreadableArtifact, CorruptBytes):
         return None
     return None
 
@@ -125,12 +123,10 @@ def read_keras_metadata(path: str) -> dict[str, str]:
     Raises:
         UnreadableArtifact: It is corrupt.
     """
-    from google.protobuf.message import DecodeError
-
     with RegularFile(path) as file:
         data = file.read(0, file.size, "the Keras metadata")
     try:
-        parsed = pb.KerasMetadata.FromString(data)
-    except DecodeError as error:
+        nodes = Message(data).messages(1)
+        return {node.text(3): node.text(5) for node in nodes}  # node_path, metadata
+    except CorruptBytes as error:
         raise UnreadableArtifact(f"{os.path.basename(path)} is no Keras metadata: it is corrupt", path) from error
-    return {node.node_path: node.metadata for node in parsed.nodes}

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from ckptdoctor.containers.bundle_entries import OFFSET, SHARD, Heads, read_crc
 from ckptdoctor.containers.dtypes import ITEMSIZE, tensorflow_dtype
 from ckptdoctor.containers.files import RegularFile, plural
+from ckptdoctor.containers.messages import Message
 from ckptdoctor.containers.ordered_code import Extent, decode_slice_key
 from ckptdoctor.containers.shapes import is_possible
 from ckptdoctor.containers.slices import assemble
@@ -20,10 +21,6 @@ from ckptdoctor.containers.sstable import Table
 from ckptdoctor.containers.wire import CorruptBytes
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.state import FileRange, Pieces, TensorRef
-
-# Protocol buffers are imported where an index is not as usual; that takes as long as reading a small one.
-if TYPE_CHECKING:
-    from ckptdoctor.containers.protos import checkpoint_pb2 as pb
 
 _READABLE_VERSION = 1
 _USUAL_HEADER = b"\x08\x01\x1a\x02\x08\x01"
@@ -53,6 +50,11 @@ class TensorBundle(NamedTuple):
     shards: Mapping[int, Shard]
     num_shards: int
     big_endian: bool = False
+
+
+def shape_of(shape: Message) -> tuple[int, ...]:
+    """The extents of a TensorShapeProto."""
+    return tuple([dim.integer(1) for dim in shape.messages(2)])
 
 
 def shard_path(prefix: str, number: int, count: int) -> str:
@@ -111,22 +113,20 @@ class _Reader:
     def _header(self, value: bytes) -> None:
         if value == _USUAL_HEADER:
             return
-        from google.protobuf.message import DecodeError
-
-        from ckptdoctor.containers.protos import checkpoint_pb2 as pb
-
         try:
-            header = pb.BundleHeader.FromString(value)
-        except DecodeError as error:
+            header = Message(value)
+            shards, endianness = header.integer(1, bits=32), header.integer(2, bits=32)
+            version = header.message(3).integer(2, bits=32)  # VersionDef.min_consumer
+        except CorruptBytes as error:
             raise self.corrupt("its bundle header is corrupt") from error
-        if header.version.min_consumer > _READABLE_VERSION:
-            raise self.corrupt(f"it needs a reader of bundle version {header.version.min_consumer}; 1 is known")
-        if header.num_shards < 1:
-            raise self.corrupt(f"its header claims {header.num_shards} data files")
-        if header.endianness not in {0, 1}:
-            raise self.corrupt(f"its header claims byte order {header.endianness}; little (0) and big (1) are known")
-        self.num_shards = header.num_shards
-        self.big_endian = header.endianness == 1
+        if version > _READABLE_VERSION:
+            raise self.corrupt(f"it needs a reader of bundle version {version}; 1 is known")
+        if shards < 1:
+            raise self.corrupt(f"its header claims {shards} data files")
+        if endianness not in {0, 1}:
+            raise self.corrupt(f"its header claims byte order {endianness}; little (0) and big (1) are known")
+        self.num_shards = shards
+        self.big_endian = endianness == 1
 
     def _entries(self, keys: list[bytes], values: list[bytes]) -> None:
         """Turns entries into references. One long loop: it runs once per tensor, and calls would double its time."""
@@ -150,7 +150,7 @@ class _Reader:
                     at += 2
                     if offset >= 0x80:
                         byte, shift = offset, 0
-                        while byte >= 0x80:
+                        while byte >= 0x80 and shift < 63:
                             byte = raw[at]
                             at += 1
                             shift += 7
@@ -172,39 +172,37 @@ class _Reader:
 
     def _unusual(self, key: bytes, raw: bytes) -> None:
         """An entry in any form that a protocol buffer may have: a string, a partitioned variable or a slice of one."""
-        from google.protobuf.message import DecodeError
-
-        from ckptdoctor.containers.protos import checkpoint_pb2 as pb
-
-        try:
-            entry = pb.BundleEntry.FromString(raw)
-        except DecodeError as error:
-            raise self.corrupt("an entry is no BundleEntry: it is corrupt") from error
         name = decode_name(key)
-        dtype, shape, nbytes = known = self._type_and_shape(name, entry)
-        if entry.slices:
+        try:
+            entry = Message(raw)
+            dtype, shape, nbytes = known = self._type_and_shape(name, entry)
+            shard, offset, size = entry.integer(3, bits=32), entry.integer(4), entry.integer(5)
+            crc32c = int((entry.fixed(6, "I") or [0])[-1])
+        except CorruptBytes as error:
+            raise self.corrupt("an entry is no BundleEntry: it is corrupt") from error
+        if 7 in entry:  # slices
             self.partitioned[name] = known
             return
-        path = self.paths.get(entry.shard_id) or self._shard(key, entry.shard_id)
-        if (entry.size != nbytes and (nbytes >= 0 or entry.size < 0)) or entry.offset < 0:
+        path = self.paths.get(shard) or self._shard(key, shard)
+        if (size != nbytes and (nbytes >= 0 or size < 0)) or offset < 0:
             raise self.corrupt(
-                f"the entry of {name!r} claims {entry.size:,} bytes at offset {entry.offset:,} for {dtype} of "
-                f"shape {list(shape)}"
+                f"the entry of {name!r} claims {size:,} bytes at offset {offset:,} for {dtype} of shape {list(shape)}"
             )
-        self.ends[entry.shard_id] = max(self.ends[entry.shard_id], entry.offset + entry.size)
-        location = FileRange(path, entry.offset, entry.size, entry.crc32c, self.big_endian)
+        self.ends[shard] = max(self.ends[shard], offset + size)
+        location = FileRange(path, offset, size, crc32c, self.big_endian)
         if key[0]:
             self.tensors[name] = TensorRef(name, dtype, shape, location)
         else:
             self._slice(key, location)
 
-    def _type_and_shape(self, name: str, entry: pb.BundleEntry) -> tuple[str, tuple[int, ...], int]:
+    def _type_and_shape(self, name: str, entry: Message) -> tuple[str, tuple[int, ...], int]:
         """Type, shape and number of bytes; -1 bytes where the type has no fixed size."""
-        if not entry.dtype:
+        number, stored = entry.integer(1, bits=32), entry.message(2)
+        if not number:
             raise self.corrupt(f"the entry of {name!r} has no type")
-        dtype = tensorflow_dtype(entry.dtype)
-        shape = tuple([dim.size for dim in entry.shape.dim])
-        if entry.shape.unknown_rank or not is_possible(shape):
+        dtype = tensorflow_dtype(number)
+        shape = shape_of(stored)
+        if stored.flag(3) or not is_possible(shape):  # unknown_rank
             raise self.corrupt(f"the entry of {name!r} has an impossible shape {list(shape)[:8]}")
         nbytes = ITEMSIZE.get(dtype, -1)
         if nbytes >= 0:

@@ -6,9 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from google.protobuf import text_format
+from hypothesis import given
+from hypothesis import strategies as st
 from support.bundles import array, write_bundle, write_state
 
 from ckptdoctor.containers.checkpoint_state import MAX_SIZE, CheckpointState, read_checkpoint_state, resolve
+from ckptdoctor.containers.protos import checkpoint_pb2 as pb
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 
 
@@ -40,6 +44,18 @@ def test_what_it_says(tmp_path: Path) -> None:
 def test_text_format(tmp_path: Path, text: str, latest: str) -> None:
     """It is read as protocol buffers' text format, fields of later versions and all."""
     assert _read(tmp_path, text).latest == latest
+
+
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
+
+
+@given(NAMES, st.lists(NAMES, max_size=3), st.booleans())
+def test_any_name(tmp_path_factory: pytest.TempPathFactory, latest: str, listed: list[str], as_utf8: bool) -> None:  # noqa: FBT001
+    """What the protocol buffer library writes is read, whatever is in a name."""
+    message = pb.CheckpointState(model_checkpoint_path=latest, all_model_checkpoint_paths=listed)
+    message.all_model_checkpoint_timestamps.extend([1.5e9, 2.0])
+    state = _read(tmp_path_factory.mktemp("any"), text_format.MessageToString(message, as_utf8=as_utf8))
+    assert (state.latest, state.all) == (latest, tuple(listed))
 
 
 @pytest.mark.parametrize(

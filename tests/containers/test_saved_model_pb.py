@@ -32,7 +32,6 @@ def test_parts(tmp_path: Path) -> None:
     assert parts.identifiers == {0: "_tf_keras_network", 1: "optimizer"}
     assert parts.metadata == {0: '{"a": 1}'}
     assert parts.trainable == {2: True, 3: False}
-    assert parts.has_objects
 
 
 def test_of_tensorflow_1(tmp_path: Path) -> None:
@@ -42,7 +41,7 @@ def test_of_tensorflow_1(tmp_path: Path) -> None:
     path.write_bytes(field(2, first) + field(2, second))
     parts = read_saved_model(str(path))
     assert (parts.tensorflow_version, parts.tags, parts.metagraphs) == ("1.15.5", ("train",), 2)
-    assert not parts.has_objects
+    assert not parts.identifiers
 
 
 def test_the_graph_is_skipped(tmp_path: Path) -> None:
