@@ -114,6 +114,8 @@ _MOST_BESIDE = 64
 
 def _in_its_run(path: str, found: Examination) -> Examination:
     """The latest of a run directory, with what the directory says of it."""
+    if not os.path.isdir(path):
+        return found
     from ckptdoctor import runs
 
     if not runs.is_run_directory(path) or not runs.has_checkpoints(path):
@@ -124,7 +126,7 @@ def _in_its_run(path: str, found: Examination) -> Examination:
         lambda each: found if each.resolved == found.resolved else examine_target(each, judged=False),
         most=_MOST_BESIDE,
     )
-    more = rules.judge(Evidence(path, run=replace(run, unread=0)))
+    more = rules.judge(Evidence(path, run=run._replace(unread=0)))
     return replace(found, findings=(*found.findings, *unsaid(more, found.findings)))
 
 

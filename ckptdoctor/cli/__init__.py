@@ -8,24 +8,31 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from importlib import import_module
 
 import click
 
 from ckptdoctor import __version__
-from ckptdoctor.cli.check import check
-from ckptdoctor.cli.diff import diff
-from ckptdoctor.cli.explain import explain
-from ckptdoctor.cli.graft import graft
-from ckptdoctor.cli.inspect import inspect
-from ckptdoctor.cli.options import unwritten
-from ckptdoctor.cli.verify import verify
 from ckptdoctor.errors import EXIT_INTERRUPTED, EXIT_USAGE
 from ckptdoctor.isolation import ownership
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
+_COMMANDS = ("inspect", "check", "diff", "graft", "verify", "explain")
+"""Each in a module of its name; only the one that is asked for is imported."""
+
+
 class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"ckptdoctor.cli.{cmd_name}"), cmd_name)
+        return command
+
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
@@ -38,14 +45,6 @@ class _Commands(click.Group):
 @click.version_option(__version__, "--version", prog_name="ckptdoctor")
 def cli() -> None:
     """Inspect and repair training checkpoints of Keras and TensorFlow, without importing either."""
-
-
-cli.add_command(inspect)
-cli.add_command(check)
-cli.add_command(diff)
-cli.add_command(graft)
-cli.add_command(verify)
-cli.add_command(explain)
 
 
 def main() -> None:
@@ -69,6 +68,8 @@ def main() -> None:
         if error.filename is not None:
             raise
         # What click writes itself, before any command: --help and --version.
+        from ckptdoctor.cli.options import unwritten
+
         with suppress(OSError):
             click.echo(f"ckptdoctor: {unwritten(error)}", err=True)
         code = EXIT_USAGE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from ckptdoctor.state import Oddity
@@ -33,8 +32,7 @@ class Member(NamedTuple):
     iterations: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RunDirectory:
+class RunDirectory(NamedTuple):
     """What lies in a run directory.
 
     Attributes:
