@@ -308,8 +308,9 @@ class H5File:
             dataset = self._dataset(path)
             if dataset is None:
                 return None
-            properties = dataset.get_create_plist()
-            if not self._own_bytes(dataset, path, properties):
+            # What has a place is bytes of this file as they are: neither packed nor elsewhere.
+            properties = dataset.get_create_plist() if dataset.get_offset() is None else None
+            if properties is not None and not self._own_bytes(dataset, path, properties):
                 return None
             shape = dataset.shape
             dtype = dtype_name(dataset)
@@ -320,10 +321,10 @@ class H5File:
                 self._note("I007", f"{path} has elements of a type that no tensor has ({dtype})")
             elif dtype != "string":
                 location = H5Data(self.path, f"/{path}", self.member)
-                refused = bomb(dataset) or unpackable(dataset, properties)
+                refused = None if properties is None else bomb(dataset) or unpackable(dataset, properties)
                 if refused is not None:
                     self._note("X004", f"{path} {refused}; it is not read")
-            return TensorRef(key or path, dtype, tuple(int(extent) for extent in shape), location)
+            return TensorRef(key or path, dtype, shape, location)
 
     def _own_bytes(self, dataset: Any, path: str, properties: Any = None) -> bool:
         """Whether a data set's bytes lie in this file, as far as its layout can tell without reading."""

@@ -211,6 +211,9 @@ def predicts(
         settings: What the configuration says about which state exists.
         shapes: The stored list's shapes; None stands for an element that is lost, and fits any.
     """
+    outline = _outline(layout, settings)
+    if not outline.irregular and len(shapes) != outline.singles + outline.regular * len(variables):
+        return None
     found: list[Assigned] = []
     for one in expand(layout, variables, settings):
         at = len(found)
@@ -275,6 +278,7 @@ class _Outline(NamedTuple):
     irregular: bool
 
 
+@lru_cache(maxsize=1024)
 def _outline(layout: Layout, settings: Settings) -> _Outline:
     active = tuple(_active(block, settings) for block in blocks(layout))
     kinds = [kind for block in active if isinstance(block, PerVariable) for kind in block.kinds]
