@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import re
-import zipfile
 from collections.abc import Callable
 from typing import NamedTuple
 
 from ckptdoctor.containers.files import plural
 from ckptdoctor.containers.signatures import by_beginning, by_magic
+from ckptdoctor.errors import UnreadableArtifact
 
 _HEAD = 4096
 _MAX_ENTRIES = 10_000
@@ -123,13 +123,15 @@ def _archive(path: str, head: bytes) -> Foreign | None:
     """A zip archive by its members; one whose directory cannot be read is named by its first member."""
     if not head.startswith(b"PK\x03\x04"):
         return None
+    from ckptdoctor.containers.zip_archive import ZipArchive
+
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()[:_MAX_ENTRIES]
+        with ZipArchive(path) as archive:
+            names = archive.names
             pickled = next((name for name in names if name.rpartition("/")[2] == "data.pkl"), None)
             if pickled is not None:
-                return _torch_archive(names, _beginning(archive, pickled))
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, EOFError):
+                return _torch_archive(names, archive.beginning(pickled, _MAX_PICKLE))
+    except UnreadableArtifact:
         length = int.from_bytes(head[26:28], "little")
         if head[30 : 30 + length].rpartition(b"/")[2] == b"data.pkl":
             return Foreign("a PyTorch checkpoint (torch.save), truncated")
@@ -140,11 +142,6 @@ def _archive(path: str, head: bytes) -> Foreign | None:
     if any(name.endswith((".index", ".h5", ".keras", ".ckpt")) for name in names):
         return Foreign("a zip archive with checkpoints in it: unpack it first")
     return Foreign(f"a zip archive of {plural(len(names), 'member')}, none of which is a checkpoint's")
-
-
-def _beginning(archive: zipfile.ZipFile, name: str) -> bytes:
-    with archive.open(name) as member:
-        return member.read(_MAX_PICKLE)
 
 
 def _torch_archive(names: list[str], pickled: bytes) -> Foreign:

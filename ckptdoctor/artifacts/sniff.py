@@ -6,6 +6,7 @@ import re
 
 from ckptdoctor.artifacts.foreign import foreign_by_place, foreign_pickle
 from ckptdoctor.containers.files import RegularFile
+from ckptdoctor.errors import UnreadableArtifact
 
 _PICKLE_PROTO = 0x80
 _NEWEST_PROTOCOL = 5
@@ -48,12 +49,12 @@ def _text(path: str, head: bytes) -> bytes:
 
 
 def _zip(path: str) -> str | None:
-    import zipfile
+    from ckptdoctor.containers.zip_archive import ZipArchive
 
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = set(archive.namelist()[:100_000])
-    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError):
+        with ZipArchive(path) as archive:
+            names = set(archive.names)
+    except UnreadableArtifact:
         return "keras-archive"  # its reader says what is wrong
     if "config.json" in names or {"model.weights.h5", "model.weights.npz"} & names:
         return "keras-archive"

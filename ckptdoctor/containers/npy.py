@@ -6,9 +6,9 @@ are pickles and go through `safe_pickle`, whatever `allow_pickle` would say.
 
 from __future__ import annotations
 
+import os
 import re
 import struct
-import zipfile
 import zlib
 from typing import NamedTuple
 
@@ -17,20 +17,19 @@ from ckptdoctor.containers.cursor import Cursor
 from ckptdoctor.containers.files import RegularFile, plural
 from ckptdoctor.containers.pickle_values import NotThese, element_type, shape_of
 from ckptdoctor.containers.safe_pickle import Node, load_at
+from ckptdoctor.containers.zip_directory import DEFLATED, ENCRYPTED, STORED, Member, NoDirectory, read_directory
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 from ckptdoctor.state import Coded, FileRange, Inline, TensorRef
 
 MAGIC = b"\x93NUMPY"
 MAX_HEADER = 10_000
 """numpy's own bound (`max_header_size`)."""
-MAX_MEMBERS = 100_000
 MAX_SMALL = 1 << 16
 """Deflated arrays up to this size are inflated at once and carried inline."""
 MAX_OBJECTS = 1 << 26
 """Deflated arrays of objects have to be inflated whole."""
 
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
-_ENCRYPTED = 0x1
 
 
 class Header(NamedTuple):
@@ -67,7 +66,7 @@ def read_npz(path: str) -> dict[str, Node]:
     with RegularFile(path) as file:
         found: dict[str, Node] = {}
         for member in _members(path):
-            name = member.filename.removesuffix(".npy")
+            name = member.name.removesuffix(".npy")
             found[name] = _member(file, member, name)
         return found
 
@@ -160,64 +159,62 @@ def _header(text: str, length: int) -> Header:
 # ---------------------------------------------------------------------------------------------------- npz archives
 
 
-def _members(path: str) -> list[zipfile.ZipInfo]:
+def _members(path: str) -> list[Member]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
+        with open(path, "rb") as stream:
+            members = read_directory(stream, os.path.getsize(path))
+    except (OSError, NoDirectory) as error:
         raise UnreadableArtifact(
             f"the archive's directory cannot be read ({error}): truncated or corrupt", path
         ) from error
-    if len(members) > MAX_MEMBERS:
-        raise LimitExceeded(f"the archive lists {len(members):,} members", path)
     names: set[str] = set()
     for member in members:
-        if member.filename in names:
-            place = ascii(member.filename)[1:-1]
+        if member.name in names:
+            place = ascii(member.name)[1:-1]
             raise UnreadableArtifact("the archive holds this member more than once", path, place=place)
-        names.add(member.filename)
+        names.add(member.name)
     return members
 
 
-def _member(file: RegularFile, member: zipfile.ZipInfo, name: str) -> Node:
-    place = ascii(member.filename)[1:-1]
-    if member.flag_bits & _ENCRYPTED:
+def _member(file: RegularFile, member: Member, name: str) -> Node:
+    place = ascii(member.name)[1:-1]
+    if member.flags & ENCRYPTED:
         raise UnreadableArtifact("the member is encrypted", file.path, place=place)
     offset = _data_offset(file, member, place)
-    if member.compress_type == zipfile.ZIP_STORED:
-        return _array(Cursor(file, file.path, offset, member.compress_size), name)
-    if member.compress_type != zipfile.ZIP_DEFLATED:
+    if member.method == STORED:
+        return _array(Cursor(file, file.path, offset, member.packed), name)
+    if member.method != DEFLATED:
         raise UnreadableArtifact(
-            f"the member is compressed by method {member.compress_type}, which numpy does not write",
+            f"the member is compressed by method {member.method}, which numpy does not write",
             file.path,
             place=place,
         )
     return _deflated(file, member, offset, name)
 
 
-def _data_offset(file: RegularFile, member: zipfile.ZipInfo, place: str) -> int:
+def _data_offset(file: RegularFile, member: Member, place: str) -> int:
     """Where a member's data begin: behind its local header, whose lengths are its own."""
-    fields = _LOCAL_HEADER.unpack(file.read(member.header_offset, _LOCAL_HEADER.size, "a member's header"))
+    fields = _LOCAL_HEADER.unpack(file.read(member.offset, _LOCAL_HEADER.size, "a member's header"))
     name_length, extra_length = fields[-2], fields[-1]
-    start = member.header_offset + _LOCAL_HEADER.size
+    start = member.offset + _LOCAL_HEADER.size
     local = file.read(start, name_length, "a member's name")
-    coding = "utf-8" if member.flag_bits & 0x800 else "cp437"
-    if fields[0] != b"PK\x03\x04" or local.decode(coding, "replace") != member.orig_filename:
+    coding = "utf-8" if member.flags & 0x800 else "cp437"
+    if fields[0] != b"PK\x03\x04" or local.decode(coding, "replace") != member.name:
         raise UnreadableArtifact("the archive's directory and the member's own header disagree", file.path, place=place)
     offset: int = start + name_length + extra_length
-    if offset + member.compress_size > file.size:
+    if offset + member.packed > file.size:
         raise UnreadableArtifact(
-            f"the member claims {plural(member.compress_size, 'byte')}, more than the file has", file.path, place=place
+            f"the member claims {plural(member.packed, 'byte')}, more than the file has", file.path, place=place
         )
     return offset
 
 
-def _deflated(file: RegularFile, member: zipfile.ZipInfo, offset: int, name: str) -> Node:
+def _deflated(file: RegularFile, member: Member, offset: int, name: str) -> Node:
     """A member of `np.savez_compressed`: a small array inline, a large one as the place to inflate it from."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
 
     def inflate(limit: int) -> bytes:
-        stored = file.read(offset, min(member.compress_size, limit + 1024), "a member")
+        stored = file.read(offset, min(member.packed, limit + 1024), "a member")
         try:
             return inflater.decompress(stored, limit)
         except zlib.error as error:
@@ -226,27 +223,27 @@ def _deflated(file: RegularFile, member: zipfile.ZipInfo, offset: int, name: str
     beginning = inflate(MAX_SMALL + MAX_HEADER)
     header = read_header(Cursor(beginning, file.path))
     if header.dtype == "object":
-        if member.file_size > MAX_OBJECTS:
+        if member.size > MAX_OBJECTS:
             raise LimitExceeded(
-                f"objects in {plural(member.file_size, 'byte')}, deflated; "
+                f"objects in {plural(member.size, 'byte')}, deflated; "
                 f"at most {MAX_OBJECTS:,} are inflated", file.path, place=name
             )  # fmt: skip
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        return _array(Cursor(inflate(member.file_size), file.path), name)
-    if header.length + header.nbytes != member.file_size:
+        return _array(Cursor(inflate(member.size), file.path), name)
+    if header.length + header.nbytes != member.size:
         raise UnreadableArtifact(
-            f"the member has {plural(member.file_size, 'byte')}, its array needs {header.length + header.nbytes:,}",
+            f"the member has {plural(member.size, 'byte')}, its array needs {header.length + header.nbytes:,}",
             file.path,
             place=name,
         )
     place: Inline | Coded | FileRange
     if header.nbytes <= MAX_SMALL:
         place = _ordered(beginning[header.length : header.length + header.nbytes], header)
-        if len(beginning) != member.file_size:
+        if len(beginning) != member.size:
             raise UnreadableArtifact("the member's data end early: truncated or corrupt", file.path, place=name)
     else:
         place = Coded(
-            file.path, offset, member.compress_size, "deflate", header.length, header.nbytes,
+            file.path, offset, member.packed, "deflate", header.length, header.nbytes,
             header.big_endian, header.fortran,
         )  # fmt: skip
     return TensorRef(name, header.dtype, header.shape, place)

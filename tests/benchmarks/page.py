@@ -26,7 +26,7 @@ from processes import ROOT, Run, table
 
 from ckptdoctor import __version__, runs
 from ckptdoctor.artifacts import directories
-from ckptdoctor.containers import files, hdf5, npy, pickle_machine, safe_pickle, strict_json, zip_archive
+from ckptdoctor.containers import files, hdf5, pickle_machine, safe_pickle, strict_json, zip_directory
 from ckptdoctor.optimizers import unnamed
 
 LIBRARIES = ("tensorflow", "keras", "tf_keras", "h5py", "numpy", "click")
@@ -137,8 +137,11 @@ def limits() -> list[list[str]]:
             "the configuration of a model of 10,000 layers has a few",
         ],
         ["a JSON configuration", _bytes(strict_json.MAX_BYTES), "the same"],
-        ["members of a zip archive", f"{zip_archive.MAX_MEMBERS:,}", "Keras writes three, an `.npz` one per array"],
-        ["arrays of an `.npz`", f"{npy.MAX_MEMBERS:,}", "the same"],
+        [
+            "bytes of a zip archive's directory",
+            f"{zip_directory.MAX_DIRECTORY:,}",
+            "a million members; Keras writes three, an `.npz` one per array",
+        ],
         [
             "steps of a pickle",
             f"{pickle_machine.MAX_OPCODES:,}",

@@ -1,0 +1,140 @@
+"""The directory of a zip archive: where each member lies, decoded in one pass over its bytes.
+
+Source: PKWARE's APPNOTE.TXT 6.3.10, sections 4.3.12 to 4.3.16 and 4.5.3. As in Python's zipfile, bytes before the
+archive are passed over, and of several ends the last one counts.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import BinaryIO, NamedTuple
+
+STORED, DEFLATED, BZIPPED = 0, 8, 12
+ENCRYPTED = 0x1
+MAX_DIRECTORY = 64 << 20
+"""Bytes of a directory: a member takes 46 and its name, so that this is a million of them."""
+
+_UTF8 = 0x800
+_ENTRY = struct.Struct("<4s4x4H3L3H4x4xL")
+_END = struct.Struct("<4s4H2LH")
+_END64 = struct.Struct("<4sQ2H2L4Q")
+_LOCATOR64 = struct.Struct("<4sLQL")
+_LONGEST_COMMENT = 0xFFFF
+_MAX32 = 0xFFFF_FFFF
+_ZIP64_TAG = 1
+
+
+class NoDirectory(ValueError):
+    """Not a zip archive, or one whose end is missing, or whose directory contradicts itself."""
+
+
+class NoEnd(NoDirectory):
+    """Its end, which has the directory, is missing."""
+
+
+class Member(NamedTuple):
+    """A member, as the directory has it.
+
+    Attributes:
+        name: Its name; bytes that are no UTF-8 as code page 437 has them.
+        flags: General purpose bits.
+        method: How it is packed.
+        crc: CRC-32 of its bytes, unpacked.
+        packed: Bytes in the archive.
+        size: Bytes, unpacked.
+        offset: Where its local header begins in the file.
+    """
+
+    name: str
+    flags: int
+    method: int
+    crc: int
+    packed: int
+    size: int
+    offset: int
+
+
+def read_directory(stream: BinaryIO, size: int) -> list[Member]:
+    """The members of an archive, in the order of its directory.
+
+    Args:
+        stream: The archive.
+        size: Its bytes.
+
+    Raises:
+        NoDirectory: It is none, or its directory is missing or corrupt.
+    """
+    length, start, end = _directory(stream, size)
+    if length > MAX_DIRECTORY:
+        raise NoDirectory(f"its directory takes {length:,} bytes; {MAX_DIRECTORY:,} are read")
+    before = end - length - start  # bytes that somebody put before the archive
+    if before < 0:
+        raise NoDirectory("its directory is not where the archive says")
+    stream.seek(end - length)
+    data = stream.read(length)
+    if len(data) != length:
+        raise NoDirectory("its directory ends early")
+    found: list[Member] = []
+    at, new = 0, tuple.__new__
+    while at < length:
+        try:
+            fields = _ENTRY.unpack_from(data, at)
+        except struct.error as error:
+            raise NoDirectory("its directory ends within an entry") from error
+        magic, flags, method, _, _, crc, packed, unpacked, names, extras, comments, offset = fields
+        name = at + _ENTRY.size
+        extra = name + names
+        at = extra + extras + comments
+        if magic != b"PK\x01\x02" or at > length:
+            raise NoDirectory("its directory is corrupt")
+        if _MAX32 in fields[6:8] or offset == _MAX32:
+            unpacked, packed, offset = _wide(data[extra : extra + extras], unpacked, packed, offset)
+        raw = data[name:extra]
+        text = raw.decode("utf-8" if flags & _UTF8 else "cp437", "replace").partition("\0")[0]
+        found.append(new(Member, (text, flags, method, crc, packed, unpacked, offset + before)))
+    return found
+
+
+def _directory(stream: BinaryIO, size: int) -> tuple[int, int, int]:
+    """The directory's length, where the archive says that it begins, and where it ends in the file."""
+    start = max(size - _END.size - _LONGEST_COMMENT, 0)
+    stream.seek(start)
+    tail = stream.read(size - start)
+    at = tail.rfind(b"PK\x05\x06")
+    while at >= 0 and at + _END.size > len(tail):
+        at = tail.rfind(b"PK\x05\x06", 0, at)
+    if at < 0:
+        raise NoEnd("it has no end")
+    _, _, _, _, _, length, offset, _ = _END.unpack_from(tail, at)
+    end = start + at
+    place = end - _LOCATOR64.size
+    if place >= 0:
+        stream.seek(place)
+        locator = stream.read(_LOCATOR64.size)
+        if locator[:4] == b"PK\x06\x07":
+            end = place - _END64.size
+            stream.seek(max(end, 0), os.SEEK_SET)
+            wide = stream.read(_END64.size)
+            if end < 0 or wide[:4] != b"PK\x06\x06":
+                raise NoDirectory("its zip64 end is not where the archive says")
+            *_, length, offset = _END64.unpack(wide)
+    return length, offset, end
+
+
+def _wide(extra: bytes, size: int, packed: int, offset: int) -> tuple[int, int, int]:
+    """Sizes and offset where some stand in the zip64 field, in this order."""
+    at = 0
+    while at + 4 <= len(extra):
+        tag, length = struct.unpack_from("<2H", extra, at)
+        if tag == _ZIP64_TAG:
+            values = list(struct.unpack_from(f"<{min(length, len(extra) - at - 4) // 8}Q", extra, at + 4))[::-1]
+            try:
+                size = values.pop() if size == _MAX32 else size
+                packed = values.pop() if packed == _MAX32 else packed
+                offset = values.pop() if offset == _MAX32 else offset
+            except IndexError as error:
+                raise NoDirectory("its zip64 fields are cut") from error
+            break
+        at += 4 + length
+    return size, packed, offset
