@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from support.actions import Job, Runner
-from support.bundles import array, write_bundle
+from support.bundles import array, write_bundle, write_state
 from support.commands import ROOT
 from support.index import require_index
 from support.objects import write_model
@@ -40,7 +40,9 @@ def runner(tmp_path: Path) -> Runner:
 
 def good(runner: Runner, name: str = "run/ckpt-7") -> str:
     """A checkpoint from which training resumes, in the workspace."""
+    folder, _, prefix = name.rpartition("/")
     write_model(runner.workspace / name)
+    write_state(runner.workspace / folder, prefix)
     return name
 
 
