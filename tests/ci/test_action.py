@@ -298,6 +298,7 @@ def test_a_version_is_a_version(runner: Runner, version: str) -> None:
 
 
 @pytest.mark.installs
+@pytest.mark.nightly
 def test_installation(runner: Runner) -> None:
     """The whole action: the checkout is installed into an environment of its own, without TensorFlow, and checks."""
     require_index()

@@ -105,6 +105,7 @@ def release(repository: Path) -> None:
 
 
 @pytest.mark.installs
+@pytest.mark.nightly
 def test_try_repo(repository: Path, tmp_path: Path) -> None:
     """Installed by pre-commit it passes what is good, and fails what is bad with the reason, each artifact once."""
     if not (ROOT / ".git").exists():

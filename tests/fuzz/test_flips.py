@@ -16,8 +16,9 @@ from ckptdoctor.containers.sstable import FOOTER, Table
 from ckptdoctor.containers.tensor_bundle import read_bundle
 from ckptdoctor.state import FileRange, Pieces, TensorRef
 
-FLIPS = 40
-"""In each file of each checkpoint."""
+FLIPS = 12
+"""In each file of each checkpoint; `nightly` has more."""
+MANY = 60
 
 
 def _cases(museum: Path, form: str, count: int) -> list[str]:
@@ -56,28 +57,30 @@ def _unnoticed(artifact: Path, file: Path, places: list[int], seed: str, codes: 
     return missed
 
 
-def test_tensors(museum: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("flips", [FLIPS, pytest.param(MANY, marks=pytest.mark.nightly)])
+def test_tensors(museum: Path, tmp_path: Path, flips: int) -> None:
     """In a tensor's bytes: its checksum does not match, or what it says of the checkpoint cannot be read at all."""
     for case in _cases(museum, "tf-checkpoint", 8):
         artifact = copied(museum, case, tmp_path / case)
         choose = random.Random(case)
         ranges = [place for ref in read_bundle(str(artifact)).tensors.values() for place in _ranges(ref)]
         for path in sorted({place.path for place in ranges}):
-            chosen = [choose.choice([each for each in ranges if each.path == path]) for _ in range(FLIPS)]
+            chosen = [choose.choice([each for each in ranges if each.path == path]) for _ in range(flips)]
             places = [each.offset + choose.randrange(each.nbytes) for each in chosen]
             missed = _unnoticed(artifact, Path(path), places, case, {"I001", "I004"})
             assert not missed, f"{case}: a flip at byte {missed} of {Path(path).name} goes unnoticed"
 
 
+@pytest.mark.parametrize("flips", [FLIPS, pytest.param(MANY, marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("form", ["tf-checkpoint", "tf-checkpoint-v1"])
-def test_tables(form: str, museum: Path, tmp_path: Path) -> None:
+def test_tables(form: str, museum: Path, tmp_path: Path, flips: int) -> None:
     """Anywhere in an index, or in the one file of a V1 checkpoint: it cannot be read, or a finding tells of it."""
     for case in _cases(museum, form, 6):
         artifact = copied(museum, case, tmp_path / case)
         choose = random.Random(case)
         file = Path(f"{artifact}.index") if form == "tf-checkpoint" else artifact
         size = file.stat().st_size
-        places = [choose.randrange(size) for _ in range(FLIPS)] + [size - FOOTER + number for number in range(FOOTER)]
+        places = [choose.randrange(size) for _ in range(flips)] + [size - FOOTER + number for number in range(FOOTER)]
         missed = _unnoticed(artifact, file, places, case, {"I001", "I002", "I003", "I004"})
         assert not missed, f"{case}: a flip at byte {missed} of {file.name}, which has {size}, goes unnoticed"
 
