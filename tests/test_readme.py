@@ -1,4 +1,4 @@
-"""The README is kept true: what it shows is what the commands print."""
+"""README and documentation are kept true: what they show is what the commands print."""
 
 import ast
 import json
@@ -15,17 +15,42 @@ from support.rules_table import with_table
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SESSIONS = re.findall(r"```console\n\$ ([^\n]*)\n(.*?)```", README, flags=re.DOTALL)
+PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
+SESSIONS = dict(
+    session
+    for text in (README, *PAGES.values())
+    for session in re.findall(r"```console\n\$ ([^\n]*)\n(.*?)```", text, flags=re.DOTALL)
+)
 
 
-def test_there_are_sessions() -> None:
-    """The README shows the command at work."""
-    assert len(SESSIONS) >= 4
+def test_what_the_readme_is() -> None:
+    """It shows the command at work, and is read in one go."""
+    assert len(re.findall(r"```console\n", README)) >= 5
+    assert README.count("\n") <= 250
 
 
-@pytest.mark.parametrize(("command", "shown"), SESSIONS, ids=[command for command, _ in SESSIONS])
+def test_links() -> None:
+    """A link in the README leads to a file of the repository."""
+    targets = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert len(targets) > 8
+    assert [each for each in targets if not (ROOT / each).is_file()] == []
+
+
+def test_the_documentation_is_built(tmp_path: Path) -> None:
+    """Mkdocs finds every page and every link between them."""
+    pytest.importorskip("mkdocs")
+    words = ["mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(
+        [sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, check=False,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert (tmp_path / "site" / "rules" / "S003" / "index.html").is_file()
+
+
+@pytest.mark.parametrize(("command", "shown"), SESSIONS.items(), ids=SESSIONS)
 def test_session(command: str, shown: str) -> None:
-    """A session in the README is what the command prints, at 80 columns."""
+    """A session is what the command prints, at 80 columns."""
     words = shlex.split(command)
     assert words[0] == "ckptdoctor"
     environment = {**os.environ, "COLUMNS": "80"}
@@ -37,8 +62,8 @@ def test_session(command: str, shown: str) -> None:
 
 
 def test_json_example() -> None:
-    """The JSON in the README is that of its artifact, as far as it is shown."""
-    (example,) = re.findall(r"```python\n(\{.*?\n\})\n```", README, flags=re.DOTALL)
+    """The JSON that is shown is that of its artifact."""
+    (example,) = re.findall(r"```python\n(\{.*?\n\})\n```", PAGES["json.md"], flags=re.DOTALL)
     done = subprocess.run(
         [sys.executable, "-m", "ckptdoctor", "inspect", "--format", "json", "fixtures/run-a"],
         cwd=ROOT, capture_output=True, text=True, check=True,
@@ -57,12 +82,12 @@ def _shown(example: Any, real: Any) -> Any:
 
 def test_rules() -> None:
     """The table of rules is that of the rules; `python tests/support/rules_table.py` brings it up to date."""
-    assert with_table(README) == README
+    assert with_table(PAGES["rules.md"]) == PAGES["rules.md"]
 
 
 def test_python_example(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The Python example runs as printed."""
-    example = re.search(r"```python\n(import ckptdoctor\n.*?)```", README, flags=re.DOTALL)
+    example = re.search(r"```python\n(import ckptdoctor\n.*?)```", PAGES["python.md"], flags=re.DOTALL)
     assert example is not None
     monkeypatch.chdir(ROOT)
     exec(compile(example.group(1), "README.md", "exec"), {})
