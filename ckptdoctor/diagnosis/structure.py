@@ -20,13 +20,19 @@ _SAVE_BOTH = (
 )
 
 
+_ARCHIVES = frozenset({Format.KERAS_ARCHIVE, Format.KERAS_WEIGHTS})
+
+
 def _no_optimizer_state(evidence: Evidence) -> Iterator[tuple[str, str]]:
     if evidence.state is None or any(each.has_state for each in evidence.optimizers):
         return
     because = next((f" ({each.message})" for each in evidence.oddities if each.code == "S001"), "")
     named = next((each.class_name for each in evidence.optimizers if each.class_name), None)
     what = f"{named} is configured, but none of its state is here" if named else "no optimizer state is here"
-    hint = f"put it back from where it is: {graft_from('DONOR', evidence.path)}"
+    # Archives never hold what the optimizers of tf.keras up to 2.10 keep (Optimizer.save_own_variables came later).
+    early = any(each.generation is Generation.OPTIMIZER_V2 for each in evidence.optimizers)
+    options = ("--as", "keras2") if early and evidence.state.format in _ARCHIVES else ()
+    hint = f"put it back from where it is: {graft_from('DONOR', evidence.path, *options)}"
     if because and evidence.state.format is Format.SAVED_MODEL:
         hint = "an export is for serving: resume from the .keras file or checkpoint that the training saved"
     elif evidence.state.format is Format.OPTIMIZER_DUMP:
@@ -79,7 +85,7 @@ def _slots_missing(evidence: Evidence) -> Iterator[tuple[str, str]]:
         elif lost_all_slots(each):
             yield (
                 f"{title(each)} is at iteration {each.iterations:,}, but holds no slot variables",
-                f"{hint}; {_SAVE_BOTH}",
+                f"{hint}; {_SAVE_BOTH}" if evidence.variables else _SAVE_BOTH,
             )
 
 
