@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -71,7 +71,7 @@ def attempts(advice: Advice, alike: list[Examination], out: Path) -> Iterator[li
         if each.status is Status.COMPLETE and (not named or each.optimizers[0].class_name in named)
     ]
     # Of the same producer first: the museum's paths begin with it.
-    complete.sort(key=lambda each: -len(os.path.commonprefix([each.path, advice.of.path])))
+    complete.sort(key=lambda each: -SequenceMatcher(None, each.path, advice.of.path).find_longest_match().size)
     ending = next((word.removeprefix("MODEL") for word in advice.words if word.startswith("MODEL.")), None)
     models = [each for each in alike if ending is not None and _called(each, ending)]
     for donor in complete:
