@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from enum import Enum
 from typing import NamedTuple
 
@@ -104,15 +103,6 @@ def shown(checked: Checked, policy: Policy) -> tuple[Finding, ...]:
     )
 
 
-_COMMAND = re.compile(r"(?:^|(?<=: ))ckptdoctor .*?(?=; |$)")
-
-
-def hint_parts(hint: str) -> tuple[str, str, str]:
-    """A hint as the words before a command, the command, and the words after it; without one, all are words."""
-    found = _COMMAND.search(hint)
-    return (hint[: found.start()], found[0], hint[found.end() :]) if found else (hint, "", "")
-
-
 class Tally(NamedTuple):
     """What all results come to.
 
@@ -205,6 +195,6 @@ def inside(path: str, root: str) -> str | None:
 
 
 __all__ = [
-    "Kind", "Tally", "counted", "failing", "headline", "hint_parts",
+    "Kind", "Tally", "counted", "failing", "headline",
     "inside", "kind", "shown", "summary_line", "tally", "unreadable", "workspace",
 ]  # fmt: skip

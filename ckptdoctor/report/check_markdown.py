@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from ckptdoctor.checking.policy import Policy
 from ckptdoctor.checking.results import Checked, CheckReport
 from ckptdoctor.diagnosis.findings import Finding
-from ckptdoctor.report.check_facts import counted, headline, hint_parts, shown, summary_line
+from ckptdoctor.report.check_facts import counted, headline, shown, summary_line
 from ckptdoctor.report.escape import printable
+from ckptdoctor.report.facts import hint_parts
 from ckptdoctor.report.markdown import code, escape
 
 LIMIT = 900_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -100,3 +101,12 @@ def slot_rows(optimizer: OptimizerState) -> list[SlotRow]:
 
 
 __all__ = ["FORMATS", "SlotRow", "covered", "figure", "generation", "human_bytes", "shape_text", "slot_rows"]
+
+
+_COMMAND = re.compile(r"(?:^|(?<=: ))ckptdoctor .*?(?=; |$)")
+
+
+def hint_parts(hint: str) -> tuple[str, str, str]:
+    """A hint as the words before a command, the command, and the words after it; without one, all are words."""
+    found = _COMMAND.search(hint)
+    return (hint[: found.start()], found[0], hint[found.end() :]) if found else (hint, "", "")

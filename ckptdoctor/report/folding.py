@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.cells import cell_len, chop_cells
 from rich.console import Console
 
-from ckptdoctor.report.check_facts import hint_parts
+from ckptdoctor.report.facts import hint_parts
 
 _NARROW = 20
 """Columns that text has at least, however narrow the terminal is."""
