@@ -309,6 +309,7 @@ class OptimizerState:
         slots: Every slot variable.
         missing: Slots that it keeps but the artifact lacks.
         other: State that belongs to no single variable.
+        shared: The same of this optimizer or of another one: nothing tells whose.
         wrapper: An optimizer around this one.
         recorded: The artifact records this optimizer, if only as a configuration or an empty node.
         notes: Things an engineer should know, a sentence each.
@@ -331,6 +332,7 @@ class OptimizerState:
     slots: tuple[Slot, ...] = ()
     missing: tuple[MissingSlot, ...] = ()
     other: tuple[OtherVariable, ...] = ()
+    shared: tuple[OtherVariable, ...] = ()
     wrapper: Wrapper | None = None
     recorded: bool = True
     notes: tuple[str, ...] = ()

@@ -73,7 +73,7 @@ def _roles(generation: Generation, class_name: str | None) -> dict[str, Role]:
 
 
 def _tf1_class(names: Sequence[str], scalars: Mapping[str, object]) -> inference.Inference:
-    powers = "beta1_power" in scalars
+    powers = tuple(name for name in ("beta1_power", "beta2_power") if name in scalars)
     found = [
         each.class_name
         for each in TF1_OPTIMIZERS
