@@ -1,8 +1,7 @@
 """Beta powers in a name-based checkpoint: every Adam of a graph keeps a set, and only numbers tell the sets apart.
 
 The n-th Adam of a graph makes `beta1_power_n`, under the name scope in which it made them; nothing else of it has that
-number. Whose a set is therefore only follows where there is one Adam, where the scopes agree, or where several trained
-the same variables: their slots are numbered in the same order.
+number. Whose a set is therefore only follows where there is one Adam, or where the scopes agree.
 """
 
 from __future__ import annotations
@@ -67,15 +66,22 @@ def take_powers(left: dict[str, TensorRef], scalars: Iterable[str]) -> list[Powe
     return [PowerSet(scope, tuple(members)) for (scope, _), members in sorted(found.items())]
 
 
-def conflicts(sets: Sequence[PowerSet], steps: tuple[str, int] | None, *, several: bool) -> tuple[Oddity, ...]:
-    """Where beta powers contradict the step; of several optimizers, one that never stepped contradicts nothing."""
+def conflicts(sets: Sequence[PowerSet], steps: tuple[str, int] | None) -> tuple[Oddity, ...]:
+    """Where beta powers contradict the step.
+
+    Of several optimizers one that never stepped contradicts nothing, nor do those whose counts add up to the step.
+    """
+    if steps is None:
+        return ()
+    key, count = steps
+    told = [each.steps for each in sets]
+    counts = [each.value for each in told if each is not None]
+    fine = {0, *counts} if sum(counts) == count else {0} if len(sets) > 1 else set()
     found: list[Oddity] = []
-    for each in sets if steps is not None else ():
-        key, count = steps  # type: ignore[misc]
-        told = each.steps
-        if several and told is not None and told.value == 0:
-            continue
-        found += inference.power_conflict(count, key, each.members) or inference.count_conflict(count, key, told)
+    for each, recovered in zip(sets, told, strict=True):
+        found += inference.power_conflict(count, key, each.members)
+        if recovered is not None and recovered.value not in fine:
+            found += inference.count_conflict(count, key, recovered)
     return tuple(found)
 
 
@@ -96,15 +102,12 @@ def take_loss_scale(left: dict[str, TensorRef], scalars: Iterable[str]) -> Wrapp
     return Wrapper("LossScaleOptimizer", float(scale) if isinstance(scale, (int, float)) else None, variables)
 
 
-def matched(
-    sets: Sequence[PowerSet], scopes: Sequence[str], *, ordered: bool
-) -> tuple[list[tuple[PowerSet, ...]], list[PowerSet]]:
+def matched(sets: Sequence[PowerSet], scopes: Sequence[str]) -> tuple[list[tuple[PowerSet, ...]], list[PowerSet]]:
     """Whose each set is: for each optimizer its own, and the sets of which nothing tells it.
 
     Args:
         sets: The sets.
         scopes: The variable scope of each optimizer's slots.
-        ordered: The optimizers are in the order in which the graph made them.
     """
     own: list[tuple[PowerSet, ...]] = [() for _ in scopes]
     rest = list(sets)
@@ -116,20 +119,29 @@ def matched(
     without = [number for number, each in enumerate(own) if not each]
     if len(without) == 1:
         own[without[0]], rest = tuple(rest), []
-    elif ordered and len(without) == len(rest):
-        for number, each in zip(without, rest, strict=True):
-            own[number] = (each,)
-        rest = []
     return own, rest
 
 
-def noted(sets: Sequence[PowerSet]) -> tuple[str, ...]:
-    """A sentence where several optimizers cannot be told apart."""
+def noted(sets: Sequence[PowerSet], slots: Sequence[str]) -> tuple[str, ...]:
+    """A sentence where several optimizers share their op name.
+
+    Args:
+        sets: Their beta powers.
+        slots: The names of each one's slots; empty where nothing tells whose slots are whose.
+    """
     if len(sets) < 2:  # noqa: PLR2004 - several
         return ()
-    told = [f"{each.steps.value:,}" for each in sets if each.steps is not None]
-    steps = f", which tell of {', '.join(told)} steps" if len(told) == len(sets) else ""
-    return (f"{len(sets)} sets of beta powers{steps}: {len(sets)} optimizers of this class trained these variables",)
+    said = f"{len(sets)} sets of beta powers: {len(sets)} optimizers of this class trained these variables"
+    told = [_at(each.steps) for each in sets]
+    if slots:
+        return (f"{said}; {'; '.join(f'{own} {at}' for own, at in zip(slots, told, strict=True))}",)
+    return (f"{said}; by their powers {', '.join(told)}",)
+
+
+def _at(steps: Recoverable | None) -> str:
+    if steps is None:
+        return "at a step that they do not tell"
+    return f"at step {steps.value:,}" if steps.value else "never stepped"
 
 
 def by_name(others: Iterable[OtherVariable]) -> Mapping[str, OtherVariable]:

@@ -34,18 +34,16 @@ class _Group(NamedTuple):
     """The slots of one optimizer, or of several that nothing tells apart.
 
     Attributes:
-        name: Op name of its first slot, after the scope where the op name alone is several optimizers'.
+        name: Op name, after the scope where the op name alone is several optimizers'.
         op: Op name.
         scope: What stands before the whole names of its slots.
         slots: Owner → its slots, in their order.
-        ordered: It is one of several that trained the same variables, in the order in which the graph made them.
     """
 
     name: str
     op: str
     scope: str
     slots: Mapping[str, Sequence[TensorRef]]
-    ordered: bool = False
 
     @property
     def depth(self) -> int:
@@ -72,10 +70,9 @@ def optimizers(
         steps: The global step.
         variables: The model's variables.
     """
-    groups = [one for each in found for part in _by_scope(each) for one in _by_order(part, len(sets))]
+    groups = [part for each in found for part in _by_scope(each)]
     corrected = _corrected(groups, sets)
-    ordered = len(corrected) > 1 and all(each.ordered for each in corrected)
-    shares, rest = matched(sets, [each.scope for each in corrected], ordered=ordered)
+    shares, rest = matched(sets, [each.scope for each in corrected])
     own = {id(group): share for group, share in zip(corrected, shares, strict=True)}
     several = len(sets) > 1
     states = []
@@ -98,28 +95,6 @@ def _by_scope(found: Found) -> list[_Group]:
     several = len(scopes) > 1
     return [
         _Group(f"{scope}{found.op}" if several else found.op, found.op, scope, slots) for scope, slots in scopes.items()
-    ]
-
-
-def _by_order(group: _Group, sets: int) -> list[_Group]:
-    """One optimizer for each time that the class's slots come on every variable: a second Adam begins at `Adam_2`."""
-    depth = group.depth
-    sizes = {len(each.slots) for each in group.known}
-    if not sizes and sets:
-        sizes = {_PAIR}
-    fits = [size for size in sizes if depth > size and depth % size == 0]
-    if depth in sizes or len(fits) != 1 or any(len(each) != depth for each in group.slots.values()):
-        return [group]
-    (size,) = fits
-    if not group.known and depth // size > sets:
-        return [group]
-    return [
-        group._replace(
-            name=f"{group.name}_{start}" if start else group.name,
-            slots={owner: members[start : start + size] for owner, members in group.slots.items()},
-            ordered=True,
-        )
-        for start in range(0, depth, size)
     ]
 
 
@@ -181,12 +156,12 @@ def _optimizer(
         iterations=steps[1] if steps else None,
         iterations_key=steps[0] if steps else None,
         recoverable=None if steps else recoverable(own),
-        conflicts=conflicts([*own, *open_to], steps, several=several),
+        conflicts=conflicts([*own, *open_to], steps),
         slots=tuple(slots),
         missing=tuple(missing),
         other=tuple(each for powers in own for each in powers.members),
         shared=tuple(each for powers in open_to for each in powers.members),
-        notes=noted(own) if own else _undecided(open_to),
+        notes=noted(own, _names(group, entry, len(own))) if own else _undecided(open_to),
     )
 
 
@@ -195,6 +170,15 @@ def recoverable(sets: Sequence[PowerSet]) -> Recoverable | None:
     told = [each.steps for each in sets]
     counts = {each.value for each in told if each is not None}
     return told[0] if len(counts) == 1 and None not in told else None
+
+
+def _names(group: _Group, entry: Tf1Optimizer | None, sets: int) -> list[str]:
+    """What the slots of each of several optimizers are called, where all of them trained the same variables."""
+    size = len(entry.slots) if entry is not None else 0
+    if any(len(members) != size * sets for members in group.slots.values()):
+        return []
+    names = [ref.key.rpartition("/")[2] for ref in next(iter(group.slots.values()))]
+    return [", ".join(names[start : start + size]) for start in range(0, len(names), size)]
 
 
 def _undecided(sets: Sequence[PowerSet]) -> tuple[str, ...]:

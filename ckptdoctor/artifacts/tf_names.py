@@ -134,7 +134,7 @@ def _stateless(sets: Sequence[PowerSet], steps: Steps | None) -> OptimizerState:
         iterations=steps[1] if steps else None,
         iterations_key=steps[0] if steps else None,
         recoverable=None if steps else recoverable(sets),
-        conflicts=conflicts(sets, steps, several=len(sets) > 1),
+        conflicts=conflicts(sets, steps),
         other=tuple(each for powers in sets for each in powers.members),
         notes=("no slot variables: gradient descent keeps none, any other optimizer has lost its own",)
         if not sets

@@ -217,7 +217,7 @@ def other_betas(donor: OptimizerState, numbers: translation.Numbers) -> list[str
             )
     if found and len(powers) == len(_POWERS):
         counted = inference.steps_from_beta_powers(
-            powers["beta1_power"], powers["beta2_power"], numbers.beta_1, numbers.beta_2
+            powers["beta1_power"], powers["beta2_power"], [(numbers.beta_1, numbers.beta_2)]
         )
         if counted is not None:
             said = f"the donor's beta powers are those of {counted.value:,} steps of Adam, its counter says {steps:,}"

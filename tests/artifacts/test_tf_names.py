@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.bundles import Tensor, array, split, strings, write_bundle, write_v1, zeros
 
 from ckptdoctor.artifacts import tf_checkpoint
 from ckptdoctor.diagnosis.status import artifact_status, optimizer_status
+from ckptdoctor.optimizers import inference
 from ckptdoctor.state import Format, Generation, OptimizerState, Producer, Role, Status, TrainingState
 
 KERNEL, BIAS = (3, 4), (4,)
@@ -74,6 +76,15 @@ def test_steps_from_beta_powers(tmp_path: Path, steps: int) -> None:
     assert artifact_status(state) is (Status.COMPLETE if steps else Status.FRESH)
 
 
+@pytest.mark.parametrize("betas", [(0.5, 0.999), (0.9, 0.99), (0.5, 0.9), (0.9, 0.9999)])
+def test_steps_under_other_betas(betas: tuple[float, float]) -> None:
+    """Betas that people set are tried in turn; both powers have to agree on the count."""
+    for steps in (1, 7, 35, 90):
+        first, second = (float(np.float32(beta ** (steps + 1))) for beta in betas)
+        found = inference.steps_from_beta_powers(first, second)
+        assert (steps, "beta2_power") == found
+
+
 def test_powers_that_disagree(tmp_path: Path) -> None:
     """Beta powers of other betas, or of two different counts, answer nothing."""
     powers = {"beta1_power": array(0.9**8), "beta2_power": array(0.999**500)}
@@ -101,18 +112,22 @@ def _of(prefix: str, *suffixes: str) -> dict[str, Tensor]:
 
 
 def test_two_on_the_same_variables(tmp_path: Path) -> None:
-    """Two Adams on the same variables are two optimizers: slots and beta powers are numbered in one order."""
+    """Two Adams on the same variables: slots and beta powers follow one another, and each one's count is told."""
     tensors = _with_slots("Adam", "Adam_1", "Adam_2", "Adam_3") | _powers(0) | _powers(7, 1) | STEP
-    state = _read(tmp_path, tensors)
-    assert [(each.name, each.class_name, len(each.slots)) for each in state.optimizers] == [
-        ("Adam", "Adam", 4), ("Adam_2", "Adam", 4),
-    ]  # fmt: skip
-    first, second = state.optimizers
-    assert {slot.tensor.key.rpartition("/")[2] for slot in second.slots} == {"Adam_2", "Adam_3"}
-    assert [each.name for each in second.other] == ["beta1_power_1", "beta2_power_1"]
-    assert (first.iterations, first.recoverable, optimizer_status(first)) == (None, (0, "beta2_power"), Status.FRESH)
-    assert (second.iterations, optimizer_status(second)) == (7, Status.COMPLETE)
-    assert (first.conflicts, second.conflicts) == ((), ())
+    (found,) = _read(tmp_path, tensors).optimizers
+    assert (found.class_name, len(found.slots), len(found.other)) == ("Adam", 8, 4)
+    assert set(_kinds(found)) == {"m", "v"}
+    assert "2 sets of beta powers" in found.notes[0]
+    assert "; Adam, Adam_1 never stepped; Adam_2, Adam_3 at step 7" in found.notes[0]
+    assert (found.iterations, optimizer_status(found), found.conflicts) == (7, Status.COMPLETE, ())
+
+
+@pytest.mark.parametrize(("counts", "agree"), [((3, 4), True), ((0, 7), True), ((7, 7), True), ((35, 7), False)])
+def test_several_counts_and_one_step(tmp_path: Path, counts: tuple[int, int], agree: bool) -> None:  # noqa: FBT001
+    """Optimizers that take turns add up to the global step; one that never stepped contradicts nothing."""
+    powers = _powers(counts[0]) | _powers(counts[1], 1)
+    (found,) = _read(tmp_path, _with_slots("Adam", "Adam_1", "Adam_2", "Adam_3") | powers | STEP).optimizers
+    assert (not found.conflicts) is agree
 
 
 def test_two_that_nothing_tells_apart(tmp_path: Path) -> None:
@@ -120,7 +135,7 @@ def test_two_that_nothing_tells_apart(tmp_path: Path) -> None:
     tensors = _of("d", "Adam", "Adam_1") | _of("g", "Adam", "Adam_1") | _powers(35) | _powers(7, 1) | STEP
     (found,) = _read(tmp_path, tensors).optimizers
     assert (found.class_name, len(found.slots), len(found.other)) == ("Adam", 8, 4)
-    assert "2 sets of beta powers, which tell of 35, 7 steps" in found.notes[0]
+    assert found.notes[0].endswith("by their powers at step 35, at step 7")
     assert [each.message for each in found.conflicts] == ["global_step is 7, but beta2_power says 35 steps"]
 
 
