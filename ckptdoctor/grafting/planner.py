@@ -17,7 +17,7 @@ from ckptdoctor.grafting.completeness import (
     unused_slots,
 )
 from ckptdoctor.grafting.configuration import check_recorded, configure, rate_warnings, settings_for
-from ckptdoctor.grafting.donor import donor_side
+from ckptdoctor.grafting.donor import donor_side, require_one
 from ckptdoctor.grafting.generations import generation_for
 from ckptdoctor.grafting.layouts import pick_layout, tf1_layout, tf1_op_name
 from ckptdoctor.grafting.names import name_for, own_optimizer
@@ -60,6 +60,8 @@ def make_plan(donor: TrainingState | None, target: TrainingState, output: str, o
 
 def _plan(donor: TrainingState | None, target: TrainingState, output: str, options: Options) -> Plan:
     own = own_optimizer(target, donor, options)
+    if own is not None:
+        require_one(own, "the target")
     if donor is None:
         return _count_only(target, own, output, options)
     side = donor_side(donor, target, own, options)
@@ -164,7 +166,7 @@ class _Planner:
             hyperparameters=configured.hyperparameters,
             schedule=configured.schedule,
             iterations=iterations,
-            singles=maker.singles(numbers),
+            singles=maker.singles(numbers, self.own),
             trained=tuple(each.path for each in variables),
             slots=tuple(slots),
             wrapper=self._wrapper(),
