@@ -18,7 +18,7 @@ from ckptdoctor.containers.checkpoint_v1 import read_v1
 from ckptdoctor.containers.copying import Progress
 from ckptdoctor.containers.tensor_bundle import read_bundle
 from ckptdoctor.errors import GraftRefused
-from ckptdoctor.optimizers.catalogue import TF1_OPTIMIZERS
+from ckptdoctor.optimizers.catalogue import TF1_AVERAGE, TF1_OPTIMIZERS
 from ckptdoctor.optimizers.planned import PlannedOptimizer
 from ckptdoctor.state import Generation, OptimizerState, TensorRef
 
@@ -116,7 +116,9 @@ def write_named(
 def _naming(optimizer: PlannedOptimizer, own: OptimizerState | None) -> _Naming:
     """The target's own names; where it has none the donor's, which is the same program's, else the class's."""
     kinds = list(dict.fromkeys(slot.kind.name for slot in optimizer.slots))
-    scope, tails = "", dict(zip(kinds, _by_class(optimizer, own, kinds), strict=True))
+    made = [kind for kind in kinds if kind != TF1_AVERAGE.name]
+    scope, tails = "", dict(zip(made, _by_class(optimizer, own, made), strict=True))
+    tails |= {kind: kind for kind in kinds if kind == TF1_AVERAGE.name}
     held = [(slot.name, slot.tensor.key, slot.variable) for slot in own.slots] if own is not None else []
     given = [
         (slot.kind.name, slot.source.key, slot.donor_variable) for slot in optimizer.slots if slot.source is not None

@@ -191,7 +191,8 @@ class _Planner:
         if self.generation is Generation.TF1:
             return tf1_layout(self.class_name, settings)
         wrapped = (self.own if self.own is not None else self.donor.optimizer).wrapper is not None
-        return pick_layout(self.class_name, self.generation, self.target.producer.version, wrapped=wrapped)
+        version = self.target.producer.version
+        return pick_layout(self.class_name, self.generation, version, wrapped=wrapped, like=self.own)
 
     def _name(self) -> str:
         tf1 = tf1_op_name(self.class_name) if self.generation is Generation.TF1 else None

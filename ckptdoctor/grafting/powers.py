@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.optimizers import inference, translation
 from ckptdoctor.optimizers.catalogue import TF1_OPTIMIZERS
-from ckptdoctor.state import Generation, OptimizerState
+from ckptdoctor.state import Generation, OptimizerState, Recoverable
 
 _NUMBER = re.compile(r"_\d+\Z")
 _DIGITS = 4
@@ -55,11 +55,24 @@ def beta_powers(
     sources = {name: _source(name, names, given) for name in names}
     if numbers.iterations == donor.iterations or numbers.iterations is None:
         return {name: given[source] for name, source in sources.items()}
+    sets = [
+        {name: given[sources[name]] for name in names if _number(name) == number}
+        for number in dict.fromkeys(map(_number, names))
+    ]
+    told = {each.value for each in map(_steps, sets) if each is not None}
+    if len(told) > 1:
+        counts = " and ".join(f"{each:,}" for each in sorted(told))
+        raise GraftRefused(
+            f"the beta powers are those of several optimizers, after {counts} steps: one count for all of them would "
+            "be wrong for some; set it in the training program"
+        )
     found: dict[str, float] = {}
-    for number in dict.fromkeys(_number(name) for name in names):
-        members = {name: given[sources[name]] for name in names if _number(name) == number}
-        found.update(_moved(members, donor, numbers))
-    _require_one_count(found, numbers.iterations)
+    for each in sets:
+        moved = _moved(each, donor, numbers)
+        found.update(moved)
+        # The rule that `check` will ask of the result.
+        for conflict in inference.count_conflict(numbers.iterations, "the count", _steps(moved)):
+            raise GraftRefused(f"the result would contradict itself: {conflict.message}")
     return found
 
 
@@ -106,8 +119,7 @@ def _moved(members: Mapping[str, float], donor: OptimizerState, numbers: transla
     The counter beside them need not be theirs (a warm start, a GAN): where the powers tell a count under betas that
     people use, that is the count at which they stand.
     """
-    by_kind = {kind_of(name): value for name, value in members.items()}
-    told = inference.steps_from_beta_powers(by_kind.get("beta1_power"), by_kind.get("beta2_power"))
+    told = _steps(members)
     steps = told.value if told is not None else donor.iterations
     count = numbers.iterations or 0
     found: dict[str, float] = {}
@@ -129,9 +141,7 @@ def _moved(members: Mapping[str, float], donor: OptimizerState, numbers: transla
     return found
 
 
-def _require_one_count(found: Mapping[str, float], count: int) -> None:
-    """Asks the rule that `check` will ask of the result."""
-    for number in dict.fromkeys(map(_number, found)):
-        told = inference.steps_from_beta_powers(found.get(f"beta1_power{number}"), found.get(f"beta2_power{number}"))
-        for each in inference.count_conflict(count, "the count", told):
-            raise GraftRefused(f"the result would contradict itself: {each.message}")
+def _steps(powers: Mapping[str, float]) -> Recoverable | None:
+    """The count that one optimizer's powers tell."""
+    by_kind = {kind_of(name): value for name, value in powers.items()}
+    return inference.steps_from_beta_powers(by_kind.get("beta1_power"), by_kind.get("beta2_power"))

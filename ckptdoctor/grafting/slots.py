@@ -90,7 +90,7 @@ class SlotMaker:
                     lacking.append(f"{each.kind.name} of {path}")
                 planned.append(self._new(each.kind, path, each.shape, variables.get(path), hyperparameters))
                 continue
-            wanted = variables[path].dtype if path in variables else slot.tensor.dtype
+            wanted = (variables[path].dtype if path in variables else "") or slot.tensor.dtype
             planned.append(self._from_slot(each.kind, path, each.shape, wanted, slot, found, sources, numbers))
         if lacking and not self.partial:
             raise GraftRefused(f"{self.whose} lacks {enumerate_some(lacking, 4)}; leave them empty by --partial")
@@ -112,7 +112,7 @@ class SlotMaker:
         hyperparameters: Mapping[str, object],
     ) -> PlannedSlot:
         """A slot that nothing is known of: as an optimizer begins with it."""
-        dtype = variable.dtype if variable is not None else "float32"
+        dtype = (variable.dtype if variable is not None else "") or "float32"
         start: float | TensorRef = starting_value(self.class_name, kind, self.generation, hyperparameters)
         if variable is not None and variable.location is not None and starts_as_its_variable(self.class_name, kind):
             start = variable
