@@ -273,7 +273,7 @@ class Schedule:
 
 
 class Wrapper(NamedTuple):
-    """An optimizer around the optimizer (`LossScaleOptimizer`).
+    """An optimizer around the optimizer: `LossScaleOptimizer`, or one with slots of its own (`Lookahead`, `SWA`).
 
     Attributes:
         class_name: The Keras class.
@@ -286,6 +286,11 @@ class Wrapper(NamedTuple):
     loss_scale: float | None = None
     variables: tuple[OtherVariable, ...] = ()
     configured: bool = True
+
+    @property
+    def scales_loss(self) -> bool:
+        """Whether it is a LossScaleOptimizer of some version, which keeps no slots."""
+        return self.class_name.startswith("LossScaleOptimizer")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ def _slots(_state: TrainingState, optimizer: OptimizerState) -> bool:
 
 
 def _wrapped(_state: TrainingState, optimizer: OptimizerState) -> bool:
-    return optimizer.wrapper is not None
+    return optimizer.wrapper is not None and optimizer.wrapper.scales_loss
 
 
 _COMPILED = "optimizer"

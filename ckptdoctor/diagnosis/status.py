@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from ckptdoctor.optimizers.catalogue import TF1_OPTIMIZERS, layouts
+from ckptdoctor.optimizers.catalogue import LAYOUTS, TF1_OPTIMIZERS, layouts
 from ckptdoctor.state import Format, Generation, OptimizerState, Status, TrainingState
 
 _ORDER = (Status.COMPLETE, Status.FRESH, Status.PARTIAL, Status.ABSENT, Status.UNREADABLE)
@@ -36,6 +36,7 @@ def never_stepped(optimizer: OptimizerState) -> bool:
     return optimizer.iterations == 0 or (optimizer.iterations is None and told is not None and told.value == 0)
 
 
+KNOWN_CLASSES = frozenset(each.class_name for each in LAYOUTS)
 _UNCOUNTED = frozenset({"SGD", "RMSprop", "Adagrad", "Adadelta"})
 """Keras classes whose update does not depend on how many there were."""
 _TF1_COUNTED = frozenset({"AdagradDA"})
@@ -218,7 +219,7 @@ def optimizer_verdict(optimizer: OptimizerState) -> str:
     if not optimizer.slots:
         return (
             f"resumes at {at}; {name} keeps no slots"
-            if optimizer.class_name and not is_ambiguous(optimizer)
+            if optimizer.class_name in KNOWN_CLASSES and not is_ambiguous(optimizer)
             else f"resumes at {at}; there are no slots"
         )
     return f"resumes at {at} with {_full_state(optimizer)}"

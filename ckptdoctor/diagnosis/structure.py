@@ -227,7 +227,7 @@ def _class_mismatch(evidence: Evidence) -> Iterator[tuple[str, str]]:
         if each.class_name is None or each.generation is None or each.class_inferred:
             continue
         strange = _strange(each)
-        if each.slots and evidence.variables and all(_unplaced(slot) for slot in each.slots):
+        if _kinds(each) and evidence.variables and each.slots and all(_unplaced(slot) for slot in each.slots):
             count = f"{len(each.slots):,} slots, which do not fit the model's {len(evidence.variables):,} variables"
             yield f"{each.class_name} is recorded, but the state has {count}", hint
         elif strange:
@@ -279,7 +279,7 @@ def _wrapper_state(evidence: Evidence) -> Iterator[tuple[str, str]]:
                 f"the {wrapper.class_name} is here, the optimizer inside it is not",
                 f"put its state back: {graft_from('DONOR', evidence.path)}",
             )
-        elif each.has_state and not wrapper.variables and wrapper.loss_scale is None:
+        elif each.has_state and wrapper.scales_loss and not wrapper.variables and wrapper.loss_scale is None:
             yield (
                 (f"the optimizer inside the {wrapper.class_name} is here, the loss scale is not: it would start over"),
                 "expect some skipped steps after resuming, until the scale has settled",
@@ -287,6 +287,7 @@ def _wrapper_state(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 
 _SWAP_IN = "optimizer.finalize_variable_values(model.trainable_variables) swaps them in"
+_SWAP_IN_ADDON = "optimizer.assign_average_vars(model.variables) of tensorflow_addons swaps them in"
 _SWAP_IN_TF1 = "tf.compat.v1.train.Saver(average.variables_to_restore()) restores them in place of the weights"
 
 
@@ -300,11 +301,14 @@ def _averages(evidence: Evidence) -> Iterator[tuple[str, str]]:
             continue
         equal = evidence.scan.equal_averages if evidence.scan is not None else None
         by_tf1 = each.generation is Generation.TF1
+        addon = each.wrapper is not None and not each.wrapper.scales_loss
         keeper = "an ExponentialMovingAverage" if by_tf1 else title(each)
+        if addon and each.wrapper is not None:
+            keeper = each.wrapper.class_name
         text = f"{keeper} keeps moving averages of {count:,} {'variable' if count == 1 else 'variables'}"
         if equal:
             text += f"; {len(equal):,} of them equal the weights: they are already swapped in"
-        yield text, "" if equal else _SWAP_IN_TF1 if by_tf1 else _SWAP_IN
+        yield text, "" if equal else _SWAP_IN_TF1 if by_tf1 else _SWAP_IN_ADDON if addon else _SWAP_IN
 
 
 RULES: tuple[Rule, ...] = (

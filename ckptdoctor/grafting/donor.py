@@ -75,8 +75,14 @@ def require_one(optimizer: OptimizerState, whose: str) -> None:
     """Refuses an optimizer of which a variable has a slot twice.
 
     Raises:
-        GraftRefused: Several optimizers of one class kept them, and nothing tells which of them is meant.
+        GraftRefused: Several optimizers of one class kept them, and nothing tells which of them is meant; or one around
+            another has its slots among them.
     """
+    if optimizer.wrapper is not None and not optimizer.wrapper.scales_loss:
+        raise GraftRefused(
+            f"{whose}'s optimizer is {optimizer.class_name or 'one of unknown class'} in a "
+            f"{optimizer.wrapper.class_name}, which keeps slots of its own: a graft does not take the two apart"
+        )
     seen = Counter(
         (slot.variable, slot.role, slot.name if slot.role is Role.OTHER else "")
         for slot in optimizer.slots

@@ -344,6 +344,14 @@ CLASSES_BY_POPULARITY = (
 )  # fmt: skip
 """Where several classes fit what is stored, the first of these is named and the others are candidates."""
 
+THIRD_PARTY = frozenset(
+    {
+        "AdaBelief", "COCOB", "ConditionalGradient", "LAMB", "LazyAdam", "NovoGrad", "ProximalAdagrad",
+        "RectifiedAdam", "SGDW", "Yogi",
+    }
+)  # fmt: skip
+"""Optimizers of tensorflow_addons, whose variables begin with the class's name: slots called m and v are no Adam's."""
+
 WRAPPERS = {
     "LossScaleOptimizer": "inner_optimizer",
     "LossScaleOptimizerV1": "inner_optimizer",

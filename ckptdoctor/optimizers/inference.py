@@ -8,7 +8,16 @@ from functools import cache
 from math import isclose, isfinite, log
 from typing import NamedTuple
 
-from ckptdoctor.optimizers.catalogue import CLASSES_BY_POPULARITY, HEADS, LAYOUTS, Layout, PerVariable, Single
+from ckptdoctor.optimizers.catalogue import (
+    CLASSES_BY_POPULARITY,
+    HEADS,
+    LAYOUTS,
+    THIRD_PARTY,
+    Layout,
+    PerVariable,
+    Single,
+    classes,
+)
 from ckptdoctor.optimizers.translation import finite
 from ckptdoctor.state import Generation, Oddity, OtherVariable, Recoverable, Scalar, TensorRef
 
@@ -32,6 +41,11 @@ class Inference(NamedTuple):
     candidates: tuple[str, ...] = ()
 
 
+_COUNTS_ALONE = frozenset({"iter", "iterations", "_iterations", "_variables"})
+_NAMED_ELSEWHERE = THIRD_PARTY | {"AdamW", "Lamb"}
+"""Classes that a generation of Keras lacks and others wrote for it."""
+
+
 def count_of(value: Scalar | None) -> int | None:
     """A count as stored: Keras 1 wrote it as float32; anything that is no whole number is no count."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -52,6 +66,8 @@ def class_of_name(name: str) -> str | None:
     """The class whose automatic name this is: `Adam`, `adam_w`, `adam_3`, `training/RMSprop`; None if it is none's."""
     last = name.rstrip("/").rpartition("/")[2]
     for candidate in (last, re.sub(r"_\d+\Z", "", last)):
+        if candidate in THIRD_PARTY:
+            return candidate
         for known in CLASSES_BY_POPULARITY:
             if candidate.lower() in {known.lower(), snake_case(known), known.lower().replace("prop", "_prop")}:
                 return known
@@ -76,6 +92,10 @@ def by_slots(
         hint: A class that the optimizer's name suggests; wins among those that fit.
     """
     there = set(kinds)
+    if hint is not None and hint not in classes(generation) and hint in _NAMED_ELSEWHERE:
+        return Inference(hint)
+    if not there and set(scalars) <= _COUNTS_ALONE:
+        return Inference(hint)  # of a count alone nothing follows
     fitting: list[str] = []
     for layout in LAYOUTS:
         if (
