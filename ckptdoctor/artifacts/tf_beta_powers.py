@@ -69,18 +69,19 @@ def take_powers(left: dict[str, TensorRef], scalars: Iterable[str]) -> list[Powe
 def conflicts(sets: Sequence[PowerSet], steps: tuple[str, int] | None) -> tuple[Oddity, ...]:
     """Where beta powers contradict the step.
 
-    Of several optimizers one that never stepped contradicts nothing, nor do those whose counts add up to the step.
+    Of several optimizers one that the step counts may stand beside others that stepped less often, or never; and those
+    that take turns add up to the step.
     """
     if steps is None:
         return ()
     key, count = steps
     told = [each.steps for each in sets]
     counts = [each.value for each in told if each is not None]
-    fine = {0, *counts} if sum(counts) == count else {0} if len(sets) > 1 else set()
+    counted = len(sets) > 1 and (count in counts or sum(counts) == count)
     found: list[Oddity] = []
     for each, recovered in zip(sets, told, strict=True):
         found += inference.power_conflict(count, key, each.members)
-        if recovered is not None and recovered.value not in fine:
+        if recovered is not None and not (counted and recovered.value <= count):
             found += inference.count_conflict(count, key, recovered)
     return tuple(found)
 

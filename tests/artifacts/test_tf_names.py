@@ -122,7 +122,10 @@ def test_two_on_the_same_variables(tmp_path: Path) -> None:
     assert (found.iterations, optimizer_status(found), found.conflicts) == (7, Status.COMPLETE, ())
 
 
-@pytest.mark.parametrize(("counts", "agree"), [((3, 4), True), ((0, 7), True), ((7, 7), True), ((35, 7), False)])
+@pytest.mark.parametrize(
+    ("counts", "agree"),
+    [((3, 4), True), ((0, 7), True), ((7, 7), True), ((7, 4), True), ((35, 7), False), ((0, 4), False)],
+)
 def test_several_counts_and_one_step(tmp_path: Path, counts: tuple[int, int], agree: bool) -> None:  # noqa: FBT001
     """Optimizers that take turns add up to the global step; one that never stepped contradicts nothing."""
     powers = _powers(counts[0]) | _powers(counts[1], 1)
