@@ -23,7 +23,7 @@ _NOT_MODEL = frozenset({
     "keras_api", "_compile_metrics", "_loss_tracker", "_metrics", "compiled_metrics", "compiled_loss",
     "_all_variables", "_train_counter", "_test_counter", "_predict_counter", "_compile_loss",
 })  # fmt: skip
-_TELLING = frozenset({"_iterations", "iterations", "iter", "beta1_power"})
+_TELLING = frozenset({"_iterations", "iterations", "iter", "beta1_power", "decay"})
 """A child by one of these names is what every optimizer with state has, unless it links slots."""
 _COUNTERS = frozenset({"step", "global_step", "epoch", "save_counter", "iteration", "iterations", "batch", "counter"})
 _INNER = ("inner_optimizer", "base_optimizer", "_optimizer")
@@ -212,6 +212,8 @@ def _kind(graph: ObjectGraph, index: int, identifier: str) -> Kind | None:
     count = children.get("iter")
     if count is not None and graph.nodes[count].is_variable:
         return Kind.LEGACY
+    if children.keys() >= _RATES or (node.slots and not _RATES.isdisjoint(children)):
+        return Kind.LEGACY  # an Estimator's: its count is the global step
     if node.slots:
         return Kind.TF1
     if "beta1_power" in children and "beta2_power" in children:
@@ -245,6 +247,20 @@ def _owned(graph: ObjectGraph, optimizers: tuple[OptimizerNode, ...]) -> set[int
             owned -= {child for _, child in graph.listed(trained)}
         owned -= {link.variable for link in graph.nodes[index].slots}
     return owned
+
+
+def counter_beside(objects: Objects, node: OptimizerNode) -> int | None:
+    """The count of an optimizer without one of its own: what its program calls the global step.
+
+    Keras keeps it beside a tf.compat.v1 optimizer that it wraps (TFOptimizer), Estimators at the root.
+    """
+    nodes = objects.graph.nodes
+    if "iter" in nodes[node.index].children:
+        return None
+    for each in nodes:
+        if each.children.get("optimizer") == node.index and "global_step" in each.children:
+            return each.children["global_step"]
+    return nodes[0].children.get("estimator_global_step") if nodes and node.kind is Kind.LEGACY else None
 
 
 def _sort_variables(objects: Objects, paths: Mapping[int, str], owned: set[int], trainable: Mapping[int, bool]) -> None:

@@ -6,31 +6,27 @@ before the whole name. Keras optimizers that went through a Saver keep their own
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ckptdoctor.artifacts.tf_beta_powers import PowerSet, conflicts, take_loss_scale, take_powers
+from ckptdoctor.artifacts.tf_name_keras import COUNTS, keras_optimizers
 from ckptdoctor.artifacts.tf_name_optimizers import Steps, optimizers, recoverable
 from ckptdoctor.artifacts.tf_name_slots import Found, find_slots
 from ckptdoctor.containers.dtypes import INTEGRAL
 from ckptdoctor.containers.values import read_scalar
 from ckptdoctor.optimizers import inference
-from ckptdoctor.optimizers.catalogue import LAYOUTS, TF1_AVERAGE
+from ckptdoctor.optimizers.catalogue import TF1_AVERAGE
 from ckptdoctor.state import (
     Generation,
     ModelVariable,
     OptimizerState,
-    OtherVariable,
-    Role,
     Slot,
     TensorRef,
 )
 
 _STEPS = ("global_step", "step", "GlobalStep", "train_step")
 _NON_TRAINABLE = ("moving_mean", "moving_variance")
-_KERAS_COUNTS = frozenset({"iter", "iterations", "iteration"})
-_KERAS_SCALARS = frozenset({"lr", "learning_rate", "decay", "beta_1", "beta_2", "rho", "momentum", "momentum_cache"})
 
 
 @dataclass(slots=True)
@@ -67,11 +63,11 @@ def read_names(tensors: Mapping[str, TensorRef], *, serving: bool = False) -> Na
     sets = take_powers(left, scalars)
     scale = take_loss_scale(left, scalars)
     steps = _take_steps(left, scalars, names)
-    keras = _keras_optimizer(left, scalars, tensors)
+    keras = keras_optimizers(left, scalars, tensors, steps)
     groups, averages = find_slots(left)
     trained = set().union(*(group.slots for group in groups))
-    if keras:
-        trained.update(slot.variable for slot in keras.slots if slot.variable)
+    for each in keras:
+        trained.update(slot.variable for slot in each.slots if slot.variable)
     names.others += [ref for ref in left.values() if ref.dtype == "string"]
     new = tuple.__new__  # what the named tuple's constructor calls: this runs once per tensor
     names.variables += [
@@ -82,8 +78,7 @@ def read_names(tensors: Mapping[str, TensorRef], *, serving: bool = False) -> Na
         for name, ref in left.items()
         if ref.dtype != "string"
     ]
-    if keras:
-        names.optimizers.append(keras)
+    names.optimizers += keras
     found, nobodys = optimizers(groups, sets, steps, names.variables)
     names.optimizers += found
     names.others += nobodys
@@ -106,7 +101,7 @@ def _take_steps(left: dict[str, TensorRef], scalars: Iterable[str], names: Names
     candidates = [
         name
         for name in scalars
-        if name in left and left[name].dtype in INTEGRAL and name.rpartition("/")[2] not in _KERAS_COUNTS
+        if name in left and left[name].dtype in INTEGRAL and name.rpartition("/")[2] not in COUNTS
     ]
     for name in candidates:
         last = name.rpartition("/")[2]
@@ -154,59 +149,3 @@ def _add_averages(names: Names, averages: Found) -> None:
         return
     first = names.optimizers[0]
     names.optimizers[0] = replace(first, slots=(*first.slots, *slots))
-
-
-def _keras_optimizer(
-    left: dict[str, TensorRef], scalars: Iterable[str], tensors: Mapping[str, TensorRef]
-) -> OptimizerState | None:
-    """A Keras optimizer whose variables went through a Saver: `Adam/iter`, `Adam/kernel/m`, `Adam/m/kernel`."""
-    counts = [name for name in scalars if name in left and name.rpartition("/")[2] in _KERAS_COUNTS]
-    if not counts:
-        return None
-    count = counts[0]
-    prefix = count.rpartition("/")[0]
-    roots = {prefix, prefix.removeprefix("training/"), f"training/{prefix}", f"{prefix}/"} - {"", "/"}
-    kinds = {
-        kind.name: kind.role
-        for layout in LAYOUTS
-        if layout.generation is not Generation.KERAS3
-        for kind in layout.kinds
-    }
-    own: dict[str, OtherVariable] = {}
-    slots: list[Slot] = []
-    generation = Generation.OPTIMIZER_V2
-    for name in list(left):
-        root = next((each for each in roots if name.startswith(f"{each.rstrip('/')}/")), None)
-        inner = name[len(root.rstrip("/")) + 1 :] if root else ""
-        if not inner or name == count:
-            continue
-        ref = left[name]
-        head, _, tail = inner.partition("/")
-        stem, _, last = inner.rpartition("/")
-        if ref.shape == () and inner in _KERAS_SCALARS:
-            own[inner] = OtherVariable(inner, left.pop(name), read_scalar(ref))
-        elif stem in tensors and last in kinds and tensors[stem].shape == ref.shape:
-            slots.append(Slot(last, kinds[last], stem, left.pop(name), "name"))
-        elif tail in tensors and head in kinds and tensors[tail].shape == ref.shape:
-            generation = Generation.KERAS2
-            slots.append(Slot(head, kinds[head], tail, left.pop(name), "name"))
-        elif re.fullmatch(r"Variable(_\d+)?", inner):
-            generation = Generation.KERAS1
-            slots.append(Slot(inner, Role.OTHER, None, left.pop(name), "order"))
-    ref = left.pop(count)
-    value = read_scalar(ref)
-    hint = inference.class_of_name(prefix) if prefix else None
-    inferred = inference.by_slots(generation, {slot.name for slot in slots}, scalars=own, hint=hint)
-    return OptimizerState(
-        name=prefix or "optimizer",
-        class_name=inferred.class_name,
-        generation=generation,
-        class_inferred=inferred.class_name is not None,
-        class_candidates=inferred.candidates,
-        iterations=inference.count_of(value),
-        iterations_key=count,
-        iterations_tensor=ref,
-        hyperparameters={name: each.value for name, each in own.items() if each.value is not None},
-        slots=tuple(slots),
-        other=tuple(own.values()),
-    )

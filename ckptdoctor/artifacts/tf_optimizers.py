@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ckptdoctor.artifacts.state_as_is import lost_inside
-from ckptdoctor.artifacts.tf_graph import Kind, Objects, OptimizerNode
+from ckptdoctor.artifacts.tf_graph import Kind, Objects, OptimizerNode, counter_beside
 from ckptdoctor.artifacts.tf_reading import Reading, scalars
+from ckptdoctor.containers.values import read_scalar
 from ckptdoctor.optimizers import inference
 from ckptdoctor.optimizers.config import OptimizerConfig
 from ckptdoctor.state import Generation, ModelVariable, Oddity, OptimizerState, OtherVariable, Scalar, Wrapper
@@ -44,7 +45,7 @@ def read_optimizer(objects: Objects, node: OptimizerNode, config: OptimizerConfi
         return _nested(objects, node, config)
     singles = scalars(objects, node.index)
     count_name = next((name for name in _COUNTS if name in singles), None)
-    count = singles.pop(count_name) if count_name else None
+    count = singles.pop(count_name) if count_name else _beside(objects, node)
     reading = Reading(objects, node, config, generation, _hint(objects, node), singles)
     # Each way of lying there is a module of its own, imported where it is met.
     if node.kind is Kind.KERAS3:
@@ -55,6 +56,12 @@ def read_optimizer(objects: Objects, node: OptimizerNode, config: OptimizerConfi
         from ckptdoctor.artifacts.tf_linked import read_linked as read_slots
     inferred = read_slots(reading)
     return Found(_state(reading, inferred, count), tuple(reading.unstored))
+
+
+def _beside(objects: Objects, node: OptimizerNode) -> OtherVariable | None:
+    index = counter_beside(objects, node)
+    ref = objects.tensor(index) if index is not None else None
+    return OtherVariable("global_step", ref, read_scalar(ref)) if ref is not None and ref.shape == () else None
 
 
 def _nested(objects: Objects, node: OptimizerNode, config: OptimizerConfig | None) -> Found:
@@ -110,7 +117,10 @@ def _state(reading: Reading, inferred: inference.Inference, count: OtherVariable
         recoverable = inference.steps_from_beta_powers(powers.get("beta1_power"), powers.get("beta2_power"))
     notes = ("no learning rate is stored: a schedule sets it, which only the training code knows",)
     scheduled = (
-        config is None and iterations is not None and not {"learning_rate", "_learning_rate"} & set(reading.singles)
+        config is None
+        and reading.generation is not Generation.TF1  # whose rate is the program's
+        and iterations is not None
+        and not {"learning_rate", "_learning_rate"} & set(reading.singles)
     )
     return OptimizerState(
         name=reading.node.path,
@@ -120,7 +130,7 @@ def _state(reading: Reading, inferred: inference.Inference, count: OtherVariable
         class_candidates=inferred.candidates if config is None else (),
         iterations=iterations,
         iterations_key=count.tensor.key if count is not None and iterations is not None else None,
-        iterations_tensor=None if count is None else count.tensor,
+        iterations_tensor=None if count is None or count.name == "global_step" else count.tensor,
         recoverable=recoverable,
         hyperparameters=_hyperparameters(reading),
         schedule=config.schedule if config else None,

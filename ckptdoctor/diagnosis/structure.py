@@ -56,7 +56,7 @@ def _iterations_missing(evidence: Evidence) -> Iterator[Found]:
                 yield f"{who} has slots but no iteration count: {lost} would start over", way
             elif each.generation is Generation.TF1:
                 yield (
-                    f"{who} needs no count, but there is no global_step: what is computed from it starts over",
+                    f"{who} has no count, and its update needs none; a schedule of the program would start over",
                     way,
                     _INFO,
                 )
