@@ -101,6 +101,8 @@ def _way_to_a_count(evidence: Evidence, optimizer: OptimizerState) -> str:
 def _slots_missing(evidence: Evidence) -> Iterator[tuple[str, str]]:
     hint = f"take them from an artifact that has them: {graft_from('DONOR', evidence.path)}"
     for each in evidence.optimizers:
+        if never_stepped(each):
+            continue  # what it lacks would hold nothing yet
         if each.missing:
             have, total = covered(each)
             names = list(dict.fromkeys(item.variable for item in each.missing))
