@@ -273,7 +273,7 @@ class Schedule:
 
 
 class Wrapper(NamedTuple):
-    """An optimizer around the optimizer (`LossScaleOptimizer`).
+    """An optimizer around the optimizer: `LossScaleOptimizer`, or one with slots of its own (`Lookahead`, `SWA`).
 
     Attributes:
         class_name: The Keras class.
@@ -286,6 +286,11 @@ class Wrapper(NamedTuple):
     loss_scale: float | None = None
     variables: tuple[OtherVariable, ...] = ()
     configured: bool = True
+
+    @property
+    def scales_loss(self) -> bool:
+        """Whether it is a LossScaleOptimizer of some version, which keeps no slots."""
+        return self.class_name.startswith("LossScaleOptimizer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +314,7 @@ class OptimizerState:
         slots: Every slot variable.
         missing: Slots that it keeps but the artifact lacks.
         other: State that belongs to no single variable.
+        shared: The same of this optimizer or of another one: nothing tells whose.
         wrapper: An optimizer around this one.
         recorded: The artifact records this optimizer, if only as a configuration or an empty node.
         notes: Things an engineer should know, a sentence each.
@@ -331,6 +337,7 @@ class OptimizerState:
     slots: tuple[Slot, ...] = ()
     missing: tuple[MissingSlot, ...] = ()
     other: tuple[OtherVariable, ...] = ()
+    shared: tuple[OtherVariable, ...] = ()
     wrapper: Wrapper | None = None
     recorded: bool = True
     notes: tuple[str, ...] = ()

@@ -231,7 +231,9 @@ def _optimizer(group: Group, verdict: Verdict, name: str, variables: Sequence[Mo
         if isinstance(one.kind, SlotKind):
             index = None if one.variable is None or one.variable >= len(where.indices) else where.indices[one.variable]
             path = None if index is None else variables[index].path
-            slots.append(Slot(one.kind.name, one.kind.role, path, each.tensor, where.mapping))
+            # What an element is only follows from the class.
+            kind, role = (one.kind.name, one.kind.role) if verdict.class_name else (each.tensor.key, Role.OTHER)
+            slots.append(Slot(kind, role, path, each.tensor, where.mapping))
         elif one.kind is ITERATION:
             count = each
         else:
@@ -275,6 +277,9 @@ def _wrapper(own: Sequence[Element]) -> Wrapper | None:
 def _notes(verdict: Verdict) -> list[str]:
     notes: list[str] = []
     layout = verdict.fit.layout.class_name
+    if verdict.class_name is None and verdict.candidates:
+        fitting = " or ".join(verdict.candidates)
+        return [f"the list does not prove its class: it could be that of {fitting}, or of one that is not known here"]
     if verdict.class_name not in {layout, None}:
         notes.append(f"the list is laid out like {layout}'s, not like that of the {verdict.class_name} that is named")
     if len(verdict.generations) > 1:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ckptdoctor.artifacts.keras_producer import version_part
+from ckptdoctor.artifacts.state_as_is import gaps, lost_inside
 from ckptdoctor.artifacts.state_reading import KNOWN_CLASSES, Question, Reading, StateVariable, read_list
 from ckptdoctor.optimizers.catalogue import Layout, SlotKind
 from ckptdoctor.optimizers.config import OptimizerConfig
@@ -139,10 +140,8 @@ def _assemble(
     notes: list[str] = []
     if reading.unread:
         notes.append(f"{len(reading.unread)} state variables could not be told apart")
-    if config is not None and layout is not None and config.class_name not in KNOWN_CLASSES:
-        notes.append(
-            f"{config.class_name} is not in the catalogue; its state is laid out like that of {layout.class_name}"
-        )
+    if config is not None and layout is None and config.class_name not in KNOWN_CLASSES:
+        notes.append(f"{config.class_name} is not in the catalogue: its state is given as it is")
     count = None if reading.iteration is None else count_of(reading.iteration.value)
     if reading.iteration is not None and count is None:
         notes.append(f"the count is no whole number: {reading.iteration.value!r}")
@@ -164,7 +163,11 @@ def _assemble(
         conflicts=_conflicts(config, reading.other),
         schedule=None if config is None else config.schedule,
         slots=reading.slots,
-        missing=_missing(reading, layout, orders, started=bool(count)),
+        missing=(
+            *_missing(reading, layout, orders, started=bool(count)),
+            *gaps(reading.slots, orders[0], (kind.name for kind in layout.kinds) if layout is not None else ()),
+            *(lost_inside(config, reading.slots, orders[0]) if count else ()),
+        ),
         other=reading.other + unread,
         wrapper=Wrapper(config.wrapper) if config is not None and config.wrapper else None,
         notes=tuple(notes),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import NamedTuple
 
+from ckptdoctor.artifacts.state_as_is import Listed, scalars_as_they_are, slots_as_they_are
 from ckptdoctor.optimizers.catalogue import (
     LAYOUTS,
     WRAPPED_LAYOUTS,
@@ -120,10 +121,11 @@ class Question(NamedTuple):
             Generation.KERAS3, Generation.OPTIMIZER_V2, Generation.KERAS2, Generation.KERAS1,
         ]  # fmt: skip
         for generation in generations:
-            recorded = self._recorded(self.config, generation) if self.config else ()
-            if recorded:
-                yield recorded
-                continue
+            if self.config is not None:
+                recorded = self._recorded(self.config, generation)
+                if recorded:
+                    yield recorded
+                continue  # of a class that the catalogue does not know, no other's layout tells anything
             for name in classes(generation):
                 yield layouts(name, generation)
 
@@ -140,9 +142,10 @@ def read_list(question: Question) -> Reading:
         return named
     if not any(each.tensor is not None for each in question.state):
         return Reading(unread=question.state)
-    placed = _head_only(question) or _in_known_order(question) or _alone(question)
+    nested = question.config is not None and question.config.nested  # what is around has slots of its own
+    placed = _head_only(question) or (None if nested else _in_known_order(question) or _alone(question))
     if placed is None:
-        return named or _unplaced(question)
+        return named or _as_it_is(question)
     found = sum(slot.variable is not None for slot in placed.slots)
     if named is not None and sum(slot.variable is not None for slot in named.slots) > found:
         return named
@@ -375,22 +378,16 @@ def _slot(one: Assigned, kind: SlotKind, tensor: TensorRef, paths: Sequence[str 
     return Slot(kind.name, kind.role, path, tensor, mapping)
 
 
-def _unplaced(question: Question) -> Reading:
-    """Nothing in the catalogue fits: the count, if the list starts with one, and the rest as slots of nobody."""
+def _as_it_is(question: Question) -> Reading:
+    """Nothing in the catalogue fits: the count, if the list starts with one, and the rest as names and shapes tell."""
     state = [each for each in question.state if each.tensor is not None]
     iteration = state[0] if state and state[0].is_count else None
     rest = state[1:] if iteration is not None else state
-    slots: list[Slot] = []
-    other: list[OtherVariable] = []
-    for number, each in enumerate(rest):
-        name = each.name or f"state_{number}"
-        if each.tensor is None:
-            continue
-        if each.is_scalar:
-            other.append(OtherVariable(name, each.tensor, each.value))
-        else:
-            slots.append(Slot(name, Role.OTHER, None, each.tensor, "shape"))
-    return Reading(tuple(slots), iteration, tuple(other))
+    listed = [Listed(each.tensor, each.name) for each in rest if each.tensor is not None and not each.is_scalar]
+    scalars = [(each.tensor, each.name, each.value) for each in rest if each.tensor is not None and each.is_scalar]
+    class_name = question.config.class_name if question.config is not None else None
+    slots = slots_as_they_are(listed, question.orders, question.generation, class_name)
+    return Reading(slots, iteration, scalars_as_they_are(scalars))
 
 
 KNOWN_CLASSES = frozenset(each.class_name for each in LAYOUTS)

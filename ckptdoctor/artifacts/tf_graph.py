@@ -23,7 +23,7 @@ _NOT_MODEL = frozenset({
     "keras_api", "_compile_metrics", "_loss_tracker", "_metrics", "compiled_metrics", "compiled_loss",
     "_all_variables", "_train_counter", "_test_counter", "_predict_counter", "_compile_loss",
 })  # fmt: skip
-_TELLING = frozenset({"_iterations", "iterations", "iter", "beta1_power"})
+_TELLING = frozenset({"_iterations", "iterations", "iter", "beta1_power", "decay"})
 """A child by one of these names is what every optimizer with state has, unless it links slots."""
 _COUNTERS = frozenset({"step", "global_step", "epoch", "save_counter", "iteration", "iterations", "batch", "counter"})
 _INNER = ("inner_optimizer", "base_optimizer", "_optimizer")
@@ -60,12 +60,15 @@ class OptimizerNode:
         path: Where it hangs.
         kind: How its state lies.
         outer: The node of a wrapper around it, where that is another one.
+        inner: Optimizers that it holds, each inside the one before it: tensorflow_addons' Lookahead, SWA and the like
+            link slots of their own, count, and leave the rest to the innermost.
     """
 
     index: int
     path: str
     kind: Kind
     outer: int | None = None
+    inner: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -157,7 +160,10 @@ def _optimizers(
         for name in _INNER
         if name in graph.nodes[index].children
     }
+    held = _held(graph, kinds)
     for index, kind in kinds.items():
+        if index in held:
+            continue  # it is reported with the one that holds it
         outer = inner.get(index)
         if outer is not None and kind is Kind.EMPTY:
             continue  # Keras 2's LossScaleOptimizer keeps its base optimizer's state on its own node
@@ -165,8 +171,29 @@ def _optimizers(
             continue  # Keras 3's keeps it on the inner node, which is reported with this one as its wrapper
         if outer is not None and kind is not Kind.KERAS3:
             continue
-        found.append(OptimizerNode(index, paths[index if outer is None else outer], kind, outer))
+        chain = [index]
+        while (below := next((each for each, around in held.items() if around == chain[-1]), None)) is not None:
+            chain.append(below)
+        found.append(OptimizerNode(index, paths[index if outer is None else outer], kind, outer, tuple(chain[1:])))
     return tuple(sorted(found, key=lambda each: each.path))
+
+
+_RATES = frozenset({"learning_rate", "decay"})
+
+
+def _held(graph: ObjectGraph, kinds: Mapping[int, Kind]) -> dict[int, int]:
+    """Optimizers inside others that link slots of their own: inner node → outer node."""
+    found: dict[int, int] = {}
+    for index, kind in kinds.items():
+        node = graph.nodes[index]
+        if kind not in {Kind.LEGACY, Kind.TF1} or not node.slots:
+            continue
+        for name, child in node.children.items():
+            inside = graph.nodes[child]
+            known = kinds.get(child) in {Kind.LEGACY, Kind.TF1} or not _RATES.isdisjoint(inside.children)
+            if name.endswith("optimizer") and name not in _INNER and child != index and known:
+                found.setdefault(child, index)
+    return {inner: outer for inner, outer in found.items() if found.get(outer) != inner}
 
 
 def _require_own_lists(graph: ObjectGraph, optimizers: tuple[OptimizerNode, ...]) -> None:
@@ -185,6 +212,8 @@ def _kind(graph: ObjectGraph, index: int, identifier: str) -> Kind | None:
     count = children.get("iter")
     if count is not None and graph.nodes[count].is_variable:
         return Kind.LEGACY
+    if children.keys() >= _RATES or (node.slots and not _RATES.isdisjoint(children)):
+        return Kind.LEGACY  # an Estimator's: its count is the global step
     if node.slots:
         return Kind.TF1
     if "beta1_power" in children and "beta2_power" in children:
@@ -220,6 +249,20 @@ def _owned(graph: ObjectGraph, optimizers: tuple[OptimizerNode, ...]) -> set[int
     return owned
 
 
+def counter_beside(objects: Objects, node: OptimizerNode) -> int | None:
+    """The count of an optimizer without one of its own: what its program calls the global step.
+
+    Keras keeps it beside a tf.compat.v1 optimizer that it wraps (TFOptimizer), Estimators at the root.
+    """
+    nodes = objects.graph.nodes
+    if "iter" in nodes[node.index].children:
+        return None
+    for each in nodes:
+        if each.children.get("optimizer") == node.index and "global_step" in each.children:
+            return each.children["global_step"]
+    return nodes[0].children.get("estimator_global_step") if nodes and node.kind is Kind.LEGACY else None
+
+
 def _sort_variables(objects: Objects, paths: Mapping[int, str], owned: set[int], trainable: Mapping[int, bool]) -> None:
     graph = objects.graph
     skip = _NOT_MODEL | {path.rpartition("/")[2] for each in objects.optimizers if (path := each.path)}
@@ -230,7 +273,12 @@ def _sort_variables(objects: Objects, paths: Mapping[int, str], owned: set[int],
         if (listed := objects.child(each.index, "_trainable_variables")) is not None
         for _, child in graph.listed(listed)
     }
-    linked = {variable for each in objects.optimizers for variable, _, _ in objects.node(each.index).slots}
+    linked = {
+        variable
+        for each in objects.optimizers
+        for index in (each.index, *each.inner)
+        for variable, _, _ in objects.node(index).slots
+    }
     tensors = objects.bundle.tensors
     model: list[tuple[int, TensorRef, str]] = []
     others: list[TensorRef] = []

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from ckptdoctor.artifacts.tf_reading import Reading
 from ckptdoctor.errors import LimitExceeded
 from ckptdoctor.optimizers import inference
-from ckptdoctor.optimizers.catalogue import TF1_OPTIMIZERS, layouts
+from ckptdoctor.optimizers.catalogue import EMA, TF1_OPTIMIZERS, layouts
 from ckptdoctor.state import Generation, MissingSlot, Role, Slot
 
 MOST_KINDS = 100
@@ -25,6 +25,7 @@ def read_linked(reading: Reading) -> inference.Inference:
         inferred = _tf1_class(names, reading.singles)
     else:
         inferred = inference.by_slots(reading.generation, names, scalars=reading.singles, hint=reading.hint)
+    inferred = _with_shapes(reading, inferred)
     roles = _roles(reading.generation, reading.config.class_name if reading.config else inferred.class_name)
     nodes, tensors, by_node = reading.objects.graph.nodes, reading.objects.bundle.tensors, reading.objects.by_node
     new = tuple.__new__  # what the named tuple's constructor calls: this runs once per slot
@@ -40,6 +41,16 @@ def read_linked(reading: Reading) -> inference.Inference:
     if reading.slots:
         _complete(reading, names, roles)
     return inferred
+
+
+def _with_shapes(reading: Reading, inferred: inference.Inference) -> inference.Inference:
+    """No class of these generations keeps one number for a whole variable (tensorflow_addons' NovoGrad does)."""
+    kinds: dict[str, list[bool]] = {}
+    for owner, name, slot in reading.objects.node(reading.node.index).slots:
+        ref, variable = reading.objects.tensor(slot), reading.objects.by_node.get(owner)
+        if ref is not None and variable is not None and variable.tensor.shape:
+            kinds.setdefault(name, []).append(not ref.shape)
+    return inference.Inference(None) if any(all(each) for each in kinds.values()) else inferred
 
 
 def _complete(reading: Reading, names: Sequence[str], roles: Mapping[str, Role]) -> None:
@@ -69,11 +80,12 @@ def _complete(reading: Reading, names: Sequence[str], roles: Mapping[str, Role])
 def _roles(generation: Generation, class_name: str | None) -> dict[str, Role]:
     if generation is Generation.TF1:
         return {kind.name: kind.role for each in TF1_OPTIMIZERS if each.class_name == class_name for kind in each.slots}
-    return {kind.name: kind.role for layout in layouts(class_name or "", generation) for kind in layout.kinds}
+    kinds = (EMA, *(kind for layout in layouts(class_name or "", generation) for kind in layout.kinds))
+    return {kind.name: kind.role for kind in kinds}
 
 
 def _tf1_class(names: Sequence[str], scalars: Mapping[str, object]) -> inference.Inference:
-    powers = "beta1_power" in scalars
+    powers = tuple(name for name in ("beta1_power", "beta2_power") if name in scalars)
     found = [
         each.class_name
         for each in TF1_OPTIMIZERS

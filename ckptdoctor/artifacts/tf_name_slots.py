@@ -71,6 +71,7 @@ def find_slots(left: dict[str, TensorRef]) -> tuple[list[Found], Found]:
 def _candidates(left: Mapping[str, TensorRef]) -> dict[str, list[_Candidate]]:
     """What may be a slot, by its last component: it names an optimizer, or the rest of the name is a variable's."""
     found: dict[str, list[_Candidate]] = {}
+    deeper: dict[str, list[_Candidate]] = {}
     telling: dict[str, bool] = {}
     # In an index slots follow their variable: looking there saves looking it up.
     before: str | None = None
@@ -85,11 +86,17 @@ def _candidates(left: Mapping[str, TensorRef]) -> dict[str, list[_Candidate]]:
                 telling[last] = last in _SUFFIXES or bool({last, _numbered(last)[0]} & _KNOWN)
             if owner is None and not telling[last]:
                 before, before_ref = name, ref
+                outer, _, middle = stem.rpartition("/")
+                if ref.shape and (owner := left.get(outer)) is not None:
+                    deeper.setdefault(f"{middle}/{last}", []).append((name, ref, outer, owner))
                 continue
         try:
             found[last].append((name, ref, stem, owner))
         except KeyError:
             found[last] = [(name, ref, stem, owner)]
+    # An op name of two parts (`train/opt`) looks like a layer's, unless all of it comes again with a number.
+    for op in [each for each in deeper if f"{each}_1" in deeper]:
+        found.update({each: members for each, members in deeper.items() if _numbered(each)[0] == op})
     return found
 
 

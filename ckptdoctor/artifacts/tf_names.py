@@ -6,33 +6,27 @@ before the whole name. Keras optimizers that went through a Saver keep their own
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from ckptdoctor.artifacts.tf_beta_powers import PowerSet, conflicts, take_loss_scale, take_powers
+from ckptdoctor.artifacts.tf_name_keras import COUNTS, keras_optimizers
+from ckptdoctor.artifacts.tf_name_optimizers import Steps, optimizers, recoverable
 from ckptdoctor.artifacts.tf_name_slots import Found, find_slots
 from ckptdoctor.containers.dtypes import INTEGRAL
 from ckptdoctor.containers.values import read_scalar
 from ckptdoctor.optimizers import inference
-from ckptdoctor.optimizers.catalogue import LAYOUTS, TF1_AVERAGE, TF1_OPTIMIZERS, SlotKind, Tf1Optimizer
+from ckptdoctor.optimizers.catalogue import TF1_AVERAGE
 from ckptdoctor.state import (
     Generation,
-    MissingSlot,
     ModelVariable,
-    Oddity,
     OptimizerState,
-    OtherVariable,
-    Recoverable,
-    Role,
     Slot,
     TensorRef,
 )
 
-_BETA_POWER = re.compile(r"beta([12])_power(_\d+)?\Z")
 _STEPS = ("global_step", "step", "GlobalStep", "train_step")
 _NON_TRAINABLE = ("moving_mean", "moving_variance")
-_KERAS_COUNTS = frozenset({"iter", "iterations", "iteration"})
-_KERAS_SCALARS = frozenset({"lr", "learning_rate", "decay", "beta_1", "beta_2", "rho", "momentum", "momentum_cache"})
 
 
 @dataclass(slots=True)
@@ -66,13 +60,14 @@ def read_names(tensors: Mapping[str, TensorRef], *, serving: bool = False) -> Na
     names = Names()
     left = dict(tensors)
     scalars = [name for name, ref in tensors.items() if not ref.shape]
-    powers = _take_beta_powers(left, scalars)
+    sets = take_powers(left, scalars)
+    scale = take_loss_scale(left, scalars)
     steps = _take_steps(left, scalars, names)
-    keras = _keras_optimizer(left, scalars, tensors)
+    keras = keras_optimizers(left, scalars, tensors, steps)
     groups, averages = find_slots(left)
     trained = set().union(*(group.slots for group in groups))
-    if keras:
-        trained.update(slot.variable for slot in keras.slots if slot.variable)
+    for each in keras:
+        trained.update(slot.variable for slot in each.slots if slot.variable)
     names.others += [ref for ref in left.values() if ref.dtype == "string"]
     new = tuple.__new__  # what the named tuple's constructor calls: this runs once per tensor
     names.variables += [
@@ -83,24 +78,21 @@ def read_names(tensors: Mapping[str, TensorRef], *, serving: bool = False) -> Na
         for name, ref in left.items()
         if ref.dtype != "string"
     ]
-    if keras:
-        names.optimizers.append(keras)
-    for group in groups:
-        names.optimizers.append(_optimizer(group, powers, steps, names.variables))
-    if not names.optimizers and (powers or (steps and not serving and names.variables)):
+    names.optimizers += keras
+    found, nobodys = optimizers(groups, sets, steps, names.variables)
+    names.optimizers += found
+    names.others += nobodys
+    if not names.optimizers and (sets or (steps and not serving and names.variables)):
         # tf.compat.v1.train.GradientDescentOptimizer keeps nothing: the step is all there is to resume from.
-        names.optimizers.append(_stateless(powers, steps))
+        names.optimizers.append(_stateless(sets, steps))
+        names.others = [ref for ref in names.others if ref not in nobodys]
+    if scale is not None and len(names.optimizers) == 1:
+        names.optimizers = [replace(names.optimizers[0], wrapper=scale)]
+    elif scale is not None:
+        names.others += [each.tensor for each in scale.variables]
     if averages.slots:
         _add_averages(names, averages)
     return names
-
-
-def _take_beta_powers(left: dict[str, TensorRef], scalars: Iterable[str]) -> dict[str, OtherVariable]:
-    found: dict[str, OtherVariable] = {}
-    for name in [name for name in scalars if _BETA_POWER.match(name.rpartition("/")[2])]:
-        ref = left.pop(name)
-        found[name] = OtherVariable(name, ref, read_scalar(ref))
-    return found
 
 
 def _take_steps(left: dict[str, TensorRef], scalars: Iterable[str], names: Names) -> tuple[str, int] | None:
@@ -109,7 +101,7 @@ def _take_steps(left: dict[str, TensorRef], scalars: Iterable[str], names: Names
     candidates = [
         name
         for name in scalars
-        if name in left and left[name].dtype in INTEGRAL and name.rpartition("/")[2] not in _KERAS_COUNTS
+        if name in left and left[name].dtype in INTEGRAL and name.rpartition("/")[2] not in COUNTS
     ]
     for name in candidates:
         last = name.rpartition("/")[2]
@@ -127,96 +119,8 @@ def _take_steps(left: dict[str, TensorRef], scalars: Iterable[str], names: Names
     return best
 
 
-def _entry(op: str, count: int, powers: Mapping[str, object]) -> tuple[Tf1Optimizer | None, inference.Inference]:
-    """The optimizer behind an op name, or behind a number of slots if the user gave it a name of his own."""
-    named = [each for each in TF1_OPTIMIZERS if each.op_name == op]
-    fitting = [each for each in named if len(each.slots) == count]
-    if named:
-        chosen = (fitting or named)[0]
-        return chosen, inference.Inference(chosen.class_name)
-    guesses = [
-        each
-        for each in TF1_OPTIMIZERS
-        if len(each.slots) == count and each.beta_powers == bool(powers) and not each.suffixes
-    ]
-    classes = list(dict.fromkeys(each.class_name for each in guesses))
-    if not guesses:
-        return None, inference.Inference(None)
-    return guesses[0], inference.Inference(classes[0], tuple(classes[1:]))
-
-
-def _optimizer(
-    group: Found,
-    powers: Mapping[str, OtherVariable],
-    steps: tuple[str, int] | None,
-    variables: Iterable[ModelVariable],
-) -> OptimizerState:
-    count = max(len(slots) for slots in group.slots.values())
-    pairs = sum(name.rpartition("/")[2].startswith("beta1_power") for name in powers)
-    own = powers if pairs else {}
-    # Several optimizers of one class share the op name: their slots follow one another on each variable.
-    entry, inferred = _entry(group.op, count // pairs if pairs > 1 and count % pairs == 0 else count, own)
-    kinds: tuple[SlotKind, ...] = entry.slots if entry else ()
-    own = own if entry is not None and entry.beta_powers else {}
-    columns: list[tuple[str | None, Role]] = [(kind.name, kind.role) for kind in kinds]
-    columns = (columns or [(None, Role.OTHER)]) * count
-    slots: list[Slot] = []
-    missing: list[MissingSlot] = []
-    new = tuple.__new__  # as above
-    for owner, members in group.slots.items():
-        for ref, (name, role) in zip(members, columns, strict=False):
-            slots.append(new(Slot, (name or ref.key.rpartition("/")[2], role, owner, ref, "name")))
-        if len(members) < len(kinds):
-            missing.extend(MissingSlot(kind.name, kind.role, owner) for kind in kinds[len(members) : count])
-    missing.extend(_untouched(group, kinds, variables))
-    notes = (
-        (f"{pairs} sets of beta powers: {pairs} optimizers of this class trained these variables",) if pairs > 1 else ()
-    )
-    return OptimizerState(
-        name=group.op,
-        class_name=inferred.class_name,
-        generation=Generation.TF1,
-        class_inferred=inferred.class_name is not None,
-        class_candidates=inferred.candidates,
-        iterations=steps[1] if steps else None,
-        iterations_key=steps[0] if steps else None,
-        recoverable=None if steps else _recover(own),
-        conflicts=_conflicts(own, steps),
-        slots=tuple(slots),
-        missing=tuple(missing),
-        other=tuple(own.values()),
-        notes=notes,
-    )
-
-
-def _untouched(group: Found, kinds: tuple[SlotKind, ...], variables: Iterable[ModelVariable]) -> list[MissingSlot]:
-    """Variables without slots in layers whose other variables have them."""
-    lone = [path for path, _, trainable, _ in variables if path not in group.slots and trainable is not False]
-    layers = {owner.rpartition("/")[0] for owner in group.slots} - {""} if lone else set()
-    return [
-        MissingSlot(kind.name, kind.role, path) for path in lone if path.rpartition("/")[0] in layers for kind in kinds
-    ]
-
-
-def _recover(powers: Mapping[str, OtherVariable]) -> Recoverable | None:
-    values: dict[str, float] = {}
-    for name, each in powers.items():
-        match = _BETA_POWER.match(name.rpartition("/")[2])
-        if match and isinstance(each.value, float):
-            values.setdefault(match.group(1), each.value)
-    return inference.steps_from_beta_powers(values.get("1"), values.get("2"))
-
-
-def _conflicts(powers: Mapping[str, OtherVariable], steps: tuple[str, int] | None) -> tuple[Oddity, ...]:
-    if steps is None:
-        return ()
-    key, count = steps
-    impossible = inference.power_conflict(count, key, powers.values())
-    return impossible or inference.count_conflict(count, key, _recover(powers))
-
-
-def _stateless(powers: Mapping[str, OtherVariable], steps: tuple[str, int] | None) -> OptimizerState:
-    inferred = inference.Inference("Adam") if powers else inference.Inference(None)
+def _stateless(sets: Sequence[PowerSet], steps: Steps | None) -> OptimizerState:
+    inferred = inference.Inference("Adam") if sets else inference.Inference(None)
     return OptimizerState(
         name="",
         class_name=inferred.class_name,
@@ -224,11 +128,11 @@ def _stateless(powers: Mapping[str, OtherVariable], steps: tuple[str, int] | Non
         class_inferred=inferred.class_name is not None,
         iterations=steps[1] if steps else None,
         iterations_key=steps[0] if steps else None,
-        recoverable=None if steps else _recover(powers),
-        conflicts=_conflicts(powers, steps),
-        other=tuple(powers.values()),
+        recoverable=None if steps else recoverable(sets),
+        conflicts=conflicts(sets, steps),
+        other=tuple(each for powers in sets for each in powers.members),
         notes=("no slot variables: gradient descent keeps none, any other optimizer has lost its own",)
-        if not powers
+        if not sets
         else (),
     )
 
@@ -244,62 +148,4 @@ def _add_averages(names: Names, averages: Found) -> None:
         names.others.extend(slot.tensor for slot in slots)
         return
     first = names.optimizers[0]
-    from dataclasses import replace
-
     names.optimizers[0] = replace(first, slots=(*first.slots, *slots))
-
-
-def _keras_optimizer(
-    left: dict[str, TensorRef], scalars: Iterable[str], tensors: Mapping[str, TensorRef]
-) -> OptimizerState | None:
-    """A Keras optimizer whose variables went through a Saver: `Adam/iter`, `Adam/kernel/m`, `Adam/m/kernel`."""
-    counts = [name for name in scalars if name in left and name.rpartition("/")[2] in _KERAS_COUNTS]
-    if not counts:
-        return None
-    count = counts[0]
-    prefix = count.rpartition("/")[0]
-    roots = {prefix, prefix.removeprefix("training/"), f"training/{prefix}", f"{prefix}/"} - {"", "/"}
-    kinds = {
-        kind.name: kind.role
-        for layout in LAYOUTS
-        if layout.generation is not Generation.KERAS3
-        for kind in layout.kinds
-    }
-    own: dict[str, OtherVariable] = {}
-    slots: list[Slot] = []
-    generation = Generation.OPTIMIZER_V2
-    for name in list(left):
-        root = next((each for each in roots if name.startswith(f"{each.rstrip('/')}/")), None)
-        inner = name[len(root.rstrip("/")) + 1 :] if root else ""
-        if not inner or name == count:
-            continue
-        ref = left[name]
-        head, _, tail = inner.partition("/")
-        stem, _, last = inner.rpartition("/")
-        if ref.shape == () and inner in _KERAS_SCALARS:
-            own[inner] = OtherVariable(inner, left.pop(name), read_scalar(ref))
-        elif stem in tensors and last in kinds and tensors[stem].shape == ref.shape:
-            slots.append(Slot(last, kinds[last], stem, left.pop(name), "name"))
-        elif tail in tensors and head in kinds and tensors[tail].shape == ref.shape:
-            generation = Generation.KERAS2
-            slots.append(Slot(head, kinds[head], tail, left.pop(name), "name"))
-        elif re.fullmatch(r"Variable(_\d+)?", inner):
-            generation = Generation.KERAS1
-            slots.append(Slot(inner, Role.OTHER, None, left.pop(name), "order"))
-    ref = left.pop(count)
-    value = read_scalar(ref)
-    hint = inference.class_of_name(prefix) if prefix else None
-    inferred = inference.by_slots(generation, {slot.name for slot in slots}, scalars=own, hint=hint)
-    return OptimizerState(
-        name=prefix or "optimizer",
-        class_name=inferred.class_name,
-        generation=generation,
-        class_inferred=inferred.class_name is not None,
-        class_candidates=inferred.candidates,
-        iterations=inference.count_of(value),
-        iterations_key=count,
-        iterations_tensor=ref,
-        hyperparameters={name: each.value for name, each in own.items() if each.value is not None},
-        slots=tuple(slots),
-        other=tuple(own.values()),
-    )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
-from ckptdoctor.artifacts.tf_graph import Kind, Objects, OptimizerNode
+from ckptdoctor.artifacts.state_as_is import lost_inside
+from ckptdoctor.artifacts.tf_graph import Kind, Objects, OptimizerNode, counter_beside
 from ckptdoctor.artifacts.tf_reading import Reading, scalars
+from ckptdoctor.containers.values import read_scalar
 from ckptdoctor.optimizers import inference
 from ckptdoctor.optimizers.config import OptimizerConfig
 from ckptdoctor.state import Generation, ModelVariable, Oddity, OptimizerState, OtherVariable, Scalar, Wrapper
@@ -38,9 +41,11 @@ def read_optimizer(objects: Objects, node: OptimizerNode, config: OptimizerConfi
     generation = _GENERATIONS.get(node.kind)
     if generation is None:
         return Found(_empty(node, config))
+    if node.inner:
+        return _nested(objects, node, config)
     singles = scalars(objects, node.index)
     count_name = next((name for name in _COUNTS if name in singles), None)
-    count = singles.pop(count_name) if count_name else None
+    count = singles.pop(count_name) if count_name else _beside(objects, node)
     reading = Reading(objects, node, config, generation, _hint(objects, node), singles)
     # Each way of lying there is a module of its own, imported where it is met.
     if node.kind is Kind.KERAS3:
@@ -51,6 +56,44 @@ def read_optimizer(objects: Objects, node: OptimizerNode, config: OptimizerConfi
         from ckptdoctor.artifacts.tf_linked import read_linked as read_slots
     inferred = read_slots(reading)
     return Found(_state(reading, inferred, count), tuple(reading.unstored))
+
+
+def _beside(objects: Objects, node: OptimizerNode) -> OtherVariable | None:
+    index = counter_beside(objects, node)
+    ref = objects.tensor(index) if index is not None else None
+    return OtherVariable("global_step", ref, read_scalar(ref)) if ref is not None and ref.shape == () else None
+
+
+def _nested(objects: Objects, node: OptimizerNode, config: OptimizerConfig | None) -> Found:
+    """An optimizer in others that hold it: its class and settings are the innermost's, its count the outermost's."""
+    from ckptdoctor.artifacts.tf_linked import read_linked
+
+    *around, innermost = (node.index, *node.inner)
+    generation = Generation.OPTIMIZER_V2
+    singles = scalars(objects, innermost)
+    inside = singles.pop("iter", None)
+    reading = Reading(objects, replace(node, index=innermost), config, generation, None, singles)
+    inferred = read_linked(reading)
+    own: dict[str, OtherVariable] = {}
+    for index in around:
+        part = Reading(objects, replace(node, index=index), config, generation, None, scalars(objects, index))
+        read_linked(part)
+        reading.slots += part.slots
+        reading.missing += part.missing
+        own.update(part.singles)
+    count = own.pop("iter", None) or inside
+    state = _state(reading, inferred, count)
+    name = config.wrapper if config is not None and config.wrapper else _name_of(objects, innermost)
+    left = [*own.values(), *([inside] if inside is not None and inside is not count else [])]
+    return Found(replace(state, name=node.path, wrapper=Wrapper(name, None, tuple(left))), tuple(reading.unstored))
+
+
+def _name_of(objects: Objects, index: int) -> str:
+    """What the optimizer around calls itself: the name in front of all that belongs to it (`Lookahead/beta_1`)."""
+    node = objects.node(index)
+    below = [*node.children.values(), *(slot for _, _, slot in node.slots)]
+    names = [objects.node(each).full_name.partition("/") for each in below]
+    return next((name for name, slash, _ in names if slash and name), "wrapper")
 
 
 def _empty(node: OptimizerNode, config: OptimizerConfig | None) -> OptimizerState:
@@ -74,7 +117,10 @@ def _state(reading: Reading, inferred: inference.Inference, count: OtherVariable
         recoverable = inference.steps_from_beta_powers(powers.get("beta1_power"), powers.get("beta2_power"))
     notes = ("no learning rate is stored: a schedule sets it, which only the training code knows",)
     scheduled = (
-        config is None and iterations is not None and not {"learning_rate", "_learning_rate"} & set(reading.singles)
+        config is None
+        and reading.generation is not Generation.TF1  # whose rate is the program's
+        and iterations is not None
+        and not {"learning_rate", "_learning_rate"} & set(reading.singles)
     )
     return OptimizerState(
         name=reading.node.path,
@@ -84,13 +130,16 @@ def _state(reading: Reading, inferred: inference.Inference, count: OtherVariable
         class_candidates=inferred.candidates if config is None else (),
         iterations=iterations,
         iterations_key=count.tensor.key if count is not None and iterations is not None else None,
-        iterations_tensor=None if count is None else count.tensor,
+        iterations_tensor=None if count is None or count.name == "global_step" else count.tensor,
         recoverable=recoverable,
         hyperparameters=_hyperparameters(reading),
         schedule=config.schedule if config else None,
         scheduled=scheduled,
         slots=tuple(reading.slots),
-        missing=tuple(reading.missing),
+        missing=(
+            *reading.missing,
+            *(lost_inside(config, reading.slots, reading.objects.variables) if iterations else ()),
+        ),
         other=tuple(reading.singles.values()),
         wrapper=_wrapper(reading),
         notes=notes if scheduled else (),

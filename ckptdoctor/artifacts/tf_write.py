@@ -6,11 +6,11 @@ import os
 from typing import NamedTuple
 
 from ckptdoctor.artifacts.graph_editor import GraphEditor
-from ckptdoctor.artifacts.tf_graph import Kind, Objects, OptimizerNode, classify
+from ckptdoctor.artifacts.tf_graph import Kind, Objects, OptimizerNode, classify, counter_beside
 from ckptdoctor.artifacts.tf_write_linked import build_optimizer_v2, build_tf1
 from ckptdoctor.artifacts.tf_write_listed import build_keras2, build_keras3
 from ckptdoctor.artifacts.tf_write_names import check_named, write_named
-from ckptdoctor.artifacts.tf_write_site import Site
+from ckptdoctor.artifacts.tf_write_site import Site, count_tensor
 from ckptdoctor.artifacts.written import Written
 from ckptdoctor.containers.bundle_writer import BundleReport, NewTensor, Text, write_bundle
 from ckptdoctor.containers.copying import Progress
@@ -130,6 +130,11 @@ def edit_graph(
     outermost = None if old is None else old.index if old.outer is None else old.outer
     variables = {variable.path: index for index, variable in objects.by_node.items()}
     shapes = {variable.path: variable.tensor.shape for variable in objects.variables}
+    if old is not None and old.kind is Kind.LEGACY and counter_beside(objects, old) is not None:
+        raise GraftRefused(
+            "the target is an Estimator's checkpoint: its optimizer has no count of its own and goes by the global "
+            "step, for which a graft has no place; restore the state in the Estimator's own program"
+        )
     names = optimizer.name.split("/")
     if old is None and editor.find(names) is not None:
         raise GraftRefused(f"the target has an object {optimizer.name!r} that is no optimizer")
@@ -145,6 +150,11 @@ def edit_graph(
             "target's program with --as optimizer-v2, keras2 or keras3"
         )
     builder(site)
+    if old is not None and optimizer.generation is Generation.TF1:
+        beside = counter_beside(objects, old)
+        ref = objects.tensor(beside) if beside is not None else None
+        if ref is not None and ref.dtype == "int64":
+            editor.tensors[ref.key] = count_tensor(optimizer.iterations)
     graph, gone = editor.finish(node, objects.by_node.keys(), compact=compact)
     return Edited(graph, editor.tensors, gone, tuple(site.notes), editor, node)
 

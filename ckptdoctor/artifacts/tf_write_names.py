@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ckptdoctor.artifacts.tf_names import Names, read_names
@@ -18,27 +18,26 @@ from ckptdoctor.containers.checkpoint_v1 import read_v1
 from ckptdoctor.containers.copying import Progress
 from ckptdoctor.containers.tensor_bundle import read_bundle
 from ckptdoctor.errors import GraftRefused
-from ckptdoctor.optimizers.catalogue import TF1_OPTIMIZERS, Tf1Optimizer
+from ckptdoctor.optimizers.catalogue import TF1_AVERAGE, TF1_OPTIMIZERS
 from ckptdoctor.optimizers.planned import PlannedOptimizer
 from ckptdoctor.state import Generation, OptimizerState, TensorRef
 
 _STEP = "global_step"
+_PACKED = {"int32": "<i", "int64": "<q", "float32": "<f", "float64": "<d"}
 
 
 class _Naming(NamedTuple):
-    """How the target's graph names its optimizer's variables.
+    """How the graph names its optimizer's variables.
 
     Attributes:
-        op: Name of the slot operations.
-        entry: The catalogue's entry, if the optimizer is a known one.
+        tails: What stands behind a variable's name, by the kind of slot: `Adam_1`.
         scope: What stands before a slot's whole name (`train/`).
-        powers: Name of each beta power.
+        singles: Name of each scalar: beta powers may stand in a name scope of their own.
     """
 
-    op: str
-    entry: Tf1Optimizer | None
+    tails: Mapping[str, str]
     scope: str
-    powers: Mapping[str, str]
+    singles: Mapping[str, str]
 
 
 def check_named(optimizer: PlannedOptimizer) -> None:
@@ -83,14 +82,15 @@ def write_named(
     own = next((each for each in names.optimizers if each.name == optimizer.name), None)
     naming = _naming(optimizer, own)
     new: dict[str, NewTensor] = {}
-    counts: dict[str, int] = {}
     for slot in optimizer.slots:
         if slot.variable not in known:
             raise GraftRefused(f"the target has no variable {slot.variable!r}")
-        number = _position(naming.entry, slot.kind.name, counts, slot.variable)
-        new[_slot_name(naming, slot.variable, number)] = NewTensor(slot.dtype, slot.shape, slot.content, slot.factor)
+        new[_slot_name(naming, slot.variable, slot.kind.name)] = NewTensor(
+            slot.dtype, slot.shape, slot.content, slot.factor
+        )
     for name, value in optimizer.singles.items():
-        new[naming.powers.get(name, naming.scope + name)] = NewTensor("float32", (), struct.pack("<f", value))
+        new[naming.singles.get(name, naming.scope + name)] = NewTensor("float32", (), struct.pack("<f", value))
+    new.update(_loss_scale(optimizer, own))
     step, dtype = _step(own, tensors)
     packed = struct.pack("<i" if dtype == "int32" else "<q", optimizer.iterations)
     new[step] = NewTensor(dtype, (), packed)
@@ -114,51 +114,56 @@ def write_named(
 
 
 def _naming(optimizer: PlannedOptimizer, own: OptimizerState | None) -> _Naming:
+    """The target's own names; where it has none the donor's, which is the same program's, else the class's."""
+    kinds = list(dict.fromkeys(slot.kind.name for slot in optimizer.slots))
+    made = [kind for kind in kinds if kind != TF1_AVERAGE.name]
+    scope, tails = "", dict(zip(made, _by_class(optimizer, own, made), strict=True))
+    tails |= {kind: kind for kind in kinds if kind == TF1_AVERAGE.name}
+    held = [(slot.name, slot.tensor.key, slot.variable) for slot in own.slots] if own is not None else []
+    given = [
+        (slot.kind.name, slot.source.key, slot.donor_variable) for slot in optimizer.slots if slot.source is not None
+    ]
+    for kind, key, variable in held or given:
+        head, found, tail = key.rpartition(f"{variable}/")
+        # A donor of another generation or format names slots in other ways.
+        if found and kind in tails and (not head or head.endswith("/")) and (held or tail == tails[kind]):
+            scope, tails[kind] = head, tail
+    others = own.other if own is not None else ()
+    names = {each.tensor.key.rpartition("/")[2]: each.tensor.key for each in others}
+    return _Naming(tails, scope, {name: names[name] for name in optimizer.singles if name in names})
+
+
+def _by_class(optimizer: PlannedOptimizer, own: OptimizerState | None, kinds: Sequence[str]) -> list[str]:
+    """The ends of slot names as the class makes them: `<op>`, `<op>_1` … in the order of its slots."""
     entries = [each for each in TF1_OPTIMIZERS if each.class_name == optimizer.class_name]
-    kinds = {slot.kind.name for slot in optimizer.slots}
     op = own.name if own is not None and own.slots else ""
-    fitting = [each for each in entries if {kind.name for kind in each.slots} == kinds]
+    fitting = [each for each in entries if {kind.name for kind in each.slots} == set(kinds)]
     named = [each for each in fitting if each.op_name == (op or optimizer.name)]
     entry = next(iter(named or fitting or entries), None)
-    if not op:
-        custom = optimizer.name.rpartition("/")[2]
-        op = custom if custom not in {"", "optimizer"} else entry.op_name if entry else optimizer.class_name
-    return _Naming(op, entry, _scope(optimizer, own, op), _powers(optimizer, own))
+    if entry is not None and entry.suffixes:
+        return [entry.suffixes[[kind.name for kind in entry.slots].index(name)] for name in kinds]
+    custom = optimizer.name.rpartition("/")[2]
+    op = op or (custom if custom not in {"", "optimizer"} else entry.op_name if entry else optimizer.class_name)
+    order = [kind.name for kind in entry.slots] if entry is not None else list(kinds)
+    places = [order.index(name) if name in order else number for number, name in enumerate(kinds)]
+    return [f"{op}_{place}" if place else op for place in places]
 
 
-def _scope(optimizer: PlannedOptimizer, own: OptimizerState | None, op: str) -> str:
-    """What the graph puts before slot names: a variable scope around `minimize`. The donor's is the same program's."""
-    pairs = [(slot.tensor.key, slot.variable) for slot in own.slots] if own is not None else []
-    pairs += [(slot.source.key, slot.donor_variable) for slot in optimizer.slots if slot.source is not None]
-    for key, variable in pairs:
-        head, found, tail = key.rpartition(f"{variable}/{op}")
-        if found and variable and (not tail or tail[1:].isdigit()) and (not head or head.endswith("/")):
-            return head
-    return ""
+def _slot_name(naming: _Naming, variable: str, kind: str) -> str:
+    return f"{naming.scope}{variable}/{naming.tails[kind]}"
 
 
-def _powers(optimizer: PlannedOptimizer, own: OptimizerState | None) -> dict[str, str]:
-    """The names under which the target has its beta powers: they may stand in a name scope of their own."""
-    others = own.other if own is not None else ()
+def _loss_scale(optimizer: PlannedOptimizer, own: OptimizerState | None) -> dict[str, NewTensor]:
+    """The loss scale: in the places where the target keeps it; without an optimizer there, under the donor's names."""
+    values = optimizer.wrapper[1] if optimizer.wrapper is not None else {}
+    held = own.wrapper.variables if own is not None and own.wrapper is not None else ()
+    dtypes = {each.name: each.tensor.dtype for each in held}
     return {
-        name: found
-        for name in optimizer.singles
-        if (found := next((each.tensor.key for each in others if each.tensor.key.rpartition("/")[2] == name), None))
+        name: NewTensor(dtype, (), struct.pack(_PACKED[dtype], value))
+        for name, value in values.items()
+        if (dtype := dtypes.get(name) or ("int64" if isinstance(value, int) else "float32")) in _PACKED
+        and (name in dtypes or own is None)
     }
-
-
-def _position(entry: Tf1Optimizer | None, kind: str, counts: dict[str, int], variable: str) -> int:
-    """The k of `<op>_k`: the order in which the class creates its slots."""
-    number = counts[variable] = counts.get(variable, -1) + 1
-    if entry is not None:
-        return next((at for at, each in enumerate(entry.slots) if each.name == kind), number)
-    return number
-
-
-def _slot_name(naming: _Naming, variable: str, number: int) -> str:
-    if naming.entry is not None and naming.entry.suffixes:
-        return f"{naming.scope}{variable}/{naming.entry.suffixes[number]}"
-    return f"{naming.scope}{variable}/{naming.op}" + (f"_{number}" if number else "")
 
 
 def _step(own: OptimizerState | None, tensors: Mapping[str, TensorRef]) -> tuple[str, str]:
@@ -178,6 +183,6 @@ def _gone(own: OptimizerState | None, names: Names) -> set[str]:
 
 
 def _assumed(naming: _Naming, step: str, own: OptimizerState | None) -> str:
-    example = _slot_name(naming, "<variable>", 0)
+    slots = [f"slots are named {_slot_name(naming, '<variable>', kind)!r}" for kind in list(naming.tails)[:1]]
     where = "as the target has them" if own is not None and own.slots else "the graph's names must be these"
-    return f"slots are named {example!r}, the count is {step!r}: {where}, or Saver.restore does not find them"
+    return f"{', '.join([*slots, f'the count is {step!r}'])}: {where}, or Saver.restore does not find them"

@@ -126,11 +126,16 @@ class Policy:
         left_out = bool(self.select) and not chosen and not code.startswith(ALWAYS)
         return left_out or matches(code, self.ignore) > chosen
 
-    def severity(self, code: str) -> Severity | None:
-        """The severity in force; None where the rule does not count, or not for this purpose."""
+    def severity(self, code: str, given: Severity | None = None) -> Severity | None:
+        """The severity in force; None where the rule does not count, or not for this purpose.
+
+        Args:
+            code: The rule.
+            given: What the rule says that its finding weighs, where that is not the rule's own severity.
+        """
         if self.ignores(code):
             return None
-        own: Severity | None = BY_CODE[code].severity
+        own: Severity | None = given or BY_CODE[code].severity
         if self.loader is not None and code in _OF_LOADERS:
             own = Severity.ERROR  # whoever names the loader will use it
         for table in (WEIGHED[self.expect], self.severities):
@@ -144,7 +149,7 @@ class Policy:
         weighed = [
             finding._replace(severity=severity)
             for finding in findings
-            if (severity := self.severity(finding.code)) is not None
+            if (severity := self.severity(finding.code, finding.severity)) is not None
         ]
         return tuple(sorted(weighed, key=lambda each: each.severity.rank))
 

@@ -6,9 +6,11 @@ A plan, and pure data: no values are read for it but those of weights that settl
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
 from ckptdoctor.containers.values import kept_open
+from ckptdoctor.diagnosis.status import KNOWN_CLASSES
 from ckptdoctor.errors import Unmatchable
 from ckptdoctor.matching.lists import is_nameless, read_against
 from ckptdoctor.matching.sides import Side, choose, make_side
@@ -16,10 +18,12 @@ from ckptdoctor.matching.variables import Called, Match, Named, match, normalize
 from ckptdoctor.matching.weights import confirm
 from ckptdoctor.optimizers import translation
 from ckptdoctor.optimizers.planned import Matched
-from ckptdoctor.state import Generation, OptimizerState, Role, Slot, TrainingState
+from ckptdoctor.state import Format, Generation, OptimizerState, Role, Slot, TrainingState
 
 IN_A_COMPARISON = Called("A", "B")
 
+_LISTS = frozenset({Format.KERAS_H5, Format.KERAS_ARCHIVE, Format.KERAS_WEIGHTS})
+"""Formats that keep an optimizer's list in its own order, which is that of a dump of the same optimizer."""
 _GUESSED = frozenset({"order", "structure"})
 _Key: TypeAlias = "tuple[Role, str]"
 _Like: TypeAlias = "tuple[_Key, tuple[int, ...]]"
@@ -117,6 +121,10 @@ def _named_by_the_other(
     if nameless == (True, True):
         notes.append("neither names variables: slots are compared by their places in the two lists")
         return a, b, notes
+    for nameless_side, mine, theirs in ((nameless[0], a, b), (nameless[1], b, a)):
+        if nameless_side and (read := _as_the_other_lists(mine, theirs, (state_b if mine is a else state_a).format)):
+            notes.append(f"{'A' if mine is a else 'B'} names no variables: its list was read in the other's order")
+            return (read, b, notes) if mine is a else (a, read, notes)
     try:
         if nameless[0] and a.slots:
             a = _with_slots_of(a, _read_against(a, state_b, b, IN_A_COMPARISON))
@@ -127,6 +135,27 @@ def _named_by_the_other(
     except Unmatchable as error:
         notes.append(error.message)
     return a, b, notes
+
+
+def _as_the_other_lists(optimizer: OptimizerState, other: OptimizerState, form: Format) -> OptimizerState | None:
+    """A list whose class is not known, or not in the catalogue, in the order of a list that has the same shapes."""
+    told = {optimizer.class_name, *optimizer.class_candidates} - {None}
+    around = other.wrapper is not None and not other.wrapper.scales_loss
+    unknown = around or other.class_name not in KNOWN_CLASSES or optimizer.class_name is None
+    if form not in _LISTS or not unknown or (other.class_name in told and optimizer.class_name is not None):
+        return None
+    if not optimizer.slots or [each.tensor.shape for each in optimizer.slots] != [
+        each.tensor.shape for each in other.slots
+    ]:
+        return None
+    slots = tuple(
+        theirs._replace(tensor=mine.tensor, mapping="order")
+        for mine, theirs in zip(optimizer.slots, other.slots, strict=True)
+    )
+    return replace(
+        optimizer, slots=slots, class_name=other.class_name, class_candidates=(), class_inferred=True,
+        generation=other.generation, wrapper=other.wrapper if around else optimizer.wrapper,
+    )  # fmt: skip
 
 
 def _read_against(
@@ -140,8 +169,6 @@ def _read_against(
 
 
 def _with_slots_of(given: OptimizerState, read: OptimizerState) -> OptimizerState:
-    from dataclasses import replace
-
     return replace(given, slots=read.slots, other=read.other or given.other)
 
 

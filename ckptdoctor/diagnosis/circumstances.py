@@ -19,7 +19,7 @@ def _slots(_state: TrainingState, optimizer: OptimizerState) -> bool:
 
 
 def _wrapped(_state: TrainingState, optimizer: OptimizerState) -> bool:
-    return optimizer.wrapper is not None
+    return optimizer.wrapper is not None and optimizer.wrapper.scales_loss
 
 
 _COMPILED = "optimizer"
@@ -143,7 +143,7 @@ def _slots_from_zero(_state: TrainingState, optimizer: OptimizerState) -> bool:
     return _first_index(optimizer) == 0
 
 
-def _scalars_before(optimizer: OptimizerState) -> int | None:
+def scalars_before(optimizer: OptimizerState) -> int | None:
     """How many scalars but count and learning rate stand before a Keras 3 optimizer's first slot."""
     first = _first_index(optimizer)
     rate = any(each.name == "_learning_rate" for each in optimizer.other)
@@ -151,11 +151,11 @@ def _scalars_before(optimizer: OptimizerState) -> int | None:
 
 
 def _product_first(_state: TrainingState, optimizer: OptimizerState) -> bool:
-    return _scalars_before(optimizer) == 1
+    return scalars_before(optimizer) == 1
 
 
 def _product_last(_state: TrainingState, optimizer: OptimizerState) -> bool:
-    return _scalars_before(optimizer) == 0
+    return scalars_before(optimizer) == 0
 
 
 CIRCUMSTANCES: Mapping[str, Callable[[TrainingState, OptimizerState], bool]] = {

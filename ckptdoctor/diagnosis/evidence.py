@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.errors import UnreadableArtifact
@@ -58,6 +58,10 @@ class Evidence:
         return self.state.oddities if self.state is not None else ()
 
 
+Found: TypeAlias = "tuple[str, str] | tuple[str, str, Severity]"
+"""Message and hint, and what it weighs where that is not the rule's own severity."""
+
+
 class Rule(NamedTuple):
     """A rule: `find` answers (message, hint) for each thing that it finds.
 
@@ -74,7 +78,7 @@ class Rule(NamedTuple):
     name: str
     severity: Severity
     says: str
-    find: Callable[[Evidence], Iterator[tuple[str, str]]]
+    find: Callable[[Evidence], Iterator[Found]]
     deep: bool = False
 
 

@@ -27,9 +27,11 @@ BY_CODE: dict[str, Rule] = {rule.code: rule for rule in RULES}
 
 
 def judge(evidence: Evidence) -> tuple[Finding, ...]:
-    """Runs every rule over what was read, each with its own severity."""
+    """Runs every rule over what was read, each with its own severity unless it says another."""
     return tuple(
-        Finding(rule.code, rule.severity, message, hint) for rule in RULES for message, hint in rule.find(evidence)
+        Finding(rule.code, weight[0] if weight else rule.severity, message, hint)
+        for rule in RULES
+        for message, hint, *weight in rule.find(evidence)
     )
 
 

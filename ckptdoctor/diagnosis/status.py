@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from ckptdoctor.optimizers.catalogue import TF1_OPTIMIZERS, layouts
+from ckptdoctor.optimizers.catalogue import LAYOUTS, TF1_OPTIMIZERS, layouts
 from ckptdoctor.state import Format, Generation, OptimizerState, Status, TrainingState
 
 _ORDER = (Status.COMPLETE, Status.FRESH, Status.PARTIAL, Status.ABSENT, Status.UNREADABLE)
@@ -20,13 +20,41 @@ def optimizer_status(optimizer: OptimizerState) -> Status:
     """Whether this optimizer's state suffices to go on."""
     if not optimizer.has_state:
         return Status.ABSENT
-    if optimizer.iterations is None:
-        return Status.PARTIAL
-    if optimizer.iterations == 0:
+    if never_stepped(optimizer):
         return Status.FRESH
+    if optimizer.iterations is None:
+        whole = needs_no_count(optimizer) and optimizer.slots and not optimizer.missing
+        return Status.COMPLETE if whole else Status.PARTIAL
     if optimizer.missing or lost_all_slots(optimizer) or not is_possible(optimizer.iterations):
         return Status.PARTIAL
     return Status.COMPLETE
+
+
+def never_stepped(optimizer: OptimizerState) -> bool:
+    """Whether its count is 0: the one that is stored, or what its beta powers tell."""
+    told = optimizer.recoverable
+    return optimizer.iterations == 0 or (optimizer.iterations is None and told is not None and told.value == 0)
+
+
+KNOWN_CLASSES = frozenset(each.class_name for each in LAYOUTS)
+_UNCOUNTED = frozenset({"SGD", "RMSprop", "Adagrad", "Adadelta"})
+"""Keras classes whose update does not depend on how many there were."""
+_TF1_COUNTED = frozenset({"AdagradDA"})
+"""tf.compat.v1 classes whose update depends on global_step; what corrects its moments does so by its beta powers."""
+
+
+def needs_no_count(optimizer: OptimizerState) -> bool:
+    """Whether training goes on exactly without the count: neither the update nor a configured rate depends on it."""
+    if optimizer.schedule is not None or optimizer.scheduled or optimizer.hyperparameters.get("decay"):
+        return False
+    if optimizer.generation is Generation.TF1:
+        powers = {
+            name for each in TF1_OPTIMIZERS if each.class_name == optimizer.class_name for name in each.beta_powers
+        }
+        stored = {each.name for each in optimizer.other}
+        known = optimizer.class_name is not None and optimizer.class_name not in _TF1_COUNTED
+        return known and all(any(power in name for name in stored) for power in powers)
+    return optimizer.class_name in _UNCOUNTED and not optimizer.class_inferred
 
 
 def is_possible(iterations: int) -> bool:
@@ -165,6 +193,10 @@ def optimizer_verdict(optimizer: OptimizerState) -> str:
     if optimizer.iterations is None:
         source = optimizer.recoverable
         known = f" ({source.value:,} follows from {source.source})" if source else ""
+        if never_stepped(optimizer) and source is not None:
+            return f"never stepped: {name} is at iteration 0 by {source.source}"
+        if optimizer_status(optimizer) is Status.COMPLETE:
+            return f"resumes with {_full_state(optimizer)}; no count is here, and it needs none{known}"
         if not optimizer.slots:
             return f"{name} state without slots and without a count{known}"
         return f"slots but no count: a schedule would restart{known}"
@@ -187,7 +219,7 @@ def optimizer_verdict(optimizer: OptimizerState) -> str:
     if not optimizer.slots:
         return (
             f"resumes at {at}; {name} keeps no slots"
-            if optimizer.class_name and not is_ambiguous(optimizer)
+            if optimizer.class_name in KNOWN_CLASSES and not is_ambiguous(optimizer)
             else f"resumes at {at}; there are no slots"
         )
     return f"resumes at {at} with {_full_state(optimizer)}"

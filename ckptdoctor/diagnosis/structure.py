@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from ckptdoctor.diagnosis.evidence import Evidence, Rule
+from ckptdoctor.diagnosis.evidence import Evidence, Found, Rule
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.lost_count import CORRECTED
 from ckptdoctor.diagnosis.mending import graft_from, known_count, set_count
-from ckptdoctor.diagnosis.status import covered, enumerate_some, is_possible, is_uncounted, lost_all_slots, title
+from ckptdoctor.diagnosis.status import (
+    covered,
+    enumerate_some,
+    is_possible,
+    is_uncounted,
+    lost_all_slots,
+    needs_no_count,
+    never_stepped,
+    shortened,
+    title,
+)
 from ckptdoctor.optimizers.catalogue import ACCUMULATION, EMA, Extent, SlotKind, layouts
 from ckptdoctor.optimizers.layout import Shape, slot_shape
 from ckptdoctor.state import Format, Generation, OptimizerState, Role, Slot
@@ -45,21 +55,46 @@ def _no_optimizer_state(evidence: Evidence) -> Iterator[tuple[str, str]]:
     yield f"{what}: training would start with a new optimizer{because}", hint
 
 
-def _iterations_missing(evidence: Evidence) -> Iterator[tuple[str, str]]:
+def _iterations_missing(evidence: Evidence) -> Iterator[Found]:
     for each in evidence.optimizers:
-        if each.slots and each.iterations is None:
+        if each.slots and each.iterations is None and not never_stepped(each):
             # The beta powers of TensorFlow 1 correct the bias, whatever the step.
             corrected = each.class_name in CORRECTED and each.recoverable is None
             lost = "schedules and bias correction" if corrected else "a schedule"
-            yield (
-                f"{title(each)} has slots but no iteration count: {lost} would start over",
-                _way_to_a_count(evidence, each),
-            )
+            who, way = _called(evidence, each), _way_to_a_count(evidence, each)
+            if not needs_no_count(each):
+                yield f"{who} has slots but no iteration count: {lost} would start over", way
+            elif each.generation is Generation.TF1:
+                yield (
+                    f"{who} has no count, and its update needs none; a schedule of the program would start over",
+                    way,
+                    _INFO,
+                )
+            else:
+                yield (
+                    f"{who} has no iteration count, and needs none: neither its update nor its rate depends on it",
+                    "",
+                    _INFO,
+                )
         elif each.iterations is not None and not is_possible(each.iterations):
             yield (
-                f"{title(each)}'s count is {each.iterations:,}, which no training reaches: it is corrupt",
-                f"set the count by hand: {set_count(evidence.path, 'N')}",
+                f"{_called(evidence, each)}'s count is {each.iterations:,}, which no training reaches: it is corrupt",
+                f"set the count by hand: {set_count(evidence.path, 'N', *_chosen(evidence, each))}",
             )
+
+
+_INFO = Severity.INFO
+
+
+def _called(evidence: Evidence, optimizer: OptimizerState) -> str:
+    """The class, with the name of the optimizer where there are several."""
+    several = len(evidence.optimizers) > 1 and optimizer.name and optimizer.name != optimizer.class_name
+    return f"{title(optimizer)} ({shortened(optimizer.name)})" if several else title(optimizer)
+
+
+def _chosen(evidence: Evidence, optimizer: OptimizerState) -> tuple[str, ...]:
+    """The option of a graft that says which optimizer is meant, where that is needed."""
+    return ("--optimizer", optimizer.name) if len(evidence.optimizers) > 1 else ()
 
 
 def _way_to_a_count(evidence: Evidence, optimizer: OptimizerState) -> str:
@@ -70,12 +105,14 @@ def _way_to_a_count(evidence: Evidence, optimizer: OptimizerState) -> str:
         return follows + "set global_step in the training script; this checkpoint has no place for it"
     # Standalone Keras before 2.3 has no place for a count beside these slots.
     options = ("--as", "optimizer-v2") if optimizer.generation is Generation.KERAS1 else ()
-    return follows + set_count(evidence.path, known[0] if known else "N", *options)
+    return follows + set_count(evidence.path, known[0] if known else "N", *options, *_chosen(evidence, optimizer))
 
 
 def _slots_missing(evidence: Evidence) -> Iterator[tuple[str, str]]:
     hint = f"take them from an artifact that has them: {graft_from('DONOR', evidence.path)}"
     for each in evidence.optimizers:
+        if never_stepped(each):
+            continue  # what it lacks would hold nothing yet
         if each.missing:
             have, total = covered(each)
             names = list(dict.fromkeys(item.variable for item in each.missing))
@@ -91,9 +128,10 @@ def _slots_missing(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 def _never_stepped(evidence: Evidence) -> Iterator[tuple[str, str]]:
     for each in evidence.optimizers:
-        if each.iterations == 0 and not is_uncounted(each):
+        if never_stepped(each) and not is_uncounted(each):
+            told = "its count is 0" if each.iterations == 0 else "its beta powers are those of step 0"
             yield (
-                f"{title(each)} never stepped: its count is 0",
+                f"{_called(evidence, each)} never stepped: {told}",
                 "right for a model that is to be trained from the start",
             )
 
@@ -181,7 +219,7 @@ def _count_reset(evidence: Evidence) -> Iterator[tuple[str, str]]:
             names = enumerate_some([slot.tensor.key for slot in used])
             yield (
                 f"{title(each)} is at iteration 0, but {len(used):,} of its slots are not zero: {names}",
-                f"the count was reset: set it by hand: {set_count(evidence.path, 'N')}",
+                f"the count was reset: set it by hand: {set_count(evidence.path, 'N', *_chosen(evidence, each))}",
             )
 
 
@@ -201,7 +239,7 @@ def _class_mismatch(evidence: Evidence) -> Iterator[tuple[str, str]]:
         if each.class_name is None or each.generation is None or each.class_inferred:
             continue
         strange = _strange(each)
-        if each.slots and evidence.variables and all(_unplaced(slot) for slot in each.slots):
+        if _kinds(each) and evidence.variables and each.slots and all(_unplaced(slot) for slot in each.slots):
             count = f"{len(each.slots):,} slots, which do not fit the model's {len(evidence.variables):,} variables"
             yield f"{each.class_name} is recorded, but the state has {count}", hint
         elif strange:
@@ -253,7 +291,7 @@ def _wrapper_state(evidence: Evidence) -> Iterator[tuple[str, str]]:
                 f"the {wrapper.class_name} is here, the optimizer inside it is not",
                 f"put its state back: {graft_from('DONOR', evidence.path)}",
             )
-        elif each.has_state and not wrapper.variables and wrapper.loss_scale is None:
+        elif each.has_state and wrapper.scales_loss and not wrapper.variables and wrapper.loss_scale is None:
             yield (
                 (f"the optimizer inside the {wrapper.class_name} is here, the loss scale is not: it would start over"),
                 "expect some skipped steps after resuming, until the scale has settled",
@@ -261,6 +299,7 @@ def _wrapper_state(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 
 _SWAP_IN = "optimizer.finalize_variable_values(model.trainable_variables) swaps them in"
+_SWAP_IN_ADDON = "optimizer.assign_average_vars(model.variables) of tensorflow_addons swaps them in"
 _SWAP_IN_TF1 = "tf.compat.v1.train.Saver(average.variables_to_restore()) restores them in place of the weights"
 
 
@@ -274,11 +313,14 @@ def _averages(evidence: Evidence) -> Iterator[tuple[str, str]]:
             continue
         equal = evidence.scan.equal_averages if evidence.scan is not None else None
         by_tf1 = each.generation is Generation.TF1
+        addon = each.wrapper is not None and not each.wrapper.scales_loss
         keeper = "an ExponentialMovingAverage" if by_tf1 else title(each)
+        if addon and each.wrapper is not None:
+            keeper = each.wrapper.class_name
         text = f"{keeper} keeps moving averages of {count:,} {'variable' if count == 1 else 'variables'}"
         if equal:
             text += f"; {len(equal):,} of them equal the weights: they are already swapped in"
-        yield text, "" if equal else _SWAP_IN_TF1 if by_tf1 else _SWAP_IN
+        yield text, "" if equal else _SWAP_IN_TF1 if by_tf1 else _SWAP_IN_ADDON if addon else _SWAP_IN
 
 
 RULES: tuple[Rule, ...] = (

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
 
 from ckptdoctor.artifacts.written import Written
+from ckptdoctor.containers.checkpoint_state import NAME, read_checkpoint_state
 from ckptdoctor.containers.files import reason
-from ckptdoctor.errors import CkptDoctorError, GraftRefused
+from ckptdoctor.diagnosis.status import enumerate_some
+from ckptdoctor.errors import CkptDoctorError, GraftRefused, UnreadableArtifact
 from ckptdoctor.examination import Examination, examine, with_libhdf5
 from ckptdoctor.grafting.compare import hold_against_plan
 from ckptdoctor.grafting.feasible import OLD_LAYOUT
 from ckptdoctor.grafting.flushing import Flushing
 from ckptdoctor.grafting.inputs import Inputs, files_of
+from ckptdoctor.grafting.kept import left_behind
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.receipt import Receipt, digest_files
 from ckptdoctor.grafting.staging import check_output, publish, staging
@@ -70,8 +74,27 @@ def carry_out(
     inputs_read = records[: len(sources)]
     outputs = [each._replace(path=plan.output + each.path[len(staged) :]) for each in records[len(sources) :]]
     # Writers do not know where the result will lie.
-    notes = tuple(note.replace("OUT", plan.output) for note in written.notes)
+    notes = tuple(note.replace("OUT", plan.output) for note in written.notes) + _state_file(plan)
     return Receipt(plan, written._replace(notes=notes), tuple(inputs_read), tuple(outputs))
+
+
+def _state_file(plan: Plan) -> tuple[str, ...]:
+    """What `tf.train.latest_checkpoint` needs to find the result, where that is not there; no other file is touched."""
+    if plan.format not in {Format.TF_CHECKPOINT, Format.TF_CHECKPOINT_V1}:
+        return ()
+    directory, name = os.path.split(plan.output)
+    line = f"model_checkpoint_path: {json.dumps(name, ensure_ascii=False)}"
+    path = os.path.join(directory, NAME)
+    if not os.path.exists(path):
+        return (f"tf.train.latest_checkpoint finds it by a file {path}, which is not there, with the line {line}",)
+    try:
+        state = read_checkpoint_state(path)
+    except UnreadableArtifact:
+        return ()
+    if os.path.basename(state.latest) == name:
+        return ()
+    latest = os.path.basename(state.latest)
+    return (f"{path} names {latest} as the latest: tf.train.latest_checkpoint finds this one by the line {line}",)
 
 
 def build(
@@ -102,8 +125,10 @@ def build(
         if result.state is None:
             raise GraftRefused(f"the result was read back and {result.error}; nothing was written", plan.output)
         hold_against_plan(result.state, target.state, plan.optimizer, meter.add, partial=plan.partial)
+        lost = left_behind(target.state, result.state, plan.optimizer)
         flushing.finish()
-    return written
+    told = f"of the target's own state is left behind, as the result has no place for it: {enumerate_some(lost, 12)}"
+    return written._replace(notes=(*written.notes, told)) if lost else written
 
 
 def _work(plan: Plan, target: Examination) -> int:

@@ -10,9 +10,10 @@ from ckptdoctor.containers.crc import masked
 from ckptdoctor.containers.files import RegularFile
 from ckptdoctor.containers.raw_places import RawPlaces
 from ckptdoctor.containers.shard_data import filled
-from ckptdoctor.containers.values import kept_open, numpy_dtype, ordered_chunks
+from ckptdoctor.containers.values import kept_open, numpy_dtype, ordered_chunks, paired_chunks
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.grafting.completeness import require_no_fewer
+from ckptdoctor.grafting.kept import by_key, untouched
 from ckptdoctor.grafting.readback import slots_by_number
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
 from ckptdoctor.state import FileRange, Format, Generation, OptimizerState, Role, Slot, TensorRef, TrainingState
@@ -78,7 +79,7 @@ def hold_against_plan(
                 raise _failed(f"{planned.kind.name} of {planned.variable} is not what was planned")
             if progress is not None:
                 progress(planned.nbytes)
-        _same_model(result, target, raw)
+        _same_model(result, target, optimizer, raw)
 
 
 def _require_as_many(found: OptimizerState, target: TrainingState, planned: PlannedOptimizer, *, partial: bool) -> None:
@@ -216,18 +217,27 @@ def scaled(chunk: NDArray[Any], planned: PlannedSlot) -> NDArray[Any]:
     return chunk if chunk.dtype == dtype else chunk.astype(dtype)
 
 
-def _same_model(result: TrainingState, target: TrainingState, raw: RawPlaces) -> None:
+def _same_model(result: TrainingState, target: TrainingState, planned: PlannedOptimizer, raw: RawPlaces) -> None:
+    """What the plan leaves alone is in the result as it was: the model, and whatever is not its optimizer's."""
     theirs = {variable.path: variable.tensor for variable in target.variables if variable.tensor.location is not None}
     ours = {variable.path: variable.tensor for variable in result.variables}
     for path, before in theirs.items():
         after = ours.get(path)
         if after is None or after.shape != before.shape or after.dtype != before.dtype:
             raise _failed(f"the model variable {path} is not in it as it was")
-        if before.dtype == "string" or _as_before(before, after):
-            continue
-        same = raw.same(before, after)
-        if same is None:
-            pairs = zip(ordered_chunks(before, _CHUNK), ordered_chunks(after, _CHUNK), strict=True)
-            same = all(_equal(one, two) for one, two in pairs)
-        if not same:
+        if not _same_values(before, after, raw):
             raise _failed(f"the model variable {path} has changed")
+    there = by_key(result)
+    for what, before in untouched(target, planned):
+        after = there.get(before.key)
+        if after is None or after.shape != before.shape or after.dtype != before.dtype:
+            raise _failed(f"{what} ({before.key}) is not in it as it was")
+        if not _same_values(before, after, raw):
+            raise _failed(f"{what} ({before.key}) has changed")
+
+
+def _same_values(before: TensorRef, after: TensorRef, raw: RawPlaces) -> bool:
+    if before.dtype == "string" or _as_before(before, after):
+        return True
+    same = raw.same(before, after)
+    return same if same is not None else all(_equal(*pair) for pair in paired_chunks(before, after, _CHUNK))

@@ -37,7 +37,7 @@ def donor_side(state: TrainingState, target: TrainingState, own: OptimizerState 
             # It was read as one class; that is a fact only where somebody says so.
             candidates = () if told is not None else optimizer.class_candidates
             optimizer = replace(read, class_inferred=True, class_candidates=candidates)
-        _require_one(optimizer)
+        require_one(optimizer, "the donor")
     return make_side(state, optimizer)
 
 
@@ -71,8 +71,18 @@ def _as_trained(target: TrainingState, own: OptimizerState | None) -> list[Model
     return [each._replace(trainable=each.path in owners) for each in target.variables]
 
 
-def _require_one(optimizer: OptimizerState) -> None:
-    """Raises GraftRefused where a variable has a slot twice: nothing tells the optimizers apart that kept them."""
+def require_one(optimizer: OptimizerState, whose: str) -> None:
+    """Refuses an optimizer of which a variable has a slot twice.
+
+    Raises:
+        GraftRefused: Several optimizers of one class kept them, and nothing tells which of them is meant; or one around
+            another has its slots among them.
+    """
+    if optimizer.wrapper is not None and not optimizer.wrapper.scales_loss:
+        raise GraftRefused(
+            f"{whose}'s optimizer is {optimizer.class_name or 'one of unknown class'} in a "
+            f"{optimizer.wrapper.class_name}, which keeps slots of its own: a graft does not take the two apart"
+        )
     seen = Counter(
         (slot.variable, slot.role, slot.name if slot.role is Role.OTHER else "")
         for slot in optimizer.slots
@@ -80,8 +90,14 @@ def _require_one(optimizer: OptimizerState) -> None:
     )
     for (variable, role, _), count in seen.items():
         if count > 1:
+            known = f" ({optimizer.notes[0]})" if optimizer.notes else ""
+            way = (
+                "its count alone is taken by --only iterations"
+                if whose == "the donor"
+                else "set the count in the training program, which knows both"
+            )
             raise GraftRefused(
-                f"the donor holds the {role.value.replace('_', ' ')} of {variable} {count} times: several optimizers "
-                f"of one class ({optimizer.class_name}) kept their slots in one graph, and nothing tells whose is "
-                "whose; its count alone is taken by --only iterations"
+                f"{whose} holds the {role.value.replace('_', ' ')} of {variable} {count} times: several optimizers "
+                f"of one class ({optimizer.class_name}) kept their slots in one graph, and nothing tells which one is "
+                f"meant{known}; {way}"
             )

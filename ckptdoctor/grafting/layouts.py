@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 from ckptdoctor.artifacts.keras_producer import version_part
+from ckptdoctor.diagnosis.circumstances import scalars_before
 from ckptdoctor.errors import GraftRefused
-from ckptdoctor.optimizers.catalogue import TF1_OPTIMIZERS, Layout, PerVariable, Tf1Optimizer, layouts
+from ckptdoctor.optimizers.catalogue import (
+    TF1_AVERAGE,
+    TF1_OPTIMIZERS,
+    Layout,
+    PerVariable,
+    Single,
+    SlotKind,
+    Tf1Optimizer,
+    layouts,
+)
 from ckptdoctor.optimizers.config import Settings
 from ckptdoctor.optimizers.serialize import NAMES
-from ckptdoctor.state import Generation, Role
+from ckptdoctor.state import Generation, OptimizerState, Role
 
 _SEVERAL = "MultiOptimizer"
 
 
-def pick_layout(class_name: str, generation: Generation, version: str | None, *, wrapped: bool = False) -> Layout:
+def pick_layout(
+    class_name: str,
+    generation: Generation,
+    version: str | None,
+    *,
+    wrapped: bool = False,
+    like: OptimizerState | None = None,
+) -> Layout:
     """The catalogue's layout for a class in the version that will read it; the newest where none is known.
 
     Args:
@@ -20,6 +37,7 @@ def pick_layout(class_name: str, generation: Generation, version: str | None, *,
         generation: The generation.
         version: The framework's version, where the target tells.
         wrapped: It is inside a LossScaleOptimizer, where some classes keep less.
+        like: The target's own optimizer, whose list may tell which variant its program has.
 
     Raises:
         GraftRefused: The generation has no such class.
@@ -33,6 +51,9 @@ def pick_layout(class_name: str, generation: Generation, version: str | None, *,
                 "target with the same one, build it, and assign the donor's optimizer.variables to its own one by one"
             )
         raise _unknown(class_name, generation)
+    before = scalars_before(like) if like is not None and like.generation is generation else None
+    if before is not None:
+        variants = [each for each in variants if isinstance(each.blocks[0], Single) == bool(before)] or variants
     release = _release(version)
     for variant in variants:
         if release is None or _within(release, variant.versions):
@@ -59,10 +80,10 @@ def tf1_layout(class_name: str, settings: Settings) -> Layout:
     Raises:
         GraftRefused: TensorFlow 1 has no such class.
     """
-    if class_name == "SGD" and "momentum" not in settings.flags:
-        return Layout(class_name, Generation.TF1, (), counted=False)  # GradientDescentOptimizer
-    entry = _tf1_entry(class_name, centered="centered" in settings.flags)
-    return Layout(class_name, Generation.TF1, tuple(PerVariable((kind,)) for kind in entry.slots), counted=False)
+    kinds: tuple[SlotKind, ...] = (TF1_AVERAGE,) if "use_ema" in settings.flags else ()
+    if class_name != "SGD" or "momentum" in settings.flags:  # GradientDescentOptimizer keeps none
+        kinds = (*_tf1_entry(class_name, centered="centered" in settings.flags).slots, *kinds)
+    return Layout(class_name, Generation.TF1, tuple(PerVariable((kind,)) for kind in kinds), counted=False)
 
 
 def tf1_op_name(class_name: str) -> str:

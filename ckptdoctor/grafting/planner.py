@@ -17,7 +17,7 @@ from ckptdoctor.grafting.completeness import (
     unused_slots,
 )
 from ckptdoctor.grafting.configuration import check_recorded, configure, rate_warnings, settings_for
-from ckptdoctor.grafting.donor import donor_side
+from ckptdoctor.grafting.donor import donor_side, require_one
 from ckptdoctor.grafting.generations import generation_for
 from ckptdoctor.grafting.layouts import pick_layout, tf1_layout, tf1_op_name
 from ckptdoctor.grafting.names import name_for, own_optimizer
@@ -60,6 +60,8 @@ def make_plan(donor: TrainingState | None, target: TrainingState, output: str, o
 
 def _plan(donor: TrainingState | None, target: TrainingState, output: str, options: Options) -> Plan:
     own = own_optimizer(target, donor, options)
+    if own is not None:
+        require_one(own, "the target")
     if donor is None:
         return _count_only(target, own, output, options)
     side = donor_side(donor, target, own, options)
@@ -164,7 +166,7 @@ class _Planner:
             hyperparameters=configured.hyperparameters,
             schedule=configured.schedule,
             iterations=iterations,
-            singles=maker.singles(numbers),
+            singles=maker.singles(numbers, self.own),
             trained=tuple(each.path for each in variables),
             slots=tuple(slots),
             wrapper=self._wrapper(),
@@ -189,7 +191,8 @@ class _Planner:
         if self.generation is Generation.TF1:
             return tf1_layout(self.class_name, settings)
         wrapped = (self.own if self.own is not None else self.donor.optimizer).wrapper is not None
-        return pick_layout(self.class_name, self.generation, self.target.producer.version, wrapped=wrapped)
+        version = self.target.producer.version
+        return pick_layout(self.class_name, self.generation, version, wrapped=wrapped, like=self.own)
 
     def _name(self) -> str:
         tf1 = tf1_op_name(self.class_name) if self.generation is Generation.TF1 else None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ckptdoctor.diagnosis.status import enumerate_some
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.grafting.completeness import is_unused
+from ckptdoctor.grafting.powers import beta_powers, kind_of
 from ckptdoctor.matching.sides import settings_of
 from ckptdoctor.matching.variables import Match
 from ckptdoctor.optimizers import inference, translation
@@ -19,8 +19,6 @@ from ckptdoctor.optimizers.planned import PlannedSlot
 from ckptdoctor.optimizers.starting import starting_value, starts_as_its_variable
 from ckptdoctor.state import Generation, OptimizerState, Role, Slot, TensorRef
 
-_POWERS = ("beta1_power", "beta2_power")
-_NUMBER = re.compile(r"_\d+$")
 _COPIED_BITS = {
     ("float16", "float32"), ("bfloat16", "float32"), ("float32", "float64"), ("float16", "float64"),
     ("bfloat16", "float64"), ("int32", "int64"),
@@ -92,7 +90,7 @@ class SlotMaker:
                     lacking.append(f"{each.kind.name} of {path}")
                 planned.append(self._new(each.kind, path, each.shape, variables.get(path), hyperparameters))
                 continue
-            wanted = variables[path].dtype if path in variables else slot.tensor.dtype
+            wanted = (variables[path].dtype if path in variables else "") or slot.tensor.dtype
             planned.append(self._from_slot(each.kind, path, each.shape, wanted, slot, found, sources, numbers))
         if lacking and not self.partial:
             raise GraftRefused(f"{self.whose} lacks {enumerate_some(lacking, 4)}; leave them empty by --partial")
@@ -114,7 +112,7 @@ class SlotMaker:
         hyperparameters: Mapping[str, object],
     ) -> PlannedSlot:
         """A slot that nothing is known of: as an optimizer begins with it."""
-        dtype = variable.dtype if variable is not None else "float32"
+        dtype = (variable.dtype if variable is not None else "") or "float32"
         start: float | TensorRef = starting_value(self.class_name, kind, self.generation, hyperparameters)
         if variable is not None and variable.location is not None and starts_as_its_variable(self.class_name, kind):
             start = variable
@@ -154,29 +152,22 @@ class SlotMaker:
         how = found.how if found is not None else None
         return PlannedSlot(kind, path, shape, dtype, ref, factor, formula, slot.variable, how)
 
-    def singles(self, numbers: translation.Numbers) -> dict[str, float]:
+    def singles(self, numbers: translation.Numbers, own: OptimizerState | None) -> dict[str, float]:
         """Scalars of the target's layout: stored ones of the same generation, else what their formula gives."""
+        if self.generation is Generation.TF1:
+            return beta_powers(self.class_name, self.donor, own, numbers)
         names = [block.name for block in blocks(self.layout) if isinstance(block, Single)]
         if self.class_name == "Nadam" and self.generation in {Generation.KERAS2, Generation.KERAS3}:
             names = ["u_product"]  # an attribute of the object, where it is not one of its variables
-        if self.generation is Generation.TF1:
-            names += _POWERS if self.class_name in {"Adam", "AdamW", "Nadam", "Adamax"} else ()
         stored: dict[str, float] = {}
         for other in self.donor.other if self.donor.generation is self.generation else ():
             if isinstance(other.value, (int, float)):
-                # TensorFlow 1 puts name scopes before it, and numbers behind it where a graph has several optimizers.
-                name = _NUMBER.sub("", other.name.rpartition("/")[2].lstrip("_"))
-                stored.setdefault(name, other.value)
+                stored.setdefault(other.name.rpartition("/")[2].lstrip("_"), other.value)
         steps = self.donor.iterations
         found: dict[str, float] = {}
         for name in names:
             if name in stored and (steps is None or steps == numbers.iterations):
                 found[name] = float(stored[name])
-                continue
-            told = name in _POWERS and stored.get(name, 0.0) > translation.SMALLEST
-            if told and steps is not None and numbers.iterations is not None:
-                # Another count than the donor's is asked for: its power tells its beta, whatever the defaults are.
-                found[name] = float(stored[name]) ** ((numbers.iterations + 1) / (steps + 1))
                 continue
             try:
                 found[name] = translation.SINGLES[name](numbers, self.generation)
@@ -201,7 +192,7 @@ def other_betas(donor: OptimizerState, numbers: translation.Numbers) -> list[str
     found: list[str] = []
     powers: dict[str, float] = {}
     for other in donor.other:
-        name = _NUMBER.sub("", other.name.rpartition("/")[2])
+        name = kind_of(other.name)
         beta = {"beta1_power": numbers.beta_1, "beta2_power": numbers.beta_2}.get(name)
         if beta is None or not isinstance(other.value, float):
             continue
@@ -215,9 +206,9 @@ def other_betas(donor: OptimizerState, numbers: translation.Numbers) -> list[str
                 f"the donor ran with {argument} {was:.4g} ({other.name} {other.value:.4g} at iteration {steps}), the "
                 f"result says {beta:g}: set {argument}={was:.4g} in the training code"
             )
-    if found and len(powers) == len(_POWERS):
+    if found and len(powers) == 2:  # noqa: PLR2004 - both
         counted = inference.steps_from_beta_powers(
-            powers["beta1_power"], powers["beta2_power"], numbers.beta_1, numbers.beta_2
+            powers["beta1_power"], powers["beta2_power"], [(numbers.beta_1, numbers.beta_2)]
         )
         if counted is not None:
             said = f"the donor's beta powers are those of {counted.value:,} steps of Adam, its counter says {steps:,}"

@@ -344,6 +344,14 @@ CLASSES_BY_POPULARITY = (
 )  # fmt: skip
 """Where several classes fit what is stored, the first of these is named and the others are candidates."""
 
+THIRD_PARTY = frozenset(
+    {
+        "AdaBelief", "COCOB", "ConditionalGradient", "LAMB", "LazyAdam", "NovoGrad", "ProximalAdagrad",
+        "RectifiedAdam", "SGDW", "Yogi",
+    }
+)  # fmt: skip
+"""Optimizers of tensorflow_addons, whose variables begin with the class's name: slots called m and v are no Adam's."""
+
 WRAPPERS = {
     "LossScaleOptimizer": "inner_optimizer",
     "LossScaleOptimizerV1": "inner_optimizer",
@@ -359,22 +367,23 @@ class Tf1Optimizer(NamedTuple):
         op_name: The default `name` of the constructor, which names the slots.
         class_name: The Keras class that does the same.
         slots: Slot kinds in order of creation.
-        beta_powers: It keeps `beta1_power` and `beta2_power`.
+        beta_powers: The powers that it keeps for its bias correction, numbered where a graph has several optimizers.
         suffixes: Not an op name but exact last components (BERT's `adam_m`), one for each slot kind.
     """
 
     op_name: str
     class_name: str
     slots: tuple[SlotKind, ...]
-    beta_powers: bool = False
+    beta_powers: tuple[str, ...] = ()
     suffixes: tuple[str, ...] = ()
 
 
+_POWERS = ("beta1_power", "beta2_power")
 _RMS = SlotKind("rms", Role.MEAN_SQUARE)
 _TF1_MOMENTUM = SlotKind("momentum", Role.MOMENTUM)
 
 TF1_OPTIMIZERS: tuple[Tf1Optimizer, ...] = (
-    Tf1Optimizer("Adam", "Adam", (SlotKind("m", _M), SlotKind("v", _V)), beta_powers=True),
+    Tf1Optimizer("Adam", "Adam", (SlotKind("m", _M), SlotKind("v", _V)), _POWERS),
     Tf1Optimizer("Momentum", "SGD", (_TF1_MOMENTUM,)),
     # Centered RMSProp creates rms, mg, momentum: `_create_slots` of tf.compat.v1.train.RMSPropOptimizer.
     Tf1Optimizer("RMSProp", "RMSprop", (_RMS, _TF1_MOMENTUM)),
@@ -392,10 +401,15 @@ TF1_OPTIMIZERS: tuple[Tf1Optimizer, ...] = (
         (SlotKind("accum", Role.ACCUMULATOR), SlotKind("accum_update", Role.ACCUMULATED_UPDATE)),
     ),
     Tf1Optimizer("Ftrl", "Ftrl", (SlotKind("accum", Role.ACCUMULATOR), SlotKind("linear", Role.LINEAR))),
-    Tf1Optimizer("AdaMax", "Adamax", (SlotKind("m", _M), SlotKind("v", Role.INFINITY_NORM)), beta_powers=True),
-    Tf1Optimizer("Nadam", "Nadam", (SlotKind("m", _M), SlotKind("v", _V)), beta_powers=True),
-    Tf1Optimizer("LazyAdam", "Adam", (SlotKind("m", _M), SlotKind("v", _V)), beta_powers=True),
-    Tf1Optimizer("AdamW", "AdamW", (SlotKind("m", _M), SlotKind("v", _V)), beta_powers=True),
+    Tf1Optimizer("AdaMax", "Adamax", (SlotKind("m", _M), SlotKind("v", Role.INFINITY_NORM)), _POWERS[:1]),
+    Tf1Optimizer("Nadam", "Nadam", (SlotKind("m", _M), SlotKind("v", _V)), _POWERS),
+    Tf1Optimizer("LazyAdam", "Adam", (SlotKind("m", _M), SlotKind("v", _V)), _POWERS),
+    Tf1Optimizer("AdamW", "AdamW", (SlotKind("m", _M), SlotKind("v", _V)), _POWERS),
+    # tf.contrib.opt of 1.15, which names these after the class.
+    Tf1Optimizer("MomentumW", "SGDW", (_TF1_MOMENTUM,)),
+    Tf1Optimizer("LARSOptimizer", "LARS", (_TF1_MOMENTUM,)),
+    Tf1Optimizer("AddSignOptimizer", "AddSign", (SlotKind("m", _M),)),
+    Tf1Optimizer("PowerSignOptimizer", "PowerSign", (SlotKind("m", _M),)),
     # google-research/bert optimization.py: AdamWeightDecayOptimizer; LAMB in google-research/albert.
     Tf1Optimizer("adam", "AdamW", (SlotKind("m", _M), SlotKind("v", _V)), suffixes=("adam_m", "adam_v")),
     Tf1Optimizer("lamb", "Lamb", (SlotKind("m", _M), SlotKind("v", _V)), suffixes=("lamb_m", "lamb_v")),

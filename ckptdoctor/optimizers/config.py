@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import product
 
@@ -22,6 +22,10 @@ CURRENT_RATE = "current_learning_rate"
 _NOT_HYPERPARAMETERS = frozenset(
     {"name", "jit_compile", "is_legacy_optimizer", "module", "registered_name", "class_name", "dtype"}
 )
+
+
+_INNER = ("optimizer", "inner_optimizer", "base_optimizer")
+"""Where the configuration of an optimizer around another one has that (tensorflow_addons' Lookahead, SWA, …)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,11 @@ class OptimizerConfig:
     inner: tuple[OptimizerConfig, ...] = ()
 
     @property
+    def nested(self) -> bool:
+        """Whether a wrapper is around it that keeps slots of its own, as LossScaleOptimizers do not."""
+        return self.wrapper is not None and self.wrapper not in WRAPPERS
+
+    @property
     def gradient_accumulation_steps(self) -> int | None:
         """How many calls make one step, where more than one do."""
         steps = self.hyperparameters.get("gradient_accumulation_steps")
@@ -107,8 +116,9 @@ def read_config(node: object, keras_version: str | None = None) -> OptimizerConf
     if not isinstance(class_name, str) or not isinstance(config, Mapping):
         return None
     class_name = class_name.rpartition(">")[2]
-    if class_name in WRAPPERS:
-        inner = read_config(config.get(WRAPPERS[class_name]) or config.get("optimizer"), keras_version)
+    around = config.get(WRAPPERS.get(class_name, "")) or next((config[key] for key in _INNER if key in config), None)
+    if around is not None:
+        inner = read_config(around, keras_version)
         if inner is not None:
             outer = {key: value for key, value in config.items() if not isinstance(value, Mapping)}
             return _wrapped(inner, class_name, outer)
@@ -129,6 +139,9 @@ def read_config(node: object, keras_version: str | None = None) -> OptimizerConf
 def _children(config: Mapping[str, object]) -> list[object]:
     """The optimizers inside a MultiOptimizer, in its order: those of its OptimizerMap, then the default one."""
     listed = config.get("optimizers")
+    specs = config.get("optimizer_specs")  # tensorflow_addons
+    if isinstance(specs, (list, tuple)):
+        listed = [each.get("optimizer") for each in specs if isinstance(each, Mapping)]
     if isinstance(listed, (list, tuple)):
         return list(listed)
     mapped = config.get("optimizer_map")
@@ -140,16 +153,8 @@ def _children(config: Mapping[str, object]) -> list[object]:
 
 
 def _wrapped(inner: OptimizerConfig, wrapper: str, outer: Mapping[str, object]) -> OptimizerConfig:
-    return OptimizerConfig(
-        class_name=inner.class_name,
-        generation=inner.generation,
-        name=inner.name,
-        hyperparameters=inner.hyperparameters,
-        settings=inner.settings,
-        schedule=inner.schedule,
-        wrapper=wrapper,
-        wrapper_config=outer,
-    )
+    names = (wrapper, inner.wrapper) if inner.wrapper is not None else (wrapper,)
+    return replace(inner, wrapper=" of ".join(names), wrapper_config=outer)
 
 
 def _generation(node: Mapping[str, object], config: Mapping[str, object], version: str | None) -> Generation | None:

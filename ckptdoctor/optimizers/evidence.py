@@ -125,9 +125,8 @@ def _impossible_single(single: Single, item: Observed, generation: Generation) -
     return not 0 <= value <= 1  # Nadam's products of betas
 
 
-def doubts(fit: Fit, items: Sequence[Observed]) -> int:
-    """How many things about a reading are unlikely, though not impossible."""
-    generation = fit.layout.generation
+def doubts_of_class(fit: Fit, items: Sequence[Observed]) -> int:
+    """How many kinds of slots hold what this class's hardly would: magnitudes all along, or sums from elsewhere."""
     found = 0
     kinds = {a.kind for a in fit.assigned if isinstance(a.kind, SlotKind)}
     for kind in kinds:
@@ -138,6 +137,13 @@ def doubts(fit: Fit, items: Sequence[Observed]) -> int:
         least = min((item.least for item in held if item.least is not None), default=None)
         if least is not None and positive >= ENOUGH:
             found += _starts_wrong(fit, kind, high=least >= INITIAL_ACCUMULATOR * 0.999)
+    return found
+
+
+def doubts(fit: Fit, items: Sequence[Observed]) -> int:
+    """How many things about a reading are unlikely, though not impossible."""
+    generation = fit.layout.generation
+    found = doubts_of_class(fit, items)
     steps = next((item.value for a, item in zip(fit.assigned, items, strict=True) if a.kind is ITERATION), None)
     for a, item in zip(fit.assigned, items, strict=True):
         if a.kind is ITERATION and item.kind is not Kind.UNKNOWN:

@@ -8,7 +8,16 @@ from functools import cache
 from math import isclose, isfinite, log
 from typing import NamedTuple
 
-from ckptdoctor.optimizers.catalogue import CLASSES_BY_POPULARITY, HEADS, LAYOUTS, Layout, PerVariable, Single
+from ckptdoctor.optimizers.catalogue import (
+    CLASSES_BY_POPULARITY,
+    HEADS,
+    LAYOUTS,
+    THIRD_PARTY,
+    Layout,
+    PerVariable,
+    Single,
+    classes,
+)
 from ckptdoctor.optimizers.translation import finite
 from ckptdoctor.state import Generation, Oddity, OtherVariable, Recoverable, Scalar, TensorRef
 
@@ -32,6 +41,11 @@ class Inference(NamedTuple):
     candidates: tuple[str, ...] = ()
 
 
+_COUNTS_ALONE = frozenset({"iter", "iterations", "_iterations", "_variables"})
+_NAMED_ELSEWHERE = THIRD_PARTY | {"AdamW", "Lamb"}
+"""Classes that a generation of Keras lacks and others wrote for it."""
+
+
 def count_of(value: Scalar | None) -> int | None:
     """A count as stored: Keras 1 wrote it as float32; anything that is no whole number is no count."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -52,6 +66,8 @@ def class_of_name(name: str) -> str | None:
     """The class whose automatic name this is: `Adam`, `adam_w`, `adam_3`, `training/RMSprop`; None if it is none's."""
     last = name.rstrip("/").rpartition("/")[2]
     for candidate in (last, re.sub(r"_\d+\Z", "", last)):
+        if candidate in THIRD_PARTY:
+            return candidate
         for known in CLASSES_BY_POPULARITY:
             if candidate.lower() in {known.lower(), snake_case(known), known.lower().replace("prop", "_prop")}:
                 return known
@@ -76,6 +92,10 @@ def by_slots(
         hint: A class that the optimizer's name suggests; wins among those that fit.
     """
     there = set(kinds)
+    if hint is not None and hint not in classes(generation) and hint in _NAMED_ELSEWHERE:
+        return Inference(hint)
+    if not there and set(scalars) <= _COUNTS_ALONE:
+        return Inference(hint)  # of a count alone nothing follows
     fitting: list[str] = []
     for layout in LAYOUTS:
         if (
@@ -184,21 +204,27 @@ def _is_power(value: float, kind: str, tensor: TensorRef, steps: int) -> bool:
     return 0 < value < 1 or (value == 1 and tensor.dtype not in _EXACT)
 
 
+USUAL_BETAS = tuple((first, second) for second in (0.999, 0.99, 0.9, 0.98, 0.9999) for first in (0.9, 0.5, 0.95, 0.8))
+"""Betas that people train with, the defaults first."""
+
+
 def steps_from_beta_powers(
-    beta1_power: float | None, beta2_power: float | None, beta_1: float = 0.9, beta_2: float = 0.999
+    beta1_power: float | None, beta2_power: float | None, betas: Iterable[tuple[float, float]] = USUAL_BETAS
 ) -> Recoverable | None:
     """The count behind TF1 Adam's beta powers: `beta^(t+1)` after t steps (tf.compat.v1.train.AdamOptimizer._finish).
 
-    Both powers must agree on it under the usual betas; a power that underflowed or whose rounding errors have grown
-    past telling (float32, some thousand steps) answers nothing.
+    Both powers must agree on it under some of the betas; a power that underflowed or whose rounding errors have grown
+    past telling (float32, some thousand steps) answers nothing, and what is left answers under the first betas only.
     """
-    counts: list[tuple[float, str]] = []
-    for power, beta, name in ((beta2_power, beta_2, "beta2_power"), (beta1_power, beta_1, "beta1_power")):
-        if power is not None and _SMALLEST < power < 1:
-            counts.append((log(power) / log(beta) - 1, name))
-    if not counts or any(abs(count - round(count)) > _TELLING for count, _ in counts):
-        return None
-    value = round(counts[0][0])
-    if any(not isclose(count, value, abs_tol=0.5) for count, _ in counts) or value < 0:
-        return None
-    return Recoverable(value, counts[0][1])
+    powers = [(power, name) for power, name in ((beta2_power, "beta2_power"), (beta1_power, "beta1_power"))]
+    telling = {name: power for power, name in powers if power is not None and _SMALLEST < power < 1}
+    for first, second in betas:
+        counts = {
+            name: log(power) / log(first if name == "beta1_power" else second) - 1 for name, power in telling.items()
+        }
+        value = round(next(iter(counts.values()), -1))
+        if value >= 0 and all(abs(count - value) <= _TELLING for count in counts.values()):
+            return Recoverable(value, next(iter(counts)))
+        if len(counts) < len(powers):
+            break
+    return None

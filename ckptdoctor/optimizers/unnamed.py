@@ -15,7 +15,7 @@ from math import log2
 
 from ckptdoctor.optimizers.catalogue import CLASSES_BY_POPULARITY, LAYOUTS, WRAPPED_LAYOUTS, Layout, SlotKind
 from ckptdoctor.optimizers.config import OptimizerConfig
-from ckptdoctor.optimizers.evidence import Observed, all_zero, contradicts, doubts, supported
+from ckptdoctor.optimizers.evidence import Observed, all_zero, contradicts, doubts, doubts_of_class, supported
 from ckptdoctor.optimizers.layout import ITERATION, LEARNING_RATE, Fit, Item, fit_alone
 from ckptdoctor.state import Generation, Role
 
@@ -83,6 +83,7 @@ class Verdict:
 class _Ranked:
     fit: Fit
     rank: tuple[float, ...]
+    doubted: bool
 
 
 def judge(items: Sequence[Observed], hints: Hints | None = None) -> Verdict | None:
@@ -193,7 +194,7 @@ def _ranked(items: Sequence[Observed], seen: Sequence[Observed], hints: Hints, l
         judged = _without_head(each, lacking)
         if len(judged.assigned) != len(seen) or contradicts(judged, seen) or not _has_slots(each):
             continue
-        found.append(_Ranked(each, _rank(each, judged, seen, hints)))
+        found.append(_Ranked(each, _rank(each, judged, seen, hints), bool(doubts_of_class(judged, seen))))
     return sorted(found, key=lambda ranked: ranked.rank)
 
 
@@ -214,6 +215,25 @@ def _rank(fit: Fit, judged: Fit, seen: Sequence[Observed], hints: Hints) -> tupl
         len(flags),
         _GENERATIONS.index(fit.layout.generation),
     )
+
+
+def _comes_again(fit: Fit) -> bool:
+    """Whether one slot a variable is only one way to read the list: the same shapes come again and again.
+
+    Twelve variables with one slot each, or four with three of a class that is not known (Lookahead's).
+    """
+    slots = [a for a in fit.assigned if isinstance(a.kind, SlotKind)]
+    shapes = [a.shape for a in slots]
+    if len({a.variable for a in slots}) < len(slots) or len(set(shapes)) == 1:
+        return False
+    for size in range(1, len(shapes) // 2 + 1):
+        times = len(shapes) // size
+        if not len(shapes) % size and shapes in (
+            shapes[:size] * times,
+            [each for each in shapes[::times] for _ in range(times)],
+        ):
+            return True
+    return False
 
 
 def _length(fit: Fit) -> float:
@@ -244,11 +264,12 @@ def _verdict(ranked: Sequence[_Ranked], hints: Hints, lacking: int) -> Verdict:
     own = [each for each in peers if each.fit.layout.class_name == best.fit.layout.class_name]
     generations = dict.fromkeys(each.fit.layout.generation for each in own)
     name = hints.config.class_name if hints.config else best.fit.layout.class_name
+    told = hints.config is not None or not (best.doubted or _comes_again(best.fit))
     orders = {tuple(a.variable for a in each.fit.assigned) for each in own}
     return Verdict(
         fit=_without_head(best.fit, lacking),
-        class_name=name,
-        candidates=() if hints.config else tuple(each for each in names if each != best.fit.layout.class_name),
+        class_name=name if told else None,
+        candidates=() if hints.config else tuple(each for each in names if not told or each != name),
         generations=tuple(generations),
         lacking=lacking,
         order_open=len(orders) > 1,

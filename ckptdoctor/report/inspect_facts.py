@@ -99,7 +99,7 @@ def _called(optimizer: OptimizerState) -> str:
         parts.append(f"named {optimizer.name}")
     if optimizer.wrapper is not None:
         scale = optimizer.wrapper.loss_scale
-        parts.append(f"in a {optimizer.wrapper.class_name}" + (f" at scale {scale:,.6g}" if scale is not None else ""))
+        parts.append(f"in a {optimizer.wrapper.class_name}" + (f" at loss scale {scale:,.6g}" if scale else ""))
     return ", ".join(parts)
 
 

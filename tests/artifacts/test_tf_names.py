@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.bundles import Tensor, array, split, strings, write_bundle, write_v1, zeros
 
 from ckptdoctor.artifacts import tf_checkpoint
-from ckptdoctor.diagnosis.status import artifact_status
+from ckptdoctor.diagnosis.status import artifact_status, optimizer_status
+from ckptdoctor.optimizers import inference
 from ckptdoctor.state import Format, Generation, OptimizerState, Producer, Role, Status, TrainingState
 
 KERNEL, BIAS = (3, 4), (4,)
@@ -70,7 +72,17 @@ def test_steps_from_beta_powers(tmp_path: Path, steps: int) -> None:
     (found,) = state.optimizers
     assert found.iterations is None
     assert found.recoverable == (steps, "beta2_power")
-    assert artifact_status(state) is Status.PARTIAL
+    # Its powers are all that its update needs, so that training goes on exactly.
+    assert artifact_status(state) is (Status.COMPLETE if steps else Status.FRESH)
+
+
+@pytest.mark.parametrize("betas", [(0.5, 0.999), (0.9, 0.99), (0.5, 0.9), (0.9, 0.9999)])
+def test_steps_under_other_betas(betas: tuple[float, float]) -> None:
+    """Betas that people set are tried in turn; both powers have to agree on the count."""
+    for steps in (1, 7, 35, 90):
+        first, second = (float(np.float32(beta ** (steps + 1))) for beta in betas)
+        found = inference.steps_from_beta_powers(first, second)
+        assert (steps, "beta2_power") == found
 
 
 def test_powers_that_disagree(tmp_path: Path) -> None:
@@ -89,14 +101,132 @@ def test_scopes(tmp_path: Path, scope: str) -> None:
     assert len(found.other) == 2
 
 
-def test_two_of_one_class(tmp_path: Path) -> None:
-    """Two Adams on the same variables share the op name: their slots follow one another."""
-    tensors = _with_slots("Adam", "Adam_1", "Adam_2", "Adam_3") | POWERS | STEP
-    tensors |= {f"{name}_1": each for name, each in POWERS.items()}
+def _powers(steps: int, number: int = 0, scope: str = "") -> dict[str, Tensor]:
+    suffix = f"_{number}" if number else ""
+    return {f"{scope}beta{k}_power{suffix}": array(beta ** (steps + 1)) for k, beta in ((1, 0.9), (2, 0.999))}
+
+
+def _of(prefix: str, *suffixes: str) -> dict[str, Tensor]:
+    model = {f"{prefix}/{name}": tensor for name, tensor in MODEL.items()}
+    return {**model, **{f"{name}/{suffix}": tensor for name, tensor in model.items() for suffix in suffixes}}
+
+
+def test_two_on_the_same_variables(tmp_path: Path) -> None:
+    """Two Adams on the same variables: slots and beta powers follow one another, and each one's count is told."""
+    tensors = _with_slots("Adam", "Adam_1", "Adam_2", "Adam_3") | _powers(0) | _powers(7, 1) | STEP
     (found,) = _read(tmp_path, tensors).optimizers
-    assert (found.class_name, len(found.slots)) == ("Adam", 8)
+    assert (found.class_name, len(found.slots), len(found.other)) == ("Adam", 8, 4)
     assert set(_kinds(found)) == {"m", "v"}
     assert "2 sets of beta powers" in found.notes[0]
+    assert "; Adam, Adam_1 never stepped; Adam_2, Adam_3 at step 7" in found.notes[0]
+    assert (found.iterations, optimizer_status(found), found.conflicts) == (7, Status.COMPLETE, ())
+
+
+@pytest.mark.parametrize(
+    ("counts", "agree"),
+    [((3, 4), True), ((0, 7), True), ((7, 7), True), ((7, 4), True), ((35, 7), False), ((0, 4), False)],
+)
+def test_several_counts_and_one_step(tmp_path: Path, counts: tuple[int, int], agree: bool) -> None:  # noqa: FBT001
+    """Optimizers that take turns add up to the global step; one that never stepped contradicts nothing."""
+    powers = _powers(counts[0]) | _powers(counts[1], 1)
+    (found,) = _read(tmp_path, _with_slots("Adam", "Adam_1", "Adam_2", "Adam_3") | powers | STEP).optimizers
+    assert (not found.conflicts) is agree
+
+
+def test_two_that_nothing_tells_apart(tmp_path: Path) -> None:
+    """Two Adams of a GAN share the op name; whose beta powers are whose nothing tells, and each set is compared."""
+    tensors = _of("d", "Adam", "Adam_1") | _of("g", "Adam", "Adam_1") | _powers(35) | _powers(7, 1) | STEP
+    (found,) = _read(tmp_path, tensors).optimizers
+    assert (found.class_name, len(found.slots), len(found.other)) == ("Adam", 8, 4)
+    assert found.notes[0].endswith("by their powers at step 35, at step 7")
+    assert [each.message for each in found.conflicts] == ["global_step is 7, but beta2_power says 35 steps"]
+
+
+def test_two_with_names_of_their_own(tmp_path: Path) -> None:
+    """X, X_1 and a set of beta powers for each: both are Adams, and nothing tells which set is whose."""
+    tensors = _of("d", "D", "D_1") | _of("g", "G", "G_1") | _powers(35) | _powers(7, 1) | STEP
+    state = _read(tmp_path, tensors)
+    assert {each.name: each.class_name for each in state.optimizers} == {"D": "Adam", "G": "Adam"}
+    for each in state.optimizers:
+        assert (each.other, len(each.shared)) == ((), 4)
+        assert [conflict.code for conflict in each.conflicts] == ["V004"]
+    # Neither is lost: what belongs to nobody in particular is still listed.
+    assert {ref.key for ref in state.others} == {*_powers(0), *_powers(0, 1)}
+
+
+def test_beta_powers_of_one_among_two_names(tmp_path: Path) -> None:
+    """One set of beta powers for two names with two slots each: either is Adam, the other RMSProp or something else."""
+    tensors = _of("d", "D", "D_1") | _of("g", "G", "G_1") | POWERS | STEP
+    state = _read(tmp_path, tensors)
+    assert {each.name: each.class_name for each in state.optimizers} == {"D": None, "G": None}
+
+
+def test_two_scopes(tmp_path: Path) -> None:
+    """A variable scope around each `minimize` tells which slots and which powers belong together."""
+    model = _of("a") | _of("b")
+    slots = {f"{name[0]}o/{name}/{kind}": each for name, each in model.items() for kind in ("Adam", "Adam_1")}
+    tensors = model | slots | _powers(7, scope="ao/") | _powers(3, scope="bo/") | STEP
+    state = _read(tmp_path, tensors)
+    assert [each.name for each in state.optimizers] == ["ao/Adam", "bo/Adam"]
+    assert [len(each.slots) for each in state.optimizers] == [4, 4]
+    assert [[power.name for power in each.other] for each in state.optimizers] == [
+        ["ao/beta1_power", "ao/beta2_power"], ["bo/beta1_power", "bo/beta2_power"],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("suffixes", "name"),
+    [
+        (("Mom",), None), (("R", "R_1"), None), (("F", "F_1"), None), (("AddSignOptimizer",), "AddSign"),
+        (("PowerSignOptimizer",), "PowerSign"), (("LARSOptimizer",), "LARS"), (("MomentumW",), "SGDW"),
+    ],
+)  # fmt: skip
+def test_a_name_is_not_overruled_by_a_layout(tmp_path: Path, suffixes: tuple[str, ...], name: str | None) -> None:
+    """One slot or two can be of any class: a name that is not the catalogue's tells none, one that is tells its own."""
+    (found,) = _read(tmp_path, _with_slots(*suffixes) | STEP).optimizers
+    assert (found.class_name, found.class_candidates) == (name, ())
+    assert len(found.slots) == len(suffixes) * len(MODEL)
+
+
+def test_adamax_keeps_one_power(tmp_path: Path) -> None:
+    """AdaMax keeps beta1_power alone; under a name of its own that is what tells it."""
+    power = {"beta1_power": POWERS["beta1_power"]}
+    for suffix in ("AdaMax", "mine"):
+        (found,) = _read(tmp_path, _with_slots(suffix, f"{suffix}_1") | power | STEP).optimizers
+        assert (found.class_name, found.class_candidates) == ("Adamax", ())
+
+
+def test_a_name_of_two_parts(tmp_path: Path) -> None:
+    """`AdamOptimizer(name="train/opt")` names its slots so."""
+    state = _read(tmp_path, _with_slots("train/opt", "train/opt_1") | POWERS | STEP)
+    (found,) = state.optimizers
+    assert (found.name, found.class_name, len(found.slots)) == ("train/opt", "Adam", 4)
+    assert {each.path for each in state.variables} == set(MODEL)
+
+
+@pytest.mark.parametrize(
+    "scale",
+    [
+        {"current_loss_scale": array(32768.0), "good_steps": array(7, "int64")},
+        {"loss_scale": array(1024.0), "good_steps": array(7, "int32"), "bad_steps": array(0, "int32")},
+    ],
+)
+def test_loss_scale(tmp_path: Path, scale: dict[str, Tensor]) -> None:
+    """TensorFlow 1's loss scale is a wrapper's, neither a model variable nor a counter."""
+    state = _read(tmp_path, _with_slots("Momentum") | scale | STEP)
+    wrapper = state.optimizers[0].wrapper
+    assert wrapper is not None
+    assert {each.tensor.key for each in wrapper.variables} == set(scale)
+    assert wrapper.loss_scale in {32768.0, 1024.0}
+    assert {each.path for each in state.variables} == set(MODEL)
+    assert state.counters == {"global_step": 7}
+
+
+def test_other_optimizers_variables_are_not_missing(tmp_path: Path) -> None:
+    """What another optimizer trains in the same layer lacks nothing."""
+    tensors = {**MODEL, "net/d1/kernel/Adam": zeros(KERNEL), "net/d1/kernel/Adam_1": zeros(KERNEL)}
+    state = _read(tmp_path, tensors | {"net/d1/bias/Momentum": zeros(BIAS)} | POWERS | STEP)
+    assert not any(each.missing for each in state.optimizers)
 
 
 def test_two_classes(tmp_path: Path) -> None:
@@ -223,6 +353,54 @@ def test_keras_optimizers_in_a_saver(tmp_path: Path, names: list[str], generatio
     assert (found.class_name, found.iterations, found.generation) == ("Adam", 7, generation)
     assert _kinds(found) == {"m": {"net/d1/kernel"}, "v": {"net/d1/kernel"}}
     assert found.hyperparameters == {"learning_rate": pytest.approx(0.001)}
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds", "scalars"),
+    [
+        ("Ftrl", ("accumulator", "linear"), ("learning_rate", "learning_rate_power", "l1_regularization_strength")),
+        ("Adagrad", ("accumulator",), ("learning_rate",)),
+        ("Adam", ("m", "v", "vhat"), ("learning_rate", "beta_1", "beta_2")),
+        ("RMSprop", ("rms", "momentum", "mg"), ("learning_rate", "rho", "momentum")),
+        ("Adadelta", ("accum_grad", "accum_var"), ("learning_rate", "rho")),
+        ("Nadam", ("m", "v"), ("beta_1", "beta_2", "momentum_cache")),
+        ("SGD", (), ("learning_rate", "momentum")),
+    ],
+)
+def test_estimators_of_tensorflow_2(
+    tmp_path: Path, name: str, kinds: tuple[str, ...], scalars: tuple[str, ...]
+) -> None:
+    """Canned Estimators name Keras' slots after `training/`, and count by the global step."""
+    own = {f"training/{name}/{each}": array(0.1) for each in (*scalars, "decay")}
+    slots = {f"training/{name}/{path}/{kind}": each for path, each in MODEL.items() for kind in kinds}
+    state = _read(tmp_path, MODEL | own | slots | STEP)
+    (found,) = state.optimizers
+    assert (found.class_name, found.generation) == (name, Generation.OPTIMIZER_V2)
+    assert (found.iterations, found.iterations_key) == (7, "global_step")
+    assert {slot.tensor.key for slot in found.slots} == set(slots)
+    assert {each.path for each in state.variables} == set(MODEL)
+    assert {each.tensor.key for each in found.other} == set(own)
+
+
+def test_two_keras_optimizers(tmp_path: Path) -> None:
+    """A wide-and-deep Estimator has two: one counts by itself, the other by the global step."""
+    tensors = {"linear/w": zeros((5,)), "dnn/kernel": zeros(KERNEL), "training/Ftrl/iter": array(9, "int64")}
+    tensors |= {
+        f"training/{each}/{name}": array(0.1) for each in ("Ftrl", "Adagrad") for name in ("decay", "learning_rate")
+    }
+    tensors |= {f"training/Ftrl/linear/w/{kind}": zeros((5,)) for kind in ("accumulator", "linear")}
+    tensors["training/Adagrad/dnn/kernel/accumulator"] = zeros(KERNEL)
+    state = _read(tmp_path, tensors | STEP)
+    assert {each.class_name: (each.iterations, len(each.slots)) for each in state.optimizers} == {
+        "Ftrl": (9, 2), "Adagrad": (7, 1),
+    }  # fmt: skip
+
+
+def test_a_variable_called_decay(tmp_path: Path) -> None:
+    """A scalar of the model whose name ends so makes no optimizer."""
+    state = _read(tmp_path, {**MODEL, "layer/decay": array(0.9)})
+    assert not state.optimizers
+    assert "layer/decay" in {each.path for each in state.variables}
 
 
 def test_v1(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from ckptdoctor.checking.policy import Override, Policy
 from ckptdoctor.diagnosis.expectations import Purpose
 from ckptdoctor.diagnosis.findings import Finding, Severity
-from ckptdoctor.diagnosis.rules import RULES
+from ckptdoctor.diagnosis.rules import BY_CODE, RULES
 
 ERROR, WARNING, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
 
@@ -42,11 +42,19 @@ def test_every_rule_has_a_severity_for_both_purposes() -> None:
 
 def test_weigh_puts_the_gravest_first() -> None:
     """Findings are sorted by weight, otherwise in the order in which they were found."""
-    found = tuple(Finding(code, ERROR, "") for code in ("S010", "P003", "S003", "I007", "S001"))
+    codes = ("S010", "P003", "S003", "I007", "S001")
+    found = tuple(Finding(code, BY_CODE[code].severity, "") for code in codes)
     weighed = Policy(ignore=("P",)).weigh(found)
     assert [(each.code, each.severity) for each in weighed] == [
         ("S003", ERROR), ("S001", ERROR), ("I007", WARNING), ("S010", INFO),
     ]  # fmt: skip
+
+
+def test_a_finding_may_weigh_less_than_its_rule() -> None:
+    """What a rule says of one finding holds, unless the policy names the rule."""
+    found = (Finding("S002", INFO, ""),)
+    assert [each.severity for each in Policy().weigh(found)] == [INFO]
+    assert [each.severity for each in Policy(severities={"S0": WARNING}).weigh(found)] == [WARNING]
 
 
 def test_fail_on() -> None:

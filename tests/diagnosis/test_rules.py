@@ -11,6 +11,7 @@ from ckptdoctor.diagnosis.evidence import Evidence
 from ckptdoctor.diagnosis.findings import Finding, Severity
 from ckptdoctor.diagnosis.rules import RULES
 from ckptdoctor.diagnosis.rules import judge as judge_evidence
+from ckptdoctor.diagnosis.status import optimizer_status, optimizer_verdict
 from ckptdoctor.state import (
     Format,
     Generation,
@@ -23,6 +24,7 @@ from ckptdoctor.state import (
     Role,
     Schedule,
     Slot,
+    Status,
     TensorRef,
     TrainingState,
 )
@@ -158,3 +160,34 @@ def test_a_list_that_does_not_fit_the_model() -> None:
     (finding,) = judge(_state(held))
     assert finding.code == "S009"
     assert "Adagrad is recorded, but the state has 4 slots, which do not fit the model's 2 variables" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "weight"),
+    [
+        (OptimizerState("o", "RMSprop", Generation.KERAS1, slots=(_slot("a"),)), Severity.INFO),
+        (OptimizerState("o", "Adagrad", Generation.KERAS1, slots=(_slot("a"),)), Severity.INFO),
+        (
+            OptimizerState("o", "RMSprop", Generation.KERAS1, slots=(_slot("a"),), hyperparameters={"decay": 0.1}),
+            Severity.ERROR,
+        ),
+        (OptimizerState("o", "RMSprop", Generation.KERAS1, slots=(_slot("a"),), schedule=SCHEDULE), Severity.ERROR),
+        (OptimizerState("o", "Adam", Generation.KERAS1, slots=(_slot("a"),)), Severity.ERROR),
+        (OptimizerState("o", "RMSprop", Generation.KERAS1, class_inferred=True, slots=(_slot("a"),)), Severity.ERROR),
+        (OptimizerState("o", "Adam", Generation.TF1, slots=(_slot("a"),)), Severity.ERROR),
+        (OptimizerState("o", "SGD", Generation.TF1, slots=(_slot("a"),)), Severity.INFO),
+        (OptimizerState("o", "AdagradDA", Generation.TF1, slots=(_slot("a"),)), Severity.ERROR),
+    ],
+)
+def test_a_count_weighs_as_much_as_it_is_needed(optimizer: OptimizerState, weight: Severity) -> None:
+    """S002 is an error where training goes on otherwise without the count; status and verdict agree with it."""
+    found = [each for each in judge(_state(optimizer)) if each.code == "S002"]
+    assert [each.severity for each in found] == [weight]
+    assert (optimizer_status(optimizer) is Status.COMPLETE) is (weight is Severity.INFO)
+    assert optimizer_verdict(optimizer).startswith("resumes") is (weight is Severity.INFO)
+
+
+def test_what_never_stepped_has_lost_nothing() -> None:
+    """At iteration 0 slots that are not there would be empty: S004 says all of it."""
+    fresh = replace(ADAM, iterations=0, missing=(MissingSlot("v", Role.SECOND_MOMENT, "a"),))
+    assert [each.code for each in judge(_state(fresh))] == ["S004"]
