@@ -137,8 +137,15 @@ def read_store(
     numbered = _numbered(store)
     if numbered or optimizer is not None:
         optimizers.append(read(numbered, OPTIMIZER, optimizer))
-    optimizers.extend(read(store.groups[f"{each}/{VARS}"], each) for each in attributes)
+    optimizers.extend(_of_its_own(read(store.groups[f"{each}/{VARS}"], each)) for each in attributes)
     return Contents(model, tuple(optimizers), tuple(others))
+
+
+def _of_its_own(optimizer: OptimizerState) -> OptimizerState:
+    """An optimizer in an attribute trains what the program gives to it: nothing else lacks its slots."""
+    owners = {slot.variable for slot in optimizer.slots}
+    lacking = tuple(each for each in optimizer.missing if each.variable is not None and each.variable in owners)
+    return replace(optimizer, missing=lacking)
 
 
 def _wrapped(store: Store, optimizer: OptimizerState) -> OptimizerState:

@@ -76,6 +76,7 @@ def write_h5(
         state = keras_h5.read_open(file)
         version = state.producer.version
         text = file.text("", "training_config")
+        is_ascii = file.is_ascii("", "model_config")
     own, inner = wrapper_elements(optimizer), elements(optimizer)
     names = weight_names(optimizer, own, inner, state.variables, version)
     notes: list[str] = []
@@ -96,6 +97,7 @@ def write_h5(
         ),
         texts=texts,
         names={(group, "weight_names"): names},
+        ascii=is_ascii,
     )
     sizes = edit_file(target, output, edit, progress)
     return Written((*_h5_notes(optimizer), *notes, *notes_of(optimizer)), sizes.new, sizes.copied)

@@ -64,14 +64,14 @@ def _kept_for(state: TrainingState, optimizer: OptimizerState) -> tuple[list[Slo
     """
     if not optimizer.slots or optimizer.class_name == _SEVERAL:
         return None
-    if any(variable.trainable is None for variable in state.variables):
+    owners = {slot.variable for slot in optimizer.slots}
+    if any(variable.trainable is None and variable.path not in owners for variable in state.variables):
         return None
     kinds: dict[str, list[Slot]] = {}
     for slot in optimizer.slots:
-        if slot.variable is None:
-            return None
         kinds.setdefault(slot.name, []).append(slot)
-    trained = [variable for variable in state.variables if variable.trainable]
+    # What was trained then, and of which nothing says otherwise, is trained now.
+    trained = [variable for variable in state.variables if variable.trainable is not False]
     return max(kinds.values(), key=len), trained
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ckptdoctor.optimizers.catalogue import TF1_OPTIMIZERS, layouts
 from ckptdoctor.state import Format, Generation, OptimizerState, Status, TrainingState
@@ -70,14 +70,23 @@ def slot_names(optimizer: OptimizerState) -> tuple[str, ...]:
 
 def covered(optimizer: OptimizerState) -> tuple[int, int]:
     """How many variables have every slot that is kept for them, of how many that have or should have any."""
-    lacking = {each.variable for each in optimizer.missing}
     named: set[str | None] = {variable for _, _, variable, _, _ in optimizer.slots}
-    per_kind: dict[str, int] = {}
+    nobodys: Mapping[str, int] = {}
     if None in named:
-        named.remove(None)
-        per_kind = Counter(slot.name for slot in optimizer.slots if slot.variable is None)
-    total = len(named | lacking) + max(per_kind.values(), default=0)
-    return total - len(lacking), total
+        nobodys = Counter(slot.name for slot in optimizer.slots if slot.variable is None)
+    untold = Counter(each.name for each in optimizer.missing if each.variable is None)
+    lacking = {each.variable for each in optimizer.missing} - {None}
+    some = max(untold.values(), default=0)
+    total = len((named | lacking) - {None}) + max(nobodys.values(), default=0) + some
+    return total - len(lacking) - some, total
+
+
+def lacking_names(optimizer: OptimizerState) -> list[str]:
+    """The variables that lack a slot; those that nothing tells apart stand at the end, by their number."""
+    untold = Counter(each.name for each in optimizer.missing if each.variable is None)
+    some = max(untold.values(), default=0)
+    names = list(dict.fromkeys(each.variable for each in optimizer.missing if each.variable is not None))
+    return [*names, f"{some:,} that nothing tells from others of their shape"] if some else names
 
 
 def title(optimizer: OptimizerState) -> str:
@@ -180,7 +189,7 @@ def optimizer_verdict(optimizer: OptimizerState) -> str:
         return f"{at}, but no slots: {name} would start with empty moments"
     if optimizer.missing:
         have, total = covered(optimizer)
-        lacking = list(dict.fromkeys(each.variable for each in optimizer.missing))
+        lacking = lacking_names(optimizer)
         verb = "has" if total - have == 1 else "have"
         some = f"{total - have:,} of {_count(total, 'variable')}"
         return f"{at}, but {some} {verb} no {_full_state(optimizer)}: {enumerate_some(lacking)}"

@@ -9,7 +9,15 @@ from ckptdoctor.diagnosis.evidence import Evidence, Rule
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.lost_count import CORRECTED
 from ckptdoctor.diagnosis.mending import graft_from, known_count, set_count
-from ckptdoctor.diagnosis.status import covered, enumerate_some, is_possible, is_uncounted, lost_all_slots, title
+from ckptdoctor.diagnosis.status import (
+    covered,
+    enumerate_some,
+    is_possible,
+    is_uncounted,
+    lacking_names,
+    lost_all_slots,
+    title,
+)  # fmt: skip
 from ckptdoctor.optimizers.catalogue import ACCUMULATION, EMA, Extent, SlotKind, layouts
 from ckptdoctor.optimizers.layout import Shape, slot_shape
 from ckptdoctor.state import Format, Generation, OptimizerState, Role, Slot
@@ -68,7 +76,7 @@ def _slots_missing(evidence: Evidence) -> Iterator[tuple[str, str]]:
     for each in evidence.optimizers:
         if each.missing:
             have, total = covered(each)
-            names = list(dict.fromkeys(item.variable for item in each.missing))
+            names = lacking_names(each)
             kinds = ", ".join(dict.fromkeys(item.name for item in each.missing))
             verb = "lacks" if total - have == 1 else "lack"
             yield f"{total - have:,} of {total:,} variables {verb} {kinds}: {enumerate_some(names, 8)}", hint

@@ -12,7 +12,7 @@ from enum import Enum
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.optimizers.catalogue import classes
 from ckptdoctor.optimizers.config import CURRENT_RATE, read_config
-from ckptdoctor.optimizers.defaults import DEFAULTS, OPTIONAL
+from ckptdoctor.optimizers.defaults import ADDED, DEFAULTS, OPTIONAL
 from ckptdoctor.optimizers.inference import snake_case
 from ckptdoctor.optimizers.layout import relevant_flags
 from ckptdoctor.optimizers.planned import PlannedOptimizer
@@ -200,8 +200,11 @@ def _config(optimizer: PlannedOptimizer, defaults: Mapping[str, object], form: F
     generation = optimizer.generation
     given = _given(optimizer, defaults)
     config: dict[str, object] = {} if generation is Generation.KERAS1 else {"name": config_name(optimizer)}
+    added = ADDED.get(generation, frozenset())
     for key, default in defaults.items():
-        config[key] = given.pop(key, default)
+        value = given.pop(key, default)
+        if key not in added or value != default:
+            config[key] = value
     config.update(given)
     if generation is Generation.KERAS3 and "jit_compile" in config:
         del config["jit_compile"]
