@@ -20,7 +20,7 @@ UNTRAINED_NAMES = frozenset({
 
 UNTRAINED_CLASSES = frozenset({
     "Normalization", "SeedGenerator", "Discretization", "IntegerLookup", "StringLookup", "TextVectorization", "Mean",
-    "MeanMetricWrapper", "FeatureExtractor",
+    "MeanMetricWrapper", "FeatureExtractor", "PruneLowMagnitude",
 })  # fmt: skip
 """Classes none of whose own variables is trained."""
 
@@ -63,6 +63,11 @@ WEIGHT_NAMES: dict[str, tuple[str, ...]] = {
     "SeedGenerator": ("seed_generator_state",),
 }
 """Class → names of its own weights in the order in which they are stored, all options on."""
+
+TRAINED_NAMES = frozenset(
+    name for each, names in WEIGHT_NAMES.items() if each not in UNTRAINED_CLASSES for name in names
+) - UNTRAINED_NAMES  # fmt: skip
+"""Last components of the names of Keras' own trained weights."""
 
 BUILT_IN = frozenset({
     *WEIGHT_NAMES, *UNTRAINED_CLASSES,
@@ -134,11 +139,6 @@ def class_of_group(group: str, parent: str = "") -> str | None:
     return "EinsumDense" if group.endswith("_dense") else _BY_GROUP.get(group)
 
 
-def is_known(class_name: str) -> bool:
-    """Whether the tables tell which of a class's own weights are trained."""
-    return class_name in BUILT_IN or class_name in AROUND
-
-
 def weight_names(class_name: str | None, count: int, config: Mapping[str, object] | None = None) -> list[str] | None:
     """Names of a layer's own weights, as many as it stores; None where they cannot be told."""
     names = list(WEIGHT_NAMES.get(class_name or "", ()))
@@ -162,7 +162,7 @@ def untrained(class_name: str | None, names: Sequence[str]) -> list[bool]:
         class_name: The layer's class, where it is known.
         names: The weights' names, without the layer's; BatchNormalization stores its two statistics last.
     """
-    if class_name in UNTRAINED_CLASSES or class_name in AROUND:  # what they add comes without names
+    if class_name in UNTRAINED_CLASSES:
         return [True] * len(names)
     if class_name in {"BatchNormalization", "SyncBatchNormalization"} and not any(n in UNTRAINED_NAMES for n in names):
         return [index >= len(names) - 2 for index in range(len(names))]

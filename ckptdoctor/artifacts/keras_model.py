@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 from ckptdoctor.artifacts.keras_layers import (
     AROUND,
+    BUILT_IN,
     UNTRAINED_CLASSES,
     UNTRAINED_NAMES,
     class_of_group,
-    is_known,
     snake_case,
     untrained,
     weight_names,
@@ -221,12 +221,13 @@ def _leaf(layer: Mapping[str, object] | None, weight: str, last: str) -> _Leaf:
                 break
             layer = max(fits, key=lambda each: len(_name(each)))
         elif wrapped is not None and not _adds(layer, last):
-            told = told and is_known(_class(layer))
+            told = told and _class(layer) in BUILT_IN | AROUND.keys()
             layer = wrapped
         else:
             break
         frozen = frozen or _frozen(layer)
-    return _Leaf(layer, frozen, told and (is_known(_class(layer)) or bool(layer_configs(layer))))
+    known = _class(layer) in BUILT_IN | AROUND.keys() or bool(layer_configs(layer))
+    return _Leaf(layer, frozen, told and known)
 
 
 # ---------------------------------------------------------------------------------------------- the .keras layout
@@ -268,7 +269,7 @@ def _object(
     last = walk.generation is Generation.KERAS2 and (class_name in _MODEL_CLASSES or not names)
     if not last:
         yield from own
-    told = walk.told and is_known(class_name)
+    told = walk.told and class_name in BUILT_IN
     below = replace(walk, parent=snake_case(class_name) or node.group, depth=walk.depth + 1, told=told)
     done: set[str] = set()
     inner = layer_configs(layer) if layer is not None and walk.depth < MAX_DEPTH else []
@@ -347,7 +348,7 @@ def _own(
     labels = weight_names(class_name, len(node.own), _settings(layer) if layer is not None else None)
     labels = labels or [re.sub(r".*/", "", tensor.key) for tensor in node.own]
     skipped = untrained(class_name, labels)
-    told = (walk.told or layer is not None) and is_known(class_name)
+    told = (walk.told or layer is not None) and class_name in BUILT_IN
     adapted = _lora(layer, node.own[0].shape if node.own else (), labels[0] if labels else "")
     for index, (label, tensor, skip) in enumerate(zip(labels, node.own, skipped, strict=True)):
         path = "/".join((*names, label)) if names else tensor.key  # the model's own: `vars/0`

@@ -67,8 +67,6 @@ def doubts(
     asked: str | None,
     target: TrainingState,
     generation: Generation,
-    *,
-    whose: str,
 ) -> list[str]:
     """Says where the class is only a guess among others with another update rule; such a guess is never written down.
 
@@ -85,7 +83,7 @@ def doubts(
     if told or not donor.class_inferred or not others:
         return []
     fitting = enumerate_some([name, *sorted(each for each in others if each)], 12)
-    said = f"nothing records the class of {whose} optimizer, and its state fits {fitting}"
+    said = f"nothing records the class of the donor's optimizer, and its state fits {fitting}"
     if not nameless:
         raise GraftRefused(f"{said}: say which it is with --optimizer-class")
     return [f"{said}: the result records none either, and any of them loads it"]

@@ -20,7 +20,7 @@ from ckptdoctor.grafting.configuration import check_recorded, configure, rate_wa
 from ckptdoctor.grafting.donor import donor_side
 from ckptdoctor.grafting.generations import generation_for
 from ckptdoctor.grafting.layouts import pick_layout, tf1_layout, tf1_op_name
-from ckptdoctor.grafting.names import name_for, own_optimizer
+from ckptdoctor.grafting.names import COMPILED, name_for, own_optimizer
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.grafting.pairing import Paired, pair, trained_by_place
 from ckptdoctor.grafting.plan import Plan
@@ -108,8 +108,8 @@ class _Planner:
             self.own = informed(make_side(target, self.own), donor.optimizer, donor.trained).optimizer
         asked = options.optimizer_class
         self.class_name = chosen_class(donor.optimizer, self.own, asked)
-        whose = "the target's" if donor.state is target else "the donor's"
-        self.warnings += doubts(self.class_name, donor.optimizer, self.own, asked, target, self.generation, whose=whose)
+        if donor.state is not target:  # a count means the same to every class
+            self.warnings += doubts(self.class_name, donor.optimizer, self.own, asked, target, self.generation)
         self.donor = donor = read_as(donor, self.class_name)
         if self.own is not None and target.format is Format.KERAS_WEIGHTS:
             self.own = read_as(make_side(target, self.own), self.class_name).optimizer
@@ -168,7 +168,7 @@ class _Planner:
             trained=tuple(each.path for each in variables),
             slots=tuple(slots),
             wrapper=self._wrapper(),
-            configured=configured.stays,
+            configured=configured.stays or self._in_attribute(),
         )
         self.warnings += rate_warnings(optimizer, self.target.format)
         self.warnings += check_recorded(optimizer, self.target.format, self.donor, self.own)
@@ -184,6 +184,10 @@ class _Planner:
             link=self.options.link,
             partial=self.options.partial,
         )
+
+    def _in_attribute(self) -> bool:
+        """Whether the optimizer is one that an archive's model has in an attribute, of which no configuration tells."""
+        return self.target.format is Format.KERAS_ARCHIVE and self.own is not None and self.own.name != COMPILED
 
     def _layout(self, settings: Settings) -> Layout:
         if self.generation is Generation.TF1:

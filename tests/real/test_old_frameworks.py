@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
+from support import frozen
 from support.frameworks import CASES, child, made_environment
 
 import ckptdoctor
@@ -117,6 +118,15 @@ def test_files_of_h5py_2(python: Python, tmp_path: Path, environment: str, frame
     found = child(KERAS, framework, "resume", tmp_path, given=jobs, python=python(environment))
     assert len(found) == len(cases)
     assert wrong(found) == {}
+
+
+@pytest.mark.parametrize(("environment", "framework"), [*BEFORE_2_0, ("tf2.10", "tf"), ("tf2.15", "tf")])
+def test_frozen_and_thawed(python: Python, tmp_path: Path, environment: str, framework: str) -> None:
+    """What a framework of its time does not resume, we do not call resumable, and the other way round."""
+    loaded = child("frozen_child.py", framework, tmp_path, python=python(environment))
+    assert len(loaded) >= frozen.CASES
+    assert any(not each["slots"] for each in loaded.values())
+    assert frozen.wrong(tmp_path, loaded) == {}
 
 
 def test_across(python: Python, made: Callable[[str, str], Path]) -> None:
