@@ -36,6 +36,11 @@ def _unconfigured(_state: TrainingState, optimizer: OptimizerState) -> bool:
     return optimizer.class_inferred and optimizer.name == _COMPILED
 
 
+def _in_attribute(_state: TrainingState, optimizer: OptimizerState) -> bool:
+    """It is an attribute of the model, as the two of a GAN are, and not what compile() of Keras is given."""
+    return optimizer.name != _COMPILED
+
+
 def _no_keras_metadata(state: TrainingState, _optimizer: OptimizerState) -> bool:
     """Keras' own metadata names its version; without it only TensorFlow's is known."""
     return state.producer.framework == "tensorflow"
@@ -154,6 +159,7 @@ CIRCUMSTANCES: Mapping[str, Callable[[TrainingState, OptimizerState], bool]] = {
     "wrapped": _wrapped,
     "wrapper-unnamed": _wrapper_unnamed,
     "unconfigured": _unconfigured,
+    "in-attribute": _in_attribute,
     "no-keras-metadata": _no_keras_metadata,
     "no-product": _no_product,
     "no-vhat": _no_vhat,
