@@ -58,7 +58,7 @@ def _requirement_unmet(evidence: Evidence) -> Iterator[tuple[str, str]]:
     for part in evidence.expected.require:
         lack = _LACKS[part](evidence)
         if lack:
-            hint = "" if part is Part.WEIGHTS else f"put it back: {graft_from('DONOR', evidence.path)}"
+            hint = "" if part is Part.WEIGHTS else f"put it back: {graft_from('DONOR', evidence)}"
             yield f"{part.value} are required, but {lack}", hint
 
 

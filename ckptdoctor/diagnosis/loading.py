@@ -43,7 +43,7 @@ def _without_count(evidence: Evidence, optimizer: OptimizerState) -> Iterator[tu
     known = known_count(evidence, optimizer)
     clauses = list(consequences(optimizer, known[0] if known else None))
     if clauses:
-        hint = f"{known[0]:,} follows from {known[1]}: {set_count(evidence.path, known[0])}" if known else ""
+        hint = f"{known[0]:,} follows from {known[1]}: {set_count(evidence, known[0])}" if known else ""
         yield "; ".join(clauses), hint if optimizer.has_state else ""
 
 

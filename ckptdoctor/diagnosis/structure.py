@@ -34,7 +34,7 @@ def _no_optimizer_state(evidence: Evidence) -> Iterator[tuple[str, str]]:
     because = next((f" ({each.message})" for each in evidence.oddities if each.code == "S001"), "")
     named = next((each.class_name for each in evidence.optimizers if each.class_name), None)
     what = f"{named} is configured, but none of its state is here" if named else "no optimizer state is here"
-    hint = f"put it back from where it is: {graft_from('DONOR', evidence.path)}"
+    hint = f"put it back from where it is: {graft_from('DONOR', evidence)}"
     if evidence.state.format is Format.KERAS_H5_WEIGHTS:
         hint = (
             "this layout has no place for it: load the weights into the model, save that as MODEL.keras, and put the "
@@ -56,7 +56,7 @@ def _iterations_missing(evidence: Evidence) -> Iterator[tuple[str, str]]:
         elif each.iterations is not None and not is_possible(each.iterations):
             yield (
                 f"{title(each)}'s count is {each.iterations:,}, which no training reaches: it is corrupt",
-                f"set the count by hand: {set_count(evidence.path, 'N')}",
+                f"set the count by hand: {set_count(evidence, 'N')}",
             )
 
 
@@ -68,11 +68,11 @@ def _way_to_a_count(evidence: Evidence, optimizer: OptimizerState) -> str:
         return follows + "set global_step in the training script; this checkpoint has no place for it"
     # Standalone Keras before 2.3 has no place for a count beside these slots.
     options = ("--as", "optimizer-v2") if optimizer.generation is Generation.KERAS1 else ()
-    return follows + set_count(evidence.path, known[0] if known else "N", *options)
+    return follows + set_count(evidence, known[0] if known else "N", *options)
 
 
 def _slots_missing(evidence: Evidence) -> Iterator[tuple[str, str]]:
-    hint = f"take them from an artifact that has them: {graft_from('DONOR', evidence.path)}"
+    hint = f"take them from an artifact that has them: {graft_from('DONOR', evidence)}"
     for each in evidence.optimizers:
         if each.missing:
             have, total = covered(each)
@@ -179,7 +179,7 @@ def _count_reset(evidence: Evidence) -> Iterator[tuple[str, str]]:
             names = enumerate_some([slot.tensor.key for slot in used])
             yield (
                 f"{title(each)} is at iteration 0, but {len(used):,} of its slots are not zero: {names}",
-                f"the count was reset: set it by hand: {set_count(evidence.path, 'N')}",
+                f"the count was reset: set it by hand: {set_count(evidence, 'N')}",
             )
 
 
@@ -189,7 +189,7 @@ def _slots_zero(evidence: Evidence) -> Iterator[tuple[str, str]]:
         if seen and all(zero for _, zero in seen):
             yield (
                 f"{title(each)} is at iteration {each.iterations:,}, but every one of its {len(seen):,} slots is zero",
-                f"the slots were lost and made anew: {graft_from('DONOR', evidence.path, '--only', 'slots')}",
+                f"the slots were lost and made anew: {graft_from('DONOR', evidence, '--only', 'slots')}",
             )
 
 
@@ -249,7 +249,7 @@ def _wrapper_state(evidence: Evidence) -> Iterator[tuple[str, str]]:
         if wrapper.variables and not each.has_state:
             yield (
                 f"the {wrapper.class_name} is here, the optimizer inside it is not",
-                f"put its state back: {graft_from('DONOR', evidence.path)}",
+                f"put its state back: {graft_from('DONOR', evidence)}",
             )
         elif each.has_state and not wrapper.variables and wrapper.loss_scale is None:
             yield (

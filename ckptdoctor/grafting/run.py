@@ -12,6 +12,7 @@ from ckptdoctor.grafting.apply import carry_out
 from ckptdoctor.grafting.feasible import require_place
 from ckptdoctor.grafting.inputs import Inputs
 from ckptdoctor.grafting.options import Options
+from ckptdoctor.grafting.output_name import require_loadable_name
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.planner import make_plan
 from ckptdoctor.grafting.receipt import Receipt
@@ -41,6 +42,7 @@ def plan_graft(
     """Plans a graft without writing anything; raises what `graft` does, but for what only writing can tell."""
     plan, source, goal, inputs = _prepare(donor, target, output, options)
     check_output(plan.output, list(inputs.artifacts), overwrite=overwrite, clear=False)
+    require_loadable_name(plan.output, goal.resolved, plan.format)
     with_libhdf5(require_place, plan, goal, sides=(source, goal))
     return plan
 
