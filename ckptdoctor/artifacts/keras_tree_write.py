@@ -59,7 +59,7 @@ def tree_edit(optimizer: PlannedOptimizer, place: Place) -> Edit:
             (f"{base}/{INNER}/{VARS}", label, inner),
         ]
     return Edit(
-        delete=(base,),
+        delete=(base, f"{base}\\{INNER}"),  # as Windows writes it
         datasets=tuple(
             new_dataset(f"{group}/{index}", each) for group, _, items in lists for index, each in enumerate(items)
         ),

@@ -266,7 +266,7 @@ def _compiled(
     call = (f"load with load_model(path) of {NAMES[optimizer.generation]}: it restores the optimizer's state",)
     document = parse_object(config, target, CONFIG)
     compiled = document.get("compile_config")
-    has_optimizer = isinstance(compiled, dict) and isinstance(compiled.get("optimizer"), dict)
+    has_optimizer = isinstance(compiled, dict) and isinstance(compiled.get("optimizer"), (dict, str))
     if optimizer.configured and isinstance(compiled, dict) and has_optimizer:
         require_agreement(compiled["optimizer"], optimizer)
         return None, call

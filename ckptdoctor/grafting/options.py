@@ -24,6 +24,7 @@ class GraftOptions(TypedDict, total=False):
         optimizer_class: The class, for a dump whose target names none.
         iterations: Set the count by hand.
         learning_rate: Set the constant learning rate by hand.
+        hyperparameters: Set these by hand, where nothing tells them or others are wanted: `{"momentum": 0.9}`.
         link: Share unchanged data files by hard link instead of copying them.
     """
 
@@ -35,6 +36,7 @@ class GraftOptions(TypedDict, total=False):
     optimizer_class: str | None
     iterations: int | None
     learning_rate: float | None
+    hyperparameters: Mapping[str, object]
     link: bool
 
 
@@ -56,10 +58,20 @@ def make_options(given: GraftOptions) -> Options:
             values["only"] = frozenset([parts] if isinstance(parts, str) else parts)  # type: ignore[call-overload]
     except (TypeError, ValueError) as error:
         raise UsageProblem(f"an option has a value that it cannot have: {error}") from error
+    by_hand = dict(given.get("hyperparameters") or {})
+    if "learning_rate" in by_hand:  # one thing under two names
+        values["learning_rate"] = _rate(by_hand.pop("learning_rate"))
+    values["hyperparameters"] = by_hand
     chosen = Options(**values)  # type: ignore[arg-type]
     if not chosen.only or not chosen.only <= frozenset(PARTS):
         raise UsageProblem(f"only is some of {', '.join(PARTS)}")
     return chosen
+
+
+def _rate(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise UsageProblem(f"a learning rate is a number, not {value!r}")
+    return value
 
 
 class Options(NamedTuple):
@@ -73,6 +85,7 @@ class Options(NamedTuple):
     optimizer_class: str | None = None
     iterations: int | None = None
     learning_rate: float | None = None
+    hyperparameters: Mapping[str, object] = {}
     link: bool = False
 
     @property

@@ -16,7 +16,13 @@ from ckptdoctor.grafting.completeness import (
     require_slots,
     unused_slots,
 )
-from ckptdoctor.grafting.configuration import check_recorded, configure, rate_warnings, settings_for
+from ckptdoctor.grafting.configuration import (
+    check_recorded,
+    configure,
+    rate_warnings,
+    require_place_for,
+    settings_for,
+)
 from ckptdoctor.grafting.donor import donor_side
 from ckptdoctor.grafting.generations import generation_for
 from ckptdoctor.grafting.layouts import pick_layout, tf1_layout, tf1_op_name
@@ -127,6 +133,10 @@ class _Planner:
         variables, matches = paired.variables, paired.matches
         self.warnings += paired.warnings
         self.unmatched += paired.unmatched
+        require_place_for(
+            self.options.hyperparameters, self.class_name, self.generation, self.target.format,
+            in_attribute=self._in_attribute(),
+        )  # fmt: skip
         configured, told = configure(theirs, self.own, settings, self.class_name, self.generation, self.options)
         self.warnings += told
         iterations = self._iterations()

@@ -104,6 +104,8 @@ def _optimizer(framework: Any, request: dict[str, Any]) -> Any:
     config = stored_config(request)
     if config is None:
         return standins.optimizer(framework, request["optimizers"][0])
+    if isinstance(config, str):  # compile(optimizer="adam")
+        return framework.keras.optimizers.get(config)
     return framework.keras.optimizers.deserialize(config)
 
 
