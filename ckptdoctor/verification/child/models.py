@@ -112,8 +112,7 @@ def _optimizer(framework: Any, request: dict[str, Any]) -> Any:
 def stored_config(request: dict[str, Any]) -> Any:
     """The optimizer's configuration in an `.h5` or a `.keras`; None if there is none."""
     if request["kind"] == "h5":
-        import h5py
-
+        h5py: Any = import_module("h5py")
         with h5py.File(request["path"], "r") as file:
             text = file.attrs.get("training_config")
         if text is None:
@@ -137,8 +136,7 @@ def _recompiled(framework: Any, request: dict[str, Any]) -> list[dict[str, Any]]
 
 
 def _assigned(framework: Any, request: dict[str, Any]) -> list[dict[str, Any]]:
-    import h5py
-
+    h5py: Any = import_module("h5py")
     model = _compiled(framework, request)
     with h5py.File(request["path"], "r") as file:
         group = file["optimizer_weights"]
