@@ -9,6 +9,7 @@ from ckptdoctor.optimizers.catalogue import TF1_OPTIMIZERS, layouts
 from ckptdoctor.state import Format, Generation, OptimizerState, Status, TrainingState
 
 _ORDER = (Status.COMPLETE, Status.FRESH, Status.PARTIAL, Status.ABSENT, Status.UNREADABLE)
+_WITH_ATTRIBUTES = frozenset({Format.KERAS_ARCHIVE, Format.KERAS_WEIGHTS})
 _LISTED = 3
 _OPTIMIZERS = 8
 """So many optimizers have a verdict of their own in that of the artifact."""
@@ -57,9 +58,21 @@ def keeps_slots(optimizer: OptimizerState) -> bool:
     )
 
 
+def in_use(state: TrainingState) -> tuple[OptimizerState, ...]:
+    """The optimizers that train something.
+
+    Keras gives a model a new RMSprop where a custom compile() calls `super().compile()`: it stays as it is while those
+    in attributes of the model train, and is nobody's loss.
+    """
+    trained = any(each.iterations for each in state.optimizers)
+    if state.format not in _WITH_ATTRIBUTES or len(state.optimizers) == 1 or not trained:
+        return state.optimizers
+    return tuple(each for each in state.optimizers if each.name != "optimizer" or each.iterations or each.slots)
+
+
 def artifact_status(state: TrainingState) -> Status:
     """The worst of its optimizers; absent if it has none."""
-    held = [optimizer_status(each) for each in state.optimizers]
+    held = [optimizer_status(each) for each in in_use(state)]
     return max(held, key=_ORDER.index, default=Status.ABSENT)
 
 
@@ -132,7 +145,8 @@ def _optimizer_summary(optimizer: OptimizerState) -> str:
 
 def verdict(state: TrainingState) -> str:
     """What an engineer acts on: does training resume, where, and what is lost."""
-    with_state = [each for each in state.optimizers if each.has_state]
+    optimizers = in_use(state)
+    with_state = [each for each in optimizers if each.has_state]
     if not with_state:
         if state.optimizers and state.optimizers[0].class_name:
             name = title(state.optimizers[0])
@@ -143,10 +157,10 @@ def verdict(state: TrainingState) -> str:
     if len(state.optimizers) == 1:
         return optimizer_verdict(state.optimizers[0]) + _untold(state)
     # Where not all are told, the worst are.
-    told = sorted(state.optimizers, key=lambda each: -_ORDER.index(optimizer_status(each)))
-    told = told[:_OPTIMIZERS] if len(told) > _OPTIMIZERS else list(state.optimizers)
+    told = sorted(optimizers, key=lambda each: -_ORDER.index(optimizer_status(each)))
+    told = told[:_OPTIMIZERS] if len(told) > _OPTIMIZERS else list(optimizers)
     parts = [f"{shortened(each.name or title(each))}: {optimizer_verdict(each)}" for each in told]
-    more = len(state.optimizers) - len(told)
+    more = len(optimizers) - len(told)
     return "; ".join(parts) + (f"; and {_count(more, 'more optimizer')}" if more else "")
 
 

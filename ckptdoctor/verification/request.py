@@ -161,7 +161,7 @@ def _framework(state: TrainingState, holding: Sequence[OptimizerState], kind: st
         return "keras"
     if generations == {None} and (state.producer.framework == "keras" and (state.producer.version or "3")[0] == "3"):
         return "keras"
-    return "tf_keras"
+    return "standalone" if generations == {Generation.KERAS1} else "tf_keras"
 
 
 def _wanted(state: TrainingState, optimizer: OptimizerState) -> Wanted:
@@ -170,7 +170,8 @@ def _wanted(state: TrainingState, optimizer: OptimizerState) -> Wanted:
 
 
 def _expected(wanted: Wanted) -> dict[str, Any]:
-    return {"iterations": wanted.state.iterations, "slots": list(wanted.digests.values())}
+    kinds = list(dict.fromkeys(each.slot.name for each in wanted.slots))
+    return {"iterations": wanted.state.iterations, "slots": list(wanted.digests.values()), "kinds": kinds}
 
 
 def _optimizer(optimizer: OptimizerState, slots: Sequence[Expected], *, by_objects: bool) -> dict[str, Any]:

@@ -120,6 +120,19 @@ def test_files_of_h5py_2(python: Python, tmp_path: Path, environment: str, frame
     assert wrong(found) == {}
 
 
+@pytest.mark.parametrize(("environment", "framework"), BEFORE_2_0)
+def test_verify_asks_the_package_that_wrote_it(
+    python: Python, tmp_path: Path, environment: str, framework: str
+) -> None:
+    """Standalone Keras is asked about its own files, and tf.keras of TensorFlow 1, both in graphs, about its own."""
+    cases = {name: case for name, case in CASES.items() if framework == "tf.legacy" or name not in NOT_OF_KERAS1}
+    child(KERAS, framework, "make", tmp_path, given=cases, python=python(environment))
+    for case in cases:
+        found = ckptdoctor.verify(tmp_path / case / "donor.h5", python=python(environment))
+        assert found.ok, (case, found)
+        assert found.framework == {"keras.legacy": "keras", "tf.legacy": "tf.keras"}[framework]
+
+
 @pytest.mark.parametrize(("environment", "framework"), [*BEFORE_2_0, ("tf2.10", "tf"), ("tf2.15", "tf")])
 def test_frozen_and_thawed(python: Python, tmp_path: Path, environment: str, framework: str) -> None:
     """What a framework of its time does not resume, we do not call resumable, and the other way round."""

@@ -18,6 +18,8 @@ def attempts(framework: Any, request: dict[str, Any]) -> Iterator[Attempt]:
     path, kind = request["path"], request["kind"]
     name = "keras.saving.load_model" if framework.is_keras3 else f"{framework.name}.models.load_model"
     yield Attempt(f"{kind}-load-model", f"{name}(path)", lambda: _loaded(framework, request))
+    if framework.is_old:
+        return
     if kind == "h5":
         yield Attempt(
             "h5-assign",
@@ -89,7 +91,7 @@ def taken(model: Any, request: dict[str, Any]) -> list[dict[str, Any]]:
     optimizer = getattr(model, "optimizer", None)
     if optimizer is None:
         return []
-    trained = model.trainable_variables
+    trained = model.trainable_weights
     inner = snapshot.innermost(optimizer)
     # What the next step would create. Optimizers before Keras 3 create it now, or keep what they have; one of Keras 3
     # that calls itself built creates nothing any more.
