@@ -29,7 +29,9 @@ _GENERATIONS = ("tf1", "keras1", "optimizer-v2", "keras2", "keras3")
     type=click.Choice(["iterations", "slots", "hyperparameters"]),
     help="Only this part (repeatable).",
 )
-@click.option("--optimizer", metavar="NAME", help="Which optimizer, where there are several (DONOR=TARGET).")
+@click.option(
+    "--optimizer", metavar="NAME", multiple=True, help="Which, where there are several (DONOR=TARGET; repeatable)."
+)
 @click.option("--map", "maps", metavar="OLD=NEW", multiple=True, help="Donor variable (or PREFIX/) = target variable.")
 @click.option("--map-file", type=ANY_PATH, help="A file of OLD=NEW lines.")
 @click.option("--partial", is_flag=True, help="Leave variables without a counterpart in a fresh state.")
@@ -52,7 +54,7 @@ def graft(  # noqa: PLR0913 - a command takes its options as arguments
     target: str,
     output: str,
     only: tuple[str, ...],
-    optimizer: str | None,
+    optimizer: tuple[str, ...],
     maps: tuple[str, ...],
     map_file: str | None,
     partial: bool,
@@ -95,7 +97,7 @@ def graft(  # noqa: PLR0913 - a command takes its options as arguments
             by_hand["learning_rate"] = learning_rate
         options = make_options({
             "only": only or PARTS,
-            "optimizer": optimizer,
+            "optimizer": optimizer or None,
             "mapping": read_mapping(maps, map_file),
             "partial": partial,
             "generation": Generation(generation) if generation else None,

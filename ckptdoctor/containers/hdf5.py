@@ -393,7 +393,8 @@ def _has_signature(stream: BinaryIO) -> bool:
     while offset + 8 <= size:
         stream.seek(offset)
         if stream.read(8) == b"\x89HDF\r\n\x1a\n":
-            return True
+            stream.seek(0)
+            return offset == 0 or stream.read(4) != b"PK\x03\x04"  # a member that happens to lie there
         offset = offset * 2 or 512
     return False
 

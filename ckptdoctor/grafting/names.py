@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from ckptdoctor.errors import Unmatchable
 from ckptdoctor.grafting.options import Options
+from ckptdoctor.matching.lists import COMPILED
 from ckptdoctor.matching.sides import Side, choose
 from ckptdoctor.state import Format, Generation, OptimizerState, TrainingState
-
-COMPILED = "optimizer"
-"""What Keras calls a model's optimizer."""
 
 
 def own_optimizer(target: TrainingState, donor: TrainingState | None, options: Options) -> OptimizerState | None:

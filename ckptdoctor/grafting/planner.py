@@ -26,12 +26,12 @@ from ckptdoctor.grafting.configuration import (
 from ckptdoctor.grafting.donor import donor_side
 from ckptdoctor.grafting.generations import generation_for
 from ckptdoctor.grafting.layouts import pick_layout, tf1_layout, tf1_op_name
-from ckptdoctor.grafting.names import COMPILED, name_for, own_optimizer
+from ckptdoctor.grafting.names import name_for, own_optimizer
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.grafting.pairing import Paired, pair, trained_by_place
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.slots import SlotMaker, Sources, other_betas
-from ckptdoctor.matching.lists import is_unplaced, numbered
+from ckptdoctor.matching.lists import is_unplaced, is_unrecorded, numbered
 from ckptdoctor.matching.sides import Side, make_side, settings_of, trained_by
 from ckptdoctor.matching.variables import Match
 from ckptdoctor.optimizers import translation
@@ -117,7 +117,7 @@ class _Planner:
         if donor.state is not target:  # a count means the same to every class
             self.warnings += doubts(self.class_name, donor.optimizer, self.own, asked, target, self.generation)
         self.donor = donor = read_as(donor, self.class_name)
-        if self.own is not None and target.format is Format.KERAS_WEIGHTS:
+        if self.own is not None and is_unrecorded(target, self.own.name):
             self.own = read_as(make_side(target, self.own), self.class_name).optimizer
         self.layout = self._layout(settings_of(donor.optimizer))
 
@@ -197,7 +197,8 @@ class _Planner:
 
     def _in_attribute(self) -> bool:
         """Whether the optimizer is one that an archive's model has in an attribute, of which no configuration tells."""
-        return self.target.format is Format.KERAS_ARCHIVE and self.own is not None and self.own.name != COMPILED
+        is_archive = self.target.format is Format.KERAS_ARCHIVE
+        return is_archive and self.own is not None and is_unrecorded(self.target, self.own.name)
 
     def _layout(self, settings: Settings) -> Layout:
         if self.generation is Generation.TF1:

@@ -16,6 +16,7 @@ from ckptdoctor.grafting.output_name import require_loadable_name
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.planner import make_plan
 from ckptdoctor.grafting.receipt import Receipt
+from ckptdoctor.grafting.several import apart, graft_each, together
 from ckptdoctor.grafting.staging import check_output
 
 Path = str | os.PathLike[str]
@@ -40,6 +41,9 @@ def plan_graft(
     donor: Path | None, target: Path, output: Path, options: Options | None = None, *, overwrite: bool = False
 ) -> Plan:
     """Plans a graft without writing anything; raises what `graft` does, but for what only writing can tell."""
+    if options is not None and options.more:
+        plans = [plan_graft(donor, target, output, each, overwrite=overwrite) for each in apart(options)]
+        return together(plans, plans[0].target, plans[0].output)
     plan, source, goal, inputs = _prepare(donor, target, output, options)
     check_output(plan.output, list(inputs.artifacts), overwrite=overwrite, clear=False)
     require_loadable_name(plan.output, goal.resolved, plan.format)
@@ -75,6 +79,10 @@ def graft(
         UnreadableArtifact: An input cannot be read.
         UsageProblem: A path does not exist.
     """
+    if options is not None and options.more:
+        plan_graft(donor, target, output, options, overwrite=overwrite)  # what would be refused is refused before
+        more = {"overwrite": overwrite, "sha256": sha256, "check": check, "progress": progress}
+        return graft_each(graft, donor, target, output, options, **more)
     plan, source, goal, inputs = _prepare(donor, target, output, options)
     try:
         return carry_out(plan, source, goal, inputs, overwrite=overwrite, sha256=sha256, check=check, progress=progress)

@@ -11,6 +11,7 @@ import h5py as _h5py
 import numpy as np
 import pytest
 
+import ckptdoctor
 from ckptdoctor.artifacts import hdf5_file, keras_archive, keras_weights
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.state import Format, Generation, H5Data, Producer, TrainingState
@@ -306,3 +307,18 @@ def test_compiled_with_a_name(name: str, version: str, generation: Generation, t
     none = save(tmp_path, DENSE, config, version=version)
     assert none.optimizers[0].class_name == "Adam"
     assert not none.optimizers[0].has_state
+
+
+def test_weights_where_a_user_block_would_end(tmp_path: Path) -> None:
+    """A member that lies at byte 512 of an archive makes it no HDF5 file with a user block."""
+    inner = weights(tmp_path / "w.h5", {**DENSE, "optimizer": ADAM_STATE}).read_bytes()
+    path = tmp_path / "m.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("p", b" " * (512 - 30 - len("p") - 30 - len("model.weights.h5")))
+        archive.writestr("model.weights.h5", inner)
+        archive.writestr("config.json", json.dumps(TWO))
+    assert path.read_bytes()[512:516] == b"\x89HDF"
+    (found,) = ckptdoctor.inspect(path)
+    assert found.format is Format.KERAS_ARCHIVE
+    assert found.state is not None
+    assert found.state.optimizers[0].class_name == "Adam"
