@@ -226,11 +226,18 @@ class Slot(NamedTuple):
 
 
 class MissingSlot(NamedTuple):
-    """A slot variable that this optimizer keeps and this artifact lacks."""
+    """A slot variable that this optimizer keeps and this artifact lacks.
+
+    Attributes:
+        name: As that of the slots that are there.
+        role: The same in one vocabulary.
+        variable: Path of its model variable; None where slots are here that no variable could be found for, and so
+            nothing tells which of several lacks its own.
+    """
 
     name: str
     role: Role
-    variable: str
+    variable: str | None
 
 
 class OtherVariable(NamedTuple):

@@ -13,14 +13,14 @@ from typing import NamedTuple
 
 from ckptdoctor.artifacts.keras_code import code_inside
 from ckptdoctor.artifacts.keras_optimizers import OPTIMIZER
-from ckptdoctor.artifacts.keras_producer import producer
+from ckptdoctor.artifacts.keras_producer import generation, producer
 from ckptdoctor.artifacts.keras_tree import Store, load_h5, read_store
 from ckptdoctor.containers.hdf5 import H5File
 from ckptdoctor.containers.strict_json import MAX_BYTES, parse_object
 from ckptdoctor.containers.zip_archive import ZipArchive
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 from ckptdoctor.optimizers.config import read_config
-from ckptdoctor.state import Format, Oddity, OptimizerState, TrainingState
+from ckptdoctor.state import Format, Generation, Oddity, OptimizerState, TrainingState
 
 CONFIG = "config.json"
 METADATA = "metadata.json"
@@ -109,7 +109,8 @@ def _read(source: _Source) -> TrainingState:
     compiled = config.get("compile_config")
     node = compiled.get("optimizer") if isinstance(compiled, Mapping) else None
     forgotten = isinstance(compiled, Mapping) and node is None
-    contents = read_store(store, config=config or None, optimizer=read_config(node, version), version=version)
+    optimizer = read_config(node, version, generation(version) or Generation.KERAS3)
+    contents = read_store(store, config=config or None, optimizer=optimizer, version=version)
     return TrainingState(
         path=source.path,
         format=Format.KERAS_ARCHIVE,

@@ -102,7 +102,9 @@ def _optimizers(file: H5File, model: Model, version: str | None, oddities: list[
     training = _json(file, "training_config")
     config = None
     if isinstance(training, Mapping):
-        config = read_config(training.get("optimizer_config"), version)
+        names = file.names(OPTIMIZER, "weight_names") if file.has_group(OPTIMIZER) else None
+        kind = generation_of(names or ()) or generation(version)
+        config = read_config(training.get("optimizer_config", training.get("optimizer")), version, kind)
     if not file.has_group(OPTIMIZER):
         return (configured_only(config, generation(version)),) if config is not None else ()
     names = file.names(OPTIMIZER, "weight_names")

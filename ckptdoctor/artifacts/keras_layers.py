@@ -20,7 +20,7 @@ UNTRAINED_NAMES = frozenset({
 
 UNTRAINED_CLASSES = frozenset({
     "Normalization", "SeedGenerator", "Discretization", "IntegerLookup", "StringLookup", "TextVectorization", "Mean",
-    "MeanMetricWrapper", "FeatureExtractor",
+    "MeanMetricWrapper", "FeatureExtractor", "PruneLowMagnitude",
 })  # fmt: skip
 """Classes none of whose own variables is trained."""
 
@@ -64,6 +64,42 @@ WEIGHT_NAMES: dict[str, tuple[str, ...]] = {
 }
 """Class → names of its own weights in the order in which they are stored, all options on."""
 
+TRAINED_NAMES = frozenset(
+    name for each, names in WEIGHT_NAMES.items() if each not in UNTRAINED_CLASSES for name in names
+) - UNTRAINED_NAMES  # fmt: skip
+"""Last components of the names of Keras' own trained weights."""
+
+BUILT_IN = frozenset({
+    *WEIGHT_NAMES, *UNTRAINED_CLASSES,
+    # containers, and layers whose weights are their sub-layers'
+    "Sequential", "Functional", "Model", "TimeDistributed", "Bidirectional", "MultiHeadAttention",
+    "GroupQueryAttention", "GroupedQueryAttention", "LSTM", "GRU", "SimpleRNN", "RNN",
+    "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "ConvRecurrent2D", "CuDNNLSTM", "CuDNNGRU", "SpectralNormalization",
+    "ReversibleEmbedding", "LocallyConnected1D", "LocallyConnected2D", "SeparableConv1D", "SeparableConv2D",
+    # those of Keras 1
+    "Convolution1D", "Convolution2D", "Convolution3D", "AtrousConvolution1D", "AtrousConvolution2D", "Deconvolution2D",
+    "SeparableConvolution2D", "MaxoutDense", "Highway", "TimeDistributedDense", "ParametricSoftplus", "SReLU",
+    # several versions' names of one class
+    "BatchNormalizationV1", "BatchNormalizationV2", "LSTMV1", "LSTMV2", "GRUV1", "GRUV2", "Dropout", "GaussianDropout",
+    "GaussianNoise", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout",
+})  # fmt: skip
+"""Keras' own classes: all of their weights are trained but for those that the tables above name.
+
+Of a class that somebody else wrote nothing is known: `add_weight(trainable=False)` leaves no trace in the file.
+"""
+
+_QUANTIZED = re.compile(r"(^|_)(min|max)$|^optimizer_step$")
+AROUND: dict[str, re.Pattern[str]] = {
+    "QuantizeLayer": _QUANTIZED,
+    "QuantizeWrapper": _QUANTIZED,
+    "QuantizeWrapperV2": _QUANTIZED,
+    "PruneLowMagnitude": re.compile(r"^(mask|threshold|pruning_step)(_\d+)?$"),
+}
+"""Layers of tensorflow_model_optimization → the weights that they add to the layer in them; none is trained.
+
+Sources: `quantize_wrapper.py`, `quantize_layer.py`, `quantizers.py` and `pruning_wrapper.py` of 0.8.
+"""
+
 _BY_GROUP = {"seed_generator": "SeedGenerator"}
 
 CHILD_ORDER: dict[str, tuple[str, ...]] = {
@@ -73,7 +109,14 @@ CHILD_ORDER: dict[str, tuple[str, ...]] = {
 }
 """Class → its sub-layers' attributes in order of creation, where that is not the order in which they are stored."""
 
-_CELLS = {"lstm": "LSTMCell", "gru": "GRUCell", "simple_rnn": "SimpleRNNCell"}
+_CELLS = {
+    "lstm": "LSTMCell",
+    "gru": "GRUCell",
+    "simple_rnn": "SimpleRNNCell",
+    "conv_lstm1d": "ConvLSTM1DCell",
+    "conv_lstm2d": "ConvLSTM2DCell",
+    "conv_lstm3d": "ConvLSTM3DCell",
+}
 
 
 def snake_case(name: str) -> str:

@@ -15,6 +15,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from ckptdoctor.artifacts.keras_layers import (
+    AROUND,
+    BUILT_IN,
     UNTRAINED_CLASSES,
     UNTRAINED_NAMES,
     class_of_group,
@@ -25,11 +27,13 @@ from ckptdoctor.artifacts.keras_layers import (
 from ckptdoctor.artifacts.keras_nodes import CONTAINERS, MAX_DEPTH, SavedNode, counted, ordered_children
 from ckptdoctor.artifacts.keras_producer import version_part
 from ckptdoctor.artifacts.state_list import Orders
+from ckptdoctor.containers.dtypes import INTEGRAL
 from ckptdoctor.optimizers.loose import Loose, LooseLink
 from ckptdoctor.optimizers.naming import plain
 from ckptdoctor.state import Generation, ModelVariable, TensorRef
 
 _MODEL_CLASSES = frozenset({"Sequential", "Functional", "Model"})
+_WITHOUT_GRADIENT = INTEGRAL | {"bool", "string"}
 _COUNTED_TWICE = "_layer_checkpoint_dependencies"
 
 
@@ -107,7 +111,8 @@ def _frozen(layer: Mapping[str, object] | None) -> bool:
 
 
 def _wrapped(layer: Mapping[str, object]) -> Mapping[str, object] | None:
-    inner = _settings(layer).get("layer")
+    """The layer, or the cell, that a layer is around."""
+    inner = _settings(layer).get("layer") or _settings(layer).get("cell")
     return inner if isinstance(inner, Mapping) else None
 
 
@@ -139,16 +144,16 @@ def read_layer_lists(layers: Sequence[LayerWeights], config: object, version: st
     for layer in layers:
         about = described.get(layer.name)
         for name, tensor in layer.weights:
-            leaf, frozen = _leaf(about, name) if about is not None else (None, False)
             bare = plain(name)
             last = bare.rpartition("/")[2]
-            never = _class(leaf) in UNTRAINED_CLASSES or _is_untrained_name(last)
+            leaf = _leaf(about, name, last)
+            never = tensor.dtype in _WITHOUT_GRADIENT or _is_untrained_name(last) or _adds(leaf.layer, last)
+            never = never or _class(leaf.layer) in UNTRAINED_CLASSES
             unique = "/" in bare or (used[bare] == 1 and layer.name in bare)
             path = bare if unique or layer.name == TOP_LEVEL else f"{layer.name}/{bare}"
             # A nested model's weights may repeat a name of the outer model's.
             path = path if used[bare] == 1 or not unique else f"{layer.name}/{bare}"
-            told = about is not None or (layer.name == TOP_LEVEL and config is not None)
-            found.append(_Found(path, tensor, never, frozen or all_frozen, (name, bare), told))
+            found.append(_Found(path, tensor, never, leaf.frozen or all_frozen, (name, bare), leaf.told))
     major = (version or "").partition(".")[0]
     if version and major in {"1", "2"} and not version.endswith("-tf"):
         by_name = sorted(found, key=lambda each: each.aliases[0])
@@ -180,9 +185,30 @@ def _is_untrained_name(last: str) -> bool:
     )
 
 
-def _leaf(layer: Mapping[str, object], weight: str) -> tuple[Mapping[str, object], bool]:
-    """The innermost layer that a weight's name points to, and whether it or anything around it is frozen."""
-    frozen = _frozen(layer)
+class _Leaf(NamedTuple):
+    """The innermost layer that a weight's name points to.
+
+    Attributes:
+        layer: Its configuration.
+        frozen: Whether it or anything around it is frozen.
+        told: Whether that, and its class, is all there is to know.
+    """
+
+    layer: Mapping[str, object] | None
+    frozen: bool = False
+    told: bool = False
+
+
+def _adds(layer: Mapping[str, object] | None, last: str) -> bool:
+    """Whether a weight, by the last part of its name, is what a layer around another one adds to it."""
+    own = AROUND.get(_class(layer))
+    return own is not None and own.search(last) is not None
+
+
+def _leaf(layer: Mapping[str, object] | None, weight: str, last: str) -> _Leaf:
+    if layer is None:
+        return _Leaf(None)
+    frozen, told = _frozen(layer), True
     for _ in range(MAX_DEPTH):
         inner = layer_configs(layer)
         wrapped = _wrapped(layer)
@@ -191,14 +217,17 @@ def _leaf(layer: Mapping[str, object], weight: str) -> tuple[Mapping[str, object
             fits = [each for each in inner if _name(each) and f"/{_name(each)}/" in name]
             fits = fits or [each for each in inner if _name(each) and name.startswith(f"/{_name(each)}_")]
             if not fits:
+                told = told and not any(_frozen(each) for each in inner)
                 break
             layer = max(fits, key=lambda each: len(_name(each)))
-        elif wrapped is not None:
+        elif wrapped is not None and not _adds(layer, last):
+            told = told and _class(layer) in BUILT_IN | AROUND.keys()
             layer = wrapped
         else:
             break
         frozen = frozen or _frozen(layer)
-    return layer, frozen
+    known = _class(layer) in BUILT_IN | AROUND.keys() or bool(layer_configs(layer))
+    return _Leaf(layer, frozen, told and known)
 
 
 # ---------------------------------------------------------------------------------------------- the .keras layout
@@ -240,7 +269,8 @@ def _object(
     last = walk.generation is Generation.KERAS2 and (class_name in _MODEL_CLASSES or not names)
     if not last:
         yield from own
-    below = replace(walk, parent=node.group, depth=walk.depth + 1)
+    told = walk.told and class_name in BUILT_IN
+    below = replace(walk, parent=snake_case(class_name) or node.group, depth=walk.depth + 1, told=told)
     done: set[str] = set()
     inner = layer_configs(layer) if layer is not None and walk.depth < MAX_DEPTH else []
     container = next((each for each in CONTAINERS if inner and each in node.children), None)
@@ -284,7 +314,7 @@ def _inner_config(layer: Mapping[str, object] | None, group: str) -> Mapping[str
     if group == "backward_layer":
         backward = _settings(layer).get("backward_layer")
         return backward if isinstance(backward, Mapping) else _wrapped(layer)
-    return _wrapped(layer) if group in {"layer", "forward_layer"} else None
+    return _wrapped(layer) if group in {"layer", "forward_layer", "cell"} else None
 
 
 def _layer_groups(
@@ -317,13 +347,14 @@ def _own(
 ) -> Iterator[_Found]:
     labels = weight_names(class_name, len(node.own), _settings(layer) if layer is not None else None)
     labels = labels or [re.sub(r".*/", "", tensor.key) for tensor in node.own]
-    never = untrained(class_name, labels)
-    told = walk.told or layer is not None
+    skipped = untrained(class_name, labels)
+    told = (walk.told or layer is not None) and class_name in BUILT_IN
     adapted = _lora(layer, node.own[0].shape if node.own else (), labels[0] if labels else "")
-    for index, (label, tensor, skip) in enumerate(zip(labels, node.own, never, strict=True)):
+    for index, (label, tensor, skip) in enumerate(zip(labels, node.own, skipped, strict=True)):
         path = "/".join((*names, label)) if names else tensor.key  # the model's own: `vars/0`
         frozen_now = frozen or (index == 0 and bool(adapted))
-        yield _Found(path, tensor, skip, frozen_now, (tensor.key,), told, walk.loose)
+        never = skip or tensor.dtype in _WITHOUT_GRADIENT
+        yield _Found(path, tensor, never, frozen_now, (tensor.key,), told, walk.loose)
     for label, shape in adapted:
         tensor = TensorRef("", "", shape, None)
         yield _Found("/".join((*names, label)), tensor, False, frozen, (), told, walk.loose)

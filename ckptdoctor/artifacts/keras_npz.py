@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import BinaryIO
 
 from ckptdoctor.artifacts.keras_optimizers import VARS
-from ckptdoctor.artifacts.keras_tree import Store
+from ckptdoctor.artifacts.keras_tree import Store, portable
 from ckptdoctor.containers.cursor import Cursor
 from ckptdoctor.containers.files import RegularFile
 from ckptdoctor.containers.npy import read_header
@@ -49,7 +49,7 @@ def load_npz(path: str, stream: BinaryIO, store: Store, *, start: int | None) ->
 
 def _group(member: str) -> str:
     """The path that HDF5 has for the same variables: npz members leave `vars` out and call the model `__root__`."""
-    path = "" if member in {"__root__", ""} else member.strip("/")
+    path = "" if member in {"__root__", ""} else portable(member).strip("/")
     return "/".join(part for part in (path, VARS) if part) if path.rpartition("/")[2] != VARS else path
 
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from ckptdoctor.artifacts.keras_optimizers import OPTIMIZER
 from ckptdoctor.artifacts.shard_map import MAX_SHARDS
 from ckptdoctor.containers.copying import Progress
 from ckptdoctor.containers.dtypes import array_nbytes
@@ -28,14 +27,12 @@ class _Shard(NamedTuple):
     path: str
     groups: tuple[str, ...]
     nbytes: int
-    labelled: bool
 
 
 def write_shards(
     target: str,
     output: str,
-    edit_for: Callable[[bool], Edit],
-    is_labelled: Callable[[H5File], bool],
+    edit: Edit,
     progress: Progress | None = None,
 ) -> Sizes:
     """Writes a JSON and its shards.
@@ -43,15 +40,12 @@ def write_shards(
     Args:
         target: The JSON that is completed.
         output: The JSON that is written; its shards go beside it.
-        edit_for: The edit that a single file would get, given whether groups carry names.
-        is_labelled: Whether a file's groups do.
+        edit: The edit that a single file would get.
         progress: Told how many more bytes are written.
     """
-    with RegularFile(target) as file:
-        document = parse_object(file.read(0, file.size, "the weight map"), target, os.path.basename(target))
-    shards = [_examined(path, is_labelled) for path in _shard_paths(document, target)]
+    document = _document(target)
+    shards = [_examined(path, edit.delete) for path in _shard_paths(document, target)]
     kept = [shard for shard in shards if shard.groups] or shards[:1]
-    edit = edit_for(any(shard.labelled for shard in shards))
     limit = max((shard.nbytes for shard in kept), default=0)
     names = _names(output)
     weight_map: dict[str, list[str]] = {}
@@ -72,6 +66,18 @@ def write_shards(
             weight_map.setdefault(f"/{group}", []).append(name)
     _write_map(document, weight_map, total, output)
     return Sizes(new, copied)
+
+
+def _document(target: str) -> dict[str, object]:
+    with RegularFile(target) as file:
+        return parse_object(file.read(0, file.size, "the weight map"), target, os.path.basename(target))
+
+
+def opened_shards(target: str) -> Iterator[H5File]:
+    """Every shard that a JSON names, open while it is looked at."""
+    for path in _shard_paths(_document(target), target):
+        with H5File(path) as file:
+            yield file
 
 
 def _write_map(document: Mapping[str, object], weight_map: Mapping[str, list[str]], total: int, output: str) -> None:
@@ -102,17 +108,17 @@ def _shard_paths(document: Mapping[str, object], target: str) -> list[str]:
     return paths
 
 
-def _examined(path: str, is_labelled: Callable[[H5File], bool]) -> _Shard:
+def _examined(path: str, leaving: tuple[str, ...]) -> _Shard:
     with H5File(path) as file:
         groups: list[str] = []
         total = 0
         for group, _, datasets in file.walk():
-            if group.partition("/")[0] == OPTIMIZER or not datasets:
+            if not datasets or any(f"{group}/".startswith(f"{each}/") for each in leaving):
                 continue
             groups.append(group)
             tensors = [file.tensor(f"{group}/{name}") for name in datasets]
             total += sum(array_nbytes(each.dtype, each.shape) for each in tensors if each is not None)
-        return _Shard(path, tuple(groups), total, is_labelled(file))
+        return _Shard(path, tuple(groups), total)
 
 
 def _parts(datasets: tuple[NewDataset, ...], limit: int) -> Iterator[list[NewDataset]]:

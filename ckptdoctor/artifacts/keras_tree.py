@@ -46,16 +46,17 @@ class Store:
 
 def load_h5(file: H5File, store: Store) -> None:
     """Adds an HDF5 file's groups to a store; a group that an earlier shard began is continued."""
-    for path, _, datasets in file.walk():
+    for stored, _, datasets in file.walk():
+        path = portable(stored)
         name = path.rpartition("/")[2]
         if name != VARS and not datasets:
             continue
         group = store.groups.setdefault(path, {})
-        label = file.text(path, "name") if name == VARS else None
+        label = file.text(stored, "name") if name == VARS else None
         if label:
             store.labels[path] = label
         for dataset in datasets:
-            tensor = file.tensor(f"{path}/{dataset}" if path else dataset)
+            tensor = file.tensor(f"{stored}/{dataset}" if stored else dataset)
             if tensor is None:
                 continue
             if dataset in group:
@@ -65,6 +66,11 @@ def load_h5(file: H5File, store: Store) -> None:
             if tensor.size == 1 and (path.split("/")[0] in {OPTIMIZER, METRICS} or is_called_one(path, label)):
                 store.values[tensor.key] = file.scalar(tensor)
     store.oddities.extend(each for each in file.oddities if each not in store.oddities)
+
+
+def portable(path: str) -> str:
+    """A path of objects as it is everywhere but on Windows, where `os.path.join` puts backslashes into it."""
+    return path.replace("\\", "/")
 
 
 def _number(name: str) -> int | None:
@@ -137,8 +143,15 @@ def read_store(
     numbered = _numbered(store)
     if numbered or optimizer is not None:
         optimizers.append(read(numbered, OPTIMIZER, optimizer))
-    optimizers.extend(read(store.groups[f"{each}/{VARS}"], each) for each in attributes)
+    optimizers.extend(_of_its_own(read(store.groups[f"{each}/{VARS}"], each)) for each in attributes)
     return Contents(model, tuple(optimizers), tuple(others))
+
+
+def _of_its_own(optimizer: OptimizerState) -> OptimizerState:
+    """An optimizer in an attribute trains what the program gives to it: nothing else lacks its slots."""
+    owners = {slot.variable for slot in optimizer.slots}
+    lacking = tuple(each for each in optimizer.missing if each.variable is not None and each.variable in owners)
+    return replace(optimizer, missing=lacking)
 
 
 def _wrapped(store: Store, optimizer: OptimizerState) -> OptimizerState:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from ckptdoctor.artifacts.keras_tree import MARKERS, Contents, Store, load_h5, read_store
+from ckptdoctor.artifacts.keras_tree import MARKERS, Contents, Store, load_h5, portable, read_store
 from ckptdoctor.artifacts.shard_map import shards
 from ckptdoctor.containers.hdf5 import H5File
 from ckptdoctor.state import Format, Generation, Oddity, Producer, TrainingState
@@ -17,7 +17,9 @@ from ckptdoctor.state import Format, Generation, Oddity, Producer, TrainingState
 def is_weights(file: H5File) -> bool:
     """Whether an HDF5 file has this layout."""
     groups, _ = file.children("")
-    return bool(MARKERS.intersection(groups)) and not file.has_attribute("", "layer_names")
+    return bool(MARKERS.intersection(portable(each).partition("/")[0] for each in groups)) and not file.has_attribute(
+        "", "layer_names"
+    )
 
 
 def read(path: str) -> TrainingState:

@@ -9,33 +9,32 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Sequence
 
 from ckptdoctor.artifacts import keras_h5
 from ckptdoctor.artifacts.dump_write import write_dump
 from ckptdoctor.artifacts.keras_archive import CONFIG, METADATA, WEIGHTS_H5
-from ckptdoctor.artifacts.keras_elements import Element, elements, wrapper_elements
+from ckptdoctor.artifacts.keras_elements import elements, wrapper_elements
 from ckptdoctor.artifacts.keras_elements import notes as notes_of
 from ckptdoctor.artifacts.keras_losses import chosen_loss, loss_of
-from ckptdoctor.artifacts.keras_optimizers import OPTIMIZER, VARS
+from ckptdoctor.artifacts.keras_optimizers import OPTIMIZER
 from ckptdoctor.artifacts.keras_slot_names import weight_names
+from ckptdoctor.artifacts.keras_tree_write import Place, by_name, new_dataset, place_in, tree_edit
 from ckptdoctor.artifacts.written import Written
 from ckptdoctor.containers.copying import Progress, copy_tree
 from ckptdoctor.containers.hdf5 import H5File
-from ckptdoctor.containers.hdf5_edit import Edit, NewDataset, Span, edit_file, edit_span, stored_bytes
+from ckptdoctor.containers.hdf5_edit import Edit, Span, edit_file, edit_span, stored_bytes
 from ckptdoctor.containers.strict_json import parse_object
 from ckptdoctor.containers.window import Window
 from ckptdoctor.containers.zip_archive import ZipArchive
 from ckptdoctor.containers.zip_edit import Replacement, rewrite
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.optimizers.planned import PlannedOptimizer
-from ckptdoctor.optimizers.serialize import NAMES, Form, config_name, require_agreement, to_config
+from ckptdoctor.optimizers.serialize import NAMES, Form, require_agreement, to_config
 from ckptdoctor.state import Generation
 
 __all__ = ["check_layout", "write_dump", "write_h5", "write_keras_archive", "write_keras_weights"]
 
 _NEW_LAYOUT = frozenset({Generation.KERAS2, Generation.KERAS3})
-_INNER = "inner_optimizer"
 _STRUCTURE = 64 << 20
 """More than HDF5 needs to describe a model's data sets, for reckoning with sizes."""
 _PER_DATASET = 8 << 10
@@ -76,6 +75,7 @@ def write_h5(
         state = keras_h5.read_open(file)
         version = state.producer.version
         text = file.text("", "training_config")
+        is_ascii = file.is_ascii("", "model_config")
     own, inner = wrapper_elements(optimizer), elements(optimizer)
     names = weight_names(optimizer, own, inner, state.variables, version)
     notes: list[str] = []
@@ -92,10 +92,11 @@ def write_h5(
     edit = Edit(
         delete=(group,),
         datasets=tuple(
-            _dataset(f"{group}/{name}", each, marked=False) for name, each in zip(names, (*own, *inner), strict=True)
+            new_dataset(f"{group}/{name}", each, marked=False) for name, each in zip(names, (*own, *inner), strict=True)
         ),
         texts=texts,
         names={(group, "weight_names"): names},
+        ascii=is_ascii,
     )
     sizes = edit_file(target, output, edit, progress)
     return Written((*_h5_notes(optimizer), *notes, *notes_of(optimizer)), sizes.new, sizes.copied)
@@ -129,10 +130,6 @@ def _h5_notes(optimizer: PlannedOptimizer) -> tuple[str, ...]:
     else:
         note = f"load with load_model(path) of {NAMES[optimizer.generation]}: it restores the optimizer's state"
     return (note,)
-
-
-def _dataset(path: str, element: Element, *, marked: bool = True) -> NewDataset:
-    return NewDataset(path, element.dtype, element.shape, element.content, element.factor, marked)
 
 
 # ------------------------------------------------------------------------------------------------- .keras archives
@@ -169,10 +166,11 @@ def write_keras_archive(
         config = archive.read(CONFIG) if CONFIG in archive else b"{}"
         metadata = archive.read(METADATA) if METADATA in archive else b"{}"
         expected = archive.size(WEIGHTS_H5)
-    changed, notes = _compiled(optimizer, target, config, metadata, loss_from)
     with H5File(target, WEIGHTS_H5) as file:
-        edit = _tree_edit(optimizer, labelled=_is_labelled(file))
+        place = place_in([file], optimizer)
+        edit = tree_edit(optimizer, place)
         dead = stored_bytes(file, edit.delete)
+    changed, notes = _compiled(optimizer, target, config, metadata, loss_from, place)
     new = 0
 
     def weights(descriptor: int, start: int) -> int:
@@ -222,9 +220,10 @@ def _write_directory(
     if not os.path.isfile(weights):
         raise GraftRefused(_ONLY_HDF5, target)
     config, metadata = (_small(os.path.join(target, name)) for name in (CONFIG, METADATA))
-    changed, notes = _compiled(optimizer, target, config, metadata, loss_from)
     with H5File(weights) as file:
-        edit = _tree_edit(optimizer, labelled=_is_labelled(file))
+        place = place_in([file], optimizer)
+        edit = tree_edit(optimizer, place)
+    changed, notes = _compiled(optimizer, target, config, metadata, loss_from, place)
     os.mkdir(output)
     skip = {WEIGHTS_H5} if changed is None else {WEIGHTS_H5, CONFIG}
     copied = copy_tree(target, output, frozenset(skip), progress)
@@ -259,13 +258,15 @@ def check_layout(optimizer: PlannedOptimizer) -> None:
 
 
 def _compiled(
-    optimizer: PlannedOptimizer, target: str, config: bytes, metadata: bytes, loss_from: str | None
+    optimizer: PlannedOptimizer, target: str, config: bytes, metadata: bytes, loss_from: str | None, place: Place
 ) -> tuple[bytes | None, tuple[str, ...]]:
     """`config.json` with the optimizer in `compile_config`; None where it stays as it is."""
+    if place.group != OPTIMIZER:
+        return None, (by_name(place.group, "load_model(path, compile=False), compile the model with its optimizers"),)
     call = (f"load with load_model(path) of {NAMES[optimizer.generation]}: it restores the optimizer's state",)
     document = parse_object(config, target, CONFIG)
     compiled = document.get("compile_config")
-    has_optimizer = isinstance(compiled, dict) and isinstance(compiled.get("optimizer"), dict)
+    has_optimizer = isinstance(compiled, dict) and isinstance(compiled.get("optimizer"), (dict, str))
     if optimizer.configured and isinstance(compiled, dict) and has_optimizer:
         require_agreement(compiled["optimizer"], optimizer)
         return None, call
@@ -295,37 +296,6 @@ def _by_tf_keras(version: str | None) -> bool:
     return producer(version).framework == "tf_keras"
 
 
-# -------------------------------------------------------------------------------------- the tree of saved objects
-
-
-def _is_labelled(file: H5File) -> bool:
-    """Whether groups carry their objects' names, as Keras 3.6 and later write them."""
-    return any(
-        path.rpartition("/")[2] == VARS and file.has_attribute(path, "name")
-        for path, _, _ in file.walk()
-        if path.partition("/")[0] != OPTIMIZER
-    )
-
-
-def _tree_edit(optimizer: PlannedOptimizer, *, labelled: bool) -> Edit:
-    """`optimizer/vars/0…`, and the inner optimizer's list once more where there is a wrapper, as Keras saves it."""
-    own, inner = wrapper_elements(optimizer), elements(optimizer)
-    label = config_name(optimizer)
-    lists: list[tuple[str, str, Sequence[Element]]] = [(f"{OPTIMIZER}/{VARS}", label, (*own, *inner))]
-    if optimizer.wrapper is not None:
-        lists = [
-            (f"{OPTIMIZER}/{VARS}", "loss_scale_optimizer", (*own, *inner)),
-            (f"{OPTIMIZER}/{_INNER}/{VARS}", label, inner),
-        ]
-    return Edit(
-        delete=(OPTIMIZER,),
-        datasets=tuple(
-            _dataset(f"{group}/{index}", each) for group, _, items in lists for index, each in enumerate(items)
-        ),
-        texts={(group, "name"): name for group, name, _ in lists} if labelled else {},
-    )
-
-
 def write_keras_weights(
     optimizer: PlannedOptimizer, target: str, output: str, *, progress: Progress | None = None
 ) -> Written:
@@ -346,17 +316,18 @@ def write_keras_weights(
     with open(target, "rb") as stream:
         is_sharded = stream.read(1) == b"{"
     if is_sharded:
-        from ckptdoctor.artifacts.keras_shards import write_shards
+        from ckptdoctor.artifacts.keras_shards import opened_shards, write_shards
 
-        sizes = write_shards(
-            target, output, lambda labelled: _tree_edit(optimizer, labelled=labelled), _is_labelled, progress
-        )
+        place = place_in(opened_shards(target), optimizer)
+        sizes = write_shards(target, output, tree_edit(optimizer, place), progress)
     else:
         with H5File(target) as file:
-            edit = _tree_edit(optimizer, labelled=_is_labelled(file))
-        sizes = edit_file(target, output, edit, progress)
+            place = place_in([file], optimizer)
+        sizes = edit_file(target, output, tree_edit(optimizer, place), progress)
     call = (
-        f"the file holds no configuration: compile the model with the same {optimizer.class_name}, call "
+        by_name(place.group, "compile the model with its optimizers")
+        if place.group != OPTIMIZER
+        else f"the file holds no configuration: compile the model with the same {optimizer.class_name}, call "
         "model.optimizer.build(model.trainable_variables), then model.load_weights(path); without the build Keras "
         "skips the state"
     )

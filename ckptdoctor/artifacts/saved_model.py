@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from ckptdoctor.artifacts.keras_code import lambda_layers
-from ckptdoctor.artifacts.keras_producer import release
+from ckptdoctor.artifacts.keras_producer import generation, release
 from ckptdoctor.artifacts.tf_checkpoint import counters, from_names, left_over, read_objects
 from ckptdoctor.artifacts.tf_graph import Objects, classify
 from ckptdoctor.artifacts.tf_names import read_names
@@ -172,5 +172,7 @@ def _keras(directory: str, parts: SavedModelParts) -> tuple[OptimizerConfig | No
     version = data.get("keras_version")
     version = version if isinstance(version, str) else None
     training = data.get("training_config")
-    config = read_config(training.get("optimizer_config"), version) if isinstance(training, Mapping) else None
-    return config, version
+    if not isinstance(training, Mapping):
+        return None, version
+    node = training.get("optimizer_config", training.get("optimizer"))
+    return read_config(node, version, generation(version)), version

@@ -16,6 +16,7 @@ from ckptdoctor.state import Oddity
 SHARD = re.compile(r"(?P<prefix>.*)\.data-\d{5}-of-\d{5}\Z", re.DOTALL)
 SAVED_MODEL = ("saved_model.pb", "saved_model.pbtxt")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
+_ZIP = b"PK\x03\x04"
 _HEAD = 4096
 
 
@@ -72,11 +73,11 @@ def target_of(given: str, path: str) -> Target:
 
 
 def _hdf5_at(file: RegularFile) -> bool:
-    """HDF5's signature stands at 0, or at 512, 1024, 2048, … after a user block."""
+    """HDF5's signature stands at 0, or at 512, 1024, 2048, … after a user block; in a zip archive its member's may."""
     offset = 0
     while offset + len(_HDF5) <= min(file.size, 1 << 20):
         if file.read(offset, len(_HDF5)) == _HDF5:
-            return True
+            return offset == 0 or file.read(0, len(_ZIP)) != _ZIP
         offset = offset * 2 or 512
     return False
 

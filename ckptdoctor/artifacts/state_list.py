@@ -6,6 +6,7 @@ the same list, with or without names. `read_state` is the one place that turns i
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -219,19 +220,28 @@ def _missing(reading: Reading, layout: Layout | None, orders: Orders, *, started
         return ()
     present = {(slot.variable, slot.role) for slot in reading.slots}
     seen = {slot.variable for slot in reading.slots}
-    if None in seen:
-        return ()  # state that nobody could place: what is missing cannot be told either
     expected = [each for each in orders[0] if each.trainable is True or each.path in seen]
     known = {each.path for each in expected}
     expected += [each for each in orders[-1] if each.path in seen and each.path not in known]
     trained = [Trained(each.path, each.tensor.shape) for each in expected]
-    return tuple(
-        MissingSlot(one.kind.name, one.kind.role, trained[one.variable].path)
+    lacking = [
+        (one.kind, one.shape, trained[one.variable].path)
         for one in expand(layout, trained, reading.settings)
         if isinstance(one.kind, SlotKind)
         and one.variable is not None
         and (trained[one.variable].path, one.kind.role) not in present
-    )
+    ]
+    nobodys = Counter((slot.role, slot.tensor.shape) for slot in reading.slots if slot.variable is None)
+    candidates = Counter((kind.role, shape) for kind, shape, _ in lacking)
+    found: list[MissingSlot] = []
+    for kind, shape, path in lacking:
+        place = kind.role, shape
+        if not nobodys[place]:
+            found.append(MissingSlot(kind.name, kind.role, path))
+        elif candidates[place] > nobodys[place]:  # some of them have one, whichever
+            candidates[place] -= 1
+            found.append(MissingSlot(kind.name, kind.role, None))
+    return tuple(found)
 
 
 # ------------------------------------------------------------------------------- optimizers around optimizers
@@ -301,7 +311,7 @@ def _multi(state: Sequence[StateVariable], config: OptimizerConfig | None, order
         inner = read_state(part, free[-1], config=inner_configs[number], generation=Generation.KERAS3, orders=free)
         taken.update(slot.variable for slot in inner.slots)
         slots += [slot._replace(name=f"{label}/{slot.name}") for slot in inner.slots]
-        missing += [each for each in inner.missing if each.variable in {slot.variable for slot in inner.slots}]
+        missing += [each for each in inner.missing if each.variable and each.variable in taken]
         if part[0].tensor is not None:
             other.append(OtherVariable(f"{label}/iteration", part[0].tensor, part[0].value))
         other += [each._replace(name=f"{label}/{each.name}") for each in inner.other]

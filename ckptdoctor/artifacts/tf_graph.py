@@ -305,7 +305,9 @@ def _sort_variables(objects: Objects, paths: Mapping[int, str], owned: set[int],
         flag = trainable.get(index)
         if flag is None and (index in linked or index in trained):
             flag = True
-        elif flag is None and (_last(full_name) in NON_TRAINABLE or _last(path) in NON_TRAINABLE):
+        elif flag is None and (
+            ref.dtype in INTEGRAL or _last(full_name) in NON_TRAINABLE or _last(path) in NON_TRAINABLE
+        ):
             flag = False
         aliases = (alias,) if alias and alias != name else ()
         objects.by_node[index] = new(ModelVariable, (name, ref, flag, aliases))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ckptdoctor.artifacts.keras_layers import TRAINED_NAMES
 from ckptdoctor.artifacts.tf_reading import Reading
 from ckptdoctor.errors import LimitExceeded
 from ckptdoctor.optimizers import inference
@@ -56,8 +57,8 @@ def _with_shapes(reading: Reading, inferred: inference.Inference) -> inference.I
 def _complete(reading: Reading, names: Sequence[str], roles: Mapping[str, Role]) -> None:
     """Adds what is missing: kinds of slots that a trained variable lacks and others have.
 
-    Nothing in a plain checkpoint says which variables are trained. A layer whose other variables have slots is trained;
-    a layer without any may be frozen, or another optimizer's, and is left in peace.
+    Nothing in a plain checkpoint says which variables are trained. In a layer whose other variables have slots those
+    are that Keras' own layers train, by their names; a layer without any may be frozen, or another optimizer's.
     """
     have: dict[str, set[str | None]] = {name: set() for name in names}
     for name, _, path, _, _ in reading.slots:
@@ -71,7 +72,8 @@ def _complete(reading: Reading, names: Sequence[str], roles: Mapping[str, Role])
             continue
         if layers is None:
             layers = {each.rpartition("/")[0] for each in touched if each} - {""}
-        if path in touched or path.rpartition("/")[0] in layers:
+        layer, _, last = path.rpartition("/")
+        if path in touched or ((trainable or last in TRAINED_NAMES) and layer in layers):
             reading.missing.extend(
                 MissingSlot(name, roles.get(name, Role.OTHER), path) for name in names if path not in have[name]
             )

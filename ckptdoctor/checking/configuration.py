@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -38,6 +39,7 @@ class CheckSettings(TypedDict, total=False):
     require: Sequence[str]
     min_iterations: int | None
     optimizer: str | None
+    optimizers: Mapping[str, Mapping[str, object]]
     loader: str | None
     deep: bool
 
@@ -88,6 +90,8 @@ def explain(configuration: Configuration) -> str:
     lines = [f"# configuration file: {configuration.path or 'none'}"]
     for name, (field, _) in _SETTINGS.items():
         value = getattr(policy, field)
+        if name == "optimizers":
+            value = {json.dumps(each): {_SPELLED[key]: one for key, one in own.items()} for each, own in value.items()}
         unset = "# " if value is None else ""
         lines.append(f"{unset}{name} = {_toml(value)}  # {configuration.sources[name]}")
     for override in policy.overrides:
@@ -107,10 +111,7 @@ def _toml(value: object) -> str:
         return f"[{', '.join(_toml(each) for each in value)}]"
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{key} = {_toml(each)}' for key, each in value.items())}}}"
-    text = str(getattr(value, "value", value))
-    import json
-
-    return json.dumps(text)
+    return json.dumps(str(getattr(value, "value", value)))
 
 
 # --------------------------------------------------------------------------------------------------- finding the file
@@ -293,6 +294,26 @@ def _loader(value: object, place: _Place) -> str:
     return text
 
 
+_OF_ONE = ("require", "min-iterations", "optimizer")
+"""What can be asked of one optimizer."""
+
+
+def _optimizers(value: object, place: _Place) -> Mapping[str, Mapping[str, object]]:
+    wanted = f"a table of optimizers, each with some of {', '.join(_OF_ONE)}"
+    if not isinstance(value, Mapping):
+        place.refuse_value(wanted, value)
+    found: dict[str, Mapping[str, object]] = {}
+    for name, table in value.items():
+        if not isinstance(table, Mapping) or not all(each in _OF_ONE for each in table):
+            _Place(place.where, f"{place.name}.{name}").refuse_value(f"a table with {', '.join(_OF_ONE)}", table)
+        read = {each: _SETTINGS[each] for each in table}
+        found[str(name)] = {
+            field: reader(table[each], _Place(place.where, f"{place.name}.{name}.{each}"))
+            for each, (field, reader) in read.items()
+        }
+    return found
+
+
 _SETTINGS: dict[str, tuple[str, _Reader]] = {
     "select": ("select", _codes),
     "ignore": ("ignore", _codes),
@@ -302,6 +323,7 @@ _SETTINGS: dict[str, tuple[str, _Reader]] = {
     "require": ("require", _parts),
     "min-iterations": ("min_iterations", _count),
     "optimizer": ("optimizer", _text),
+    "optimizers": ("optimizers", _optimizers),
     "loader": ("loader", _loader),
     "deep": ("deep", _flag),
 }

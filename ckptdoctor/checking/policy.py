@@ -83,6 +83,7 @@ class Policy:
         require: What they have to hold.
         min_iterations: The least count of every optimizer; None: any.
         optimizer: The class that their optimizers have to be; None: any.
+        optimizers: Name of an optimizer (`g_opt`) → `require`, `min_iterations` and `optimizer` for that one alone.
         loader: What they will be loaded with, as `keras==3.15`; None: nobody said.
         deep: Read every byte.
         overrides: Settings by path; of two that match, the later one wins.
@@ -97,6 +98,7 @@ class Policy:
     require: tuple[Part, ...] = ()
     min_iterations: int | None = None
     optimizer: str | None = None
+    optimizers: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     loader: str | None = None
     deep: bool = False
     overrides: tuple[Override, ...] = ()
@@ -118,7 +120,7 @@ class Policy:
     @property
     def expected(self) -> Expected:
         """What the rules of family E ask for."""
-        return Expected(self.require, self.min_iterations, self.optimizer)
+        return Expected(self.require, self.min_iterations, self.optimizer, self.optimizers)
 
     def ignores(self, code: str) -> bool:
         """Whether `select` and `ignore` leave a rule out."""

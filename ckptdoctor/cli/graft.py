@@ -10,6 +10,7 @@ from ckptdoctor.cli.options import (
     output_options,
     progress_bar,
     read_mapping,
+    read_settings,
     reporting,
     wants_color,
 )
@@ -28,14 +29,17 @@ _GENERATIONS = ("tf1", "keras1", "optimizer-v2", "keras2", "keras3")
     type=click.Choice(["iterations", "slots", "hyperparameters"]),
     help="Only this part (repeatable).",
 )
-@click.option("--optimizer", metavar="NAME", help="Which optimizer, where there are several (DONOR=TARGET).")
+@click.option(
+    "--optimizer", metavar="NAME", multiple=True, help="Which, where there are several (DONOR=TARGET; repeatable)."
+)
 @click.option("--map", "maps", metavar="OLD=NEW", multiple=True, help="Donor variable (or PREFIX/) = target variable.")
 @click.option("--map-file", type=ANY_PATH, help="A file of OLD=NEW lines.")
 @click.option("--partial", is_flag=True, help="Leave variables without a counterpart in a fresh state.")
 @click.option("--as", "generation", type=click.Choice(_GENERATIONS), help="The generation of optimizers to write.")
 @click.option("--optimizer-class", metavar="CLASS", help="The class, where neither side records it.")
 @click.option("--iterations", type=click.IntRange(min=0), help="Set the count by hand; needs no donor.")
-@click.option("--learning-rate", metavar="RATE", type=float, help="Set the constant learning rate by hand.")
+@click.option("--set", "settings", metavar="NAME=VALUE", multiple=True, help="Set a hyperparameter (momentum=0.9).")
+@click.option("--learning-rate", metavar="RATE", type=float, help="Short for --set learning_rate=RATE.")
 @click.option("--dry-run", is_flag=True, help="Print the plan, write nothing.")
 @click.option("--link", is_flag=True, help="Share unchanged data files by hard link instead of copying them.")
 @click.option("--overwrite", is_flag=True, help="Replace what lies at OUT.")
@@ -50,13 +54,14 @@ def graft(  # noqa: PLR0913 - a command takes its options as arguments
     target: str,
     output: str | None,
     only: tuple[str, ...],
-    optimizer: str | None,
+    optimizer: tuple[str, ...],
     maps: tuple[str, ...],
     map_file: str | None,
     partial: bool,
     generation: str | None,
     optimizer_class: str | None,
     iterations: int | None,
+    settings: tuple[str, ...],
     learning_rate: float | None,
     dry_run: bool,
     link: bool,
@@ -80,7 +85,7 @@ def graft(  # noqa: PLR0913 - a command takes its options as arguments
       3  an input cannot be read
       4  refused: nothing was written
     """  # noqa: D301 - \b is a backspace: click leaves the paragraph after it unwrapped
-    from ckptdoctor.grafting.options import PARTS, Options
+    from ckptdoctor.grafting.options import PARTS, make_options
     from ckptdoctor.grafting.run import graft as run
     from ckptdoctor.grafting.run import plan_graft
     from ckptdoctor.report import graft as report
@@ -90,17 +95,20 @@ def graft(  # noqa: PLR0913 - a command takes its options as arguments
         hint = f"; -o is where the report goes: say --output {output_file}" if output_file else ""
         raise click.UsageError(f"Missing option '--output'{hint}.")
     with reporting() as outcome:
-        options = Options(
-            only=frozenset(only or PARTS),
-            optimizer=optimizer,
-            mapping=read_mapping(maps, map_file),
-            partial=partial,
-            generation=Generation(generation) if generation else None,
-            optimizer_class=optimizer_class,
-            iterations=iterations,
-            learning_rate=learning_rate,
-            link=link,
-        )
+        by_hand = read_settings(settings)
+        if learning_rate is not None:
+            by_hand["learning_rate"] = learning_rate
+        options = make_options({
+            "only": only or PARTS,
+            "optimizer": optimizer or None,
+            "mapping": read_mapping(maps, map_file),
+            "partial": partial,
+            "generation": Generation(generation) if generation else None,
+            "optimizer_class": optimizer_class,
+            "iterations": iterations,
+            "hyperparameters": by_hand,
+            "link": link,
+        })  # fmt: skip
         color = wants_color(no_color) and output_file is None
         if dry_run:
             plan = plan_graft(donor, target, output, options, overwrite=overwrite)

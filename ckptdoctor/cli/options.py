@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -252,3 +252,30 @@ def read_mapping(maps: tuple[str, ...], map_file: str | None) -> dict[str, str]:
         if found.setdefault(old, new) != new:
             raise UsageProblem(f"--map gives {old} to two: {found[old]}, {new}")
     return found
+
+
+def read_settings(pairs: tuple[str, ...]) -> dict[str, object]:
+    """`NAME=VALUE` pairs of hyperparameters: numbers, `true`, `false`, `null`; everything else is text.
+
+    Raises:
+        UsageProblem: One is no pair, or a name comes twice with two values.
+    """
+    found: dict[str, object] = {}
+    for pair in pairs:
+        name, equals, text = (part.strip() for part in pair.partition("="))
+        if not (equals and name and text):
+            raise UsageProblem(f"--set {pair.strip()!r} should be NAME=VALUE")
+        value = _value(text)
+        if found.setdefault(name, value) != value:
+            raise UsageProblem(f"--set gives {name} two values: {found[name]}, {value}")
+    return found
+
+
+def _value(text: str) -> object:
+    words: dict[str, object] = {"true": True, "false": False, "null": None, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text

@@ -270,6 +270,14 @@ class H5File:
         """A text attribute of the group at `path`; None if there is none or it is no text."""
         return decode_text(self._attribute(path, name))
 
+    def is_ascii(self, path: str, name: str) -> bool:
+        """Whether a text attribute says that it is ASCII, as all text does that h5py 2 and Keras wrote from bytes."""
+        if not self.has_attribute(path, name):
+            return False
+        with self._guarded(f"{path}@{name}"):
+            kind = h5py.h5a.open(self._group(path), name.encode()).get_type()
+            return isinstance(kind, h5py.h5t.TypeStringID) and kind.get_cset() == h5py.h5t.CSET_ASCII
+
     def names(self, path: str, name: str) -> list[str] | None:
         """A list of names in an attribute, or in `name0`, `name1`, … where Keras had to split it; None if absent."""
         if self.has_attribute(path, name):
@@ -386,7 +394,8 @@ def _has_signature(stream: BinaryIO) -> bool:
     while offset + 8 <= size:
         stream.seek(offset)
         if stream.read(8) == b"\x89HDF\r\n\x1a\n":
-            return True
+            stream.seek(0)
+            return offset == 0 or stream.read(4) != b"PK\x03\x04"  # a member that happens to lie there
         offset = offset * 2 or 512
     return False
 

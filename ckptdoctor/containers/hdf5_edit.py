@@ -68,12 +68,14 @@ class Edit(NamedTuple):
         datasets: Data sets that come, in this order; their groups come with them.
         texts: Text attributes to set: (group, name) → text; "" is the root.
         names: Lists of names to set, split as Keras splits them: (group, name) → list.
+        ascii: Texts are ASCII and not UTF-8, which h5py 2, and with it Keras up to 2.3, reads as bytes.
     """
 
     delete: tuple[str, ...] = ()
     datasets: tuple[NewDataset, ...] = ()
     texts: Mapping[tuple[str, str], str] = {}
     names: Mapping[tuple[str, str], list[str]] = {}
+    ascii: bool = False
 
 
 class Span(NamedTuple):
@@ -268,7 +270,8 @@ def _fill(descriptor: int, place: int, dataset: NewDataset, raw: RawPlaces, prog
 
 def _set_attributes(file: Any, edit: Edit) -> None:
     for (group, name), text in edit.texts.items():
-        h5py.AttributeManager(file.require_group(group) if group else file)[name] = text
+        value = text.encode("ascii") if edit.ascii else text  # h5py writes bytes as ASCII of any length
+        h5py.AttributeManager(file.require_group(group) if group else file)[name] = value
     for (group, name), names in edit.names.items():
         attributes = h5py.AttributeManager(file.require_group(group) if group else file)
         for key, part in _split(name, names):

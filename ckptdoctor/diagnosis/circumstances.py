@@ -45,6 +45,11 @@ def _unconfigured(_state: TrainingState, optimizer: OptimizerState) -> bool:
     return optimizer.class_inferred and optimizer.name == _COMPILED
 
 
+def _in_attribute(_state: TrainingState, optimizer: OptimizerState) -> bool:
+    """It is an attribute of the model, as the two of a GAN are, and not what compile() of Keras is given."""
+    return optimizer.name != _COMPILED
+
+
 def _no_keras_metadata(state: TrainingState, _optimizer: OptimizerState) -> bool:
     """Keras' own metadata names its version; without it only TensorFlow's is known."""
     return state.producer.framework == "tensorflow"
@@ -73,14 +78,14 @@ def _kept_for(state: TrainingState, optimizer: OptimizerState) -> tuple[list[Slo
     """
     if not optimizer.slots or optimizer.class_name == _SEVERAL:
         return None
-    if any(variable.trainable is None for variable in state.variables):
+    owners = {slot.variable for slot in optimizer.slots}
+    if any(variable.trainable is None and variable.path not in owners for variable in state.variables):
         return None
     kinds: dict[str, list[Slot]] = {}
     for slot in optimizer.slots:
-        if slot.variable is None:
-            return None
         kinds.setdefault(slot.name, []).append(slot)
-    trained = [variable for variable in state.variables if variable.trainable]
+    # What was trained then, and of which nothing says otherwise, is trained now.
+    trained = [variable for variable in state.variables if variable.trainable is not False]
     return max(kinds.values(), key=len), trained
 
 
@@ -165,6 +170,7 @@ CIRCUMSTANCES: Mapping[str, Callable[[TrainingState, OptimizerState], bool]] = {
     "by-backup": _by_backup,
     "wrapper-unnamed": _wrapper_unnamed,
     "unconfigured": _unconfigured,
+    "in-attribute": _in_attribute,
     "no-keras-metadata": _no_keras_metadata,
     "no-product": _no_product,
     "no-vhat": _no_vhat,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ckptdoctor.diagnosis.findings import Severity
+from ckptdoctor.diagnosis.status import in_use
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.state import ModelVariable, Oddity, OptimizerState, TensorRef, TrainingState
 
@@ -44,8 +45,8 @@ class Evidence:
 
     @property
     def optimizers(self) -> tuple[OptimizerState, ...]:
-        """The optimizers of the artifact."""
-        return self.state.optimizers if self.state is not None else ()
+        """The optimizers of the artifact, but for one that Keras made and nobody uses."""
+        return in_use(self.state) if self.state is not None else ()
 
     @property
     def variables(self) -> tuple[ModelVariable, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from enum import Enum
 from typing import NamedTuple
 
@@ -38,11 +39,13 @@ class Expected(NamedTuple):
         require: Parts that have to be there.
         min_iterations: The least count of every optimizer; None: any.
         optimizer: The class of every optimizer; None: any.
+        named: Name of an optimizer → what is asked of that one in place of the above.
     """
 
     require: tuple[Part, ...] = ()
     min_iterations: int | None = None
     optimizer: str | None = None
+    named: Mapping[str, Mapping[str, object]] = {}
 
 
 WEIGHED: dict[Purpose, Mapping[str, Severity | None]] = {
@@ -52,13 +55,48 @@ WEIGHED: dict[Purpose, Mapping[str, Severity | None]] = {
 """Code or prefix → severity in place of the rule's own; None: the rule does not apply."""
 
 
+_Find = Callable[[Evidence], Iterator[tuple[str, str]]]
+
+
+def _of_each(find: _Find) -> _Find:
+    """The rule over all optimizers, but for those that the policy speaks of by name: over each of them alone."""
+
+    def found(evidence: Evidence) -> Iterator[tuple[str, str]]:
+        state, expected = evidence.state, evidence.expected
+        if state is None or expected is None or not expected.named:
+            yield from find(evidence)
+            return
+        others = tuple(each for each in evidence.optimizers if each.name not in expected.named)
+        general = expected._replace(named={})
+        if not others:  # what remains is asked of the model
+            general = Expected(tuple(each for each in expected.require if each is Part.WEIGHTS))
+        yield from find(replace(evidence, state=replace(state, optimizers=others), expected=general))
+        for name, own in expected.named.items():
+            one = tuple(each for each in state.optimizers if each.name == name)
+            if one:
+                asked = expected._replace(named={}, **own)  # type: ignore[arg-type]  # checked when it was read
+                alone = replace(evidence, state=replace(state, optimizers=one), expected=asked)
+                yield from ((f"{name}: {message}", hint) for message, hint in find(alone))
+
+    return found
+
+
 def _requirement_unmet(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    yield from _of_each(_part_missing)(evidence)
+    there = {each.name for each in evidence.state.optimizers} if evidence.state is not None else set()
+    for name in evidence.expected.named if evidence.state is not None and evidence.expected is not None else ():
+        if name not in there:
+            known = f"it has {enumerate_some(sorted(there), 8)}" if there else "it has none"
+            yield f"the policy asks for an optimizer {name!r}, but {known}", ""
+
+
+def _part_missing(evidence: Evidence) -> Iterator[tuple[str, str]]:
     if evidence.state is None or evidence.expected is None:
         return
     for part in evidence.expected.require:
         lack = _LACKS[part](evidence)
         if lack:
-            hint = "" if part is Part.WEIGHTS else f"put it back: {graft_from('DONOR', evidence.path)}"
+            hint = "" if part is Part.WEIGHTS else f"put it back: {graft_from('DONOR', evidence)}"
             yield f"{part.value} are required, but {lack}", hint
 
 
@@ -130,6 +168,18 @@ def _is_of(optimizer: OptimizerState, wanted: str) -> bool:
 
 RULES: tuple[Rule, ...] = (
     Rule("E001", "requirement-unmet", Severity.ERROR, "a part that the policy requires is missing", _requirement_unmet),
-    Rule("E002", "too-few-iterations", Severity.ERROR, "the count is below the policy's least", _too_few_iterations),
-    Rule("E003", "other-optimizer", Severity.ERROR, "the optimizer is not of the policy's class", _other_optimizer),
+    Rule(
+        "E002",
+        "too-few-iterations",
+        Severity.ERROR,
+        "the count is below the policy's least",
+        _of_each(_too_few_iterations),
+    ),
+    Rule(
+        "E003",
+        "other-optimizer",
+        Severity.ERROR,
+        "the optimizer is not of the policy's class",
+        _of_each(_other_optimizer),
+    ),
 )

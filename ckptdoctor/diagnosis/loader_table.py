@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -23,12 +23,17 @@ class Call(NamedTuple):
     """A call that restores what the usual one does not.
 
     Attributes:
-        text: As code or words.
+        text: As code or words; `{build}` stands for building each of the optimizers that are meant.
         attempt: The key of verify's attempt that proves it; "" if there is none.
     """
 
     text: str
     attempt: str = ""
+
+    def for_optimizers(self, names: Iterable[str]) -> str:
+        """The text for optimizers that the model has in these attributes."""
+        built = [f"model.{name.replace('/', '.')}.build(the variables that it trains)" for name in names]
+        return self.text.replace("{build}", ", ".join(built))
 
 
 class Target(NamedTuple):

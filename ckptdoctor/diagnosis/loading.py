@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from ckptdoctor.diagnosis.evidence import Evidence, Rule
 from ckptdoctor.diagnosis.findings import Severity
@@ -43,7 +43,7 @@ def _without_count(evidence: Evidence, optimizer: OptimizerState) -> Iterator[tu
     known = known_count(evidence, optimizer)
     clauses = list(consequences(optimizer, known[0] if known else None))
     if clauses:
-        hint = f"{known[0]:,} follows from {known[1]}: {set_count(evidence.path, known[0])}" if known else ""
+        hint = f"{known[0]:,} follows from {known[1]}: {set_count(evidence, known[0])}" if known else ""
         yield "; ".join(clauses), hint if optimizer.has_state else ""
 
 
@@ -69,11 +69,13 @@ def _losses(rule: str) -> Callable[[Evidence], Iterator[tuple[str, str]]]:
         if loader is None:
             return
         noun = _NOUNS.get(state.format, "file")
+        found = [loss for loss in rows(state, evidence.loader) if loss.row.rule == rule]
+        together: dict[Row, list[str]] = {}
+        for loss in found:
+            together.setdefault(loss.row, []).append(loss.optimizer.name)
         # Two optimizers of one kind are one finding.
         yield from dict.fromkeys(
-            (_message(loss, loader, noun), remedy(loss, evidence.path))
-            for loss in rows(state, evidence.loader)
-            if loss.row.rule == rule
+            (_message(loss, loader, noun), remedy(loss, evidence.path, together[loss.row])) for loss in found
         )
 
     return find
@@ -89,8 +91,8 @@ def statement(row: Row, loader: Loader) -> str:
     return f"{loader.whose} {row.call} {row.does}{_SIGNALS[row.signal]}"
 
 
-def remedy(loss: Loss, path: str) -> str:
-    """What restores it instead: a graft, a call, or either."""
+def remedy(loss: Loss, path: str, names: Iterable[str] = ()) -> str:
+    """What restores it instead: a graft, a call, or either; `names`: of all optimizers that lose the same."""
     row = loss.row
     ways = []
     command = graft_command(loss, path)
@@ -98,7 +100,7 @@ def remedy(loss: Loss, path: str) -> str:
         into = next((end for end in (".weights.h5", ".keras", ".h5") if row.graft.into.endswith(end)), "")
         ways.append(f"graft it{f' into a {into}' if into else ''}: {command}")
     if row.instead is not None:
-        ways.append(f"what restores it: {row.instead.text}")
+        ways.append(f"what restores it: {row.instead.for_optimizers(names or [loss.optimizer.name])}")
     return "; or ".join(ways)
 
 

@@ -8,45 +8,45 @@ import shlex
 import string
 from typing import TYPE_CHECKING
 
+from ckptdoctor.diagnosis.names import ending_for
+
 if TYPE_CHECKING:
     from ckptdoctor.diagnosis.evidence import Evidence
-    from ckptdoctor.state import OptimizerState
+    from ckptdoctor.state import Format, OptimizerState
 
 _NUMBER = re.compile(r"[-_.](?:step[-_]?)?(\d{1,18})\Z")
-_SUFFIXES = (".weights.h5", ".keras", ".hdf5", ".h5", ".index", ".pickle", ".pkl", ".npz", ".npy")
+SUFFIXES = (".weights.h5", ".weights.json", ".keras", ".hdf5", ".h5", ".index", ".pickle", ".pkl", ".npz", ".npy")
 
 
-def output_for(path: str) -> str:
-    """A name for a mended copy, beside the original: `model.keras` → `model-resumed.keras`."""
+def output_for(path: str, kind: Format | None = None) -> str:
+    """A name for a mended copy, beside the original: `model.keras` → `model-resumed.keras`, under which it loads."""
     path = path.rstrip("/") or path
     if os.path.basename(path) in {".", ".."}:
         path = os.path.abspath(path)
-    for suffix in _SUFFIXES:
-        if path.endswith(suffix):
-            return f"{path.removesuffix(suffix)}-resumed{'' if suffix == '.index' else suffix}"
-    return f"{path}-resumed"
+    suffix = next((each for each in SUFFIXES if path.endswith(each)), "")
+    own = None if kind is None or os.path.isdir(path) else ending_for(path, kind)
+    ending = ("" if suffix == ".index" else suffix) if own is None else own
+    return f"{path.removesuffix(suffix)}-resumed{ending}"
 
 
-def graft_from(donor: str, target: str, *options: str, output: str | None = None) -> str:
+def graft_from(donor: str, target: str | Evidence, *options: str, output: str | None = None) -> str:
     """The command that puts a donor's state into a target; `DONOR` and `TARGET` stand for what is not known."""
-    words = [
-        "ckptdoctor",
-        "graft",
-        "--from",
-        donor,
-        "--into",
-        target,
-        *options,
-        "--output",
-        output or output_for(target),
-    ]
-    return _shell(words)
-
-
-def set_count(target: str, count: int | str, *options: str) -> str:
-    """The command that sets an iteration count by hand."""
-    given = ["--into", target, "--iterations", str(count), *options, "--output", output_for(target)]
+    path, kind = _named(target)
+    given = ["--from", donor, "--into", path, *options, "--output", output or output_for(path, kind)]
     return _shell(["ckptdoctor", "graft", *given])
+
+
+def set_count(target: str | Evidence, count: int | str, *options: str) -> str:
+    """The command that sets an iteration count by hand."""
+    path, kind = _named(target)
+    given = ["--into", path, "--iterations", str(count), *options, "--output", output_for(path, kind)]
+    return _shell(["ckptdoctor", "graft", *given])
+
+
+def _named(target: str | Evidence) -> tuple[str, Format | None]:
+    if isinstance(target, str):
+        return target, None
+    return target.path, target.state.format if target.state is not None else None
 
 
 def _shell(words: list[str]) -> str:
@@ -69,7 +69,7 @@ def _by_bytes(word: str) -> str:
 def count_in_name(path: str) -> int | None:
     """The step that a name says: `model.ckpt-1234` → 1234; None if it says none."""
     name = os.path.basename(path.rstrip("/"))
-    for suffix in _SUFFIXES:
+    for suffix in SUFFIXES:
         name = name.removesuffix(suffix)
     found = _NUMBER.search(name)
     return int(found[1]) if found else None

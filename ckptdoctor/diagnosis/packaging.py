@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ckptdoctor.containers.dtypes import total_nbytes
 from ckptdoctor.diagnosis.evidence import Evidence, Rule, noticed
 from ckptdoctor.diagnosis.findings import Severity
+from ckptdoctor.diagnosis.names import misnamed
 from ckptdoctor.diagnosis.status import enumerate_some
 from ckptdoctor.state import Format
 
@@ -47,32 +48,14 @@ _RELEASES = {
 """How a model is saved without its optimizer; a dump holds nothing else."""
 
 
-_HDF5 = frozenset({Format.KERAS_H5, Format.KERAS_H5_WEIGHTS})
-_NAMED: tuple[tuple[str, frozenset[Format], str], ...] = (
-    # Old tf.keras wrote its own HDF5 layout under any name that ends in .h5, .weights.h5 too.
-    (".weights.h5", frozenset({Format.KERAS_WEIGHTS, Format.KERAS_H5_WEIGHTS}), "weights alone"),
-    (".keras", frozenset({Format.KERAS_ARCHIVE}), "a .keras archive"),
-    (".h5", _HDF5, "a model or weights in the old HDF5 layout"),
-    (".hdf5", _HDF5, "a model or weights in the old HDF5 layout"),
-    (".ckpt", frozenset({Format.TF_CHECKPOINT, Format.TF_CHECKPOINT_V1}), "a TensorFlow checkpoint"),
-    *((ending, frozenset({Format.OPTIMIZER_DUMP}), "arrays") for ending in (".npz", ".npy", ".pkl", ".pickle")),
-    *((ending, frozenset[Format](), "a PyTorch checkpoint") for ending in (".pth.tar", ".pth", ".pt", ".bin")),
-    (".safetensors", frozenset(), "a safetensors file"),
-    (".onnx", frozenset(), "an ONNX model"),
-    (".tflite", frozenset(), "a TensorFlow Lite model"),
-)
-"""Suffix → the formats that loaders expect behind it, the longest suffix first."""
-
-
 def _extension_lies(evidence: Evidence) -> Iterator[tuple[str, str]]:
     yield from noticed("P004")(evidence)
     state = evidence.state
-    found = next((each for each in _NAMED if evidence.path.lower().endswith(each[0])), None)
-    if state is None or found is None or state.format in found[1]:
+    lie = None if state is None else misnamed(evidence.path, state.format)
+    if state is None or lie is None:
         return
-    suffix, _, expected = found
     yield (
-        f"{suffix} promises {expected}, but the bytes are {_CALLED[state.format]}",
+        f"{lie[0]} promises {lie[1]}, but the bytes are {_CALLED[state.format]}",
         f"loaders choose by the name: rename it to end in {_ENDS[state.format]}",
     )
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ckptdoctor.optimizers.catalogue import LAYOUTS, TF1_OPTIMIZERS, layouts
 from ckptdoctor.state import Format, Generation, OptimizerState, Status, TrainingState
 
 _ORDER = (Status.COMPLETE, Status.FRESH, Status.PARTIAL, Status.ABSENT, Status.UNREADABLE)
+_WITH_ATTRIBUTES = frozenset({Format.KERAS_ARCHIVE, Format.KERAS_WEIGHTS})
 _LISTED = 3
 _OPTIMIZERS = 8
 """So many optimizers have a verdict of their own in that of the artifact."""
@@ -85,9 +86,21 @@ def keeps_slots(optimizer: OptimizerState) -> bool:
     )
 
 
+def in_use(state: TrainingState) -> tuple[OptimizerState, ...]:
+    """The optimizers that train something.
+
+    Keras gives a model a new RMSprop where a custom compile() calls `super().compile()`: it stays as it is while those
+    in attributes of the model train, and is nobody's loss.
+    """
+    trained = any(each.iterations for each in state.optimizers)
+    if state.format not in _WITH_ATTRIBUTES or len(state.optimizers) == 1 or not trained:
+        return state.optimizers
+    return tuple(each for each in state.optimizers if each.name != "optimizer" or each.iterations or each.slots)
+
+
 def artifact_status(state: TrainingState) -> Status:
     """The worst of its optimizers; absent if it has none."""
-    held = [optimizer_status(each) for each in state.optimizers]
+    held = [optimizer_status(each) for each in in_use(state)]
     return max(held, key=_ORDER.index, default=Status.ABSENT)
 
 
@@ -98,14 +111,23 @@ def slot_names(optimizer: OptimizerState) -> tuple[str, ...]:
 
 def covered(optimizer: OptimizerState) -> tuple[int, int]:
     """How many variables have every slot that is kept for them, of how many that have or should have any."""
-    lacking = {each.variable for each in optimizer.missing}
     named: set[str | None] = {variable for _, _, variable, _, _ in optimizer.slots}
-    per_kind: dict[str, int] = {}
+    nobodys: Mapping[str, int] = {}
     if None in named:
-        named.remove(None)
-        per_kind = Counter(slot.name for slot in optimizer.slots if slot.variable is None)
-    total = len(named | lacking) + max(per_kind.values(), default=0)
-    return total - len(lacking), total
+        nobodys = Counter(slot.name for slot in optimizer.slots if slot.variable is None)
+    untold = Counter(each.name for each in optimizer.missing if each.variable is None)
+    lacking = {each.variable for each in optimizer.missing} - {None}
+    some = max(untold.values(), default=0)
+    total = len((named | lacking) - {None}) + max(nobodys.values(), default=0) + some
+    return total - len(lacking) - some, total
+
+
+def lacking_names(optimizer: OptimizerState) -> list[str]:
+    """The variables that lack a slot; those that nothing tells apart stand at the end, by their number."""
+    untold = Counter(each.name for each in optimizer.missing if each.variable is None)
+    some = max(untold.values(), default=0)
+    names = list(dict.fromkeys(each.variable for each in optimizer.missing if each.variable is not None))
+    return [*names, f"{some:,} that nothing tells from others of their shape"] if some else names
 
 
 def title(optimizer: OptimizerState) -> str:
@@ -151,7 +173,8 @@ def _optimizer_summary(optimizer: OptimizerState) -> str:
 
 def verdict(state: TrainingState) -> str:
     """What an engineer acts on: does training resume, where, and what is lost."""
-    with_state = [each for each in state.optimizers if each.has_state]
+    optimizers = in_use(state)
+    with_state = [each for each in optimizers if each.has_state]
     if not with_state:
         if state.optimizers and state.optimizers[0].class_name:
             name = title(state.optimizers[0])
@@ -162,10 +185,10 @@ def verdict(state: TrainingState) -> str:
     if len(state.optimizers) == 1:
         return optimizer_verdict(state.optimizers[0]) + _untold(state)
     # Where not all are told, the worst are.
-    told = sorted(state.optimizers, key=lambda each: -_ORDER.index(optimizer_status(each)))
-    told = told[:_OPTIMIZERS] if len(told) > _OPTIMIZERS else list(state.optimizers)
+    told = sorted(optimizers, key=lambda each: -_ORDER.index(optimizer_status(each)))
+    told = told[:_OPTIMIZERS] if len(told) > _OPTIMIZERS else list(optimizers)
     parts = [f"{shortened(each.name or title(each))}: {optimizer_verdict(each)}" for each in told]
-    more = len(state.optimizers) - len(told)
+    more = len(optimizers) - len(told)
     return "; ".join(parts) + (f"; and {_count(more, 'more optimizer')}" if more else "")
 
 
@@ -212,7 +235,7 @@ def optimizer_verdict(optimizer: OptimizerState) -> str:
         return f"{at}, but no slots: {name} would start with empty moments"
     if optimizer.missing:
         have, total = covered(optimizer)
-        lacking = list(dict.fromkeys(each.variable for each in optimizer.missing))
+        lacking = lacking_names(optimizer)
         verb = "has" if total - have == 1 else "have"
         some = f"{total - have:,} of {_count(total, 'variable')}"
         return f"{at}, but {some} {verb} no {_full_state(optimizer)}: {enumerate_some(lacking)}"

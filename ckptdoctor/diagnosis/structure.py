@@ -14,6 +14,7 @@ from ckptdoctor.diagnosis.status import (
     enumerate_some,
     is_possible,
     is_uncounted,
+    lacking_names,
     lost_all_slots,
     needs_no_count,
     never_stepped,
@@ -42,7 +43,7 @@ def _no_optimizer_state(evidence: Evidence) -> Iterator[tuple[str, str]]:
     # Archives never hold what the optimizers of tf.keras up to 2.10 keep (Optimizer.save_own_variables came later).
     early = any(each.generation is Generation.OPTIMIZER_V2 for each in evidence.optimizers)
     options = ("--as", "keras2") if early and evidence.state.format in _ARCHIVES else ()
-    hint = f"put it back from where it is: {graft_from('DONOR', evidence.path, *options)}"
+    hint = f"put it back from where it is: {graft_from('DONOR', evidence, *options)}"
     if because and evidence.state.format is Format.SAVED_MODEL:
         hint = "an export is for serving: resume from the .keras file or checkpoint that the training saved"
     elif evidence.state.format is Format.OPTIMIZER_DUMP:
@@ -79,7 +80,7 @@ def _iterations_missing(evidence: Evidence) -> Iterator[Found]:
         elif each.iterations is not None and not is_possible(each.iterations):
             yield (
                 f"{_called(evidence, each)}'s count is {each.iterations:,}, which no training reaches: it is corrupt",
-                f"set the count by hand: {set_count(evidence.path, 'N', *_chosen(evidence, each))}",
+                f"set the count by hand: {set_count(evidence, 'N', *_chosen(evidence, each))}",
             )
 
 
@@ -105,17 +106,17 @@ def _way_to_a_count(evidence: Evidence, optimizer: OptimizerState) -> str:
         return follows + "set global_step in the training script; this checkpoint has no place for it"
     # Standalone Keras before 2.3 has no place for a count beside these slots.
     options = ("--as", "optimizer-v2") if optimizer.generation is Generation.KERAS1 else ()
-    return follows + set_count(evidence.path, known[0] if known else "N", *options, *_chosen(evidence, optimizer))
+    return follows + set_count(evidence, known[0] if known else "N", *options, *_chosen(evidence, optimizer))
 
 
 def _slots_missing(evidence: Evidence) -> Iterator[tuple[str, str]]:
-    hint = f"take them from an artifact that has them: {graft_from('DONOR', evidence.path)}"
+    hint = f"take them from an artifact that has them: {graft_from('DONOR', evidence)}"
     for each in evidence.optimizers:
         if never_stepped(each):
             continue  # what it lacks would hold nothing yet
         if each.missing:
             have, total = covered(each)
-            names = list(dict.fromkeys(item.variable for item in each.missing))
+            names = lacking_names(each)
             kinds = ", ".join(dict.fromkeys(item.name for item in each.missing))
             verb = "lacks" if total - have == 1 else "lack"
             yield f"{total - have:,} of {total:,} variables {verb} {kinds}: {enumerate_some(names, 8)}", hint
@@ -219,7 +220,7 @@ def _count_reset(evidence: Evidence) -> Iterator[tuple[str, str]]:
             names = enumerate_some([slot.tensor.key for slot in used])
             yield (
                 f"{title(each)} is at iteration 0, but {len(used):,} of its slots are not zero: {names}",
-                f"the count was reset: set it by hand: {set_count(evidence.path, 'N', *_chosen(evidence, each))}",
+                f"the count was reset: set it by hand: {set_count(evidence, 'N', *_chosen(evidence, each))}",
             )
 
 
@@ -229,7 +230,7 @@ def _slots_zero(evidence: Evidence) -> Iterator[tuple[str, str]]:
         if seen and all(zero for _, zero in seen):
             yield (
                 f"{title(each)} is at iteration {each.iterations:,}, but every one of its {len(seen):,} slots is zero",
-                f"the slots were lost and made anew: {graft_from('DONOR', evidence.path, '--only', 'slots')}",
+                f"the slots were lost and made anew: {graft_from('DONOR', evidence, '--only', 'slots')}",
             )
 
 
@@ -289,7 +290,7 @@ def _wrapper_state(evidence: Evidence) -> Iterator[tuple[str, str]]:
         if wrapper.variables and not each.has_state:
             yield (
                 f"the {wrapper.class_name} is here, the optimizer inside it is not",
-                f"put its state back: {graft_from('DONOR', evidence.path)}",
+                f"put its state back: {graft_from('DONOR', evidence)}",
             )
         elif each.has_state and wrapper.scales_loss and not wrapper.variables and wrapper.loss_scale is None:
             yield (

@@ -19,6 +19,7 @@ from ckptdoctor.grafting.feasible import OLD_LAYOUT
 from ckptdoctor.grafting.flushing import Flushing
 from ckptdoctor.grafting.inputs import Inputs, files_of
 from ckptdoctor.grafting.kept import left_behind
+from ckptdoctor.grafting.output_name import require_loadable_name
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.receipt import Receipt, digest_files
 from ckptdoctor.grafting.staging import check_output, publish, staging
@@ -55,6 +56,7 @@ def carry_out(
             while it was read; nothing was written.
     """
     check_output(plan.output, list(inputs.artifacts), overwrite=overwrite)
+    require_loadable_name(plan.output, target.resolved, plan.format)
     if target.state is None:
         raise GraftRefused("the target cannot be read", target.path)
     sources = inputs.files

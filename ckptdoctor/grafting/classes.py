@@ -8,7 +8,7 @@ from dataclasses import replace
 from ckptdoctor.artifacts.state_list import default_orders, read_state
 from ckptdoctor.diagnosis.status import enumerate_some
 from ckptdoctor.errors import GraftRefused
-from ckptdoctor.matching.lists import in_list_order
+from ckptdoctor.matching.lists import in_list_order, is_unrecorded
 from ckptdoctor.matching.sides import Side, make_side, settings_of
 from ckptdoctor.matching.variables import Named
 from ckptdoctor.optimizers.catalogue import SAME_RULE, PerVariable, layouts
@@ -67,8 +67,6 @@ def doubts(
     asked: str | None,
     target: TrainingState,
     generation: Generation,
-    *,
-    whose: str,
 ) -> list[str]:
     """Says where the class is only a guess among others with another update rule; such a guess is never written down.
 
@@ -85,7 +83,7 @@ def doubts(
     if told or not donor.class_inferred or not others:
         return []
     fitting = enumerate_some([name, *sorted(each for each in others if each)], 12)
-    said = f"nothing records the class of {whose} optimizer, and its state fits {fitting}"
+    said = f"nothing records the class of the donor's optimizer, and its state fits {fitting}"
     if not nameless:
         raise GraftRefused(f"{said}: say which it is with --optimizer-class")
     return [f"{said}: the result records none either, and any of them loads it"]
@@ -100,7 +98,7 @@ def informed(side: Side, other: OptimizerState | None, trained: Iterable[Named])
         trained: The variables that it trains, in its order.
     """
     optimizer = side.optimizer
-    if side.state.format is not Format.KERAS_WEIGHTS or not optimizer.class_inferred or not optimizer.slots:
+    if not is_unrecorded(side.state, optimizer.name) or not optimizer.class_inferred or not optimizer.slots:
         return side
     if other is None or other.class_name is None or other.class_inferred:
         return side
@@ -117,7 +115,7 @@ def read_as(side: Side, class_name: str) -> Side:
     optimizer = side.optimizer
     if not optimizer.class_inferred or not optimizer.slots or optimizer.class_name == class_name:
         return side
-    read = _read_again(side, class_name, Settings()) if side.state.format is Format.KERAS_WEIGHTS else None
+    read = _read_again(side, class_name, Settings()) if is_unrecorded(side.state, optimizer.name) else None
     read = read or _relabelled(optimizer, class_name)
     if read is None:
         raise GraftRefused(

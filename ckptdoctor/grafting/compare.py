@@ -15,6 +15,7 @@ from ckptdoctor.errors import GraftRefused
 from ckptdoctor.grafting.completeness import require_no_fewer
 from ckptdoctor.grafting.kept import by_key, untouched
 from ckptdoctor.grafting.readback import slots_by_number
+from ckptdoctor.matching.lists import is_unrecorded
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
 from ckptdoctor.state import FileRange, Format, Generation, OptimizerState, Role, Slot, TensorRef, TrainingState
 
@@ -60,7 +61,7 @@ def hold_against_plan(
         raise _failed(f"the count is {count} instead of {optimizer.iterations}")
     _require_as_many(found, target, optimizer, partial=partial)
     slots = {(slot.variable, slot.role): slot for slot in found.slots}
-    if result.format is Format.KERAS_WEIGHTS:
+    if is_unrecorded(result, found.name):
         slots = slots_by_number(found, optimizer)
     elif result.format in _LISTS:  # what is loaded goes by place, whatever the reader takes it for
         slots = _by_place(found, optimizer)
@@ -86,7 +87,7 @@ def _require_as_many(found: OptimizerState, target: TrainingState, planned: Plan
     """Whatever a plan says: no slot is planned twice, and none of a target's is lost unless that was asked for."""
     if len({(each.variable, each.kind.role, each.kind.name) for each in planned.slots}) < len(planned.slots):
         raise _failed("a slot is planned twice")
-    if target.format is not Format.KERAS_WEIGHTS and len(found.slots) < len(planned.slots):
+    if not is_unrecorded(target, found.name) and len(found.slots) < len(planned.slots):
         raise _failed(f"it holds {len(found.slots)} slots instead of {len(planned.slots)}")
     if not partial:
         own = [each for each in target.optimizers if each.name == planned.name] or list(target.optimizers)

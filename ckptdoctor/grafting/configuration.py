@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import NamedTuple
 
 from ckptdoctor.diagnosis.status import enumerate_some
@@ -16,7 +17,7 @@ from ckptdoctor.optimizers.catalogue import Layout, PerVariable
 from ckptdoctor.optimizers.config import CURRENT_RATE, Settings
 from ckptdoctor.optimizers.layout import blocks
 from ckptdoctor.optimizers.planned import PlannedOptimizer
-from ckptdoctor.optimizers.serialize import Form, assumed, require_agreement, to_config
+from ckptdoctor.optimizers.serialize import Form, assumed, require_agreement, to_config, vocabulary
 from ckptdoctor.state import Format, Generation, OptimizerState, Schedule
 
 _MUST_AGREE = ("amsgrad", "momentum", "centered", "use_ema", "gradient_accumulation")
@@ -107,6 +108,10 @@ def configure(
         warnings = _about_rates(donor, own, schedule, settings)
     if options.learning_rate is not None:
         merged["learning_rate"], schedule, warnings = options.learning_rate, None, []
+    if options.hyperparameters:
+        merged.update(options.hyperparameters)
+        for problem in translation.obstacles(class_name, generation, merged):
+            raise GraftRefused(problem)
     rate = merged.get("learning_rate")
     if isinstance(rate, (int, float)) and not isinstance(rate, bool):
         known = translation.finite(rate)
@@ -156,6 +161,29 @@ def _about_rates(
         said = "a schedule sets the donor's learning rate, which only its training code knows"
         return [f"{said}: the target's constant rate stays; compile the target with that schedule first to go on so"]
     return []
+
+
+def require_place_for(
+    by_hand: Mapping[str, object], class_name: str, generation: Generation, target: Format, *, in_attribute: bool
+) -> None:
+    """Refuses hyperparameters by hand that the class does not have, or that the result has no place for.
+
+    Raises:
+        GraftRefused: There is one.
+    """
+    if not by_hand:
+        return
+    known = vocabulary(class_name, generation) or frozenset(by_hand)
+    for name in by_hand:
+        if name not in known:
+            near = get_close_matches(name, known, n=1) or sorted(known)
+            raise GraftRefused(f"{class_name} has no {name!r}, which --set names: it has {', '.join(near)}")
+    stored = target is Format.TF_CHECKPOINT and generation is Generation.OPTIMIZER_V2
+    if in_attribute or not (stored or target in {*_RECORDING, Format.SAVED_MODEL}):
+        raise GraftRefused(
+            f"the target records no configuration of this optimizer, so there is no place for {', '.join(by_hand)}: "
+            "set it in the program that loads the result, and leave --set out"
+        )
 
 
 def rate_warnings(optimizer: PlannedOptimizer, target: Format) -> list[str]:
@@ -215,6 +243,6 @@ def _writable(optimizer: PlannedOptimizer) -> bool:
 def _assumption(class_name: str, taken: Mapping[str, object]) -> str:
     values = enumerate_some([f"{name} {value if value is not None else 'unset'}" for name, value in taken.items()], 24)
     return (
-        f"nothing tells these of the donor, so the configuration has {class_name}'s defaults: {values}; compile the "
-        "target with other values first if the run had others"
+        f"nothing tells these of the donor, so the configuration has {class_name}'s defaults: {values}; say "
+        "what the run had by --set NAME=VALUE"
     )

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from ckptdoctor.errors import Unmatchable
 from ckptdoctor.grafting.options import Options
+from ckptdoctor.matching.lists import COMPILED
 from ckptdoctor.matching.sides import Side, choose
 from ckptdoctor.state import Format, Generation, OptimizerState, TrainingState
-
-_NAME = "optimizer"
-"""What Keras calls a model's optimizer."""
 
 
 def own_optimizer(target: TrainingState, donor: TrainingState | None, options: Options) -> OptimizerState | None:
@@ -55,7 +53,7 @@ def name_for(
         return theirs.name if theirs.generation is Generation.TF1 and theirs.name else default
     both = {target.format, donor.state.format} == {Format.TF_CHECKPOINT}
     if not both or theirs.generation is Generation.TF1 or not theirs.name:
-        return _NAME
+        return COMPILED
     parent, _, attribute = theirs.name.rpartition("/")
     there = not parent or any(variable.tensor.key.startswith(f"{parent}/") for variable in target.variables)
     return theirs.name if there else attribute

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, NamedTuple, TypedDict
 
 from ckptdoctor.errors import UsageProblem
@@ -17,24 +17,26 @@ class GraftOptions(TypedDict, total=False):
     Attributes:
         only: Parts that are taken from the donor; all of them by default.
         optimizer: Which optimizer, where an artifact has several: its name, or a part of it; `DONOR=TARGET` where the
-            two call it differently, or where the target is to call it so.
+            two call it differently, or where the target is to call it so. Several of these: one after the other.
         mapping: Donor variable → target variable; whole paths, or prefixes that end in `/`.
         partial: Leave variables without a match in a fresh state instead of refusing.
         generation: The generation to write where the target has no optimizer, or to convert to.
         optimizer_class: The class, for a dump whose target names none.
         iterations: Set the count by hand.
         learning_rate: Set the constant learning rate by hand.
+        hyperparameters: Set these by hand, where nothing tells them or others are wanted: `{"momentum": 0.9}`.
         link: Share unchanged data files by hard link instead of copying them.
     """
 
     only: str | Collection[str]
-    optimizer: str | None
+    optimizer: str | Sequence[str] | None
     mapping: Mapping[str, str]
     partial: bool
     generation: Generation | Literal["tf1", "keras1", "optimizer-v2", "keras2", "keras3"] | None
     optimizer_class: str | None
     iterations: int | None
     learning_rate: float | None
+    hyperparameters: Mapping[str, object]
     link: bool
 
 
@@ -44,9 +46,9 @@ def make_options(given: GraftOptions) -> Options:
     Raises:
         UsageProblem: One is not known, or its value is not of its kind.
     """
-    unknown = sorted(set(given) - set(Options._fields))
+    unknown = sorted(set(given) - (set(Options._fields) - {"more"}))
     if unknown:
-        raise UsageProblem(f"unknown option {unknown[0]!r}; there are {', '.join(Options._fields)}")
+        raise UsageProblem(f"unknown option {unknown[0]!r}; there are {', '.join(Options._fields[:-1])}")
     values: dict[str, object] = dict(given)
     try:
         if "generation" in values and values["generation"] is not None:
@@ -56,14 +58,30 @@ def make_options(given: GraftOptions) -> Options:
             values["only"] = frozenset([parts] if isinstance(parts, str) else parts)  # type: ignore[call-overload]
     except (TypeError, ValueError) as error:
         raise UsageProblem(f"an option has a value that it cannot have: {error}") from error
+    named = given.get("optimizer")
+    if named is not None and not isinstance(named, str):
+        values["optimizer"], values["more"] = next(iter(named), None), tuple(named)[1:]
+        targets = [each.rpartition("=")[2] for each in named]
+        if len(set(targets)) < len(targets):
+            raise UsageProblem(f"two of {', '.join(named)} are for one optimizer of the target")
+    by_hand = dict(given.get("hyperparameters") or {})
+    if "learning_rate" in by_hand:  # one thing under two names
+        values["learning_rate"] = _rate(by_hand.pop("learning_rate"))
+    values["hyperparameters"] = by_hand
     chosen = Options(**values)  # type: ignore[arg-type]
     if not chosen.only or not chosen.only <= frozenset(PARTS):
         raise UsageProblem(f"only is some of {', '.join(PARTS)}")
     return chosen
 
 
+def _rate(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise UsageProblem(f"a learning rate is a number, not {value!r}")
+    return value
+
+
 class Options(NamedTuple):
-    """A request: `GraftOptions` with its defaults."""
+    """A request: `GraftOptions` with its defaults; `more`: other optimizers that are asked for beside `optimizer`."""
 
     only: frozenset[str] = frozenset(PARTS)
     optimizer: str | None = None
@@ -73,7 +91,9 @@ class Options(NamedTuple):
     optimizer_class: str | None = None
     iterations: int | None = None
     learning_rate: float | None = None
+    hyperparameters: Mapping[str, object] = {}
     link: bool = False
+    more: tuple[str, ...] = ()
 
     @property
     def donor_optimizer(self) -> str | None:

@@ -23,6 +23,7 @@ class Plan(NamedTuple):
         warnings: What an engineer should know before relying on the result.
         link: Share unchanged data files instead of copying them.
         partial: State may be left out; without it the result holds as many slots as the target had.
+        before: The plans for other optimizers of the result, which are carried out before this one.
     """
 
     donor: str | None
@@ -35,3 +36,4 @@ class Plan(NamedTuple):
     warnings: tuple[str, ...] = ()
     link: bool = False
     partial: bool = False
+    before: tuple[Plan, ...] = ()

@@ -16,7 +16,13 @@ from ckptdoctor.grafting.completeness import (
     require_slots,
     unused_slots,
 )
-from ckptdoctor.grafting.configuration import check_recorded, configure, rate_warnings, settings_for
+from ckptdoctor.grafting.configuration import (
+    check_recorded,
+    configure,
+    rate_warnings,
+    require_place_for,
+    settings_for,
+)
 from ckptdoctor.grafting.donor import donor_side, require_one
 from ckptdoctor.grafting.generations import generation_for
 from ckptdoctor.grafting.layouts import pick_layout, tf1_layout, tf1_op_name
@@ -25,7 +31,7 @@ from ckptdoctor.grafting.options import Options
 from ckptdoctor.grafting.pairing import Paired, pair, trained_by_place
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.slots import SlotMaker, Sources, other_betas
-from ckptdoctor.matching.lists import is_unplaced, numbered
+from ckptdoctor.matching.lists import is_unplaced, is_unrecorded, numbered
 from ckptdoctor.matching.sides import Side, make_side, settings_of, trained_by
 from ckptdoctor.matching.variables import Match
 from ckptdoctor.optimizers import translation
@@ -110,10 +116,10 @@ class _Planner:
             self.own = informed(make_side(target, self.own), donor.optimizer, donor.trained).optimizer
         asked = options.optimizer_class
         self.class_name = chosen_class(donor.optimizer, self.own, asked)
-        whose = "the target's" if donor.state is target else "the donor's"
-        self.warnings += doubts(self.class_name, donor.optimizer, self.own, asked, target, self.generation, whose=whose)
+        if donor.state is not target:  # a count means the same to every class
+            self.warnings += doubts(self.class_name, donor.optimizer, self.own, asked, target, self.generation)
         self.donor = donor = read_as(donor, self.class_name)
-        if self.own is not None and target.format is Format.KERAS_WEIGHTS:
+        if self.own is not None and is_unrecorded(target, self.own.name):
             self.own = read_as(make_side(target, self.own), self.class_name).optimizer
         self.layout = self._layout(settings_of(donor.optimizer))
 
@@ -129,6 +135,10 @@ class _Planner:
         variables, matches = paired.variables, paired.matches
         self.warnings += paired.warnings
         self.unmatched += paired.unmatched
+        require_place_for(
+            self.options.hyperparameters, self.class_name, self.generation, self.target.format,
+            in_attribute=self._in_attribute(),
+        )  # fmt: skip
         configured, told = configure(theirs, self.own, settings, self.class_name, self.generation, self.options)
         self.warnings += told
         iterations = self._iterations()
@@ -170,7 +180,7 @@ class _Planner:
             trained=tuple(each.path for each in variables),
             slots=tuple(slots),
             wrapper=self._wrapper(),
-            configured=configured.stays,
+            configured=configured.stays or self._in_attribute(),
         )
         self.warnings += rate_warnings(optimizer, self.target.format)
         self.warnings += check_recorded(optimizer, self.target.format, self.donor, self.own)
@@ -186,6 +196,11 @@ class _Planner:
             link=self.options.link,
             partial=self.options.partial,
         )
+
+    def _in_attribute(self) -> bool:
+        """Whether the optimizer is one that an archive's model has in an attribute, of which no configuration tells."""
+        is_archive = self.target.format is Format.KERAS_ARCHIVE
+        return is_archive and self.own is not None and is_unrecorded(self.target, self.own.name)
 
     def _layout(self, settings: Settings) -> Layout:
         if self.generation is Generation.TF1:

@@ -12,9 +12,11 @@ from ckptdoctor.grafting.apply import carry_out
 from ckptdoctor.grafting.feasible import require_place
 from ckptdoctor.grafting.inputs import Inputs
 from ckptdoctor.grafting.options import Options
+from ckptdoctor.grafting.output_name import require_loadable_name
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.planner import make_plan
 from ckptdoctor.grafting.receipt import Receipt
+from ckptdoctor.grafting.several import apart, graft_each, together
 from ckptdoctor.grafting.staging import check_output
 
 Path = str | os.PathLike[str]
@@ -39,8 +41,12 @@ def plan_graft(
     donor: Path | None, target: Path, output: Path, options: Options | None = None, *, overwrite: bool = False
 ) -> Plan:
     """Plans a graft without writing anything; raises what `graft` does, but for what only writing can tell."""
+    if options is not None and options.more:
+        plans = [plan_graft(donor, target, output, each, overwrite=overwrite) for each in apart(options)]
+        return together(plans, plans[0].target, plans[0].output)
     plan, source, goal, inputs = _prepare(donor, target, output, options)
     check_output(plan.output, list(inputs.artifacts), overwrite=overwrite, clear=False)
+    require_loadable_name(plan.output, goal.resolved, plan.format)
     with_libhdf5(require_place, plan, goal, sides=(source, goal))
     return plan
 
@@ -73,6 +79,10 @@ def graft(
         UnreadableArtifact: An input cannot be read.
         UsageProblem: A path does not exist.
     """
+    if options is not None and options.more:
+        plan_graft(donor, target, output, options, overwrite=overwrite)  # what would be refused is refused before
+        more = {"overwrite": overwrite, "sha256": sha256, "check": check, "progress": progress}
+        return graft_each(graft, donor, target, output, options, **more)
     plan, source, goal, inputs = _prepare(donor, target, output, options)
     try:
         return carry_out(plan, source, goal, inputs, overwrite=overwrite, sha256=sha256, check=check, progress=progress)

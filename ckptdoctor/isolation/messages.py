@@ -10,7 +10,7 @@ import io
 import os
 import pickle
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any
 
@@ -75,14 +75,47 @@ def distrusted(data: bytes) -> Any:
     Raises:
         Garbled: It is no pickle, or names anything but data types.
     """
+    reader = _DataOnly(io.BytesIO(data))
     try:
-        return _DataOnly(io.BytesIO(data)).load()
+        answer = reader.load()
     except Exception as error:
+        reader.mend()
         raise Garbled(str(error)) from error
+    changed = reader.mend()
+    if changed:
+        raise Garbled(f"changes {', '.join(changed)}")
+    return answer
 
 
 class _DataOnly(pickle.Unpickler):
-    """Builds plain values, named tuples, frozen dataclasses, enumerations and errors of this package."""
+    """Builds plain values, named tuples, frozen dataclasses, enumerations and errors of this package.
+
+    Opcode BUILD sets attributes of whatever the pickle names, types and members of enumerations too. So each of them
+    is held against what it was before, and is made so again: a worker that was taken over stays one lost file.
+    """
+
+    def __init__(self, stream: io.BytesIO) -> None:
+        super().__init__(stream)
+        self._before: dict[type[object], tuple[dict[str, object], dict[Enum, dict[str, object]]]] = {}
+
+    def mend(self) -> list[str]:
+        """Undoes what was changed in types and their members; answers their names."""
+        changed: list[str] = []
+        for kind, (attributes, members) in self._before.items():
+            now = dict(vars(kind))
+            different = [name for name in now.keys() | attributes.keys() if _of(now, name) is not _of(attributes, name)]
+            for name in different:
+                if name in attributes:
+                    type.__setattr__(kind, name, attributes[name])
+                else:
+                    type.__delattr__(kind, name)
+            strange = [each for each, held in members.items() if vars(each) != held]
+            for each in strange:
+                vars(each).clear()
+                vars(each).update(members[each])
+            if different or strange:
+                changed.append(kind.__qualname__)
+        return changed
 
     def find_class(self, module: str, name: str) -> Any:
         found: object
@@ -94,7 +127,17 @@ class _DataOnly(pickle.Unpickler):
             found = _own_type(module, name)
         if found is None:
             raise pickle.UnpicklingError(f"names {module}.{name}")
+        if isinstance(found, type) and found not in self._before:
+            members = {each: dict(vars(each)) for each in found} if issubclass(found, Enum) else {}
+            self._before[found] = dict(vars(found)), members
         return found
+
+
+_NOTHING = object()
+
+
+def _of(attributes: Mapping[str, object], name: str) -> object:
+    return attributes.get(name, _NOTHING)
 
 
 def _member(kind: object, name: object) -> Enum:

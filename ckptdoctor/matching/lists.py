@@ -20,6 +20,8 @@ _LISTS = frozenset({Format.KERAS_WEIGHTS, Format.KERAS_ARCHIVE})
 """Formats that hold the list and no names of what is in it."""
 UNTRAINED = frozenset({"moving_mean", "moving_variance"})
 """Weights that no layer ever trains, for artifacts that do not say what is trained."""
+COMPILED = "optimizer"
+"""What Keras calls the optimizer of compile(); others are attributes of the model."""
 _COUNTER = re.compile(r"_operations/(\d+)")
 _PLACE = "#"
 
@@ -27,6 +29,11 @@ _PLACE = "#"
 def is_nameless(state: TrainingState, optimizer: OptimizerState) -> bool:
     """Whether it is a list of arrays, which names no variables: it has to be read against the other side's."""
     return state.format is Format.OPTIMIZER_DUMP and all(slot.variable is None for slot in optimizer.slots)
+
+
+def is_unrecorded(state: TrainingState, name: str) -> bool:
+    """Whether an optimizer's list lies beside variables and no configuration names its class: several may fit."""
+    return state.format is Format.KERAS_WEIGHTS or (state.format is Format.KERAS_ARCHIVE and name != COMPILED)
 
 
 def is_unplaced(state: TrainingState, optimizer: OptimizerState) -> bool:

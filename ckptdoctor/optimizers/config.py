@@ -8,6 +8,7 @@ from functools import lru_cache
 from itertools import product
 
 from ckptdoctor.optimizers.catalogue import WRAPPERS
+from ckptdoctor.optimizers.defaults import DEFAULTS
 from ckptdoctor.state import Generation, Schedule
 
 FLAGS = ("amsgrad", "momentum", "centered", "use_ema", "gradient_accumulation", "schedule")
@@ -100,16 +101,21 @@ def every_setting(relevant: tuple[str, ...] = FLAGS) -> tuple[Settings, ...]:
     )
 
 
-def read_config(node: object, keras_version: str | None = None) -> OptimizerConfig | None:
-    """Reads a serialized optimizer `{"class_name": …, "config": {…}}` of any generation.
+def read_config(
+    node: object, keras_version: str | None = None, generation: Generation | None = None
+) -> OptimizerConfig | None:
+    """Reads a serialized optimizer `{"class_name": …, "config": {…}}` of any generation, or its bare name.
 
     Args:
         node: The parsed JSON; anything that is not of this shape answers None.
         keras_version: The version that the artifact names, to tell dialects apart that look alike.
+        generation: Whose class a bare name is, as in `compile(optimizer="adam")`.
 
     Returns:
         The configuration, with a wrapper (LossScaleOptimizer) taken off.
     """
+    if isinstance(node, str):
+        node = _by_default(node, generation)
     if not isinstance(node, Mapping):
         return None
     class_name, config = node.get("class_name"), node.get("config")
@@ -118,7 +124,7 @@ def read_config(node: object, keras_version: str | None = None) -> OptimizerConf
     class_name = class_name.rpartition(">")[2]
     around = config.get(WRAPPERS.get(class_name, "")) or next((config[key] for key in _INNER if key in config), None)
     if around is not None:
-        inner = read_config(around, keras_version)
+        inner = read_config(around, keras_version, generation)
         if inner is not None:
             outer = {key: value for key, value in config.items() if not isinstance(value, Mapping)}
             return _wrapped(inner, class_name, outer)
@@ -134,6 +140,17 @@ def read_config(node: object, keras_version: str | None = None) -> OptimizerConf
         schedule=schedule,
         inner=inner_configs,
     )
+
+
+def _by_default(name: str, generation: Generation | None) -> Mapping[str, object] | None:
+    """What a name stands for: the class with its defaults, its case left out of account (`optimizers.get`)."""
+    if not name or generation is None:
+        return None
+    table = DEFAULTS.get(generation, {})
+    known = next((each for each in table if each.lower() == name.lower()), name.rpartition(">")[2])
+    config = dict(table.get(known, {}))
+    # OptimizerV2 is told from standalone Keras by having a name.
+    return {"class_name": known, "config": config if generation is Generation.KERAS1 else {"name": known, **config}}
 
 
 def _children(config: Mapping[str, object]) -> list[object]:

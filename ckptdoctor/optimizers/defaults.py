@@ -151,3 +151,8 @@ OPTIONAL: Mapping[Generation, frozenset[str]] = {
     Generation.KERAS3: frozenset(),
 }
 """Arguments of every class of a generation that stand in its configuration only if they are set."""
+
+ADDED: Mapping[Generation, frozenset[str]] = {
+    Generation.OPTIMIZER_V2: frozenset({"beta"}),  # Ftrl's, since TensorFlow 2.3
+}
+"""Arguments that a generation's first versions refuse; at their default they are left out, which means the same."""

@@ -12,7 +12,7 @@ from enum import Enum
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.optimizers.catalogue import classes
 from ckptdoctor.optimizers.config import CURRENT_RATE, read_config
-from ckptdoctor.optimizers.defaults import DEFAULTS, OPTIONAL
+from ckptdoctor.optimizers.defaults import ADDED, DEFAULTS, OPTIONAL
 from ckptdoctor.optimizers.inference import snake_case
 from ckptdoctor.optimizers.layout import relevant_flags
 from ckptdoctor.optimizers.planned import PlannedOptimizer
@@ -103,7 +103,8 @@ def require_agreement(node: object, optimizer: PlannedOptimizer) -> None:
     Raises:
         GraftRefused: It keeps others.
     """
-    config = read_config(node, "3." if optimizer.generation is Generation.KERAS3 else None)
+    version = "3." if optimizer.generation is Generation.KERAS3 else None
+    config = read_config(node, version, optimizer.generation)
     if config is None or config.class_name != optimizer.class_name:
         raise GraftRefused(f"the configuration is not that of {optimizer.class_name}: compile the target again")
     relevant = frozenset(relevant_flags(optimizer.layout))
@@ -123,19 +124,19 @@ def _require_numbers(optimizer: PlannedOptimizer) -> None:
         GraftRefused: Nothing tells it.
     """
     flags, known = optimizer.settings.flags, optimizer.hyperparameters
-    lacking = []
+    lacking: dict[str, str] = {}
     if "momentum" in flags and not _above(known.get("momentum"), 0):
-        lacking.append("momentum")
+        lacking["momentum"] = "say it by --set momentum=VALUE"
     if "gradient_accumulation" in flags and not _above(known.get("gradient_accumulation_steps"), 1):
-        lacking.append("number of gradient accumulation steps")
+        steps = "say it by --set gradient_accumulation_steps=N"
+        lacking["number of gradient accumulation steps"] = steps
     if "schedule" in flags and optimizer.schedule is None:
-        lacking.append("learning-rate schedule")
+        lacking["learning-rate schedule"] = "--learning-rate sets a constant rate instead"
     if lacking:
         raise GraftRefused(
             f"the donor's {optimizer.class_name} uses a {' and a '.join(lacking)} that nothing tells, and the target's "
-            "configuration must: compile the target as the donor was and save it again, or take the state from an "
-            "artifact that records it (.keras, .h5)"
-            + ("; --learning-rate sets a constant rate instead" if lacking == ["learning-rate schedule"] else "")
+            f"configuration must: {'; '.join(lacking.values())}; or compile the target as the donor was and save it "
+            "again, or take the state from an artifact that records it (.keras, .h5)"
         )
 
 
@@ -155,7 +156,7 @@ def assumed(optimizer: PlannedOptimizer, donor: Generation | None) -> dict[str, 
         silent |= {"momentum", "nesterov"}
     if optimizer.schedule is not None:
         silent |= {"learning_rate"}
-    possible = _vocabulary(optimizer.class_name, donor)
+    possible = vocabulary(optimizer.class_name, donor)
     return {
         name: default
         for name, default in defaults.items()
@@ -163,7 +164,7 @@ def assumed(optimizer: PlannedOptimizer, donor: Generation | None) -> dict[str, 
     }
 
 
-def _vocabulary(class_name: str, generation: Generation | None) -> frozenset[str] | None:
+def vocabulary(class_name: str, generation: Generation | None) -> frozenset[str] | None:
     """The hyperparameters of a class in a generation; None where that is not known."""
     if generation is None:
         return None
@@ -200,8 +201,11 @@ def _config(optimizer: PlannedOptimizer, defaults: Mapping[str, object], form: F
     generation = optimizer.generation
     given = _given(optimizer, defaults)
     config: dict[str, object] = {} if generation is Generation.KERAS1 else {"name": config_name(optimizer)}
+    added = ADDED.get(generation, frozenset())
     for key, default in defaults.items():
-        config[key] = given.pop(key, default)
+        value = given.pop(key, default)
+        if key not in added or value != default:
+            config[key] = value
     config.update(given)
     if generation is Generation.KERAS3 and "jit_compile" in config:
         del config["jit_compile"]

@@ -91,6 +91,7 @@ def _plan(plan: Plan) -> dict[str, Any]:
         "unmatched": [{"variable": name, "reason": reason} for name, reason in plan.unmatched],
         "unused": [each._asdict() for each in plan.unused],
         "warnings": list(plan.warnings),
+        **({"before": [_plan(each) for each in plan.before]} if plan.before else {}),
     }
 
 
@@ -129,12 +130,20 @@ def _start(slot: PlannedSlot) -> str | float | None:
 
 
 def _lines(plan: Plan, verb: str) -> list[tuple[str, str]]:
+    where = f" from {plan.donor}" if plan.donor else ""
+    all_of_them = [each.optimizer for each in (*plan.before, plan)]
+    held = ", ".join(f"{each.class_name} at iteration {each.iterations:,}" for each in all_of_them)
+    lines = [("", f"{plan.output}: {verb} {held}{where}"), ("into", plan.target)]
+    for each in (*plan.before, plan):
+        lines += _about(each)
+    return lines
+
+
+def _about(plan: Plan) -> list[tuple[str, str]]:
+    """The lines about one optimizer."""
     optimizer = plan.optimizer
     size = sum(slot.nbytes for slot in optimizer.slots)
-    where = f" from {plan.donor}" if plan.donor else ""
     lines = [
-        ("", f"{plan.output}: {verb} {optimizer.class_name} at iteration {optimizer.iterations:,}{where}"),
-        ("into", plan.target),
         ("optimizer", f"{optimizer.class_name}, {generation(optimizer.generation)}, as {optimizer.name}"),
         ("slots", f"{_origins(optimizer.slots)}, {human_bytes(size)}"),
     ]
@@ -161,7 +170,7 @@ def _begun(slots: Sequence[PlannedSlot]) -> list[str]:
 
 def _rows(plan: Plan) -> list[tuple[str, str, str, str]]:
     rows: dict[str, tuple[list[str], PlannedSlot]] = {}
-    for slot in plan.optimizer.slots:
+    for slot in (slot for each in (*plan.before, plan) for slot in each.optimizer.slots):
         rows.setdefault(slot.variable, ([], slot))[0].append(slot.kind.name if slot.source else f"({slot.kind.name})")
     return [(name, shape_text(first.shape), ", ".join(kinds), _from(first)) for name, (kinds, first) in rows.items()]
 

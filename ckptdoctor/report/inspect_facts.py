@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ckptdoctor.containers.dtypes import total_nbytes
 from ckptdoctor.diagnosis.findings import Finding, is_aside
-from ckptdoctor.diagnosis.status import enumerate_some
+from ckptdoctor.diagnosis.status import enumerate_some, lacking_names
 from ckptdoctor.report.facts import FORMATS, figure, generation, human_bytes, worth_showing
 from ckptdoctor.state import OptimizerState, TrainingState
 
@@ -77,8 +77,7 @@ def _of_optimizer(optimizer: OptimizerState) -> Iterator[Fact]:
     if rates:
         yield Fact("schedule", (rates,))
     if optimizer.missing:
-        names = list(dict.fromkeys(each.variable for each in optimizer.missing))
-        yield Fact("missing", (enumerate_some(names, _MISSING),))
+        yield Fact("missing", (enumerate_some(lacking_names(optimizer), _MISSING),))
     for note in optimizer.notes:
         yield Fact("note", (note,))
 

@@ -112,7 +112,7 @@ def _losses(state: TrainingState, path: str) -> list[dict[str, Any]]:
             "weights": row.weights,
             "signal": row.signal,
             "text": row.says or None,
-            "instead": row.instead.text if row.instead else None,
+            "instead": row.instead.for_optimizers([loss.optimizer.name]) if row.instead else None,
             "graft": graft_command(loss, path),
         }
         for loss in every(state)

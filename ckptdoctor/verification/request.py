@@ -25,6 +25,8 @@ _KINDS = {
     Format.TF_CHECKPOINT_V1: "names",
     Format.OPTIMIZER_DUMP: "dump",
 }
+_COMPILED = "optimizer"
+"""What readers call the optimizer of `model.compile`."""
 _VARIABLES = os.path.join("variables", "variables")
 _TF1_CLASSES = {
     "Adam": "AdamOptimizer",
@@ -141,6 +143,13 @@ def _kind(state: TrainingState, holding: Sequence[OptimizerState], *, by_objects
         raise NotVerifiable("the slots of several optimizers stand under one name, so none can be made to load them")
     if kind in {"objects", "weights", "dump"} and any(each.class_name is None and each.slots for each in holding):
         raise NotVerifiable("the optimizer's class cannot be told, so none can be made to load it")
+    attributes = [each.name for each in holding if each.name != _COMPILED]
+    if attributes and kind in {"archive", "weights"}:
+        raise NotVerifiable(
+            f"its optimizers are attributes of the model ({', '.join(sorted(attributes))}), which only the model's own "
+            "code makes: no call of Keras does, and code in a model is never run here. L002 of ckptdoctor check says "
+            "how to load them"
+        )
     if len(holding) > 1 and kind in {"archive", "h5", "weights", "dump"}:
         raise NotVerifiable("it holds several optimizers in one (MultiOptimizer), which verify cannot tell apart yet")
     return kind
@@ -161,7 +170,7 @@ def _framework(state: TrainingState, holding: Sequence[OptimizerState], kind: st
         return "keras"
     if generations == {None} and (state.producer.framework == "keras" and (state.producer.version or "3")[0] == "3"):
         return "keras"
-    return "tf_keras"
+    return "standalone" if generations == {Generation.KERAS1} else "tf_keras"
 
 
 def _wanted(state: TrainingState, optimizer: OptimizerState) -> Wanted:
@@ -170,7 +179,8 @@ def _wanted(state: TrainingState, optimizer: OptimizerState) -> Wanted:
 
 
 def _expected(wanted: Wanted) -> dict[str, Any]:
-    return {"iterations": wanted.state.iterations, "slots": list(wanted.digests.values())}
+    kinds = list(dict.fromkeys(each.slot.name for each in wanted.slots))
+    return {"iterations": wanted.state.iterations, "slots": list(wanted.digests.values()), "kinds": kinds}
 
 
 def _optimizer(optimizer: OptimizerState, slots: Sequence[Expected], *, by_objects: bool) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import h5py as _h5py
 import numpy as np
 import pytest
 
+import ckptdoctor
 from ckptdoctor.artifacts import hdf5_file, keras_archive, keras_weights
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.state import Format, Generation, H5Data, Producer, TrainingState
@@ -271,3 +272,53 @@ def test_low_rank_adapters_are_trained_and_not_stored(tmp_path: Path) -> None:
     frozen = [variable.path for variable in state.variables if variable.trainable is False]
     assert frozen == ["hidden/kernel"]
     assert [variable.path for variable in state.variables if variable.tensor.location is None] == owners[1:3]
+
+
+@pytest.mark.parametrize("version", ["2.12.0", "2.15.0"])
+def test_written_on_windows(version: str, tmp_path: Path) -> None:
+    """Parts of paths are joined by backslashes there: metrics are no weights, layers have their names."""
+    kept = [np.int64(7), *(shape for shape in [(3, 4), (4,), (4, 2), (2,)] for _ in "mv")]
+    config = {"class_name": "Adam", "config": {"name": "Adam", "is_legacy_optimizer": False}}
+    numbers = ("dense", "dense_2") if version == "2.12.0" else ("dense", "dense_1")
+    holder = "_layer_checkpoint_dependencies" if version == "2.12.0" else "layers"
+    groups: Groups = dict(zip((f"{holder}\\{each}" for each in numbers), DENSE.values(), strict=True))
+    groups |= {"metrics\\mean": [(), ()], "optimizer": kept, "optimizer\\inner_optimizer": kept}
+    found = save(tmp_path, groups, model(layer("hidden"), layer("out"), optimizer=config), version=version)
+    assert [each.path for each in found.variables] == ["hidden/kernel", "hidden/bias", "out/kernel", "out/bias"]
+    (optimizer,) = found.optimizers
+    assert [slot.variable for slot in optimizer.slots[::2]] == [each.path for each in found.variables]
+    assert optimizer.wrapper is not None
+    alone = keras_weights.read(str(weights(tmp_path / "m.weights.h5", groups)))
+    assert len(alone.variables) == 4
+    assert len(alone.optimizers[0].slots) == 8
+
+
+@pytest.mark.parametrize("name", ["adam", "Adam", "ADAM"])
+@pytest.mark.parametrize(("version", "generation"), [("2.15.0", Generation.KERAS2), ("3.15.1", Generation.KERAS3)])
+def test_compiled_with_a_name(name: str, version: str, generation: Generation, tmp_path: Path) -> None:
+    """compile(optimizer="adam"), as most scripts have it: the class with the defaults of its generation."""
+    kept = ADAM_STATE if generation is Generation.KERAS3 else [ADAM_STATE[0], *ADAM_STATE[2:]]
+    config = model(*TWO["config"]["layers"], optimizer=name)
+    found = save(tmp_path, {**DENSE, "optimizer": kept}, config, version=version)
+    (optimizer,) = found.optimizers
+    assert (optimizer.class_name, optimizer.class_inferred, optimizer.generation) == ("Adam", False, generation)
+    assert optimizer.hyperparameters["beta_2"] == 0.999
+    assert len(optimizer.slots) == 8
+    none = save(tmp_path, DENSE, config, version=version)
+    assert none.optimizers[0].class_name == "Adam"
+    assert not none.optimizers[0].has_state
+
+
+def test_weights_where_a_user_block_would_end(tmp_path: Path) -> None:
+    """A member that lies at byte 512 of an archive makes it no HDF5 file with a user block."""
+    inner = weights(tmp_path / "w.h5", {**DENSE, "optimizer": ADAM_STATE}).read_bytes()
+    path = tmp_path / "m.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("p", b" " * (512 - 30 - len("p") - 30 - len("model.weights.h5")))
+        archive.writestr("model.weights.h5", inner)
+        archive.writestr("config.json", json.dumps(TWO))
+    assert path.read_bytes()[512:516] == b"\x89HDF"
+    (found,) = ckptdoctor.inspect(path)
+    assert found.format is Format.KERAS_ARCHIVE
+    assert found.state is not None
+    assert found.state.optimizers[0].class_name == "Adam"

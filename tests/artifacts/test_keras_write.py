@@ -248,6 +248,28 @@ def test_h5_of_an_uncompiled_model(donor: OptimizerState, fixtures_dir: Path, tm
     assert "model.compile(optimizer=model.optimizer, loss=...)" in alone.notes[1]
 
 
+@pytest.mark.parametrize("kind", ["ascii", "fixed", "utf-8", "absent"])
+def test_text_in_h5_is_of_the_kind_that_is_there(
+    kind: str, donor: OptimizerState, fixtures_dir: Path, tmp_path: Path
+) -> None:
+    """Keras up to 2.3 wrote bytes, and with h5py 2 fails on what says that it is UTF-8."""
+    target = uncompiled(fixtures_dir / "whole-model.h5", tmp_path / "target.h5")
+    with h5py.File(target, "r+") as file:
+        text = file.attrs["model_config"]
+        if kind == "absent":
+            del file.attrs["model_config"]
+        else:
+            text = text if isinstance(text, str) else text.decode()
+            given = {"ascii": text.encode(), "fixed": np.bytes_(text.encode()), "utf-8": text}
+            file.attrs["model_config"] = given[kind]
+    plan = planned(donor, trained(read(target)), Generation.OPTIMIZER_V2)
+    write_h5(plan, str(target), str(tmp_path / "out.h5"))
+    with h5py.File(tmp_path / "out.h5", locking=False) as new:
+        found = h5py.h5a.open(new.id, b"training_config").get_type()
+    assert found.is_variable_str()
+    assert (found.get_cset() == h5py.h5t.CSET_ASCII) is (kind in {"ascii", "fixed"})
+
+
 @pytest.mark.parametrize(
     ("generation", "first", "slot"),
     [

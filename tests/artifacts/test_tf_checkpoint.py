@@ -47,7 +47,7 @@ def _slots(optimizer: OptimizerState) -> dict[str, list[str | None]]:
     return found
 
 
-def _missing(optimizer: OptimizerState) -> set[tuple[str, str]]:
+def _missing(optimizer: OptimizerState) -> set[tuple[str, str | None]]:
     return {(each.name, each.variable) for each in optimizer.missing}
 
 

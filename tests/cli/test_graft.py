@@ -76,7 +76,7 @@ def test_a_graft(files: Path, donor: str, target: str, output: str) -> None:
 def test_a_dry_run_writes_nothing(files: Path) -> None:
     """--dry-run prints the plan and leaves the disk alone."""
     before = digests(files)
-    result = run(*into_keras3(files, files / "o"), "--dry-run")
+    result = run(*into_keras3(files, files / "o.keras"), "--dry-run")
     assert result.exit_code == 0
     assert "would write Adam at iteration 7" in result.stdout
     assert "same path" in result.stdout
@@ -90,8 +90,11 @@ def test_a_dry_run_writes_nothing(files: Path) -> None:
         (["--from", "run-a", "--into", "keras3.keras", "--output", "keras3.keras"], "one of the inputs"),
         (["--from", "run-a", "--into", "keras3.keras", "--output", "no/o"], "does not exist"),
         (["--from", "run-a", "--into", "weights-only.h5", "--output", "o"], "has no place for optimizer state"),
-        (["--from", "run-a", "--into", "lost.weights.h5", "--output", "o", "--as", "optimizer-v2"], "never hold the"),
-        (["--from", "run-a", "--into", "keras3.keras", "--output", "o", "--as", "tf1"], "never hold the state"),
+        (
+            ["--from", "run-a", "--into", "lost.weights.h5", "--output", "o.weights.h5", "--as", "optimizer-v2"],
+            "never hold the",
+        ),
+        (["--from", "run-a", "--into", "keras3.keras", "--output", "o.keras", "--as", "tf1"], "never hold the state"),
         (
             ["--from", "keras3.keras", "--into", "run-a", "--output", "o", "--as", "keras1"],
             "never part of",
@@ -123,10 +126,10 @@ def test_a_dry_run_may_overwrite(files: Path) -> None:
 
 def test_a_plan_says_bytes_and_what_stays_empty(files: Path) -> None:
     """Each slot has its size, their sum is there too, and an empty slot was matched by nothing."""
-    words = into_keras3(files, files / "o")
+    words = into_keras3(files, files / "o.keras")
     plan = json.loads(run(*words, "--dry-run", "--format", "json").stdout)["plan"]["optimizer"]
     assert plan["bytes"] == sum(slot["bytes"] for slot in plan["slots"]) == 2 * (24 + 8 + 16 + 2) * 4
-    words = ["graft", "--into", files / "keras3.keras", "--output", files / "o", "--dry-run", "--partial"]
+    words = ["graft", "--into", files / "keras3.keras", "--output", files / "o.keras", "--dry-run", "--partial"]
     donor: list[str | Path] = ["--from", files / "count", "--optimizer-class", "Adam"]
     (files / "count").write_bytes(pickle.dumps([np.array(7), np.array(0.01, "f4")]))
     slots = json.loads(run(*words, *donor, "--format", "json").stdout)["plan"]["optimizer"]["slots"]
@@ -136,7 +139,7 @@ def test_a_plan_says_bytes_and_what_stays_empty(files: Path) -> None:
 
 def test_a_quiet_plan(files: Path) -> None:
     """--quiet leaves one line of a plan, as Markdown too."""
-    words = into_keras3(files, files / "o")
+    words = into_keras3(files, files / "o.keras")
     for form in ("text", "markdown"):
         (line,) = run(*words, "--dry-run", "--quiet", "--format", form).stdout.splitlines()
         assert "would write Adam at iteration 7" in line

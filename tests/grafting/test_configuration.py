@@ -90,16 +90,16 @@ def test_what_state_proves_is_configured(museum: Path, tmp_path: Path) -> None:
 def test_defaults_are_named(museum: Path, tmp_path: Path) -> None:
     """What the donor does not record and the configuration says all the same is named, each with its value."""
     target = museum / "keras/k3.15tf-uncompiled-keras.keras"
-    plan = ckptdoctor.plan_graft(museum / "tf/v2.12-tfk-ckpt-adam/ckpt", target, tmp_path / "o", mapping=LAYERS)
+    plan = ckptdoctor.plan_graft(museum / "tf/v2.12-tfk-ckpt-adam/ckpt", target, tmp_path / "o.keras", mapping=LAYERS)
     (said,) = [each for each in plan.warnings if "nothing tells these" in each]
     assert "beta_1 0.9, beta_2 0.999, epsilon 1e-07" in said
     assert "weight_decay unset" in said
     assert "learning_rate" not in said
-    legacy = ckptdoctor.plan_graft(museum / "tf/v2.10-tfk-ckpt-adam/ckpt", target, tmp_path / "o", mapping=LAYERS)
+    legacy = ckptdoctor.plan_graft(museum / "tf/v2.10-tfk-ckpt-adam/ckpt", target, tmp_path / "o.keras", mapping=LAYERS)
     (said,) = [each for each in legacy.warnings if "nothing tells these" in each]
     assert "epsilon" in said
     assert not {"beta_1", "weight_decay"} & set(said.replace(",", " ").split())
-    recorded = ckptdoctor.plan_graft(museum / "keras/k3.15tf-lion-keras.keras", target, tmp_path / "o")
+    recorded = ckptdoctor.plan_graft(museum / "keras/k3.15tf-lion-keras.keras", target, tmp_path / "o.keras")
     assert not [each for each in recorded.warnings if "nothing tells these" in each]
 
 

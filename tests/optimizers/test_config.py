@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ckptdoctor.optimizers.config import read_config
+from ckptdoctor.optimizers.defaults import DEFAULTS
 from ckptdoctor.state import Generation
 
 
@@ -64,3 +65,19 @@ def test_reads_what_decides_the_state() -> None:
 def test_answers_none_for_what_is_no_configuration(serialized: object) -> None:
     """Anything that is not a class name and a configuration is none, without an error."""
     assert read_config(serialized) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "class_name"),
+    [("rmsprop", "RMSprop"), ("RMSProp", "RMSprop"), ("sgd", "SGD"), ("Nadam", "Nadam"), ("mine>Own", "Own")],
+)
+@pytest.mark.parametrize("generation", [each for each in Generation if each is not Generation.TF1])
+def test_a_bare_name_is_the_class_with_its_defaults(generation: Generation, name: str, class_name: str) -> None:
+    """As `optimizers.get` takes it: whatever its case; its dialect is that of the generation."""
+    found = read_config(name, None, generation)
+    assert found is not None
+    assert found.class_name == class_name
+    if class_name != "Own":
+        assert found.generation is generation
+        assert found.hyperparameters["learning_rate"] == DEFAULTS[generation][class_name]["learning_rate"]
+    assert read_config(name) is None

@@ -65,6 +65,13 @@ def test_words_of_each_generation() -> None:
     assert {config("Adam", each, known)["epsilon"] for each in (K1, V2, K2, K3)} == {1e-3}
 
 
+def test_what_first_versions_refuse() -> None:
+    """Arguments that came later are left out where they are off: their absence means the same to every version."""
+    assert "beta" not in config("Ftrl", V2, {"beta": 0.0})
+    assert config("Ftrl", V2, {"beta": 0.5})["beta"] == 0.5
+    assert config("Ftrl", K2, {})["beta"] == 0.0
+
+
 def test_clipping_is_kept() -> None:
     """OptimizerV2 and Keras 1 write clipping only where it is on."""
     assert config("SGD", V2, {"clipnorm": 1.0})["clipnorm"] == 1.0

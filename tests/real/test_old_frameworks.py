@@ -1,4 +1,4 @@
-"""Grafts for frameworks of years ago, by those frameworks: TensorFlow 1.15, 2.10 and 2.15 resume exactly.
+"""Grafts for frameworks of years ago, by those frameworks: Keras 2.3, TensorFlow 1.15, 2.10 and 2.15 resume exactly.
 
 A run of its own, which makes the environments first; README.md beside this file says how. The old framework trains and
 saves, with its optimizer's state and without; `ckptdoctor.graft` runs here, in today's interpreter; the old framework
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
+from support import frozen
 from support.frameworks import CASES, child, made_environment
 
 import ckptdoctor
@@ -29,6 +30,9 @@ Python: TypeAlias = Callable[[str], str]
 KERAS = "graft_keras_child.py"
 OLD = (("tf2.10", "tf.legacy"), ("tf2.15", "tf.legacy"), ("tf2.15", "tf"))
 """Environments, and the optimizers in them; before TensorFlow 2.11 there are only the legacy ones."""
+BEFORE_2_0 = (("keras2.3", "keras.legacy"), ("tf1.15", "tf.legacy"))
+"""With h5py 2, which reads text that says it is UTF-8 as another type than Keras expects."""
+NOT_OF_KERAS1 = {"rmsprop_all", "ftrl"}
 NOT_RESUMED_BY_THE_FRAMEWORK = {("tf2.15", "tf"): {"Nadam", "loss_scale_Nadam"}}
 """Their own checkpoints do not resume exactly either: `_u_product_counter` of test_graft_tf.py."""
 STEPS = 7
@@ -99,6 +103,43 @@ def test_files(python: Python, made: Callable[[str, str], Path], environment: st
     assert len(found) == len(CASES) * len(kinds)
     assert wrong(found) == {}
     assert {case: away for case, away in fresh.items() if away < VISIBLE} == {}
+
+
+@pytest.mark.parametrize(("environment", "framework"), BEFORE_2_0)
+def test_files_of_h5py_2(python: Python, tmp_path: Path, environment: str, framework: str) -> None:
+    """Whole models that were never compiled, of Keras 2.3 and TensorFlow 1.15, with a state of the same framework."""
+    cases = {name: case for name, case in CASES.items() if framework == "tf.legacy" or name not in NOT_OF_KERAS1}
+    child(KERAS, framework, "make", tmp_path, given=cases, python=python(environment))
+    jobs = []
+    for case, (class_name, options) in cases.items():
+        here = tmp_path / case
+        ckptdoctor.graft(here / "donor.h5", here / "target.h5", here / "out.h5")
+        jobs.append([case, str(here / "out.h5"), class_name, options, str(here / "expected.npz")])
+    found = child(KERAS, framework, "resume", tmp_path, given=jobs, python=python(environment))
+    assert len(found) == len(cases)
+    assert wrong(found) == {}
+
+
+@pytest.mark.parametrize(("environment", "framework"), BEFORE_2_0)
+def test_verify_asks_the_package_that_wrote_it(
+    python: Python, tmp_path: Path, environment: str, framework: str
+) -> None:
+    """Standalone Keras is asked about its own files, and tf.keras of TensorFlow 1, both in graphs, about its own."""
+    cases = {name: case for name, case in CASES.items() if framework == "tf.legacy" or name not in NOT_OF_KERAS1}
+    child(KERAS, framework, "make", tmp_path, given=cases, python=python(environment))
+    for case in cases:
+        found = ckptdoctor.verify(tmp_path / case / "donor.h5", python=python(environment))
+        assert found.ok, (case, found)
+        assert found.framework == {"keras.legacy": "keras", "tf.legacy": "tf.keras"}[framework]
+
+
+@pytest.mark.parametrize(("environment", "framework"), [*BEFORE_2_0, ("tf2.10", "tf"), ("tf2.15", "tf")])
+def test_frozen_and_thawed(python: Python, tmp_path: Path, environment: str, framework: str) -> None:
+    """What a framework of its time does not resume, we do not call resumable, and the other way round."""
+    loaded = child("frozen_child.py", framework, tmp_path, python=python(environment))
+    assert len(loaded) >= frozen.CASES
+    assert any(not each["slots"] for each in loaded.values())
+    assert frozen.wrong(tmp_path, loaded) == {}
 
 
 def test_across(python: Python, made: Callable[[str, str], Path]) -> None:

@@ -8,6 +8,8 @@ from importlib.util import find_spec
 from typing import Any
 
 KERAS3_MAJOR = 3
+EAGER_MAJOR = 2
+FIRST_TF_KERAS = (2, 4)
 
 
 class MissingFramework(Exception):
@@ -38,11 +40,19 @@ class Framework:
     @property
     def is_keras3(self) -> bool:
         """Whether it is Keras 3."""
-        return self.name == "keras"
+        return self.name == "keras" and _major(self.version) >= KERAS3_MAJOR
+
+    @property
+    def is_old(self) -> bool:
+        """Whether it is standalone Keras, or TensorFlow 1: graphs, and optimizers that nobody can build."""
+        standalone = self.name == "keras" and not self.is_keras3
+        return standalone or (self.tensorflow is not None and _major(self.tensorflow.__version__) < EAGER_MAJOR)
 
 
 def load(wanted: str) -> Framework:
     """Imports `keras` (3), `tf_keras` (or the tf.keras of TensorFlow before 2.16) or `tensorflow`.
+
+    `standalone` is the package keras up to 2.3 where that is installed, and `tf_keras` elsewhere.
 
     Raises:
         MissingFramework: It is not installed.
@@ -50,6 +60,9 @@ def load(wanted: str) -> Framework:
     if wanted == "keras":
         return _keras3()
     tensorflow = _import("tensorflow")
+    if wanted == "standalone" and _is_standalone():
+        module: Any = import_module("keras")
+        return Framework("keras", module.__version__, module, tensorflow)
     if tensorflow is None:
         raise MissingFramework("tensorflow")
     if wanted == "tensorflow":
@@ -61,6 +74,25 @@ def load(wanted: str) -> Framework:
     if keras is None or _major(getattr(keras, "__version__", "2")) >= KERAS3_MAJOR:
         raise MissingFramework("tf_keras")
     return Framework("tf.keras", tensorflow.__version__, keras, tensorflow)
+
+
+def _is_standalone() -> bool:
+    """Whether the package keras is here and older than TensorFlow's own."""
+    try:
+        metadata: Any = import_module("importlib.metadata")
+        text = metadata.version("keras")
+    except ImportError:  # Python 3.7; or it is not installed
+        text = _on_python_3_7()
+    numbers = text.split(".")[:2]
+    return all(each.isdigit() for each in numbers) and tuple(map(int, numbers)) < FIRST_TF_KERAS
+
+
+def _on_python_3_7() -> str:
+    try:
+        resources: Any = import_module("pkg_resources")
+        return str(resources.get_distribution("keras").version)
+    except Exception:  # noqa: BLE001 - there is none; the two packages have their own errors for that
+        return ""
 
 
 def _keras3() -> Framework:

@@ -18,6 +18,8 @@ def attempts(framework: Any, request: dict[str, Any]) -> Iterator[Attempt]:
     path, kind = request["path"], request["kind"]
     name = "keras.saving.load_model" if framework.is_keras3 else f"{framework.name}.models.load_model"
     yield Attempt(f"{kind}-load-model", f"{name}(path)", lambda: _loaded(framework, request))
+    if framework.is_old:
+        return
     if kind == "h5":
         yield Attempt(
             "h5-assign",
@@ -89,7 +91,7 @@ def taken(model: Any, request: dict[str, Any]) -> list[dict[str, Any]]:
     optimizer = getattr(model, "optimizer", None)
     if optimizer is None:
         return []
-    trained = model.trainable_variables
+    trained = model.trainable_weights
     inner = snapshot.innermost(optimizer)
     # What the next step would create. Optimizers before Keras 3 create it now, or keep what they have; one of Keras 3
     # that calls itself built creates nothing any more.
@@ -104,14 +106,15 @@ def _optimizer(framework: Any, request: dict[str, Any]) -> Any:
     config = stored_config(request)
     if config is None:
         return standins.optimizer(framework, request["optimizers"][0])
+    if isinstance(config, str):  # compile(optimizer="adam")
+        return framework.keras.optimizers.get(config)
     return framework.keras.optimizers.deserialize(config)
 
 
 def stored_config(request: dict[str, Any]) -> Any:
     """The optimizer's configuration in an `.h5` or a `.keras`; None if there is none."""
     if request["kind"] == "h5":
-        import h5py
-
+        h5py: Any = import_module("h5py")
         with h5py.File(request["path"], "r") as file:
             text = file.attrs.get("training_config")
         if text is None:
@@ -135,8 +138,7 @@ def _recompiled(framework: Any, request: dict[str, Any]) -> list[dict[str, Any]]
 
 
 def _assigned(framework: Any, request: dict[str, Any]) -> list[dict[str, Any]]:
-    import h5py
-
+    h5py: Any = import_module("h5py")
     model = _compiled(framework, request)
     with h5py.File(request["path"], "r") as file:
         group = file["optimizer_weights"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from hashlib import sha256
+from importlib import import_module
 from typing import Any
 
 _NOT_SLOTS = frozenset({"_variables", "_trainable_variables", "_trainable_variables_indices", "_tracked"})
@@ -16,11 +17,13 @@ class Store:
     Attributes:
         folder: The request's folder.
         known: Digests of what the artifact holds: such arrays need not travel.
+        kinds: What the first optimizer's slots are called, in the order of its list.
     """
 
     def __init__(self, request: dict[str, Any]) -> None:
         self.folder = request["folder"]
         self.known = {digest for each in request["expected"] for digest in each["slots"]}
+        self.kinds: list[str] = next((each.get("kinds", []) for each in request["expected"]), [])
         self._count = len(os.listdir(self.folder))
 
     def describe(self, value: Any) -> dict[str, Any]:
@@ -68,9 +71,15 @@ def to_numpy(value: Any) -> Any:
 
 
 def _through_keras(value: Any) -> Any:
-    import keras
-
-    return keras.ops.convert_to_numpy(value)
+    for name in ("keras", "tensorflow.keras"):
+        try:
+            keras = import_module(name)
+        except ImportError:
+            continue
+        if hasattr(keras, "ops"):
+            return keras.ops.convert_to_numpy(value)
+        return keras.backend.get_value(value)
+    raise TypeError(f"{type(value).__name__} has no value")
 
 
 def innermost(optimizer: Any) -> Any:
@@ -90,13 +99,17 @@ def take(optimizer: Any, trained: Any, store: Store, **more: Any) -> dict[str, A
     inner = innermost(optimizer)
     trained = list(trained)
     legacy = hasattr(inner, "get_slot_names")
-    slots = linked(inner, trained, store) if legacy else _listed(inner, store)
+    kind = generation(inner)
+    if legacy:
+        slots = linked(inner, trained, store)
+    else:
+        slots = _in_order(inner, trained, store) if kind == "keras1" else _listed(inner, store)
     return dict(
         more,
         class_name=type(inner).__name__,
-        generation=generation(inner),
+        generation=kind,
         # As stored: with gradient accumulation, Keras 3 reports another number.
-        iterations=_whole(getattr(inner, "_iterations", None) if not legacy else inner.iterations),
+        iterations=_whole(inner.iterations if legacy or kind == "keras1" else getattr(inner, "_iterations", None)),
         learning_rate=rate(inner),
         variables=[
             {"path": str(getattr(each, "path", None) or each.name), "shape": [int(size) for size in each.shape]}
@@ -110,6 +123,8 @@ def generation(optimizer: Any) -> str:
     """Which implementation an optimizer is, as ckptdoctor names them."""
     if hasattr(optimizer, "get_slot_names"):
         return "optimizer-v2"
+    if hasattr(optimizer, "get_updates") and not hasattr(optimizer, "build"):
+        return "keras1"
     modules = [each.__module__ for each in type(optimizer).__mro__]
     return "keras3" if any(name.startswith("keras.src.optimizers.base_optimizer") for name in modules) else "keras2"
 
@@ -120,7 +135,7 @@ def rate(optimizer: Any) -> float | None:
     if value is None and hasattr(optimizer, "_hyper"):
         value = optimizer._hyper.get("learning_rate")  # noqa: SLF001
     if value is None:
-        value = getattr(optimizer, "learning_rate", None)
+        value = getattr(optimizer, "learning_rate", getattr(optimizer, "lr", None))
     if callable(value) and not hasattr(value, "assign"):
         value = value(optimizer.iterations)
     return None if value is None else float(to_numpy(value))
@@ -142,6 +157,17 @@ def linked(optimizer: Any, trained: list[Any], store: Store) -> list[dict[str, A
                 continue
             if value is not None:
                 found.append(dict(store.describe(value), name=name, variable=index))
+    return found
+
+
+def _in_order(optimizer: Any, trained: list[Any], store: Store) -> list[dict[str, Any]]:
+    """The slots of standalone Keras: a list of them, one kind after the other, scalars before them."""
+    values = [each for each in optimizer.weights if len(each.shape)]
+    found = []
+    for number, value in enumerate(values):
+        kind, index = divmod(number, len(trained))
+        if kind < len(store.kinds):
+            found.append(dict(store.describe(value), name=store.kinds[kind], variable=index))
     return found
 
 

@@ -71,5 +71,10 @@ def build(made: Any, trained: list[Any]) -> None:
     """Makes an optimizer create all of its variables, as the first training step would."""
     if hasattr(made, "_create_all_weights"):
         made._create_all_weights(trained)  # noqa: SLF001 - what OptimizerV2 calls at its first step; it has no public name
-        return
-    made.build(trained)
+    elif hasattr(made, "_create_slots"):  # the same before TensorFlow 2.3
+        made.iterations  # noqa: B018 - made when it is asked for
+        made._create_hypers()  # noqa: SLF001
+        made._create_slots(trained)  # noqa: SLF001
+    elif hasattr(made, "build"):
+        made.build(trained)
+    # Optimizers of standalone Keras make everything with the model's training function, as load_model does.

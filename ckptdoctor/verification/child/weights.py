@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 from ckptdoctor.verification.child import models, snapshot, standins
@@ -68,8 +69,7 @@ def _stood_in(framework: Any, request: dict[str, Any], *, built: bool = False) -
 
 def _store(places: list[list[str]]) -> dict[str, Any]:
     """The data sets of `optimizer/vars`, by their names, as Keras hands them to the optimizer."""
-    import h5py
-
+    h5py: Any = import_module("h5py")
     values: dict[str, Any] = {}
     for path, dataset in places:
         with h5py.File(path, "r") as file:
