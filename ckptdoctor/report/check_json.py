@@ -58,6 +58,7 @@ def policy(given: Policy) -> dict[str, Any]:
         "require": [part.value for part in given.require],
         "min-iterations": given.min_iterations,
         "optimizer": given.optimizer,
+        "optimizers": {name: _settings(own) for name, own in given.optimizers.items()},
         "loader": given.loader,
         "deep": given.deep,
         "overrides": [{"paths": list(each.paths), "settings": _settings(each.settings)} for each in given.overrides],

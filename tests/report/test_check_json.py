@@ -198,6 +198,7 @@ def test_the_policy(good: Checked) -> None:
         "require": ["slots", "iterations"],
         "min-iterations": 5,
         "optimizer": "Adam",
+        "optimizers": {},
         "loader": "keras==3.15",
         "deep": True,
         "overrides": [
