@@ -130,7 +130,7 @@ def create_file(output: str, edit: Edit, progress: Progress | None = None) -> in
     writing = os.open(output, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
     try:
         window = Window(writing, 0)
-        with h5py.File(window, "w") as file:
+        with window.written_by_library(), h5py.File(window, "w") as file:
             places = _put(file, edit)
         new = _fill_all(writing, 0, places, progress)
     finally:
@@ -157,7 +157,7 @@ def edit_span(
     with _guarded(), _opened(source) if anew else nullcontext() as old:
         mode = "w" if anew else "r+"
         options = _like(old) if anew else {}
-        with h5py.File(output, mode, **options) as file:
+        with output.written_by_library(), h5py.File(output, mode, **options) as file:
             if old is not None:
                 copy_tree(old, file, frozenset(edit.delete))
             else:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import errno
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ckptdoctor.errors import UnreadableArtifact
@@ -47,6 +48,21 @@ class Window(io.RawIOBase):
         self._descriptor = descriptor
         self._size = size
         self._position = 0
+        self._failed: OSError | None = None
+
+    @contextmanager
+    def written_by_library(self) -> Iterator[None]:
+        """Where a library in C writes: what it makes of an error of ours is that error, told as it was.
+
+        Raises:
+            OSError: Writing failed.
+        """
+        try:
+            yield
+        except Exception as error:
+            if self._failed is None or error is self._failed:
+                raise
+            raise self._failed from error
 
     @property
     def size(self) -> int:
@@ -88,7 +104,11 @@ class Window(io.RawIOBase):
     def write(self, data: Buffer) -> int:
         """Writes all of `data` at the position."""
         view = memoryview(data).cast("B")
-        write_at(self._descriptor, view, self.start + self._position)
+        try:
+            write_at(self._descriptor, view, self.start + self._position)
+        except OSError as error:
+            self._failed = error
+            raise
         self._position += len(view)
         return len(view)
 
