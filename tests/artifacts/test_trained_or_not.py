@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from artifacts.test_keras_archive import Groups
-from artifacts.test_keras_archive import model as functional
-from artifacts.test_keras_archive import save as save_archive
-from artifacts.test_keras_h5 import layer, save, sequential
+from support.archives import Groups
+from support.archives import model as functional
+from support.archives import save as save_archive
+from support.whole_models import layer, save, sequential
 
 from ckptdoctor.diagnosis.status import artifact_status, covered, summary, verdict
 from ckptdoctor.state import Status, TrainingState

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from artifacts.test_keras_archive import DENSE, TWO, save
+from support.archives import DENSE, TWO, save
 
 import ckptdoctor
 from ckptdoctor.checking.configuration import configure, explain

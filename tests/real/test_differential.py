@@ -54,7 +54,7 @@ NUMBERS = tuple(name for name in ITEMSIZE if not name.startswith("q"))
 def _tensorflow(*arguments: str, text: str = "") -> list[Any]:
     """Answers the lines of JSON that TensorFlow prints in a process of its own."""
     environment = {**os.environ, **SETTINGS}
-    command = [sys.executable, str(Path(__file__).with_name("tf_tensors.py")), *arguments]
+    command = [sys.executable, str(Path(__file__).parent / "children" / "tf_tensors.py"), *arguments]
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     return [json.loads(line) for line in done.stdout.splitlines()]

@@ -28,7 +28,7 @@ pytestmark = [
     ),
 ]
 
-CHILD = Path(__file__).parent / "loaders_child.py"
+CHILD = Path(__file__).parent / "children" / "loaders_child.py"
 
 
 @pytest.fixture(scope="module")

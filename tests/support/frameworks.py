@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-REAL = ROOT / "tests" / "real"
+CHILDREN = ROOT / "tests" / "real" / "children"
 MAKE = ROOT / "fixtures" / "make" / "make.py"
 SETTINGS = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -30,11 +30,11 @@ NOT_THEIRS = ("PYTHONPATH", "PYTHONHOME", "TF_USE_LEGACY_KERAS")
 
 
 def child(script: str, *arguments: object, given: object = None, python: str = sys.executable) -> Any:
-    """Runs a script of tests/real, `given` as JSON on its input; answers the JSON of its last line, if there is any."""
+    """Runs a script of tests/real/children, `given` as JSON on its input; answers the JSON of its last line, if any."""
     hidden = () if python == sys.executable else NOT_THEIRS
     environment = {key: value for key, value in os.environ.items() if key not in hidden}
     done = subprocess.run(
-        [python, str(REAL / script), *map(str, arguments)],
+        [python, str(CHILDREN / script), *map(str, arguments)],
         input=json.dumps(given),
         capture_output=True,
         text=True,

@@ -9,7 +9,7 @@ from ckptdoctor.diagnosis.status import artifact_status
 from ckptdoctor.state import Status
 
 CASES = 36
-"""Models of tests/real/frozen_child.py, in each layout."""
+"""Models of tests/real/children/frozen_child.py, in each layout."""
 
 
 def wrong(folder: Path, loaded: dict[str, dict[str, int]]) -> dict[str, str]:
