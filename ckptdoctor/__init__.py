@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from ckptdoctor.comparison.options import DiffOptions
     from ckptdoctor.comparison.results import Comparison
     from ckptdoctor.examination import Examination
+    from ckptdoctor.grafting.building.receipt import Receipt
     from ckptdoctor.grafting.options import GraftOptions, Options
     from ckptdoctor.grafting.plan import Plan
-    from ckptdoctor.grafting.receipt import Receipt
     from ckptdoctor.verification import Verification
 
 __version__ = "0.1.0"

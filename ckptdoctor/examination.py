@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from ckptdoctor.artifacts.directories import lying_in, spoken
-from ckptdoctor.artifacts.locate import locate
-from ckptdoctor.artifacts.readers import HDF5_FORMATS, READ_BY_LIBHDF5, READERS, Target
 from ckptdoctor.diagnosis import rules, status
 from ckptdoctor.diagnosis.evidence import Evidence
 from ckptdoctor.diagnosis.findings import Finding
 from ckptdoctor.errors import CkptDoctorError, UnreadableArtifact
+from ckptdoctor.formats.directories import lying_in, spoken
+from ckptdoctor.formats.locate import locate
+from ckptdoctor.formats.readers import HDF5_FORMATS, READ_BY_LIBHDF5, READERS, Target
 from ckptdoctor.state import Format, OptimizerState, Status, TensorRef, TrainingState
 
 if TYPE_CHECKING:
-    from ckptdoctor.containers.values import Statistics
+    from ckptdoctor.containers.tensors.values import Statistics
 
 _Value = TypeVar("_Value")
 
@@ -254,15 +254,15 @@ def not_there(path: str, error: CkptDoctorError) -> Examination:
 def _with_schedule(optimizer: OptimizerState) -> OptimizerState:
     if optimizer.schedule is None:
         return optimizer
-    from ckptdoctor.optimizers.schedules import evaluate
+    from ckptdoctor.optimizers.keras.schedules import evaluate
 
     count = optimizer.iterations if optimizer.iterations_reported is None else optimizer.iterations_reported
     return replace(optimizer, schedule=evaluate(optimizer.schedule, count))
 
 
 def _statistics(state: TrainingState, progress: Progress | None) -> dict[TensorRef, Statistics | None]:
-    from ckptdoctor.containers.dtypes import array_nbytes
-    from ckptdoctor.containers.values import kept_open, statistics
+    from ckptdoctor.containers.tensors.dtypes import array_nbytes
+    from ckptdoctor.containers.tensors.values import kept_open, statistics
 
     refs = list(dict.fromkeys(every_tensor(state)))
     total, done = sum(array_nbytes(ref.dtype, ref.shape) for ref in refs), 0

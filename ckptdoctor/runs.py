@@ -7,11 +7,11 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ckptdoctor.artifacts.directories import artifact_at, family, is_there, listing, meant_by, saved_order, state_file
-from ckptdoctor.artifacts.readers import Target
-from ckptdoctor.containers import checkpoint_state
 from ckptdoctor.diagnosis.run_directory import Member, RunDirectory
 from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.formats.directories import artifact_at, family, is_there, listing, meant_by, saved_order, state_file
+from ckptdoctor.formats.readers import Target
+from ckptdoctor.formats.tensorflow import state_file as checkpoint_state
 
 if TYPE_CHECKING:
     from ckptdoctor.examination import Examination

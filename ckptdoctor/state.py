@@ -1,6 +1,6 @@
 """The vocabulary: what an artifact holds, as pure frozen data.
 
-Every reader in `artifacts/` answers with these types, every rule, report and graft is a function of them. Nothing here
+Every reader in `formats/` answers with these types, every rule, report and graft is a function of them. Nothing here
 opens a file, and nothing here is imported from elsewhere in the package.
 
 Most are named tuples: a checkpoint may have a million tensors and a command lives for a tenth of a second, and a frozen

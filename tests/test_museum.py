@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import pytest
 
 import ckptdoctor
-from ckptdoctor.containers.values import Statistics
+from ckptdoctor.containers.tensors.values import Statistics
 from ckptdoctor.state import Format, OptimizerState, Slot, TensorRef, TrainingState
 
 Record: TypeAlias = Mapping[str, Any]

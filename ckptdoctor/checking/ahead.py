@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from ckptdoctor.artifacts.locate import locate
-from ckptdoctor.artifacts.readers import Target
 from ckptdoctor.errors import CkptDoctorError
 from ckptdoctor.examination import READ_BY_LIBHDF5, examine_ahead
+from ckptdoctor.formats.locate import locate
+from ckptdoctor.formats.readers import Target
 from ckptdoctor.isolation import MOST_EARLY
 
 _SUFFIXES = (".h5", ".hdf5", ".keras")

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from ckptdoctor.containers.crc32 import combined, fastest
-from ckptdoctor.containers.files import RegularFile
-from ckptdoctor.containers.zip_archive import ZipArchive
+from ckptdoctor.containers.bytes.crc32 import combined, fastest
+from ckptdoctor.containers.bytes.files import RegularFile
+from ckptdoctor.containers.zips.archive import ZipArchive
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.state import FileRange
 

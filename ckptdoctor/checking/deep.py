@@ -10,10 +10,10 @@ from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
-from ckptdoctor.containers.dtypes import array_nbytes
-from ckptdoctor.containers.files import RegularFile
-from ckptdoctor.containers.scan import TensorScan, are_equal, scan_pair, scan_tensor
-from ckptdoctor.containers.sstable import Table
+from ckptdoctor.containers.bytes.files import RegularFile
+from ckptdoctor.containers.tables.sstable import Table
+from ckptdoctor.containers.tensors.dtypes import array_nbytes
+from ckptdoctor.containers.tensors.scan import TensorScan, are_equal, scan_pair, scan_tensor
 from ckptdoctor.diagnosis.scan import PairScan, Scan
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.examination import Progress, tensors
@@ -135,7 +135,7 @@ class _Places:
         """The tensor as a range of a file where it is one: a contiguous HDF5 data set, a stored zip member."""
         if not isinstance(ref.location, H5Data):
             return ref
-        from ckptdoctor.containers.raw_places import RawPlaces
+        from ckptdoctor.containers.tensors.raw_places import RawPlaces
 
         if not isinstance(self._raw, RawPlaces):
             self._raw = self._stack.enter_context(RawPlaces())
@@ -223,11 +223,11 @@ def _tables(kind: Format, resolved: str) -> tuple[str, ...]:
     if kind is Format.TF_CHECKPOINT:
         return (f"{resolved}.index",)
     if kind is Format.TF_CHECKPOINT_V1:
-        from ckptdoctor.containers.checkpoint_v1 import shards
+        from ckptdoctor.containers.bundles.v1 import shards
 
         return shards(resolved)[1]
     if kind is Format.SAVED_MODEL:
-        from ckptdoctor.artifacts.saved_model import variables_prefix
+        from ckptdoctor.formats.tensorflow.saved_model import variables_prefix
 
         prefix = variables_prefix(resolved)
         return (f"{prefix}.index",) if prefix is not None else ()
@@ -251,7 +251,7 @@ def _is_zip(path: str) -> bool:
 
 def _scan_members(path: str, others: frozenset[str] = frozenset(), only: Collection[str] | None = None) -> _Outcome:
     """Checksums of an archive's members, all but some, or some only."""
-    from ckptdoctor.containers.zip_archive import ZipArchive
+    from ckptdoctor.containers.zips.archive import ZipArchive
 
     try:
         with ZipArchive(path) as archive:

@@ -6,9 +6,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from ckptdoctor.artifacts.directories import lying_in, spoken, walk
-from ckptdoctor.artifacts.locate import locate
-from ckptdoctor.artifacts.readers import Target
 from ckptdoctor.checking.ahead import Ahead
 from ckptdoctor.checking.policy import Policy
 from ckptdoctor.checking.results import Checked
@@ -26,6 +23,9 @@ from ckptdoctor.examination import (
     unsaid,
     with_libhdf5,
 )
+from ckptdoctor.formats.directories import lying_in, spoken, walk
+from ckptdoctor.formats.locate import locate
+from ckptdoctor.formats.readers import Target
 from ckptdoctor.runs import has_checkpoints, is_run_directory, look_into
 
 

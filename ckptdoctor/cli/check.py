@@ -112,7 +112,7 @@ def check(  # noqa: PLR0913 - a command takes its options as arguments
         wanted = [_report_wanted(each) for each in reports]
         paths = paths if explain_config else listed_paths(paths)
         if explain_config and form == "json":
-            from ckptdoctor.report.check_json import render_configuration
+            from ckptdoctor.report.check.json import render_configuration
 
             deliver(render_configuration(configuration), output_file, form=form)
         elif explain_config:
@@ -137,7 +137,7 @@ def _run(
     from ckptdoctor.checking.run import check_paths
     from ckptdoctor.cli.interruption import remembered_interruption
     from ckptdoctor.cli.progress import path_progress
-    from ckptdoctor.report import check_text
+    from ckptdoctor.report.check import text as check_text
 
     results: list[Checked] = []
     interrupted = False
@@ -177,14 +177,14 @@ def _deliver(
     color: bool,
     streamed: bool,
 ) -> None:
-    from ckptdoctor.report.check_reports import render
+    from ckptdoctor.report.check.reports import render
 
     for extra, file in wanted:
         deliver(render(report, extra), file, form=extra)
     if not streamed:
         deliver(render(report, form, quiet=quiet, color=color), output_file, form=form)
         return
-    from ckptdoctor.report import check_text
+    from ckptdoctor.report.check import text as check_text
 
     deliver(check_text.summary(report, color=color), None, form=form)
 

@@ -93,7 +93,7 @@ def diff(  # noqa: PLR0913 - a command takes its options as arguments
             color = wants_color(no_color) and output_file is None
             deliver(_render(found, form, quiet=quiet, color=color), output_file, form=form)
         elif form == "json":
-            from ckptdoctor.report import diff_json
+            from ckptdoctor.report.diff import json as diff_json
 
             deliver(diff_json.render_failure((a, b), errors, failure), output_file, form=form)
     context.exit(max(code, outcome.exit_code))
@@ -101,13 +101,13 @@ def diff(  # noqa: PLR0913 - a command takes its options as arguments
 
 def _render(found: Comparison, form: str, *, quiet: bool, color: bool) -> str:
     if form == "json":
-        from ckptdoctor.report import diff_json
+        from ckptdoctor.report.diff import json as diff_json
 
         return diff_json.render(found)
     if form == "markdown":
-        from ckptdoctor.report import diff_markdown
+        from ckptdoctor.report.diff import markdown as diff_markdown
 
         return diff_markdown.render(found, quiet=quiet)
-    from ckptdoctor.report import diff_text
+    from ckptdoctor.report.diff import text as diff_text
 
     return diff_text.render(found, quiet=quiet, color=color)

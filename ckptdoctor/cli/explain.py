@@ -76,13 +76,13 @@ def explain(
 
 def _render(rules: list[Rule], form: str, *, pages: bool, color: bool) -> str:
     if form == "json":
-        from ckptdoctor.report import explain_json
+        from ckptdoctor.report.explain import json as explain_json
 
         return explain_json.render(rules)
     if form == "markdown":
-        from ckptdoctor.report import explain_markdown
+        from ckptdoctor.report.explain import markdown as explain_markdown
 
         return explain_markdown.pages(rules) if pages else explain_markdown.table(rules)
-    from ckptdoctor.report import explain_text
+    from ckptdoctor.report.explain import text as explain_text
 
     return explain_text.pages(rules, color=color) if pages else explain_text.table(rules, color=color)

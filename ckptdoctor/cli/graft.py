@@ -88,7 +88,7 @@ def graft(  # noqa: PLR0913 - a command takes its options as arguments
     from ckptdoctor.grafting.options import PARTS, make_options
     from ckptdoctor.grafting.run import graft as run
     from ckptdoctor.grafting.run import plan_graft
-    from ckptdoctor.report import graft as report
+    from ckptdoctor.report.graft import text as report
     from ckptdoctor.state import Generation
 
     if output is None:

@@ -89,13 +89,13 @@ def inspect(
 
 def _render(found: list, form: str, *, tensors: bool, stats: bool, quiet: bool, color: bool, to_file: bool) -> str:  # type: ignore[type-arg]
     if form == "json":
-        from ckptdoctor.report import json
+        from ckptdoctor.report.inspect import json
 
         return json.render(found, tensors=tensors, stats=stats)
     if form == "markdown":
-        from ckptdoctor.report import markdown
+        from ckptdoctor.report.inspect import markdown
 
         return markdown.render(found, tensors=tensors, stats=stats, quiet=quiet)
-    from ckptdoctor.report import text
+    from ckptdoctor.report.inspect import text
 
     return text.render(found, tensors=tensors, stats=stats, quiet=quiet, color=color, unreadable=to_file)

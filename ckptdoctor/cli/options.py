@@ -14,7 +14,7 @@ import click
 
 from ckptdoctor import __version__
 from ckptdoctor.errors import EXIT_OK, CkptDoctorError, UnknownFormat, UsageProblem
-from ckptdoctor.report.escape import printable, without_commands
+from ckptdoctor.report.shared.escape import printable, without_commands
 
 ANY_PATH = click.Path(readable=False)
 """A path that is judged by reading it: click's own check would end the command, and not know of the other paths."""
@@ -214,7 +214,7 @@ def unwritten(error: OSError) -> str:
 
 
 def _is_artifact(path: str) -> bool:
-    from ckptdoctor.artifacts.locate import locate
+    from ckptdoctor.formats.locate import locate
 
     try:
         return bool(locate(path))

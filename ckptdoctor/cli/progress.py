@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from ckptdoctor.report.escape import printable
+from ckptdoctor.report.shared.escape import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

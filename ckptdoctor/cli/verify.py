@@ -79,13 +79,13 @@ def verify(
 
 def _render(found: list[Verification], form: str, *, quiet: bool, color: bool) -> str:
     if form == "json":
-        from ckptdoctor.report import verify_json
+        from ckptdoctor.report.verify import json as verify_json
 
         return verify_json.render(found)
     if form == "markdown":
-        from ckptdoctor.report import verify_markdown
+        from ckptdoctor.report.verify import markdown as verify_markdown
 
         return verify_markdown.render(found, quiet=quiet)
-    from ckptdoctor.report import verify_text
+    from ckptdoctor.report.verify import text as verify_text
 
     return verify_text.render(found, quiet=quiet, color=color)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
-from ckptdoctor.containers.values import kept_open
+from ckptdoctor.containers.tensors.values import kept_open
 from ckptdoctor.diagnosis.status import KNOWN_CLASSES
 from ckptdoctor.errors import Unmatchable
 from ckptdoctor.matching.lists import is_nameless, read_against

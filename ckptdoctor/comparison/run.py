@@ -13,7 +13,7 @@ from ckptdoctor.comparison.results import Artifact, Comparison, OptimizerCompari
 from ckptdoctor.comparison.slots import compare_slots, doubts, read_bytes
 from ckptdoctor.comparison.values import Tolerance
 from ckptdoctor.comparison.weights import WeightPlan
-from ckptdoctor.containers.values import kept_open
+from ckptdoctor.containers.tensors.values import kept_open
 from ckptdoctor.errors import UnreadableArtifact, UsageProblem
 from ckptdoctor.examination import Examination, examine, with_libhdf5
 from ckptdoctor.optimizers import translation

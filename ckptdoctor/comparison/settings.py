@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from ckptdoctor.comparison.results import Item, Layer, Outcome, Said
-from ckptdoctor.optimizers.defaults import DEFAULTS, OPTIONAL
 from ckptdoctor.optimizers.inference import V2_HYPERPARAMETERS
+from ckptdoctor.optimizers.keras.defaults import DEFAULTS, OPTIONAL
 from ckptdoctor.state import Generation, OptimizerState, Schedule
 
 _FAST_NADAM = frozenset({Generation.KERAS2, Generation.KERAS3})

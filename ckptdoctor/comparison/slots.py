@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from ckptdoctor.comparison.pairs import OptimizerPair, SlotPair
 from ckptdoctor.comparison.results import Figures, Outcome, Place, SlotResult
 from ckptdoctor.comparison.values import Tell, Tolerance, compare_values
-from ckptdoctor.containers.dtypes import array_nbytes
-from ckptdoctor.containers.values import statistics
+from ckptdoctor.containers.tensors.dtypes import array_nbytes
+from ckptdoctor.containers.tensors.values import statistics
 from ckptdoctor.state import OptimizerState, Role, Slot, TensorRef
 
 _FACTORED = frozenset({Role.ROW_MOMENT, Role.COLUMN_MOMENT})

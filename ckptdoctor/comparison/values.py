@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ckptdoctor.comparison.results import Figures
-from ckptdoctor.containers.values import paired_chunks
+from ckptdoctor.containers.tensors.values import paired_chunks
 from ckptdoctor.state import TensorRef
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from ckptdoctor.comparison.pairs import IN_A_COMPARISON
 from ckptdoctor.comparison.results import Outcome, Place, WeightResult, Weights
 from ckptdoctor.comparison.slots import compare_tensors
 from ckptdoctor.comparison.values import Tell, Tolerance
-from ckptdoctor.containers.dtypes import array_nbytes
+from ckptdoctor.containers.tensors.dtypes import array_nbytes
 from ckptdoctor.matching.variables import Match, match, named
 from ckptdoctor.matching.weights import Likeness, likeness
 from ckptdoctor.state import ModelVariable, TrainingState

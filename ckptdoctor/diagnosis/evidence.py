@@ -12,8 +12,8 @@ from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.state import ModelVariable, Oddity, OptimizerState, TensorRef, TrainingState
 
 if TYPE_CHECKING:
-    from ckptdoctor.containers.values import Statistics
-    from ckptdoctor.diagnosis.expectations import Expected
+    from ckptdoctor.containers.tensors.values import Statistics
+    from ckptdoctor.diagnosis.families.expectations import Expected
     from ckptdoctor.diagnosis.loaders import Loader
     from ckptdoctor.diagnosis.run_directory import RunDirectory
     from ckptdoctor.diagnosis.scan import Scan

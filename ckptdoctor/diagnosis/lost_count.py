@@ -49,7 +49,7 @@ def consequences(
 
 
 def _rates(optimizer: OptimizerState, count: int | None) -> tuple[_Rates, str]:
-    from ckptdoctor.optimizers.schedules import is_known, legacy_decay, length, rate
+    from ckptdoctor.optimizers.keras.schedules import is_known, legacy_decay, length, rate
 
     schedule = optimizer.schedule
     start = _number(optimizer.hyperparameters.get("learning_rate"))
@@ -81,7 +81,7 @@ def _rates(optimizer: OptimizerState, count: int | None) -> tuple[_Rates, str]:
 
 def _miscorrected(optimizer: OptimizerState, count: int, rates: _Rates) -> str:
     """The moments are there, but corrected as if they had just begun."""
-    from ckptdoctor.optimizers.schedules import lost_count_factor
+    from ckptdoctor.optimizers.keras.schedules import lost_count_factor
 
     factor = lost_count_factor(count, *_betas(optimizer))
     if factor is None:
@@ -96,7 +96,7 @@ def _miscorrected(optimizer: OptimizerState, count: int, rates: _Rates) -> str:
 
 def _fresh(optimizer: OptimizerState, count: int, rates: _Rates, scan: Scan | None) -> str:
     """The moments are gone too: |m| = (1 - b1)|g|, sqrt(v) = sqrt(1 - b2)|g|, whose corrected quotient is 1."""
-    from ckptdoctor.optimizers.schedules import bias_correction
+    from ckptdoctor.optimizers.keras.schedules import bias_correction
 
     rate = f" {_figure(rates.wrong)}" if rates.wrong else ""
     text = (

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ckptdoctor.diagnosis import expectations, integrity, loading, packaging, safety, structure, values
 from ckptdoctor.diagnosis.evidence import Evidence, Rule
+from ckptdoctor.diagnosis.families import expectations, integrity, loading, packaging, safety, structure, values
 from ckptdoctor.diagnosis.findings import Finding, Severity
 
 RULES: tuple[Rule, ...] = (

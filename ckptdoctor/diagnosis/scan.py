@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ckptdoctor.containers.scan import PairFigures, TensorScan
+from ckptdoctor.containers.tensors.scan import PairFigures, TensorScan
 from ckptdoctor.state import TensorRef
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ckptdoctor.grafting.completeness import Unused
+from ckptdoctor.grafting.planning.completeness import Unused
 from ckptdoctor.optimizers.planned import PlannedOptimizer
 from ckptdoctor.state import Format
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from ckptdoctor.containers.values import release
+from ckptdoctor.containers.tensors.values import release
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.examination import Examination, examine, with_libhdf5
-from ckptdoctor.grafting.apply import carry_out
-from ckptdoctor.grafting.feasible import require_place
-from ckptdoctor.grafting.inputs import Inputs
+from ckptdoctor.grafting.building.apply import carry_out
+from ckptdoctor.grafting.building.feasible import require_place
+from ckptdoctor.grafting.building.inputs import Inputs
+from ckptdoctor.grafting.building.output_name import require_loadable_name
+from ckptdoctor.grafting.building.receipt import Receipt
+from ckptdoctor.grafting.building.staging import check_output
 from ckptdoctor.grafting.options import Options
-from ckptdoctor.grafting.output_name import require_loadable_name
 from ckptdoctor.grafting.plan import Plan
-from ckptdoctor.grafting.planner import make_plan
-from ckptdoctor.grafting.receipt import Receipt
-from ckptdoctor.grafting.several import apart, graft_each, together
-from ckptdoctor.grafting.staging import check_output
+from ckptdoctor.grafting.planning.planner import make_plan
+from ckptdoctor.grafting.planning.several import apart, graft_each, together
 
 Path = str | os.PathLike[str]
 

@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from ckptdoctor.artifacts.state_list import Orders, StateVariable, default_orders, read_state
-from ckptdoctor.containers.values import read_scalar
+from ckptdoctor.containers.tensors.values import read_scalar
 from ckptdoctor.errors import Unmatchable
 from ckptdoctor.matching.sides import settings_of
 from ckptdoctor.matching.variables import IN_A_GRAFT, Called
 from ckptdoctor.optimizers.catalogue import SlotKind, layouts
-from ckptdoctor.optimizers.config import OptimizerConfig, Settings
-from ckptdoctor.optimizers.layout import Fit, Item, fit_alone
+from ckptdoctor.optimizers.keras.config import OptimizerConfig, Settings
+from ckptdoctor.optimizers.lists.layout import Fit, Item, fit_alone
+from ckptdoctor.optimizers.lists.state import Orders, StateVariable, default_orders, read_state
 from ckptdoctor.state import Format, Generation, Inline, ModelVariable, OptimizerState, Slot, TensorRef, TrainingState
 
 _LISTS = frozenset({Format.KERAS_WEIGHTS, Format.KERAS_ARCHIVE})

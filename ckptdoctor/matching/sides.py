@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ckptdoctor.containers.values import statistics
+from ckptdoctor.containers.tensors.values import statistics
 from ckptdoctor.errors import Unmatchable
 from ckptdoctor.matching.variables import Named, named
-from ckptdoctor.optimizers.config import Settings
+from ckptdoctor.optimizers.keras.config import Settings
 from ckptdoctor.state import (
     Generation,
     ModelVariable,

@@ -67,7 +67,7 @@ def _checksums_agree(first: TensorRef, second: TensorRef) -> bool:
 def _head(ref: TensorRef) -> NDArray[Any] | None:
     import numpy as np
 
-    from ckptdoctor.containers.values import ordered_chunks
+    from ckptdoctor.containers.tensors.values import ordered_chunks
 
     for chunk in ordered_chunks(ref, _SAMPLE):
         if chunk.dtype.kind in "OSU":

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
-from ckptdoctor.containers.dtypes import array_nbytes
-from ckptdoctor.containers.shard_data import Constant
+from ckptdoctor.containers.tensors.dtypes import array_nbytes
+from ckptdoctor.containers.tensors.shard_data import Constant
 from ckptdoctor.optimizers.catalogue import Layout, SlotKind
-from ckptdoctor.optimizers.config import Settings
+from ckptdoctor.optimizers.keras.config import Settings
 from ckptdoctor.optimizers.translation import finite
 from ckptdoctor.state import Generation, Schedule, TensorRef
 

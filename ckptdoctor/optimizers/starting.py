@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ckptdoctor.optimizers.catalogue import SlotKind
-from ckptdoctor.optimizers.evidence import INITIAL_ACCUMULATOR
+from ckptdoctor.optimizers.lists.evidence import INITIAL_ACCUMULATOR
 from ckptdoctor.optimizers.translation import finite
 from ckptdoctor.state import Generation, Role
 

@@ -9,9 +9,9 @@ import os
 import re
 from typing import Any
 
+from ckptdoctor.diagnosis.families.loading import statement
 from ckptdoctor.diagnosis.loader_table import observed
 from ckptdoctor.diagnosis.loaders import Loader
-from ckptdoctor.diagnosis.loading import statement
 from ckptdoctor.diagnosis.mending import graft_from
 from ckptdoctor.errors import UsageProblem
 from ckptdoctor.examination import Examination, examine

@@ -6,8 +6,8 @@ import json
 import os
 from collections.abc import Iterator
 
-from ckptdoctor.artifacts.keras_code import code_inside
 from ckptdoctor.examination import examine
+from ckptdoctor.formats.keras.code import code_inside
 from ckptdoctor.state import Format, TrainingState
 
 REFUSAL = (

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from ckptdoctor.containers.values import kept_open, ordered_chunks
+from ckptdoctor.containers.tensors.values import kept_open, ordered_chunks
 from ckptdoctor.optimizers.catalogue import (
     ACCUMULATION,
     EMA,

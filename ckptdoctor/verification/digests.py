@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from ckptdoctor.containers.values import ordered_chunks
+from ckptdoctor.containers.tensors.values import ordered_chunks
 from ckptdoctor.state import TensorRef
 
 

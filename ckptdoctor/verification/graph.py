@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ckptdoctor.artifacts.tf_graph import Objects, OptimizerNode, classify
-from ckptdoctor.containers.object_graph import read_object_graph
-from ckptdoctor.containers.tensor_bundle import read_bundle
+from ckptdoctor.containers.bundles.object_graph import read_object_graph
+from ckptdoctor.containers.bundles.reading import read_bundle
+from ckptdoctor.formats.tensorflow.objects import Objects, OptimizerNode, classify
 from ckptdoctor.verification.trained import Trained
 
 _REBUILT = frozenset(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ckptdoctor.containers.values import assembled, kept_open
+from ckptdoctor.containers.tensors.values import assembled, kept_open
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.examination import Examination
 from ckptdoctor.optimizers.catalogue import TF1_OPTIMIZERS

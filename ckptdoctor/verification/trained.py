@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from ckptdoctor.containers.dtypes import INTEGRAL
+from ckptdoctor.containers.tensors.dtypes import INTEGRAL
 from ckptdoctor.optimizers.catalogue import PerVariable, layouts
-from ckptdoctor.optimizers.layout import Item, blocks, fit_alone
+from ckptdoctor.optimizers.lists.layout import Item, blocks, fit_alone
 from ckptdoctor.state import Format, Generation, OptimizerState, Role, Slot, TrainingState
 
 Shape = tuple[int, ...]

@@ -25,9 +25,14 @@ import scale
 from processes import ROOT, Run, table
 
 from ckptdoctor import __version__, runs
-from ckptdoctor.artifacts import directories
-from ckptdoctor.containers import files, hdf5, pickle_machine, safe_pickle, strict_json, zip_directory
-from ckptdoctor.optimizers import unnamed
+from ckptdoctor.containers import strict_json
+from ckptdoctor.containers.bytes import files
+from ckptdoctor.containers.hdf5 import file as hdf5
+from ckptdoctor.containers.pickles import machine as pickle_machine
+from ckptdoctor.containers.pickles import reading as safe_pickle
+from ckptdoctor.containers.zips import directory as zip_directory
+from ckptdoctor.formats import directories
+from ckptdoctor.optimizers.lists import unnamed
 
 LIBRARIES = ("tensorflow", "keras", "tf_keras", "h5py", "numpy", "click")
 BENCHMARKS = {

@@ -12,7 +12,7 @@ import pytest
 
 import ckptdoctor
 from ckptdoctor.checking.archive_sums import Part, checksum, members
-from ckptdoctor.containers.files import RegularFile
+from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.state import FileRange
 
 WEIGHTS = "model.weights.h5"

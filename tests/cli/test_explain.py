@@ -21,7 +21,7 @@ from ckptdoctor.diagnosis.explanations import SECTIONS
 from ckptdoctor.diagnosis.rules import RULES
 
 CODES = [rule.code for rule in RULES]
-SCHEMA = json.loads((files("ckptdoctor.report") / "explain.schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads((files("ckptdoctor.report") / "schemas" / "explain.schema.json").read_text(encoding="utf-8"))
 
 
 def run(*arguments: str) -> Result:

@@ -166,7 +166,7 @@ def test_large_files_are_digested_on_demand(files: Path, monkeypatch: pytest.Mon
     """Of a large file the receipt says that it was not digested, and by which option it will be."""
     out = files / "o.keras"
     words = [*into_keras3(files, out), "--overwrite"]
-    monkeypatch.setattr("ckptdoctor.grafting.receipt.DIGESTED", 2000)
+    monkeypatch.setattr("ckptdoctor.grafting.building.receipt.DIGESTED", 2000)
     receipt = json.loads(run(*words, "--format", "json").stdout)
     everything = receipt["inputs"] + receipt["outputs"]
     assert {each["sha256"] is None for each in everything} == {True, False}

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 import ckptdoctor
 from ckptdoctor.cli import cli
 from ckptdoctor.examination import Examination
-from ckptdoctor.report.facts import hint_parts
+from ckptdoctor.report.shared.facts import hint_parts
 from ckptdoctor.state import Format, Status
 
 Record: TypeAlias = Mapping[str, Any]

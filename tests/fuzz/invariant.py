@@ -10,8 +10,8 @@ from pathlib import Path
 import ckptdoctor
 from ckptdoctor.errors import CkptDoctorError
 from ckptdoctor.examination import Examination, examine
-from ckptdoctor.report import json as json_report
-from ckptdoctor.report import markdown, text
+from ckptdoctor.report.inspect import json as json_report
+from ckptdoctor.report.inspect import markdown, text
 
 
 def inspected(path: str | os.PathLike[str], *, everything: bool = False) -> list[Examination]:

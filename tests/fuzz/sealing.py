@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 
 from support.bundles import sealed, table, varint
 
-from ckptdoctor.containers import wire
-from ckptdoctor.containers.crc import masked_crc32c
+from ckptdoctor.containers.bytes.crc import masked_crc32c
 from ckptdoctor.containers.protos import checkpoint_pb2 as pb
-from ckptdoctor.containers.sstable import FOOTER, MAGIC, TRAILER
-from ckptdoctor.containers.wire import CorruptBytes
+from ckptdoctor.containers.tables import wire
+from ckptdoctor.containers.tables.sstable import FOOTER, MAGIC, TRAILER
+from ckptdoctor.containers.tables.wire import CorruptBytes
 
 _MOST_BLOCKS = 64
 

@@ -17,19 +17,19 @@ from support.museum import FIXTURES
 from support.objects import legacy, model, variables, write_model
 from support.saved_models import write_saved_model
 
-from ckptdoctor.containers.checkpoint_state import read_checkpoint_state, resolve
-from ckptdoctor.containers.files import RegularFile
-from ckptdoctor.containers.npy import read_npy, read_npz
-from ckptdoctor.containers.object_graph import GRAPH_KEY, parse_object_graph, read_object_graph
-from ckptdoctor.containers.ordered_code import decode_slice_key, encode_slice_key
-from ckptdoctor.containers.safe_pickle import load
-from ckptdoctor.containers.snappy import decompress
-from ckptdoctor.containers.sstable import Table
+from ckptdoctor.containers.bundles.object_graph import GRAPH_KEY, parse_object_graph, read_object_graph
+from ckptdoctor.containers.bundles.reading import read_bundle, read_strings
+from ckptdoctor.containers.bytes.files import RegularFile
+from ckptdoctor.containers.pickles.reading import load
 from ckptdoctor.containers.strict_json import parse_json, parse_object
-from ckptdoctor.containers.tensor_bundle import read_bundle, read_strings
-from ckptdoctor.containers.wire import CorruptBytes
-from ckptdoctor.containers.zip_archive import ZipArchive
+from ckptdoctor.containers.tables.ordered_code import decode_slice_key, encode_slice_key
+from ckptdoctor.containers.tables.snappy import decompress
+from ckptdoctor.containers.tables.sstable import Table
+from ckptdoctor.containers.tables.wire import CorruptBytes
+from ckptdoctor.containers.zips.archive import ZipArchive
+from ckptdoctor.containers.zips.npy import read_npy, read_npz
 from ckptdoctor.errors import CkptDoctorError
+from ckptdoctor.formats.tensorflow.state_file import read_checkpoint_state, resolve
 
 Run = Callable[[bytes], object]
 """Reads bytes. It returns, whatever they are: every error that is allowed is caught inside."""

@@ -11,9 +11,9 @@ import pytest
 from fuzz.mutations import copied
 
 import ckptdoctor
-from ckptdoctor.containers.files import RegularFile
-from ckptdoctor.containers.sstable import FOOTER, Table
-from ckptdoctor.containers.tensor_bundle import read_bundle
+from ckptdoctor.containers.bundles.reading import read_bundle
+from ckptdoctor.containers.bytes.files import RegularFile
+from ckptdoctor.containers.tables.sstable import FOOTER, Table
 from ckptdoctor.state import FileRange, Pieces, TensorRef
 
 FLIPS = 12

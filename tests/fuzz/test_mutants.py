@@ -66,7 +66,7 @@ def test_the_judge_sees_what_is_wrong(museum: Path, tmp_path: Path, monkeypatch:
     def broken(path: str) -> object:
         raise ZeroDivisionError(path)
 
-    monkeypatch.setattr("ckptdoctor.artifacts.optimizer_dump.contents", broken)
+    monkeypatch.setattr("ckptdoctor.formats.dumps.reading.contents", broken)
     recipe = Recipe("keras/k1.2.2-adam-getw.pkl", "optimizer-dump", 0)
     verdicts = [Judge(museum, tmp_path).judge(recipe._replace(seed=seed)) for seed in range(12)]
     assert any("ZeroDivisionError" in each.wrong for each in verdicts)

@@ -23,7 +23,7 @@ from support.privileges import renounce
 
 import ckptdoctor
 from ckptdoctor.errors import EXIT_INTERRUPTED, GraftRefused
-from ckptdoctor.grafting.staging import _clear_abandoned, check_output, publish, staging
+from ckptdoctor.grafting.building.staging import _clear_abandoned, check_output, publish, staging
 
 resource = pytest.importorskip("resource", reason="limits and signals of POSIX")
 

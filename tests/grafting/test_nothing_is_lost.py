@@ -18,11 +18,11 @@ import pytest
 from support.bundles import Tensor, array, split, write_bundle, write_state, write_v1
 
 import ckptdoctor
-from ckptdoctor.containers.checkpoint_v1 import read_v1
-from ckptdoctor.containers.tensor_bundle import read_bundle
-from ckptdoctor.containers.values import chunks
+from ckptdoctor.containers.bundles.reading import read_bundle
+from ckptdoctor.containers.bundles.v1 import read_v1
+from ckptdoctor.containers.tensors.values import chunks
 from ckptdoctor.errors import GraftRefused
-from ckptdoctor.grafting.receipt import Receipt
+from ckptdoctor.grafting.building.receipt import Receipt
 
 FORMATS = (
     "tf-checkpoint", "tf-checkpoint-v1", "saved-model", "keras-h5", "keras-archive", "keras-weights", "optimizer-dump",

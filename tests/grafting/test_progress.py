@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ckptdoctor.grafting import run
-from ckptdoctor.grafting.inputs import files_of
+from ckptdoctor.grafting.building.inputs import files_of
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.state import Generation
 

@@ -23,7 +23,7 @@ from support.bundles import (
 )
 from support.objects import checkpoint, keras2, model, tracked, variables, write_objects
 
-from ckptdoctor.containers.object_graph import GRAPH_KEY
+from ckptdoctor.containers.bundles.object_graph import GRAPH_KEY
 from ckptdoctor.containers.protos import checkpoint_pb2 as pb
 
 bundles = Family("bundle", "run-a")

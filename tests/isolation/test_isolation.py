@@ -330,7 +330,7 @@ def test_a_graft_that_crashes_leaves_nothing(tmp_path: Path, fixtures_dir: Path)
     """A worker that is killed while it builds the result costs the result: no file, no folder, one sentence."""
     (tmp_path / "out").mkdir()
     code = (
-        "import os, sys; sys.path.insert(0, {here!r}); import ckptdoctor.artifacts.keras_write as writer\n"
+        "import os, sys; sys.path.insert(0, {here!r}); import ckptdoctor.formats.keras.writing.files as writer\n"
         "import isolated_acts; writer.write_h5 = isolated_acts.crash; from ckptdoctor.cli import main\n"
         "sys.argv = ['ckptdoctor', 'graft', '--from', {f!r}, '--into', {f!r}, '--output', {out!r}]; main()"
     ).format(here=HERE, f=os.fspath(fixtures_dir / "whole-model.h5"), out=os.fspath(tmp_path / "out" / "o.h5"))

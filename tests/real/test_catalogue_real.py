@@ -11,8 +11,8 @@ import pytest
 from support.frameworks import child
 
 from ckptdoctor.optimizers.catalogue import WRAPPERS, Extent, Layout, SlotKind, classes, layouts
-from ckptdoctor.optimizers.config import OptimizerConfig, read_config
-from ckptdoctor.optimizers.layout import Assigned, Item, Trained, expand, fit
+from ckptdoctor.optimizers.keras.config import OptimizerConfig, read_config
+from ckptdoctor.optimizers.lists.layout import Assigned, Item, Trained, expand, fit
 from ckptdoctor.state import Generation
 
 Record: TypeAlias = "dict[str, Any]"

@@ -22,12 +22,12 @@ from support.bundles import Tensor, split, write_bundle, write_v1
 from support.frameworks import SETTINGS
 from support.objects import keras2, keras3, legacy, model, tf1, tracked, variables, write_objects
 
-from ckptdoctor.artifacts.locate import locate
-from ckptdoctor.artifacts.saved_model import variables_prefix
-from ckptdoctor.containers.checkpoint_v1 import read_v1
-from ckptdoctor.containers.dtypes import ITEMSIZE
-from ckptdoctor.containers.tensor_bundle import read_bundle, read_strings
-from ckptdoctor.containers.values import chunks, kept_open, numpy_dtype
+from ckptdoctor.containers.bundles.reading import read_bundle, read_strings
+from ckptdoctor.containers.bundles.v1 import read_v1
+from ckptdoctor.containers.tensors.dtypes import ITEMSIZE
+from ckptdoctor.containers.tensors.values import chunks, kept_open, numpy_dtype
+from ckptdoctor.formats.locate import locate
+from ckptdoctor.formats.tensorflow.saved_model import variables_prefix
 from ckptdoctor.state import FileRange, Pieces, TensorRef
 
 pytestmark = [

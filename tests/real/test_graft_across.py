@@ -15,7 +15,7 @@ import pytest
 from support.frameworks import CASES, child
 
 import ckptdoctor
-from ckptdoctor.containers.values import assembled
+from ckptdoctor.containers.tensors.values import assembled
 from ckptdoctor.state import Role
 
 pytestmark = [

@@ -13,12 +13,12 @@ import pytest
 from support.frameworks import child
 from support.plans import planned, settings_of, trained
 
-from ckptdoctor.artifacts.keras_write import write_dump, write_h5, write_keras_archive, write_keras_weights
-from ckptdoctor.artifacts.written import Written
+from ckptdoctor.formats.keras.writing.files import write_dump, write_h5, write_keras_archive, write_keras_weights
+from ckptdoctor.formats.written import Written
 from ckptdoctor.optimizers.catalogue import classes, layouts
-from ckptdoctor.optimizers.config import read_config
+from ckptdoctor.optimizers.keras.config import read_config
+from ckptdoctor.optimizers.keras.serialize import Form, to_config
 from ckptdoctor.optimizers.planned import PlannedOptimizer
-from ckptdoctor.optimizers.serialize import Form, to_config
 from ckptdoctor.state import Generation, TrainingState
 
 pytestmark = [

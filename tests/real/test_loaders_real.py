@@ -16,9 +16,9 @@ from click.testing import CliRunner
 
 import ckptdoctor
 from ckptdoctor.cli import cli
+from ckptdoctor.diagnosis.families.loading import graft_command
 from ckptdoctor.diagnosis.loader_table import Loss, Row, rows
 from ckptdoctor.diagnosis.loaders import parse_loader
-from ckptdoctor.diagnosis.loading import graft_command
 from ckptdoctor.state import TrainingState
 
 pytestmark = [

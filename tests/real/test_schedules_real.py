@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ckptdoctor.optimizers.schedules import rate
+from ckptdoctor.optimizers.keras.schedules import rate
 
 pytestmark = pytest.mark.real
 

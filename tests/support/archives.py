@@ -10,7 +10,7 @@ from typing import Any
 import h5py as _h5py
 import numpy as np
 
-from ckptdoctor.artifacts import keras_archive
+from ckptdoctor.formats.keras import archive as keras_archive
 from ckptdoctor.state import TrainingState
 
 h5py: Any = _h5py  # the stubs leave half of it out

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ckptdoctor.containers.array_bytes import swapped
-from ckptdoctor.containers.crc import masked_crc32c
-from ckptdoctor.containers.dtypes import ITEMSIZE, TENSORFLOW
-from ckptdoctor.containers.ordered_code import Extent, encode_slice_key
+from ckptdoctor.containers.bytes.crc import masked_crc32c
 from ckptdoctor.containers.protos import checkpoint_pb2 as pb
-from ckptdoctor.containers.sstable import MAGIC
-from ckptdoctor.containers.values import numpy_dtype
+from ckptdoctor.containers.tables.ordered_code import Extent, encode_slice_key
+from ckptdoctor.containers.tables.sstable import MAGIC
+from ckptdoctor.containers.tensors.array_bytes import swapped
+from ckptdoctor.containers.tensors.dtypes import ITEMSIZE, TENSORFLOW
+from ckptdoctor.containers.tensors.values import numpy_dtype
 
 DTYPES = {name: number for number, (name, _) in TENSORFLOW.items()}
 """Name → DataType number."""

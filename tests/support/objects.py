@@ -9,7 +9,7 @@ from typing import Any
 
 from support.bundles import Tensor, array, strings, write_bundle
 
-from ckptdoctor.containers.object_graph import GRAPH_KEY
+from ckptdoctor.containers.bundles.object_graph import GRAPH_KEY
 from ckptdoctor.containers.protos import checkpoint_pb2 as pb
 
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ckptdoctor.optimizers.catalogue import Layout, PerVariable, SlotKind
-from ckptdoctor.optimizers.config import Settings
+from ckptdoctor.optimizers.keras.config import Settings
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
 from ckptdoctor.state import Generation, TrainingState
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ckptdoctor.optimizers.catalogue import Layout, Single, SlotKind, layouts
-from ckptdoctor.optimizers.config import Settings
-from ckptdoctor.optimizers.layout import Trained, blocks, expand
+from ckptdoctor.optimizers.keras.config import Settings
+from ckptdoctor.optimizers.lists.layout import Trained, blocks, expand
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
 from ckptdoctor.state import Generation, ModelVariable, OptimizerState, Role, Schedule, TensorRef, TrainingState
 

@@ -17,7 +17,7 @@ BEGIN, END = "<!-- rules: ckptdoctor explain --format markdown -->\n", "<!-- /ru
 def with_table(page: str) -> str:
     """The page with today's table of rules in it."""
     from ckptdoctor.diagnosis.rules import RULES
-    from ckptdoctor.report.explain_markdown import table
+    from ckptdoctor.report.explain.markdown import table
 
     before, _, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)

@@ -10,7 +10,7 @@ from typing import Any
 from support.bundles import varint, write_bundle
 from support.objects import Node, checkpoint
 
-from ckptdoctor.containers.object_graph import GRAPH_KEY
+from ckptdoctor.containers.bundles.object_graph import GRAPH_KEY
 from ckptdoctor.containers.protos import checkpoint_pb2 as pb
 
 

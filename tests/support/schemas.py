@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).resolve().parent.parent.parent / "ckptdoctor" / "report"
+FOLDER = Path(__file__).resolve().parent.parent.parent / "ckptdoctor" / "report" / "schemas"
 
 COPIES = {
     "check.schema.json": ("inspect.schema.json", None),

@@ -10,7 +10,7 @@ from typing import Any
 import h5py as _h5py
 import numpy as np
 
-from ckptdoctor.artifacts import hdf5_file
+from ckptdoctor.formats.keras import hdf5 as hdf5_file
 from ckptdoctor.state import TrainingState
 
 h5py: Any = _h5py  # the stubs leave half of it out

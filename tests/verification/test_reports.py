@@ -9,7 +9,10 @@ import pytest
 
 import ckptdoctor.verification
 from ckptdoctor.diagnosis.loader_table import table
-from ckptdoctor.report import verify_facts, verify_json, verify_markdown, verify_text
+from ckptdoctor.report.verify import facts as verify_facts
+from ckptdoctor.report.verify import json as verify_json
+from ckptdoctor.report.verify import markdown as verify_markdown
+from ckptdoctor.report.verify import text as verify_text
 from ckptdoctor.state import Format, Role
 from ckptdoctor.verification import Attempt, OptimizerResult, Outcome, Restored, SlotResult, Verification
 

@@ -1,0 +1,455 @@
+"""HDF5 files, read with h5py but on our terms: nothing outside the file is opened, nothing is believed unchecked.
+
+HDF5 can point out of a file in three ways (external links, external storage, virtual data sets) and h5py follows all of
+them silently. Paths are therefore walked component by component, looking at each link before it is taken, and
+every data set's creation properties are looked at before its bytes are.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+
+# A file may name a filter that HDF5 would load as a plug-in; this turns the search for plug-ins off (H5PL, "::").
+os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::")
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import h5py as _h5py
+import numpy as np
+
+from ckptdoctor.containers.hdf5.elements import bomb, dtype_name, read_elements, size_of, unpackable
+from ckptdoctor.containers.hdf5.names import decode_names, decode_text
+from ckptdoctor.containers.hdf5.order import Members, in_order_of_writing, join
+from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
+from ckptdoctor.state import H5Data, Oddity, TensorRef
+
+if TYPE_CHECKING:
+    from ckptdoctor.containers.zips.archive import ZipArchive
+
+h5py: Any = _h5py  # its stubs leave out the low-level interface, which is what this module speaks
+
+MAX_DEPTH = 256
+MAX_NODES = 1_000_000
+MAX_NAMES = 1_000_000
+MAX_ATTRIBUTE_BYTES = 64 << 20
+CHUNK_BYTES = 8 << 20
+MOST_KEPT_OPEN = 4
+SMALLEST = 64
+"""Bytes that a data set takes in a file at the least, its link and its header; in real files it is 300."""
+LOOKED_UP_FLOOR = 10_000
+"""Data sets that may be looked up in any file. Above, no more than its size has room for: lists can repeat a name."""
+
+
+class H5File:
+    """An HDF5 file, or an HDF5 member of a zip archive, opened for reading.
+
+    Attributes:
+        path: The file on disk.
+        member: The archive's member, where `path` is an archive.
+        oddities: What was met and passed over: links out of the file, unreadable types, bombs.
+    """
+
+    def __init__(self, path: str, member: str | None = None) -> None:
+        self.path = path
+        self.member = member
+        self.oddities: list[Oddity] = []
+        self._archive: ZipArchive | None = None
+        self._stream: BinaryIO | None = None
+        self._groups: dict[str, Any] = {}
+        self._hard: set[str] = set()
+        self._last: tuple[str, Any] | None = None
+        if not os.path.isfile(path):
+            raise UnreadableArtifact("is not a regular file", path, place=os.path.basename(path))
+        source: Any = path
+        if member is not None:
+            from ckptdoctor.containers.zips.archive import ZipArchive
+
+            self._archive = ZipArchive(path)
+            source = self._stream = self._archive.open(member)
+            size = self._archive.size(member)
+        else:
+            size = os.path.getsize(path)
+        self._left = LOOKED_UP_FLOOR + size // SMALLEST
+        try:
+            with self._guarded(member or os.path.basename(path)):
+                # Read-only and without locks: a running training may hold the file, a mount may know no locks.
+                self._file = h5py.File(source, "r", locking=False)
+                try:
+                    self._groups[""] = h5py.h5o.open(self._file.id, b"/")
+                except BaseException:
+                    self._file.close()  # the error would keep it open for as long as somebody holds it
+                    raise
+        except BaseException:
+            self._close_source()
+            raise
+
+    def __enter__(self) -> H5File:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file; the tensors' locations stay valid for another reader."""
+        self._groups.clear()
+        self._last = None
+        with self._guarded("/"):
+            self._file.close()
+        self._close_source()
+
+    def _close_source(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+        if self._archive is not None:
+            self._archive.close()
+
+    @contextmanager
+    def _guarded(self, place: str) -> Iterator[None]:
+        """Turns whatever h5py raises on a damaged or strange file into one sentence that says where."""
+        try:
+            yield
+        except UnreadableArtifact as error:
+            error.path = error.path or self.path
+            raise
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError, UnicodeError, MemoryError) as error:
+            raise UnreadableArtifact(_sentence(error), self.path, place=place) from error
+
+    # ------------------------------------------------------------------------------------------------- structure
+
+    def _note(self, code: str, message: str) -> None:
+        oddity = Oddity(code, message)
+        if oddity not in self.oddities and len(self.oddities) < MAX_DEPTH:
+            self.oddities.append(oddity)
+
+    def _followable(self, parent: Any, name: bytes, where: str) -> bool:
+        """Whether a link stays in the file, noting the ones that do not; names that are not there are False."""
+        try:
+            kind = parent.links.get_info(name).type
+        except (KeyError, RuntimeError):  # h5py says either, of what is not there and of what is damaged
+            if parent.links.exists(name):
+                raise
+            return False
+        if kind == h5py.h5l.TYPE_HARD:
+            return True
+        if kind == h5py.h5l.TYPE_EXTERNAL:
+            self._note("X002", f"{where} is a link into another file; it was not followed")
+        else:
+            self._note("I007", f"{where} is a soft link; it was not followed (Keras refuses it too)")
+        return False
+
+    def _group(self, path: str) -> Any:
+        """The group at `path`, reached by hard links only; None if there is none."""
+        known = self._groups.get(path)
+        if known is not None:
+            return known
+        found = self._open(path)
+        if not isinstance(found, h5py.h5g.GroupID):
+            return None
+        if len(self._groups) < MAX_NAMES:
+            self._groups[path] = found
+        return found
+
+    def _open(self, path: str) -> Any:
+        parent_path, _, name = path.rpartition("/")
+        if name in {"", ".", ".."} or path.count("/") > MAX_DEPTH:
+            return None
+        parent = self._group(parent_path)
+        encoded = name.encode("utf-8", "surrogateescape")
+        if parent is None or (path not in self._hard and not self._followable(parent, encoded, path)):
+            return None
+        return h5py.h5o.open(parent, encoded)
+
+    def _dataset(self, path: str) -> Any:
+        # A data set is described and then read, or read piece by piece: the last one stays open.
+        if self._last is not None and self._last[0] == path:
+            return self._last[1]
+        found = self._open(path)
+        if not isinstance(found, h5py.h5d.DatasetID):
+            return None
+        self._last = path, found
+        return found
+
+    def has_group(self, path: str) -> bool:
+        """Whether a group lies at `path` ("a/b"; "" is the root)."""
+        with self._guarded(path):
+            return self._group(path) is not None
+
+    def has_attribute(self, path: str, name: str) -> bool:
+        """Whether the group at `path` has this attribute."""
+        with self._guarded(path):
+            group = self._group(path)
+            return group is not None and h5py.h5a.exists(group, name.encode())
+
+    def children(self, path: str) -> tuple[list[str], list[str]]:
+        """Names of the groups and of the data sets in a group, by their places in the file.
+
+        HDF5 lists links by name. Places follow the order of writing but for groups that were put where there was room;
+        `walk` tells those, too.
+        """
+        with self._guarded(path or "/"):
+            group = self._group(path)
+            if group is None:
+                return [], []
+            members = self._members(path, group)
+            return [name for _, name in sorted(members.groups)], [name for _, name in sorted(members.datasets)]
+
+    def _members(self, path: str, group: Any) -> Members:
+        """What is in an open group, without what lies in other files."""
+        if group.get_num_objs() > MAX_NODES:
+            raise LimitExceeded(f"holds {group.get_num_objs():,} objects; {MAX_NODES:,} are read", self.path)
+        groups: list[tuple[int, str]] = []
+        datasets: list[tuple[int, str]] = []
+        for raw in group:
+            name = raw.decode("utf-8", "surrogateescape")
+            where = join(path, name)
+            if not self._followable(group, raw, where):
+                continue
+            if len(self._hard) < MAX_NAMES:
+                self._hard.add(where)
+            info = h5py.h5o.get_info(group, raw)
+            if info.type == h5py.h5o.TYPE_GROUP:
+                groups.append((info.addr, name))
+            elif info.type == h5py.h5o.TYPE_DATASET:
+                datasets.append((info.addr, name))
+        return Members(h5py.h5o.get_info(group).addr, tuple(groups), tuple(datasets))
+
+    def walk(self) -> Iterator[tuple[str, list[str], list[str]]]:
+        """Every group, parents first: its path, its groups, its data sets. Each object once, however it is linked.
+
+        Groups and data sets come in the order in which they were written, and so in the order in which Keras walked
+        the model.
+        """
+        yield from in_order_of_writing(self._every_group())
+
+    def _every_group(self) -> dict[str, Members]:
+        """What is in each group, by path, parents first; the file has been looked through when this returns."""
+        found: dict[str, Members] = {}
+        seen: set[int] = set()
+        pending = [""]
+        nodes = 0
+        while pending:
+            path = pending.pop()
+            with self._guarded(path or "/"):
+                group = self._group(path)
+                if group is None:
+                    continue
+                if h5py.h5o.get_info(group).addr in seen:
+                    self._note("I007", f"{path} is the same group as one above it; it was read once")
+                    continue
+                members = self._members(path, group)
+            seen.add(members.address)
+            nodes += 1 + len(members.datasets)
+            if nodes > MAX_NODES:
+                raise LimitExceeded(f"more than {MAX_NODES:,} groups and data sets", self.path)
+            found[path] = members
+            if path.count("/") + 2 > MAX_DEPTH and members.groups:
+                self._note("I007", f"groups below depth {MAX_DEPTH} were not read")
+                continue
+            pending.extend(join(path, name) for _, name in sorted(members.groups, reverse=True))
+        return found
+
+    # ------------------------------------------------------------------------------------------------ attributes
+
+    def _attribute(self, path: str, name: str) -> Any:
+        with self._guarded(f"{path}@{name}"):
+            group = self._group(path)
+            encoded = name.encode()
+            if group is None or not h5py.h5a.exists(group, encoded):
+                return None
+            attribute = h5py.h5a.open(group, encoded)
+            size = size_of(attribute.shape or ()) * attribute.dtype.itemsize
+            if size > MAX_ATTRIBUTE_BYTES:
+                raise LimitExceeded(f"claims {size:,} bytes; {MAX_ATTRIBUTE_BYTES:,} are read", self.path)
+            return h5py.AttributeManager(h5py.Group(group))[name]
+
+    def text(self, path: str, name: str) -> str | None:
+        """A text attribute of the group at `path`; None if there is none or it is no text."""
+        return decode_text(self._attribute(path, name))
+
+    def is_ascii(self, path: str, name: str) -> bool:
+        """Whether a text attribute says that it is ASCII, as all text does that h5py 2 and Keras wrote from bytes."""
+        if not self.has_attribute(path, name):
+            return False
+        with self._guarded(f"{path}@{name}"):
+            kind = h5py.h5a.open(self._group(path), name.encode()).get_type()
+            return isinstance(kind, h5py.h5t.TypeStringID) and kind.get_cset() == h5py.h5t.CSET_ASCII
+
+    def names(self, path: str, name: str) -> list[str] | None:
+        """A list of names in an attribute, or in `name0`, `name1`, … where Keras had to split it; None if absent."""
+        if self.has_attribute(path, name):
+            return self._decoded(self._attribute(path, name), path, name)
+        found: list[str] | None = None
+        for index in range(MAX_NAMES):
+            if not self.has_attribute(path, f"{name}{index}"):
+                break
+            found = found or []
+            found.extend(self._decoded(self._attribute(path, f"{name}{index}"), path, name))
+            if len(found) > MAX_NAMES:
+                raise LimitExceeded(f"lists more than {MAX_NAMES:,} names", self.path, place=f"{path}@{name}")
+        return found
+
+    def _decoded(self, value: object, path: str, name: str) -> list[str]:
+        names = decode_names(value)
+        if names is None:
+            raise UnreadableArtifact("should be a list of names", self.path, place=f"{path}@{name}")
+        return names
+
+    # --------------------------------------------------------------------------------------------------- tensors
+
+    def tensor(self, path: str, key: str | None = None) -> TensorRef | None:
+        """The data set at `path`, described and not read; None if there is none that lies in this file.
+
+        Args:
+            path: Path from the root, without a leading slash.
+            key: What the artifact calls it; the path by default.
+        """
+        self._left -= 1
+        if self._left < 0:
+            raise LimitExceeded(
+                "its lists name the same data sets over and over, more than a file of its size can hold", self.path
+            )
+        with self._guarded(path):
+            dataset = self._dataset(path)
+            if dataset is None:
+                return None
+            # What has a place is bytes of this file as they are: neither packed nor elsewhere.
+            properties = dataset.get_create_plist() if dataset.get_offset() is None else None
+            if properties is not None and not self._own_bytes(dataset, path, properties):
+                return None
+            shape = dataset.shape
+            dtype = dtype_name(dataset)
+            if shape is None:
+                dtype, shape = "unknown(null)", ()
+            location = None
+            if dtype.startswith("unknown"):
+                self._note("I007", f"{path} has elements of a type that no tensor has ({dtype})")
+            elif dtype != "string":
+                location = H5Data(self.path, f"/{path}", self.member)
+                refused = None if properties is None else bomb(dataset) or unpackable(dataset, properties)
+                if refused is not None:
+                    self._note("X004", f"{path} {refused}; it is not read")
+            return TensorRef(key or path, dtype, shape, location)
+
+    def _own_bytes(self, dataset: Any, path: str, properties: Any = None) -> bool:
+        """Whether a data set's bytes lie in this file, as far as its layout can tell without reading."""
+        properties = properties or dataset.get_create_plist()
+        layout = properties.get_layout()
+        if layout == h5py.h5d.VIRTUAL:
+            self._note("X002", f"{path} is a virtual data set, made of other files; it was not read")
+            return False
+        if layout == h5py.h5d.CONTIGUOUS and properties.get_external_count():
+            self._note("X002", f"{path} keeps its bytes in another file; it was not read")
+            return False
+        return True
+
+    def scalar(self, tensor: TensorRef) -> int | float | bool | None:
+        """The value of a tensor with exactly one element; None for any other, and for types that are no number."""
+        if tensor.size != 1 or not isinstance(tensor.location, H5Data):
+            return None
+        for chunk in self.read_chunks(tensor.location):
+            value = chunk[0].item() if chunk.dtype.kind != "V" else float(chunk[0])
+            return value if isinstance(value, (bool, int, float)) else None
+        return None
+
+    def read_chunks(self, location: H5Data, *, chunk_bytes: int = CHUNK_BYTES) -> Iterator[np.ndarray[Any, Any]]:
+        """The elements of a data set in C order, as one-dimensional arrays of about `chunk_bytes` at most.
+
+        bfloat16 comes as `ml_dtypes.bfloat16`, everything else in the byte order of this machine.
+        """
+        path = location.dataset.lstrip("/")
+        with self._guarded(path):
+            dataset = self._dataset(path)
+            if dataset is None or not self._own_bytes(dataset, path) or dataset.shape is None:
+                raise UnreadableArtifact("is not a data set of this file", self.path, place=path)
+            dtype = dtype_name(dataset)
+            if dtype == "string" or dtype.startswith("unknown"):
+                raise UnreadableArtifact(f"holds no numbers but {dtype}", self.path, place=path)
+            refused = bomb(dataset) or unpackable(dataset)
+            if refused is not None:
+                raise LimitExceeded(refused, self.path, place=path)
+            yield from read_elements(dataset, chunk_bytes)
+
+
+def is_hdf5(path: str, member: str | None = None) -> bool:
+    """Whether the bytes are HDF5, by the signature at 0 or behind a user block (512, 1024, 2048, …)."""
+    try:
+        if member is None:
+            with open(path, "rb") as stream:
+                return _has_signature(stream)
+        from ckptdoctor.containers.zips.archive import ZipArchive
+
+        with ZipArchive(path) as archive, archive.open(member) as stream:
+            return _has_signature(stream)
+    except (OSError, UnreadableArtifact):
+        return False
+
+
+def _has_signature(stream: BinaryIO) -> bool:
+    size = stream.seek(0, os.SEEK_END)
+    offset = 0
+    while offset + 8 <= size:
+        stream.seek(offset)
+        if stream.read(8) == b"\x89HDF\r\n\x1a\n":
+            stream.seek(0)
+            return offset == 0 or stream.read(4) != b"PK\x03\x04"  # a member that happens to lie there
+        offset = offset * 2 or 512
+    return False
+
+
+def _sentence(error: BaseException) -> str:
+    """What went wrong, in words for somebody who does not know HDF5's internals."""
+    text = str(error).strip("'\"")
+    if isinstance(error, PermissionError) or "Permission denied" in text:
+        return "no permission to read it"
+    if "truncated file" in text:
+        sizes = re.findall(r"eof = (\d+)", text)
+        told = f": {int(sizes[0]):,} bytes of {int(sizes[1]):,}" if len(sizes) == 2 else ""
+        return f"truncated: the HDF5 file is shorter than it says{told}"
+    if "signature not found" in text:
+        return "not an HDF5 file: the signature is missing"
+    if isinstance(error, MemoryError):
+        return "asks for more memory than there is"
+    return f"HDF5 cannot read it: {' '.join(text.split())[:300] or type(error).__name__}"
+
+
+# ---------------------------------------------------------------------------------------- values, by their location
+
+_kept: dict[tuple[str, str | None], tuple[tuple[int, int, int], H5File]] = {}
+
+
+def read_chunks(location: H5Data, *, chunk_bytes: int = CHUNK_BYTES) -> Iterator[np.ndarray[Any, Any]]:
+    """The elements of a data set; see `H5File.read_chunks`.
+
+    The last few files stay open, so that reading thousands of data sets does not open one file thousands of times; a
+    file that has changed since is opened anew. `release` closes them.
+    """
+    yield from _kept_open(location.path, location.member).read_chunks(location, chunk_bytes=chunk_bytes)
+
+
+def _kept_open(path: str, member: str | None) -> H5File:
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise UnreadableArtifact(_sentence(error), path, place=os.path.basename(path)) from error
+    stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
+    known = _kept.pop((path, member), None)
+    if known is not None and known[0] != stamp:
+        known[1].close()
+        known = None
+    while len(_kept) >= MOST_KEPT_OPEN:
+        _kept.pop(next(iter(_kept)))[1].close()
+    file = known[1] if known is not None else H5File(path, member)
+    _kept[path, member] = stamp, file
+    return file
+
+
+@atexit.register
+def release() -> None:
+    """Closes every file that `read_chunks` keeps open."""
+    while _kept:
+        with suppress(UnreadableArtifact):  # a damaged file may not close in peace: its values have been read by now
+            _kept.popitem()[1][1].close()

@@ -1,0 +1,255 @@
+"""Pickles, read without running them: plain data and the places of numpy arrays, nothing else.
+
+`pickle.load` imports and calls what the file names. Here an interpreter of our own (`pickle_machine`) knows a table of
+imports that arrays need (`pickle_values.ALLOWED`), carries out their effect on our own types, and stops at any other.
+Array data is not read but located, so that memory does not grow with the arrays.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from ckptdoctor.containers.bytes.cursor import Cursor
+from ckptdoctor.containers.bytes.files import RegularFile
+from ckptdoctor.containers.pickles.machine import MAX_TEXT, Machine
+from ckptdoctor.containers.pickles.values import Array, Bag, ForbiddenImport, Held, Pairs, Stretch
+from ckptdoctor.containers.tensors.array_bytes import c_order
+from ckptdoctor.containers.tensors.dtypes import unpack_scalar
+from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
+from ckptdoctor.state import Coded, Inline, Location, TensorRef
+
+__all__ = ["ForbiddenImport", "Key", "Node", "load", "load_at"]
+
+Key: TypeAlias = "str | int | float | bool | bytes | tuple[Key, ...] | None"
+Node: TypeAlias = (
+    "bool | int | float | complex | str | bytes | TensorRef | list[Node] | tuple[Node, ...] | dict[Key, Node]"
+    " | frozenset[Key] | None"
+)
+"""What a pickle holds. A TensorRef is a tuple too: ask for it first."""
+
+_Place: TypeAlias = "tuple[_Place | None, object]"
+"""A place in the structure: the one around it, and its index or key there. Written out only for tensors and errors."""
+
+MAX_PICKLES = 1000
+"""Consecutive pickles in one file."""
+MAX_NODES = 500_000
+"""Elements of the structure, each counted as often as it can be reached: a memo makes many out of few."""
+MAX_DEPTH = 60
+MAX_KEY_DEPTH = 4
+MAX_TUPLE_KEYS = 1000
+"""Tuples as keys: unlike text, a file can choose ones that collide in Python's hash tables."""
+
+
+def load(path: str) -> list[Node]:
+    """Reads every pickle of a file, one after the other as repeated `pickle.dump` calls leave them.
+
+    Returns:
+        What each holds: plain lists, tuples, dicts, sets, numbers and strings, with a TensorRef for each numpy array
+        and scalar. A TensorRef's key is its path in the structure (`['m'][0]`). Scalars carry their value inline.
+
+    Raises:
+        ForbiddenImport: It names an import that plain arrays do not need.
+        UnreadableArtifact: It is no pickle, truncated, or claims what is not there.
+    """
+    with RegularFile(path) as file:
+        cursor = Cursor(file, path)
+        roots: list[Node] = []
+        tree = _Tree(cursor)
+        while len(roots) < MAX_PICKLES and (not roots or _another(cursor)):
+            root = (None, f"#{len(roots)}" if roots else "")
+            roots.append(tree.node(Machine(cursor).run(), root))
+        return roots
+
+
+def load_at(cursor: Cursor, key: str = "") -> Node:
+    """Reads the one pickle that begins at a cursor: an object array in an npy file."""
+    return _Tree(cursor).node(Machine(cursor).run(), (None, key))
+
+
+def _another(cursor: Cursor) -> bool:
+    """Whether a further pickle follows; protocols before 2 have no mark to see it by, and other bytes are ignored."""
+    return cursor.left > 2 and cursor.peek(cursor.position, 1) == b"\x80"
+
+
+def _written(place: _Place) -> str:
+    """The place as Python would write it: `['m'][0]`."""
+    parts: list[str] = []
+    around, index = place
+    while around is not None:
+        parts.append(f"[{index!r}]")
+        around, index = around
+    return "".join([str(index), *reversed(parts)])
+
+
+class _Tree:
+    """Turns what the machine built into the structure that it stands for, bounded."""
+
+    def __init__(self, cursor: Cursor) -> None:
+        self._cursor = cursor
+        self._nodes = 0
+        self._held = 0
+        self._tuple_keys = 0
+
+    def node(self, value: object, key: _Place, depth: int = 0) -> Node:
+        """The structure below `value`, whose tensors' keys begin with that of `key`."""
+        self._count(key, depth)
+        if value is None or isinstance(value, (bool, int, float, complex)):
+            return value
+        if isinstance(value, (str, bytes)):
+            self._hold(len(value), key)
+            return value
+        if isinstance(value, Stretch):
+            return self._stretch(value, key)
+        if isinstance(value, Array):
+            return self._array(value, key, depth)
+        if isinstance(value, Held):
+            return self.node(value.value, key, depth + 1)
+        if isinstance(value, list):
+            return [self.node(each, (key, index), depth + 1) for index, each in enumerate(value)]
+        if isinstance(value, tuple):
+            return tuple(self.node(each, (key, index), depth + 1) for index, each in enumerate(value))
+        if isinstance(value, Pairs):
+            found: dict[Key, Node] = {}
+            for name, each in value.items:
+                plain = self._key(name)
+                found[plain] = self.node(each, (key, plain), depth + 1)
+            return found
+        if isinstance(value, Bag):
+            return frozenset(self._key(each) for each in value.items)
+        raise self._odd(f"{_written(key) or 'it'} is an import, not data")
+
+    # ----------------------------------------------------------------------------------------------------- bounds
+
+    def _count(self, key: _Place, depth: int) -> None:
+        self._nodes += 1
+        if self._nodes > MAX_NODES:
+            raise LimitExceeded(f"what the pickle holds unfolds to more than {MAX_NODES:,} elements", self._cursor.path)
+        if depth > MAX_DEPTH:
+            raise LimitExceeded(
+                f"{_written(key)[:40]}… is nested more than {MAX_DEPTH} deep, or holds itself", self._cursor.path
+            )
+
+    def _hold(self, count: int, key: _Place) -> None:
+        self._held += count
+        if self._held > MAX_TEXT:
+            raise LimitExceeded(
+                f"with {_written(key) or 'it'} the strings unfold to over {MAX_TEXT:,} bytes", self._cursor.path
+            )
+
+    def _name(self, key: _Place) -> str:
+        written = _written(key)
+        self._hold(len(written), key)
+        return written
+
+    def _odd(self, message: str) -> UnreadableArtifact:
+        return UnreadableArtifact(message, self._cursor.path)
+
+    # ----------------------------------------------------------------------------------------------------- leaves
+
+    def _key(self, value: object, depth: int = 0) -> Key:
+        """A dict's key or a set's element, of types whose hash a file cannot make collide at will."""
+        self._count((None, "a key"), depth)
+        if value is None or isinstance(value, (bool, float, str)):
+            return value
+        if isinstance(value, int) and abs(value) < 1 << 64:
+            return value
+        if isinstance(value, Stretch) and value.nbytes < MAX_TEXT:
+            return self._read(value, (None, "a key"))
+        if isinstance(value, bytes):
+            return value
+        if isinstance(value, Array) and value.scalar:
+            ref = self._array(value, (None, ""), 0)
+            if isinstance(ref, TensorRef) and isinstance(ref.location, Inline):
+                return unpack_scalar(ref.dtype, ref.location.data)
+        if isinstance(value, tuple) and depth < MAX_KEY_DEPTH and self._tuple_keys < MAX_TUPLE_KEYS:
+            self._tuple_keys += 1
+            return tuple(self._key(each, depth + 1) for each in value)
+        raise self._odd("a dict has a key that is neither text nor a number")
+
+    def _stretch(self, value: Stretch, key: _Place) -> Node:
+        if value.nbytes > MAX_TEXT >> 2:
+            # Too long to be a name or a note: a file within the file.
+            return TensorRef(self._name(key), "string", (), self._cursor.locate(value.offset, value.nbytes))
+        return self._read(value, key)
+
+    def _read(self, value: Stretch, key: _Place) -> str | bytes:
+        self._hold(value.nbytes, key)
+        data = self._cursor.peek(value.offset, value.nbytes)
+        if not value.text:
+            return data if value.coding == "raw" else self._text(data, value.coding).encode("latin-1", "replace")
+        return self._text(data, "latin-1" if value.coding == "raw" else value.coding)
+
+    def _text(self, data: bytes, coding: str) -> str:
+        try:
+            return data.decode(coding, "surrogatepass" if coding == "utf-8" else "strict")
+        except UnicodeDecodeError as error:
+            raise self._odd(f"a string is not {coding} ({error.reason})") from error
+
+    def _array(self, value: Array, key: _Place, depth: int) -> Node:
+        if value.dtype is None:
+            raise self._odd(f"{_written(key) or 'an array'} is never given its contents")
+        if value.dtype.name == "object":
+            return self._objects(value, key, depth)
+        if value.dtype.itemsize == 0 and value.dtype.name.startswith("unknown"):
+            raise self._odd(
+                f"{_written(key) or 'an array'} has elements of the type {value.dtype.name}, which is not read"
+            )
+        nbytes = value.dtype.itemsize
+        for extent in value.shape:
+            nbytes *= extent
+        return TensorRef(self._name(key), value.dtype.name, value.shape, self._location(value, nbytes, key))
+
+    def _objects(self, value: Array, key: _Place, depth: int) -> Node:
+        """An array of objects is a list; of rank 0 (`np.save` of a dict), the object itself."""
+        if not isinstance(value.data, list):
+            raise self._odd(f"{_written(key) or 'an array'} of objects holds none")
+        size = 1
+        for extent in value.shape:
+            size *= extent
+        if size != len(value.data):
+            raise self._odd(f"{_written(key) or 'an array'} of objects claims {size:,} and holds {len(value.data):,}")
+        return self.node(value.data if value.shape else value.data[0], key, depth + 1)
+
+    def _location(self, value: Array, nbytes: int, key: _Place) -> Location:
+        data, dtype = value.data, value.dtype
+        big = dtype is not None and dtype.big_endian
+        if isinstance(data, Stretch):
+            return self._in_place(data, value, nbytes, key)
+        if isinstance(data, str):
+            data = data.encode("latin-1", "replace")
+        if not isinstance(data, bytes) or len(data) != nbytes:
+            raise self._wrong_size(value, nbytes, len(data) if isinstance(data, bytes) else 0, key)
+        return Inline(c_order(data, value.shape, dtype.name if dtype else "", big=big, fortran=value.fortran))
+
+    def _in_place(self, data: Stretch, value: Array, nbytes: int, key: _Place) -> Location:
+        """Bytes that stand as they are where they are as long as the array; coded text is longer than what it codes."""
+        cursor, dtype = self._cursor, value.dtype
+        big, name = (dtype.big_endian, dtype.name) if dtype else (False, "")
+        if data.nbytes == nbytes and not value.scalar and cursor.in_file:
+            return cursor.locate(data.offset, nbytes, big_endian=big, fortran=value.fortran)
+        if data.nbytes == nbytes:
+            self._hold(nbytes, key)
+            raw = cursor.peek(data.offset, nbytes)
+            return Inline(c_order(raw, value.shape, name, big=big, fortran=value.fortran))
+        longest = 2 if data.coding == "utf-8" else 6
+        if data.coding == "raw" or not nbytes < data.nbytes <= longest * nbytes:
+            raise self._wrong_size(value, nbytes, data.nbytes, key)
+        if cursor.in_file:
+            start = cursor.locate(data.offset, data.nbytes)
+            if not isinstance(start, Inline):
+                return Coded(start.path, start.offset, data.nbytes, data.coding, 0, nbytes, big, value.fortran)
+        self._hold(data.nbytes, key)
+        try:
+            raw = cursor.peek(data.offset, data.nbytes).decode(data.coding).encode("latin-1")
+        except UnicodeError as error:
+            raise self._odd(f"{_written(key) or 'an array'} is not {data.coding}") from error
+        if len(raw) != nbytes:
+            raise self._wrong_size(value, nbytes, len(raw), key)
+        return Inline(c_order(raw, value.shape, name, big=big, fortran=value.fortran))
+
+    def _wrong_size(self, value: Array, wanted: int, found: int, key: _Place) -> UnreadableArtifact:
+        what = value.dtype.name if value.dtype else "?"
+        return self._odd(
+            f"{_written(key) or 'an array'} is {what} of shape {value.shape}: {wanted:,} bytes, "
+            f"where the pickle holds {found:,}"
+        )

@@ -1,0 +1,1 @@
+"""Sorted tables and the encodings of their keys and values."""

@@ -1,0 +1,1 @@
+"""Tensors: types, shapes, values."""

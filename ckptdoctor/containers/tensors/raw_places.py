@@ -1,0 +1,115 @@
+"""Where a tensor's bytes lie just as they are wanted, so that the kernel can copy them, and they can be compared.
+
+Most grafts move float32 slots from one contiguous HDF5 data set to another. Reading them through HDF5 and numpy costs
+twice what a copy by the kernel does.
+"""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple
+
+from ckptdoctor.containers.bytes.copying import Progress
+from ckptdoctor.containers.bytes.window import copy_range, same_range
+from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.state import FileRange, H5Data, TensorRef
+
+# HDF5 is loaded where a tensor lies in such a file.
+if TYPE_CHECKING:
+    from ckptdoctor.containers.hdf5.contiguous import ContiguousFile
+
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_MOST_OPEN = 16
+
+
+class Place(NamedTuple):
+    """A range of a file."""
+
+    path: str
+    start: int
+    nbytes: int
+
+
+class RawPlaces:
+    """Copies tensors by the kernel where that is possible; keeps the files open meanwhile."""
+
+    def __init__(self) -> None:
+        self._hdf5: dict[tuple[str, str | None], ContiguousFile] = {}
+        self._descriptors: dict[str, int] = {}
+
+    def __enter__(self) -> RawPlaces:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for file in self._hdf5.values():
+            file.close()
+        for descriptor in self._descriptors.values():
+            os.close(descriptor)
+        self._hdf5.clear()
+        self._descriptors.clear()
+
+    def same(self, one: TensorRef, other: TensorRef) -> bool | None:
+        """Whether two tensors of one type have the same bytes; None where theirs do not lie as they are in memory."""
+        first, second = self._anywhere(one), self._anywhere(other)
+        if first is None or second is None or one.dtype != other.dtype or first.nbytes != second.nbytes:
+            return None
+        return same_range(self._open(first.path), first.start, self._open(second.path), second.start, first.nbytes)
+
+    def copy(
+        self, ref: TensorRef, dtype: str, nbytes: int, target: int, at: int, progress: Progress | None = None
+    ) -> bool:
+        """Copies a tensor's bytes into a file, if they are there as they are wanted.
+
+        Args:
+            ref: The tensor.
+            dtype: The type that is wanted.
+            nbytes: The number of bytes that are wanted.
+            target: Descriptor of the file that is written.
+            at: Where in it.
+            progress: Told how many more bytes are copied.
+
+        Returns:
+            Whether they were; if not, nothing was written.
+        """
+        place = self.place(ref) if ref.dtype == dtype else None
+        if place is None or place.nbytes != nbytes:
+            return False
+        descriptor = self._open(place.path)
+        if os.fstat(descriptor).st_size < place.start + nbytes:
+            raise UnreadableArtifact(f"the values of {ref.key!r} are not all in the file: it is truncated", place.path)
+        copy_range(descriptor, place.start, nbytes, target, at, progress)
+        return True
+
+    def place(self, ref: TensorRef) -> Place | None:
+        """Where a tensor's bytes are as they are wanted: little-endian, in C order, without a checksum; else None."""
+        if isinstance(ref.location, FileRange) and ref.location.crc32c:
+            return None  # what has a checksum is read, so that it can be verified
+        return self._anywhere(ref)
+
+    def _anywhere(self, ref: TensorRef) -> Place | None:
+        """The same, with or without a checksum."""
+        location = ref.location
+        if isinstance(location, FileRange):
+            plain = not location.big_endian and not (location.fortran_order and len(ref.shape) > 1)
+            return Place(location.path, location.offset, location.nbytes) if plain else None
+        if not isinstance(location, H5Data):
+            return None
+        from ckptdoctor.containers.hdf5.contiguous import ContiguousFile
+
+        key = (location.path, location.member)
+        if key not in self._hdf5:
+            while len(self._hdf5) >= _MOST_OPEN:
+                self._hdf5.pop(next(iter(self._hdf5))).close()
+            self._hdf5[key] = ContiguousFile(*key)
+        found = self._hdf5[key].place(location.dataset.lstrip("/"))
+        return None if found is None else Place(location.path, *found)
+
+    def _open(self, path: str) -> int:
+        if path not in self._descriptors:
+            while len(self._descriptors) >= _MOST_OPEN:
+                os.close(self._descriptors.pop(next(iter(self._descriptors))))
+            self._descriptors[path] = os.open(path, _FLAGS)
+        return self._descriptors[path]

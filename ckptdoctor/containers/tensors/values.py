@@ -1,0 +1,276 @@
+"""Values of tensors, from wherever their bytes are: scalars without numpy, everything else in chunks."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from math import isfinite
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ckptdoctor.containers.bytes.files import RegularFile
+from ckptdoctor.containers.tensors.dtypes import ITEMSIZE, unpack_scalar
+from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.state import Coded, FileRange, H5Data, Inline, Pieces, Scalar, TensorRef
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+CHUNK = 8 << 20
+"""Bytes of a tensor that are in memory at once."""
+
+_open_files: ContextVar[dict[str, RegularFile] | None] = ContextVar("_open_files", default=None)
+
+
+@contextmanager
+def kept_open() -> Iterator[None]:
+    """Keeps the last few files open across reads, for callers that read many tensors of one artifact."""
+    cache: dict[str, RegularFile] = {}
+    token = _open_files.set(cache)
+    try:
+        yield
+    finally:
+        _open_files.reset(token)
+        release()
+        for file in cache.values():
+            file.close()
+
+
+def release() -> None:
+    """Closes the HDF5 files that reading values leaves open, as it does with or without `kept_open`."""
+    if "ckptdoctor.containers.hdf5.file" in sys.modules:
+        sys.modules["ckptdoctor.containers.hdf5.file"].release()
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[RegularFile]:
+    cache = _open_files.get()
+    if cache is None:
+        with RegularFile(path) as file:
+            yield file
+        return
+    if path not in cache:
+        if len(cache) >= 16:
+            cache.pop(next(iter(cache))).close()
+        cache[path] = RegularFile(path)
+    yield cache[path]
+
+
+def read_scalar(ref: TensorRef) -> Scalar | None:
+    """The value of a tensor of one element, its checksum verified where it has one.
+
+    Returns:
+        The number; None for types that Python has none for.
+
+    Raises:
+        UnreadableArtifact: The bytes are not there or their checksum does not match.
+    """
+    location = ref.location
+    if isinstance(location, Pieces) and len(location.parts) == 1:
+        location = location.parts[0].location
+    if isinstance(location, Inline):
+        return unpack_scalar(ref.dtype, location.data)
+    if isinstance(location, FileRange):
+        if location.nbytes != ITEMSIZE.get(ref.dtype):
+            return None
+        with _opened(location.path) as file:
+            data = file.read(location.offset, location.nbytes, f"the value of {ref.key!r}")
+        if location.crc32c is not None:
+            from ckptdoctor.containers.bytes.crc import masked_crc32c
+
+            if masked_crc32c(data) != location.crc32c:
+                raise UnreadableArtifact(
+                    f"the checksum of {ref.key!r} does not match: {os.path.basename(location.path)} is corrupt, or of "
+                    "another save than its index",
+                    location.path,
+                    code="I004",
+                )
+        return unpack_scalar(ref.dtype, data, big_endian=location.big_endian)
+    if isinstance(location, H5Data):
+        for chunk in chunks(ref):
+            value: Scalar = chunk[0].item()
+            return value
+    return None
+
+
+def chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> Iterator[NDArray[Any]]:
+    """The elements of a tensor, flat, at most `chunk_bytes` at a time; types that numpy lacks come from ml_dtypes.
+
+    The order is C order for whole tensors; partitioned ones come slice by slice.
+
+    Raises:
+        UnreadableArtifact: The bytes are not there.
+    """
+    location = ref.location
+    if isinstance(location, Pieces):
+        for piece in location.parts:
+            yield from chunks(TensorRef(ref.key, ref.dtype, piece.shape, piece.location), chunk_bytes)
+    elif isinstance(location, Inline):
+        yield _array(bytearray(location.data), ref.dtype, big_endian=False)
+    elif isinstance(location, FileRange):
+        with _opened(location.path) as file:
+            step = max(chunk_bytes // 16, 1) * 16
+            for start in range(0, location.nbytes, step):
+                buffer = bytearray(min(step, location.nbytes - start))
+                file.readinto(location.offset + start, memoryview(buffer))
+                yield _array(buffer, ref.dtype, big_endian=location.big_endian)
+    elif isinstance(location, Coded):
+        from ckptdoctor.containers.bytes import coded
+
+        for part in coded.chunks(location, chunk_bytes):
+            yield _array(bytearray(part), ref.dtype, big_endian=location.big_endian)
+    elif isinstance(location, H5Data):
+        from ckptdoctor.containers.hdf5.file import read_chunks
+
+        yield from read_chunks(location, chunk_bytes=chunk_bytes)
+
+
+def ordered_chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> Iterator[NDArray[Any]]:
+    """The elements of a tensor, flat, in C order, at most about `chunk_bytes` at a time.
+
+    Partitioned tensors that are not cut along their first dimension, and column-major arrays, are put together in
+    memory first.
+
+    Raises:
+        UnreadableArtifact: The bytes are not there.
+    """
+    location = ref.location
+    if isinstance(location, Pieces):
+        along_first = all(piece.shape[1:] == ref.shape[1:] for piece in location.parts)
+        if along_first:  # parts are sorted by their start
+            yield from chunks(ref, chunk_bytes)
+        else:
+            yield assembled(ref)
+    elif isinstance(location, FileRange) and location.fortran_order and len(ref.shape) > 1:
+        yield assembled(ref)
+    else:
+        yield from chunks(ref, chunk_bytes)
+
+
+def paired_chunks(
+    one: TensorRef, other: TensorRef, chunk_bytes: int = CHUNK
+) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """The elements of two tensors of one shape, side by side in C order, in pieces of the same length.
+
+    Raises:
+        UnreadableArtifact: The bytes of one are not there, or it holds fewer elements than the other.
+    """
+    mine, theirs = ordered_chunks(one, chunk_bytes), ordered_chunks(other, chunk_bytes)
+    left, right = _next(mine), _next(theirs)
+    while left is not None and right is not None:
+        size = min(left.size, right.size)
+        yield left[:size], right[:size]
+        left = left[size:] if left.size > size else _next(mine)
+        right = right[size:] if right.size > size else _next(theirs)
+    if left is not None or right is not None:
+        short = other if left is not None else one
+        raise UnreadableArtifact(f"{short.key!r} holds fewer elements than its shape says")
+
+
+def _next(pieces: Iterator[NDArray[Any]]) -> NDArray[Any] | None:
+    return next((piece for piece in pieces if piece.size), None)
+
+
+def assembled(ref: TensorRef) -> NDArray[Any]:
+    """A whole tensor in memory, flat, in C order."""
+    import numpy as np
+
+    location = ref.location
+    if isinstance(location, Pieces):
+        whole = np.empty(ref.shape, numpy_dtype(ref.dtype))
+        for piece in location.parts:
+            part = assembled(TensorRef(ref.key, ref.dtype, piece.shape, piece.location))
+            window = tuple(slice(start, start + size) for start, size in zip(piece.start, piece.shape, strict=True))
+            whole[window] = part.reshape(piece.shape)
+        return whole.reshape(-1)
+    parts = list(chunks(ref))
+    flat = np.concatenate(parts) if parts else np.empty(0, numpy_dtype(ref.dtype))
+    if isinstance(location, FileRange) and location.fortran_order:
+        return flat.reshape(ref.shape, order="F").ravel(order="C")
+    return flat
+
+
+def _array(buffer: bytearray, dtype: str, *, big_endian: bool) -> NDArray[Any]:
+    import numpy as np
+
+    array: NDArray[Any] = np.frombuffer(buffer, numpy_dtype(dtype))
+    return array.byteswap() if big_endian and array.dtype.itemsize > 1 else array
+
+
+def numpy_dtype(name: str) -> np.dtype[Any]:
+    """The numpy type of a dtype name.
+
+    Raises:
+        UnreadableArtifact: There is none.
+    """
+    import numpy as np
+
+    plain = name.removeprefix("q") if name.startswith(("qint", "quint")) else name
+    try:
+        return np.dtype(plain)
+    except TypeError:
+        pass
+    import ml_dtypes
+
+    if not hasattr(ml_dtypes, plain):
+        raise UnreadableArtifact(f"tensors of type {name} cannot be read")
+    found: np.dtype[Any] = np.dtype(getattr(ml_dtypes, plain))
+    return found
+
+
+class Statistics(NamedTuple):
+    """Figures of one tensor.
+
+    Attributes:
+        min: Least finite value; None if there is none.
+        max: Greatest finite value; None if there is none.
+        mean: Mean of the finite values, summed in float64; None if there is none.
+        nan: Number of NaN.
+        inf: Number of infinities.
+        zeros: Number of zeros.
+    """
+
+    min: float | None
+    max: float | None
+    mean: float | None
+    nan: int
+    inf: int
+    zeros: int
+
+
+def statistics(ref: TensorRef) -> Statistics | None:
+    """Reads a tensor once, in chunks, and sums it up; None for types without figures (strings, complex numbers)."""
+    if ref.location is None or (ref.dtype not in ITEMSIZE and ref.dtype != "bool") or ref.dtype.startswith("complex"):
+        return None
+    import numpy as np
+
+    low, high, total, count, nan, inf, zeros = float("inf"), float("-inf"), 0.0, 0, 0, 0, 0
+    for chunk in chunks(ref):
+        values = np.asarray(chunk)
+        if values.dtype.kind not in "fiub":
+            values = values.astype(np.float32)
+        if not values.size:
+            continue
+        zeros += int(values.size - np.count_nonzero(values))
+        if values.dtype.kind == "f":
+            with np.errstate(all="ignore"):
+                least, most = float(values.min()), float(values.max())
+            if not (isfinite(least) and isfinite(most)):
+                missing = int(np.isnan(values).sum())
+                nan += missing
+                inf += int(np.isinf(values).sum())
+                values = values[np.isfinite(values)]
+                if not values.size:
+                    continue
+                least, most = float(values.min()), float(values.max())
+        else:
+            least, most = float(values.min()), float(values.max())
+        low, high = min(low, least), max(high, most)
+        total += float(values.sum(dtype=np.float64))
+        count += int(values.size)
+    if not count:
+        return Statistics(None, None, None, nan, inf, zeros)
+    return Statistics(low, high, total / count, nan, inf, zeros)

@@ -1,0 +1,1 @@
+"""Zip archives, and arrays of numpy in them."""

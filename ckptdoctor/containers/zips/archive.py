@@ -1,0 +1,303 @@
+"""Zip archives whose members are read where they lie: nothing is extracted, so no member name can escape.
+
+A stored member is a range of the archive; a deflated one has to be unpacked to be seekable, into a spool of bounded
+size. What an archive claims about sizes is checked against the archive before it is believed.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from ckptdoctor.containers.bytes.crc32 import fastest
+from ckptdoctor.containers.zips.directory import BZIPPED, DEFLATED, ENCRYPTED, STORED, Member, NoEnd, read_directory
+from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
+from ckptdoctor.state import Oddity
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+MAX_TEXT = 64 << 20
+BOMB_FLOOR = 64 << 20
+BOMB_RATIO = 200
+"""A member above the floor that unpacks to this many times its packed size is a bomb; weights pack far less."""
+MAX_ODDITIES = 1000
+SPOOL_MEMORY = 16 << 20
+"""Up to here a deflated member is unpacked in memory, above in an unnamed temporary file."""
+
+_BLOCK = 1 << 20
+_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
+_ESCAPES = re.compile(r"/|.:|(?:.*/)?\.\.(?:/|\Z)|[^\\]*\\", re.DOTALL)
+"""Names that would be unpacked outside of the archive's folder, somewhere."""
+
+
+class SubFile(io.RawIOBase):
+    """A range of an open file, as a seekable read-only file of its own."""
+
+    def __init__(self, stream: BinaryIO, offset: int, size: int) -> None:
+        super().__init__()
+        self._stream = stream
+        self._offset = offset
+        self._size = size
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Yes."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Moves within the range; positions before its start are an error."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        if base + offset < 0:
+            raise ValueError("seek before the start")
+        self._position = base + offset
+        return self._position
+
+    def tell(self) -> int:
+        """The position within the range."""
+        return self._position
+
+    def readinto(self, buffer: Buffer) -> int:
+        """Reads into `buffer` as much as fits and the range has left."""
+        view = memoryview(buffer).cast("B")
+        count = max(0, min(len(view), self._size - self._position))
+        if not count:
+            return 0
+        self._stream.seek(self._offset + self._position)
+        data = self._stream.read(count)
+        view[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+
+_NO_END = "the zip archive's directory, which is its end, is missing: it is truncated"
+
+
+class ZipArchive:
+    """A zip archive, opened for reading.
+
+    Attributes:
+        path: The archive.
+        oddities: Tricks that were met: duplicate or escaping names, encrypted members.
+    """
+
+    def __init__(self, path: str, stream: BinaryIO | None = None) -> None:
+        """Opens an archive.
+
+        Args:
+            path: The file, also named in errors.
+            stream: Read from here instead: an archive inside an archive.
+        """
+        self.path = path
+        self.oddities: list[Oddity] = []
+        self._members: dict[str, Member] = {}
+        with self._guarded(os.path.basename(path)):
+            self._stream: BinaryIO = open(path, "rb") if stream is None else stream  # noqa: SIM115
+            self._size = self._stream.seek(0, os.SEEK_END)
+            try:
+                self._index(read_directory(self._stream, self._size))
+            except BaseException:
+                self._stream.close()
+                raise
+
+    def __enter__(self) -> ZipArchive:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the archive and whatever was opened from it."""
+        self._stream.close()
+
+    @contextmanager
+    def _guarded(self, place: str) -> Iterator[None]:
+        try:
+            yield
+        except UnreadableArtifact:
+            raise
+        except PermissionError as error:
+            raise UnreadableArtifact("no permission to read it", self.path, place=place) from error
+        except (zlib.error, OSError, ValueError, EOFError, struct.error, OverflowError, MemoryError) as error:
+            why = _NO_END if isinstance(error, NoEnd) else f"broken zip archive: {error}"
+            raise UnreadableArtifact(why, self.path, place=place) from error
+
+    def _index(self, members: list[Member]) -> None:
+        for member in members:
+            name = member.name
+            if name in self._members:
+                self._note(f"member {name!r} is there twice; Keras reads the last one")
+            if _ESCAPES.match(name):
+                self._note(f"member {name!r} would be unpacked outside the archive's folder")
+            if member.flags & ENCRYPTED:
+                self._note(f"member {name!r} is marked as encrypted")
+            self._members[name] = member
+
+    def _note(self, message: str) -> None:
+        if len(self.oddities) < MAX_ODDITIES:
+            self.oddities.append(Oddity("X004", message))
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the members, each once."""
+        return list(self._members)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._members
+
+    def _member(self, name: str) -> Member:
+        member = self._members.get(name)
+        if member is None:
+            raise UnreadableArtifact("is not in the archive", self.path, place=name)
+        if member.flags & ENCRYPTED:
+            raise UnreadableArtifact("is marked as encrypted", self.path, place=name)
+        if member.size > BOMB_FLOOR and member.size > BOMB_RATIO * max(1, member.packed):
+            raise LimitExceeded(f"would unpack {member.packed:,} bytes into {member.size:,}", self.path, place=name)
+        return member
+
+    def read(self, name: str, limit: int = MAX_TEXT) -> bytes:
+        """A small member, whole.
+
+        Raises:
+            UnreadableArtifact: It is missing, encrypted or damaged.
+            LimitExceeded: It is larger than `limit`.
+        """
+        size = self._member(name).size
+        if size > limit:
+            raise LimitExceeded(f"is {size:,} bytes; {limit:,} are read", self.path, place=name)
+        with self._guarded(name):
+            return b"".join(self._blocks(name))
+
+    def beginning(self, name: str, count: int) -> bytes:
+        """The first bytes of a member, or as many as there are; its checksum is not asked for."""
+        with self._guarded(name):
+            return next(self._blocks(name, count), b"")[:count]
+
+    def _blocks(self, name: str, step: int = _BLOCK) -> Iterator[bytes]:
+        """The bytes of a member, unpacked, block by block; its size and checksum are verified at the end."""
+        member, offset = self._member(name), self._start(name)
+        if member.method not in {STORED, *_UNPACKERS}:
+            raise UnreadableArtifact(f"is packed by method {member.method}, which is not read", self.path, place=name)
+        unpacker = _UNPACKERS[member.method]() if member.method in _UNPACKERS else None
+        sum_up, crc, size, left = fastest(), 0, 0, member.packed
+        packed = b""
+        while left or (unpacker is not None and not unpacker.eof):
+            if left and not packed:
+                self._stream.seek(offset)
+                packed = self._stream.read(min(left, step))
+                offset += len(packed)
+                left -= len(packed)
+                if not packed:
+                    raise EOFError("it ends early")
+            block, packed = _unpack(unpacker, packed, step)
+            if not block and not packed and not left:
+                break
+            size += len(block)
+            if size > member.size:
+                raise ValueError(f"it unpacks to more than the {member.size:,} bytes that the archive says")
+            crc = sum_up(block, crc)
+            yield block
+        if size != member.size:
+            raise UnreadableArtifact(f"should be {member.size:,} bytes and is {size:,}", self.path, place=name)
+        if crc != member.crc:
+            raise ValueError(f"Bad CRC-32 for file {name!r}")
+
+    def damaged(self, names: Iterable[str] | None = None) -> Iterator[str]:
+        """Reads members once (all of them, or these), and says which do not match their checksum or cannot be read."""
+        for name in self._members if names is None else names:
+            problem = self._problem(name)
+            if problem is not None:
+                yield problem
+
+    def _problem(self, name: str) -> str | None:
+        try:
+            with self._guarded(name):
+                for _ in self._blocks(name):
+                    pass
+        except UnreadableArtifact as error:
+            return str(error)
+        return None
+
+    def is_stored(self, name: str) -> bool:
+        """Whether a member's bytes lie in the archive as they are."""
+        return self._member(name).method == STORED
+
+    def crc(self, name: str) -> int:
+        """The CRC-32 of a member, unpacked, as the archive has it."""
+        return self._member(name).crc
+
+    def size(self, name: str) -> int:
+        """Bytes of a member, unpacked."""
+        return self._member(name).size
+
+    def open(self, name: str) -> BinaryIO:
+        """A member as a seekable file: in place when it is stored, from a temporary spool when it is packed."""
+        member = self._member(name)
+        if member.method == STORED:
+            return io.BufferedReader(SubFile(self._stream, self.offset(name), member.size))
+        import tempfile
+
+        spool: Any = tempfile.SpooledTemporaryFile(max_size=SPOOL_MEMORY)  # noqa: SIM115
+        try:
+            with self._guarded(name):
+                for block in self._blocks(name):
+                    spool.write(block)
+                spool.seek(0)
+        except BaseException:
+            spool.close()
+            raise
+        return spool  # type: ignore[no-any-return]
+
+    def offset(self, name: str) -> int:
+        """Where the bytes of a stored member begin in the archive, from its local header."""
+        member, start = self._member(name), self._start(name)
+        if member.size != member.packed:
+            raise UnreadableArtifact("its bytes are not all in the archive", self.path, place=name)
+        return start
+
+    def _start(self, name: str) -> int:
+        """Where the bytes of a member begin, packed or not."""
+        member = self._member(name)
+        with self._guarded(name):
+            self._stream.seek(member.offset)
+            fields = _LOCAL_HEADER.unpack(self._stream.read(_LOCAL_HEADER.size))
+            local_name = self._stream.read(fields[-2])
+        if fields[0] != b"PK\x03\x04":
+            raise UnreadableArtifact("its local header is not where the archive says", self.path, place=name)
+        if local_name != name.encode("utf-8", "replace") and local_name.decode("cp437") != name:
+            raise UnreadableArtifact(f"its local header says {local_name!r}", self.path, place=name)
+        start = member.offset + _LOCAL_HEADER.size + fields[-2] + fields[-1]
+        if start + member.packed > self._size:
+            raise UnreadableArtifact("its bytes are not all in the archive", self.path, place=name)
+        return int(start)
+
+
+def _bunzip() -> Any:
+    from bz2 import BZ2Decompressor
+
+    return BZ2Decompressor()
+
+
+_UNPACKERS: dict[int, Callable[[], Any]] = {
+    DEFLATED: lambda: zlib.decompressobj(-zlib.MAX_WBITS),
+    BZIPPED: _bunzip,
+}
+
+
+def _unpack(unpacker: Any, packed: bytes, limit: int) -> tuple[bytes, bytes]:
+    """A block of at most `limit` bytes, and what is left to be unpacked; without an unpacker the bytes are stored."""
+    if unpacker is None:
+        return packed, b""
+    block: bytes = unpacker.decompress(packed, limit)
+    # zlib hands back what it has not looked at, bz2 keeps it.
+    return block, getattr(unpacker, "unconsumed_tail", b"")

@@ -1,0 +1,311 @@
+"""A new zip archive from an old one: most members are copied as they are, packed or not, some are replaced.
+
+What is copied keeps its name, date, attributes and comment, and its packed bytes are those of the source; its CRC is
+verified on the way. What is replaced is stored. Nothing is held in memory but directories.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import NamedTuple, TypeAlias
+
+from ckptdoctor.containers.bytes.copying import Progress
+from ckptdoctor.containers.bytes.window import Window, copy_range, write_at
+from ckptdoctor.containers.zips.archive import BOMB_FLOOR, BOMB_RATIO
+from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
+
+Producer: TypeAlias = Callable[[int, int], int]
+"""Writes a member's bytes to the end of a file: given its descriptor and the first byte's place, answers how many."""
+
+
+class Replacement(NamedTuple):
+    """What a member becomes.
+
+    Attributes:
+        content: Its bytes, or what writes them.
+        expected: How large it can become, for what is written; decides whether zip64 is needed.
+    """
+
+    content: bytes | Producer
+    expected: int = 0
+
+
+class ZipSizes(NamedTuple):
+    """Bytes of replaced and of copied members, as they are stored."""
+
+    replaced: int
+    copied: int
+
+
+_LOCAL = struct.Struct("<4s5H3I2H")
+_CENTRAL = struct.Struct("<4s6H3I5H2I")
+_END = struct.Struct("<4s4H2IH")
+_END64 = struct.Struct("<4sQ2H2I4Q")
+_LOCATOR64 = struct.Struct("<4sIQI")
+_ZIP64_TAG = 1
+_ZIP64_VERSION = 45
+_MAX32 = 0xFFFF_FFFF
+_MAX16 = 0xFFFF
+_ENCRYPTED = 0x1
+_DESCRIPTOR = 0x8
+_UTF8 = 0x800
+_STEP = 256 << 10
+"""Bytes at a time: they stay in the processor's cache."""
+_DATE_1980 = (1980, 1, 1, 0, 0, 0)
+
+
+class _Entry(NamedTuple):
+    """A member of the new archive, for its directory."""
+
+    info: zipfile.ZipInfo
+    name: bytes
+    flags: int
+    method: int
+    crc: int
+    packed: int
+    size: int
+    offset: int
+
+
+def rewrite(
+    source: str, output: str, replacements: Mapping[str, Replacement], progress: Progress | None = None
+) -> ZipSizes:
+    """Writes a new archive.
+
+    Args:
+        source: The old archive; it is only read, and verified while it is copied.
+        output: The path of the new one, which must not exist.
+        replacements: Members by name; those that the source lacks are added at the end.
+        progress: Told how many more bytes of members are copied; what writes a replacement tells of it itself.
+
+    Raises:
+        UnreadableArtifact: The source is broken, or a CRC does not match.
+        OSError: The output cannot be written.
+    """
+    with _guarded(source), zipfile.ZipFile(source) as archive, open(source, "rb") as stream:
+        infos = archive.infolist()
+        for info in infos:
+            _check(info, source)
+        writing = os.open(output, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
+        try:
+            writer = _Writer(writing, progress)
+            with ThreadPoolExecutor(max_workers=1) as pool:  # checksums give the interpreter's lock away
+                verified = pool.submit(_verify, archive, infos)
+                _members(infos, stream.fileno(), writer, replacements)
+                verified.result()
+            writer.finish(archive.comment)
+        except BaseException:
+            os.unlink(output)  # what could not be verified is not left behind
+            raise
+        finally:
+            os.close(writing)
+    return ZipSizes(writer.replaced, writer.copied)
+
+
+def _members(
+    infos: list[zipfile.ZipInfo], reading: int, writer: _Writer, replacements: Mapping[str, Replacement]
+) -> None:
+    last = {info.filename: info for info in infos}
+    # Members lie in the order of their offsets, whatever the order of the directory; both orders are kept.
+    entries: dict[int, _Entry] = {}
+    for info in sorted(infos, key=lambda each: each.header_offset):
+        replacement = replacements.get(info.filename)
+        if replacement is None:
+            entries[id(info)] = writer.copy(info, reading)
+        elif last[info.filename] is info:  # of several by one name, the last is the one that is read
+            entries[id(info)] = writer.replace(info, replacement)
+    writer.entries += [entries[id(info)] for info in infos if id(info) in entries]
+    for name, replacement in replacements.items():
+        if name not in last:
+            writer.entries.append(writer.replace(zipfile.ZipInfo(name, _DATE_1980), replacement))
+
+
+@contextmanager
+def _guarded(source: str) -> Iterator[None]:
+    try:
+        yield
+    except UnreadableArtifact as error:
+        error.path = error.path or source
+        raise
+    except (
+        zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, ValueError, EOFError, struct.error, KeyError,
+    ) as error:  # fmt: skip
+        raise UnreadableArtifact(f"broken zip archive: {error}", source, place=os.path.basename(source)) from error
+
+
+def _verify(archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo]) -> None:
+    """Reads every member to its end, where zipfile compares its CRC."""
+    for info in infos:
+        with archive.open(info) as stream:
+            while stream.read(_STEP):
+                pass
+
+
+def _check(info: zipfile.ZipInfo, source: str) -> None:
+    """Refuses what must not be unpacked, not even to be verified."""
+    if info.flag_bits & _ENCRYPTED:
+        raise UnreadableArtifact("is marked as encrypted", source, place=info.filename)
+    if info.file_size > BOMB_FLOOR and info.file_size > BOMB_RATIO * max(1, info.compress_size):
+        raise LimitExceeded(
+            f"would unpack {info.compress_size:,} bytes into {info.file_size:,}", source, place=info.filename
+        )
+
+
+class _Writer:
+    """An archive that grows.
+
+    Attributes:
+        entries: Its members so far, in the order of its directory.
+        replaced: Bytes of replaced members.
+        copied: Bytes of copied members.
+    """
+
+    def __init__(self, descriptor: int, progress: Progress | None) -> None:
+        self.entries: list[_Entry] = []
+        self.replaced = 0
+        self.copied = 0
+        self._descriptor = descriptor
+        self._progress = progress
+        self._end = 0
+
+    def _append(self, data: bytes) -> None:
+        write_at(self._descriptor, data, self._end)
+        self._end += len(data)
+
+    def copy(self, info: zipfile.ZipInfo, reading: int) -> _Entry:
+        """Copies a member's packed bytes."""
+        fields = _LOCAL.unpack(os.pread(reading, _LOCAL.size, info.header_offset))
+        if fields[0] != b"PK\x03\x04":
+            raise UnreadableArtifact("its local header is not where the archive says", place=info.filename)
+        start = info.header_offset + _LOCAL.size
+        name = os.pread(reading, fields[-2], start)
+        extra = os.pread(reading, fields[-1], start + fields[-2])
+        # Sizes stand in the header from now on, so nothing needs to follow the data.
+        flags = info.flag_bits & ~_DESCRIPTOR
+        offset = self._end
+        entry = _Entry(info, name, flags, info.compress_type, info.CRC, info.compress_size, info.file_size, offset)
+        wide = max(info.compress_size, info.file_size) >= _MAX32
+        self._append(_local_header(entry, _without_zip64(extra), wide=wide))
+        begin = start + fields[-2] + fields[-1]
+        copy_range(reading, begin, info.compress_size, self._descriptor, self._end, self._progress)
+        self._end += info.compress_size
+        self.copied += info.compress_size
+        return entry
+
+    def replace(self, info: zipfile.ZipInfo, replacement: Replacement) -> _Entry:
+        """Stores new bytes under a member's name, with its date and attributes."""
+        flags = info.flag_bits & ~_DESCRIPTOR
+        name = info.orig_filename.encode("utf-8" if flags & _UTF8 or not info.orig_filename.isascii() else "cp437")
+        flags |= 0 if info.orig_filename.isascii() else _UTF8
+        content = replacement.content
+        wide = (len(content) if isinstance(content, bytes) else replacement.expected) >= _MAX32
+        offset = self._end
+        entry = _Entry(info, name, flags, zipfile.ZIP_STORED, 0, 0, 0, offset)
+        header = _local_header(entry, b"", wide=wide)
+        self._append(header)
+        start = self._end
+        if isinstance(content, bytes):
+            self._append(content)
+        else:
+            self._end += content(self._descriptor, start)
+        size = self._end - start
+        if size >= _MAX32 and not wide:
+            raise UnreadableArtifact(f"became {size:,} bytes, more than was reckoned with", place=info.filename)
+        entry = entry._replace(crc=self._crc(start, size), packed=size, size=size)
+        write_at(self._descriptor, _local_header(entry, b"", wide=wide), offset)
+        self.replaced += size
+        return entry
+
+    def _crc(self, start: int, size: int) -> int:
+        crc = 0
+        window = Window(self._descriptor, start, size)
+        buffer = memoryview(bytearray(min(_STEP, size)))
+        while count := window.readinto(buffer):
+            crc = zlib.crc32(buffer[:count], crc)
+        return crc
+
+    def finish(self, comment: bytes) -> None:
+        """Writes the directory."""
+        start = self._end
+        for entry in self.entries:
+            self._append(_central_header(entry))
+        size, count = self._end - start, len(self.entries)
+        if count >= _MAX16 or start >= _MAX32 or size >= _MAX32:
+            place = self._end
+            self._append(
+                _END64.pack(
+                    b"PK\x06\x06", _END64.size - 12, _ZIP64_VERSION, _ZIP64_VERSION, 0, 0, count, count, size, start
+                )
+            )
+            self._append(_LOCATOR64.pack(b"PK\x06\x07", 0, place, 1))
+        many = min(count, _MAX16)
+        end = _END.pack(b"PK\x05\x06", 0, 0, many, many, min(size, _MAX32), min(start, _MAX32), len(comment))
+        self._append(end + comment)
+
+
+def _date(info: zipfile.ZipInfo) -> tuple[int, int]:
+    year, month, day, hour, minute, second = info.date_time
+    return hour << 11 | minute << 5 | second // 2, (year - 1980) << 9 | month << 5 | day
+
+
+def _local_header(entry: _Entry, extra: bytes, *, wide: bool) -> bytes:
+    """A local header; a `wide` one keeps its sizes in a zip64 field."""
+    time, date = _date(entry.info)
+    packed, size = entry.packed, entry.size
+    version = entry.info.extract_version
+    if wide:
+        extra = struct.pack("<2H2Q", _ZIP64_TAG, 16, size, packed) + extra
+        packed = size = _MAX32
+        version = max(version, _ZIP64_VERSION)
+    header = _LOCAL.pack(
+        b"PK\x03\x04", version, entry.flags, entry.method, time, date, entry.crc, packed, size, len(entry.name),
+        len(extra),
+    )  # fmt: skip
+    return header + entry.name + extra
+
+
+def _central_header(entry: _Entry) -> bytes:
+    info = entry.info
+    time, date = _date(info)
+    large = [value for value in (entry.size, entry.packed, entry.offset) if value >= _MAX32]
+    extra = _without_zip64(info.extra)
+    if large:
+        extra = struct.pack(f"<2H{len(large)}Q", _ZIP64_TAG, 8 * len(large), *large) + extra
+    version = max(info.extract_version, _ZIP64_VERSION) if large else info.extract_version
+    header = _CENTRAL.pack(
+        b"PK\x01\x02",
+        info.create_system << 8 | max(info.create_version, _ZIP64_VERSION if large else 0),
+        version,
+        entry.flags,
+        entry.method,
+        time,
+        date,
+        entry.crc,
+        min(entry.packed, _MAX32),
+        min(entry.size, _MAX32),
+        len(entry.name),
+        len(extra),
+        len(info.comment),
+        0,
+        info.internal_attr,
+        info.external_attr,
+        min(entry.offset, _MAX32),
+    )
+    return header + entry.name + extra + info.comment
+
+
+def _without_zip64(extra: bytes) -> bytes:
+    """Extra fields without the one that holds sizes, which are written anew."""
+    kept = b""
+    while len(extra) >= 4:
+        tag, length = struct.unpack_from("<2H", extra)
+        if tag != _ZIP64_TAG:
+            kept += extra[: 4 + length]
+        extra = extra[4 + length :]
+    return kept

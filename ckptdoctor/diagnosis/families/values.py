@@ -1,0 +1,132 @@
+"""V: values that no optimizer can have produced, and figures that contradict each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ckptdoctor.diagnosis.evidence import Evidence, Rule
+from ckptdoctor.diagnosis.findings import Severity
+from ckptdoctor.diagnosis.status import enumerate_some, title
+from ckptdoctor.optimizers.lists.evidence import NEVER_NEGATIVE
+
+_SHOWN = 8
+
+
+def _not_finite(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    seen = evidence.scan.tensors if evidence.scan is not None else evidence.statistics
+    bad = [(ref, each) for ref, each in seen.items() if each is not None and (each.nan or each.inf)]
+    if bad:
+        listed = enumerate_some(
+            [f"{ref.key} ({each.nan:,} NaN, {each.inf:,} Inf of {ref.size:,})" for ref, each in bad], _SHOWN
+        )
+        yield (
+            f"{len(bad):,} {'tensor holds' if len(bad) == 1 else 'tensors hold'} values that are not finite: {listed}",
+            "training had diverged when this was saved: resume from an older checkpoint",
+        )
+
+
+def _impossible_moment(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    scan = evidence.scan
+    for each in evidence.optimizers if scan is not None else ():
+        below = [
+            (slot, scan.tensors[slot.tensor])
+            for slot in each.slots
+            if scan is not None and slot.role in NEVER_NEGATIVE and slot.tensor in scan.tensors
+        ]
+        below = [(slot, seen) for slot, seen in below if seen.least is not None and seen.least < 0]
+        if below:
+            listed = enumerate_some(
+                [f"{slot.name} of {slot.variable or slot.tensor.key} (least {seen.least:.3g})" for slot, seen in below],
+                _SHOWN,
+            )
+            yield (
+                (
+                    f"{len(below):,} of {title(each)}'s mean squares or accumulators go below zero, which no update "
+                    f"produces: {listed}"
+                ),
+                "the slots are another quantity or of other variables: do not resume from them",
+            )
+
+
+def _moments_swapped(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    scan = evidence.scan
+    bad = [pair for pair in scan.pairs if pair.figures.above] if scan is not None else []
+    if bad:
+        worst = max(bad, key=lambda pair: pair.figures.worst)
+        names = enumerate_some([pair.variable for pair in bad], _SHOWN)
+        yield (
+            (
+                f"for {names}, |m| / sqrt(v) goes up to {worst.figures.worst:.3g}; "
+                f"no run of Adam brings it above {worst.bound:.3g}"
+            ),
+            "first and second moments are swapped, or of different variables or runs",
+        )
+
+
+def _counters_disagree(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    for conflict in _conflicts(evidence, "V004"):
+        yield conflict, "find out which one is right before resuming"
+    state = evidence.state
+    counted = [each for each in evidence.optimizers if each.iterations is not None]
+    step = state.counters.get("global_step") if state is not None else None
+    if len(counted) == 1 and step is not None and counted[0].iterations_key != "global_step":
+        only = counted[0]
+        reported = only.iterations if only.iterations_reported is None else only.iterations_reported
+        if step not in {only.iterations, reported}:
+            yield (
+                f"{title(only)} is at iteration {only.iterations:,}, but global_step is {step:,}",
+                "schedules follow the optimizer's own count, summaries global_step",
+            )
+    twins: dict[str, dict[int, str]] = {}
+    for member in evidence.run.members if evidence.run is not None else ():
+        if member.iterations is not None:
+            twins.setdefault(member.stem, {})[member.iterations] = member.name
+    for counts in twins.values():
+        if len(counts) > 1:
+            listed = ", ".join(f"{name} is at iteration {count:,}" for count, name in sorted(counts.items()))
+            yield f"twins of one run disagree: {listed}", "saved at different times: resume from the later one"
+
+
+def _learning_rate_differs(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    for conflict in _conflicts(evidence, "V005"):
+        yield conflict, "the stored value wins when the optimizer's state is restored"
+
+
+def _conflicts(evidence: Evidence, code: str) -> Iterator[str]:
+    told = (each.message for optimizer in evidence.optimizers for each in optimizer.conflicts if each.code == code)
+    yield from dict.fromkeys(told)  # optimizers of one class share their beta powers
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("V001", "not-finite", Severity.ERROR, "NaN or Inf, where and how many", _not_finite, deep=True),
+    Rule(
+        "V002",
+        "impossible-moment",
+        Severity.ERROR,
+        "a second moment, accumulator or mean square below zero",
+        _impossible_moment,
+        deep=True,
+    ),
+    Rule(
+        "V003",
+        "moments-swapped",
+        Severity.WARNING,
+        "first and second moments violate what Adam can produce",
+        _moments_swapped,
+        deep=True,
+    ),
+    Rule(
+        "V004",
+        "counters-disagree",
+        Severity.WARNING,
+        "iterations, global_step, beta powers, or twin files of one run contradict each other",
+        _counters_disagree,
+    ),
+    Rule(
+        "V005",
+        "learning-rate-differs",
+        Severity.WARNING,
+        "the stored learning rate is not the configured one",
+        _learning_rate_differs,
+    ),
+)

@@ -1,0 +1,328 @@
+"""What a directory means: an artifact of several files, the latest checkpoint of a run, or all that lies in it."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Collection, Iterator
+from itertools import islice
+
+from ckptdoctor.containers.bytes.files import reason
+from ckptdoctor.errors import LimitExceeded, UnknownFormat, UnreadableArtifact, UsageProblem
+from ckptdoctor.formats.keras import shard_map
+from ckptdoctor.formats.readers import Target
+from ckptdoctor.formats.single_files import SAVED_MODEL, SHARD, target_of
+from ckptdoctor.formats.tensorflow import state_file as checkpoint_state
+from ckptdoctor.state import Oddity
+
+_LOOKED_INTO = 1000
+MAX_LISTED = 1_000_000
+"""Names in a directory: the state file of a longer one might be among those that are left out."""
+MAX_DEPTH = 16
+"""Directories below a directory whose artifacts are all wanted."""
+_MOST_DIGITS = 20
+_SHOWN = 5
+_MODELS = (".keras", ".h5", ".hdf5", ".ckpt")
+_BACKUP = ("latest.weights.h5", "training_metadata.json")
+"""What Keras 3's BackupAndRestore keeps in its directory."""
+_CHIEF = "chief"
+"""Where tf.keras' BackupAndRestore keeps its checkpoints, below its directory."""
+_NUMBER = re.compile(r"(\d+)(?:\.(\d+))?")
+
+
+def meant_by(given: str, path: str, *, everything: bool) -> tuple[Target, ...]:
+    """The artifacts that a directory means.
+
+    Args:
+        given: What the user named.
+        path: The same without a slash at its end.
+        everything: All that lies in it, and in directories below.
+
+    Raises:
+        UnreadableArtifact: Nothing in it is an artifact that is known.
+        UsageProblem: There are several, and nothing tells which is meant.
+    """
+    own = artifact_at(given, path)
+    if own is not None:
+        return (own,)
+    names = listing(path)
+    if everything:
+        return tuple(_all_below(path, names))
+    if state_file(path, names):
+        found = from_state(given, path, names)
+        if found is not None:
+            return (found,)
+    prefixes = _prefixes(path, names)
+    if prefixes:
+        return (_without_state_file(given, prefixes),)
+    if os.path.isfile(os.path.join(path, _CHIEF, checkpoint_state.NAME)):
+        return meant_by(given, os.path.join(path, _CHIEF), everything=False)
+    return (_newest(given, path, names),)
+
+
+def artifact_at(given: str, path: str) -> Target | None:
+    """The artifact that a directory is; None for a directory that holds artifacts, or nothing."""
+    there = set(listing(path))
+    if there.intersection(SAVED_MODEL):
+        return Target(given, path, "saved-model")
+    if "config.json" in there and {"model.weights.h5", "model.weights.npz", "model.weights.json"} & there:
+        return Target(given, path, "keras-archive")
+    if there.issuperset(_BACKUP):
+        return Target(given, os.path.join(path, _BACKUP[0]), "backup")
+    if "variables.index" in there and os.path.basename(os.path.abspath(path)) == "variables":
+        above = os.path.dirname(path) or os.path.join(path, os.pardir)
+        if set(listing(above)).intersection(SAVED_MODEL):
+            return Target(given, above, "saved-model", (Oddity("P003", f"{path} is a part of the SavedModel {above}"),))
+    return None
+
+
+# ------------------------------------------------------------------------------------------------------------ names
+
+
+def listing(directory: str) -> list[str]:
+    """The names in a directory, numbers in their order.
+
+    Raises:
+        UnreadableArtifact: It cannot be listed.
+        LimitExceeded: It holds more than `MAX_LISTED`.
+    """
+    try:
+        with os.scandir(directory) as entries:
+            names = [entry.name for entry in islice(entries, MAX_LISTED + 1)]
+    except OSError as error:
+        raise UnreadableArtifact(f"the directory cannot be listed: {reason(error)}", directory) from error
+    if len(names) > MAX_LISTED:
+        raise LimitExceeded(
+            f"the directory holds more than {MAX_LISTED:,} files: name the checkpoint that is meant", directory
+        )
+    return sorted(names, key=_natural)
+
+
+def _natural(name: str) -> list[tuple[int, int | str]]:
+    """A sort key in which ckpt-9 comes before ckpt-10."""
+    return [
+        (0, int(part)) if part.isascii() and part.isdigit() and len(part) < _MOST_DIGITS else (1, part)
+        for part in re.split(r"(\d+)", name)
+    ]
+
+
+def family(name: str) -> str:
+    """A name without its numbers: `ckpt-1` and `ckpt-2` are saved one after the other."""
+    return _NUMBER.sub("#", name)
+
+
+def saved_order(path: str, stem: str) -> tuple[tuple[tuple[int, str], ...], float]:
+    """Sorts a family by when it was saved: by the numbers in the name, else by the time of the file.
+
+    A number may be the model's, the epoch, the step or the loss: the first that is not the same in all counts up. Files
+    of one run are copied in any order, so that their times tell only where no number does.
+    """
+    numbers = tuple((int(whole), part) for whole, part in _NUMBER.findall(stem))
+    there = path if os.path.exists(path) else f"{path}.index"
+    return numbers, 0.0 if numbers or not os.path.exists(there) else os.stat(there).st_mtime
+
+
+def _prefixes(directory: str, names: list[str]) -> list[str]:
+    return [os.path.join(directory, name.removesuffix(".index")) for name in names if name.endswith(".index")]
+
+
+# ------------------------------------------------------------------------------------------------------- state files
+
+
+def state_file(directory: str, names: Collection[str]) -> str | None:
+    """The state file of a directory; None where there is none, or something else of that name."""
+    path = os.path.join(directory, checkpoint_state.NAME)
+    return path if checkpoint_state.NAME in names and not os.path.isdir(path) else None
+
+
+def is_there(prefix: str) -> bool:
+    """Whether `tf.train.latest_checkpoint` finds the files of a prefix: those of V2, or of V1, whole or sharded."""
+    return (
+        os.path.exists(f"{prefix}.index")
+        or os.path.isfile(prefix)
+        or bool(glob.glob(f"{glob.escape(prefix)}-?????-of-?????"))
+    )
+
+
+def from_state(given: str, path: str, names: list[str]) -> Target | None:
+    """The checkpoint that the state file of a directory names as the latest, or another one, told; None if none.
+
+    Raises:
+        UnreadableArtifact: The state file is none, or names what is not here, and no other checkpoint is.
+    """
+    state = checkpoint_state.read_checkpoint_state(os.path.join(path, checkpoint_state.NAME))
+    if not state.latest:
+        return None
+    prefix = checkpoint_state.resolve(state, state.latest)
+    if is_there(prefix):
+        astray = _astray(path, state.latest, prefix)
+        if os.path.exists(f"{prefix}.index"):
+            return Target(given, prefix, "tf-checkpoint", astray)
+        shards = glob.glob(f"{glob.escape(prefix)}-?????-of-?????")
+        return Target(given, prefix if os.path.isfile(prefix) else min(shards), "tf-checkpoint-v1", astray)
+    others = _prefixes(path, names)
+    if not others:
+        raise UnreadableArtifact(
+            f"its state file names {state.latest!r}, which is not here, and no other checkpoint is", path, code="P001"
+        )
+    instead = os.path.basename(others[-1])
+    oddity = Oddity("P001", f"the state file names {state.latest!r}, which is not here; {instead} is read instead")
+    return Target(given, others[-1], "tf-checkpoint", (oddity,))
+
+
+def _astray(directory: str, latest: str, found: str) -> tuple[Oddity, ...]:
+    """What TensorFlow makes of the name in a state file, where that is not the checkpoint beside it."""
+    theirs = latest if os.path.isabs(latest) else os.path.join(directory, latest)
+    if is_there(theirs):
+        if os.path.realpath(theirs) == os.path.realpath(found):
+            return ()
+        told = f"of another directory: TensorFlow goes on from there; {os.path.basename(found)} beside it is read here"
+    else:
+        told = (
+            f"which is not there: tf.train.latest_checkpoint returns None and training starts over; "
+            f"{os.path.basename(found)} lies beside it (a moved run?)"
+        )
+    return (Oddity("P001", f"the state file names {latest!r}, {told}"),)
+
+
+def _without_state_file(given: str, prefixes: list[str]) -> Target:
+    latest = os.path.basename(prefixes[-1])
+    if len(prefixes) > 1:
+        told = f"no state file says which of {len(prefixes)} checkpoints is the latest: {latest} has the highest number"
+    else:
+        told = f"no state file names {latest}: tf.train.latest_checkpoint returns None, and training starts over"
+    return Target(given, prefixes[-1], "tf-checkpoint", (Oddity("P001", told),))
+
+
+# ------------------------------------------------------------------------------------------------- one among several
+
+
+def _newest(given: str, path: str, names: list[str]) -> Target:
+    """The one artifact in a directory without a checkpoint, or the newest of a row that was saved one by one."""
+    from ckptdoctor.formats.foreign import recognise
+
+    foreign = recognise(path, b"")
+    if foreign:
+        raise UnknownFormat(f"not an artifact that ckptdoctor reads: {foreign.sentence}", path)
+    found = list(_all_in(path, names))
+    if not found:
+        raise UnknownFormat(_nothing_in(path, names), path)
+    rows: dict[str, list[Target]] = {}
+    for each in found:
+        rows.setdefault(family(os.path.basename(each.path)), []).append(each)
+    longest = sorted(rows.values(), key=len)[-2:]
+    if len(longest) > 1 and len(longest[0]) == len(longest[1]):
+        listed = ", ".join(os.path.basename(each.path) for each in found[:_SHOWN])
+        more = ", …" if len(found) > _SHOWN else ""
+        raise UsageProblem(f"the directory holds {len(found)} artifacts ({listed}{more}): name one, or add --all", path)
+    row = longest[-1]
+    newest = max(row, key=lambda each: saved_order(each.path, os.path.basename(each.path)))
+    note: tuple[Oddity, ...] = ()
+    if len(found) > 1:
+        name = os.path.basename(newest.path)
+        told = (
+            f"{len(found):,} artifacts lie here; {name} is the newest of {len(row):,} by their names; --all reads all"
+        )
+        note = (Oddity("P006", told),)
+    return Target(given, newest.resolved, newest.reader, (*newest.oddities, *note))
+
+
+def _nothing_in(path: str, names: list[str]) -> str:
+    """Why a directory means no artifact, and which of its directories would."""
+    below = [each for each in names[:_LOOKED_INTO] if os.path.isdir(os.path.join(path, each))]
+    runs = [each for each in below if _holds_checkpoints(os.path.join(path, each))]
+    if runs:
+        more = ", …" if len(runs) > _SHOWN else ""
+        return (
+            "the directory holds no artifact itself, its directories do: "
+            f"name one of {', '.join(runs[:_SHOWN])}{more}, or add --all"
+        )
+    return "the directory holds no artifact that is known" if names else "the directory is empty"
+
+
+def _holds_checkpoints(directory: str) -> bool:
+    try:
+        there = listing(directory)
+    except UnreadableArtifact:
+        return False
+    return checkpoint_state.NAME in there or any(name.endswith((".index", *_MODELS)) for name in there)
+
+
+# --------------------------------------------------------------------------------------------------- all that is there
+
+
+def _all_below(path: str, names: list[str]) -> list[Target]:
+    """Every artifact in a directory and in those below it.
+
+    Raises:
+        UnknownFormat: There is none.
+    """
+    found = [each for _, targets in walk(path) for each in targets]
+    if not found:
+        raise UnknownFormat(_nothing_in(path, names), path)
+    return found
+
+
+def walk(path: str) -> Iterator[tuple[str, tuple[Target, ...]]]:
+    """A directory and those below it, which links do not lead to, each with the artifacts that lie in it."""
+    names = listing(path)
+    for directory in (path, *_below(path, names, MAX_DEPTH)):
+        found = lying_in(directory)
+        if found:
+            yield directory, found
+
+
+def lying_in(path: str) -> tuple[Target, ...]:
+    """Every artifact that lies in a directory itself, or that its state file lists; none if it cannot be told."""
+    try:
+        return tuple(_all_in(path, listing(path)))
+    except UnreadableArtifact:
+        return ()
+
+
+def _below(path: str, names: list[str], depth: int) -> Iterator[str]:
+    """The directories below one that are no artifacts themselves; hidden ones hold caches and histories, no runs."""
+    for name in names:
+        full = os.path.join(path, name)
+        if name.startswith(".") or os.path.islink(full) or not os.path.isdir(full):
+            continue
+        try:
+            there = [] if artifact_at(full, full) else listing(full)
+        except UnreadableArtifact:
+            continue  # told by whoever lists what lies here
+        if there:
+            yield full
+        if there and depth > 1:
+            yield from _below(full, there, depth - 1)
+
+
+def _all_in(path: str, names: list[str]) -> Iterator[Target]:
+    """Every artifact that lies in a directory, and those that its state file lists."""
+    listed_in = state_file(path, names)
+    there = dict.fromkeys(_prefixes(path, names))
+    if listed_in:
+        state = checkpoint_state.read_checkpoint_state(listed_in)
+        named = [checkpoint_state.resolve(state, each) for each in state.all]
+        there = dict.fromkeys([each for each in named if os.path.exists(f"{each}.index")] + list(there))
+    found = [Target(spoken(prefix), prefix, "tf-checkpoint") for prefix in there]
+    for name in names:
+        full = os.path.join(path, name)
+        if full == listed_in or name.endswith((".index", ".meta")) or SHARD.match(name):
+            continue
+        if shard_map.whole_of(full) is not None:
+            continue
+        try:
+            own = artifact_at(full, full) if os.path.isdir(full) else target_of(full, full)
+        except UnreadableArtifact:
+            # What is called a model and is none (empty, a Git LFS pointer) is reported; other files are none of ours.
+            own = Target(full, full, "unknown") if name.lower().endswith(_MODELS) else None
+        if own is not None:
+            found.append(own)
+    yield from sorted(found, key=lambda each: _natural(each.path))
+
+
+def spoken(path: str) -> str:
+    """What a user has to say for an artifact: of a checkpoint its index, where a file has the name of its prefix."""
+    index = f"{path}.index"
+    return index if os.path.isfile(index) and os.path.isfile(path) else path

@@ -1,0 +1,1 @@
+"""Lists of arrays that somebody dumped: pickle, npy, npz."""

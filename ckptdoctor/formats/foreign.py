@@ -1,0 +1,221 @@
+"""Files that are recognised but not read: what they are, so that nobody has to guess from "unknown format".
+
+The bytes decide, never the name: `.ckpt` alone is the ending of six different formats.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ckptdoctor.containers.bytes.files import plural
+from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.formats.signatures import by_beginning, by_magic
+
+_HEAD = 4096
+_MAX_ENTRIES = 10_000
+_MAX_PICKLE = 1 << 20
+
+
+class Foreign(NamedTuple):
+    """What a file is.
+
+    Attributes:
+        sentence: As a sentence goes on after "is": "a PyTorch checkpoint (…)".
+        artifact: It is a file of its own right; False for what only stands where an artifact should be.
+    """
+
+    sentence: str
+    artifact: bool = True
+
+
+def recognise(path: str, head: bytes) -> Foreign | None:
+    """Recognises a file or directory that is none of ours."""
+    if os.path.isdir(path):
+        return _directory(path)
+    head = head[:_HEAD]
+    if not head:
+        return Foreign("an empty file: the save or the download did not finish", artifact=False)
+    sentence = by_magic(head)
+    if sentence is None:
+        found = _pointer(head) or _archive(path, head) or foreign_by_place(path) or foreign_pickle(head)
+        if found is not None:
+            return found
+        sentence = by_beginning(head)
+    return _text(head) if sentence is None else Foreign(sentence)
+
+
+# ------------------------------------------------------------------------------------- what is in an artifact's place
+
+_LFS = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\s")
+_LFS_OID = re.compile(rb"^oid sha256:([0-9a-f]{64})\s*$", re.MULTILINE)
+_LFS_SIZE = re.compile(rb"^size (\d{1,15})\s*$", re.MULTILINE)
+
+
+_DVC = re.compile(rb"^outs:\s*\n\s*- (?:\w+: .*\n\s+)*?(?:md5|etag|hash|path): ", re.MULTILINE)
+"""What a .dvc file lists; a dvc.yaml has its outs below a stage."""
+
+
+def _pointer(head: bytes) -> Foreign | None:
+    if _LFS.match(head):
+        oid, size = _LFS_OID.search(head), _LFS_SIZE.search(head)
+        what = f" to {int(size[1]):,} bytes" if size else ""
+        which = f" (sha256 {oid[1][:12].decode()}…)" if oid else ""
+        return Foreign(f"a Git LFS pointer{what}{which}, not the file itself: run `git lfs pull`", artifact=False)
+    if _DVC.search(head):
+        return Foreign("a DVC pointer, not the file itself: run `dvc pull`", artifact=False)
+    if re.match(rb"(\.\./)*(\.git)?/?annex/objects/", head):
+        return Foreign("a git-annex pointer, not the file itself: run `git annex get`", artifact=False)
+    if not head.strip(b"\0"):
+        return Foreign(
+            "nothing but zero bytes, at least at its start: a download or copy left unfinished", artifact=False
+        )
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:64].lower()
+    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
+        return Foreign("an HTML page: a download that got a web page instead of the file", artifact=False)
+    if start.startswith((b"<?xml", b"<error>")):
+        error = b"<Error>" in head or b"<Code>" in head
+        return Foreign("an XML error message of a storage service" if error else "an XML document", artifact=not error)
+    return None
+
+
+# ----------------------------------------------------------------------------------------------------------- PyTorch
+
+_TORCH_LEGACY = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
+
+
+def foreign_pickle(head: bytes) -> Foreign | None:
+    """A pickle that is no more than the beginning of another format."""
+    if head[:1] == b"\x80" and head[2:14] == _TORCH_LEGACY:
+        return _torch("torch.save, format before 1.6", head)
+    if head[:1] == b"\x80" and b"joblib.numpy_pickle" in head:
+        return Foreign("a joblib dump: arrays stand between its pickles; dump it again with pickle or np.savez")
+    if b"torch._utils" in head or b"torch.storage" in head:
+        return Foreign("a pickle of PyTorch tensors, such as data.pkl of an unpacked torch.save file")
+    return None
+
+
+_RLLIB = frozenset({"rllib_checkpoint.json", "class_and_ctor_args.pkl", "algorithm_state.pkl"})
+
+
+def foreign_by_place(path: str) -> Foreign | None:
+    """A pickle that the files beside it name: RLlib's state of a policy, a learner or an algorithm."""
+    directory = os.path.dirname(path) or "."
+    if path.endswith(".pkl") and any(os.path.exists(os.path.join(directory, name)) for name in _RLLIB):
+        return Foreign("a part of a checkpoint of RLlib (Ray)")
+    if os.path.basename(path) == "data.pkl" and os.path.isdir(os.path.join(directory, "data")):
+        return Foreign("the pickle of an unpacked PyTorch checkpoint (torch.save): its tensors lie in data/ beside it")
+    return None
+
+
+def _torch(how: str, pickled: bytes) -> Foreign:
+    if b"pytorch-lightning_version" in pickled:
+        return Foreign("a PyTorch Lightning checkpoint")
+    return Foreign(f"a PyTorch checkpoint ({how})")
+
+
+# ----------------------------------------------------------------------------------------------------------- archives
+
+
+def _archive(path: str, head: bytes) -> Foreign | None:
+    """A zip archive by its members; one whose directory cannot be read is named by its first member."""
+    if not head.startswith(b"PK\x03\x04"):
+        return None
+    from ckptdoctor.containers.zips.archive import ZipArchive
+
+    try:
+        with ZipArchive(path) as archive:
+            names = archive.names
+            pickled = next((name for name in names if name.rpartition("/")[2] == "data.pkl"), None)
+            if pickled is not None:
+                return _torch_archive(names, archive.beginning(pickled, _MAX_PICKLE))
+    except UnreadableArtifact:
+        length = int.from_bytes(head[26:28], "little")
+        if head[30 : 30 + length].rpartition(b"/")[2] == b"data.pkl":
+            return Foreign("a PyTorch checkpoint (torch.save), truncated")
+        return Foreign("a zip archive whose directory cannot be read: truncated or corrupt")
+    tops = {name.partition("/")[0] for name in names}
+    if "saved_model.pb" in tops or any(name.endswith("/saved_model.pb") for name in names):
+        return Foreign("a zip archive with a SavedModel in it: unpack it first")
+    if any(name.endswith((".index", ".h5", ".keras", ".ckpt")) for name in names):
+        return Foreign("a zip archive with checkpoints in it: unpack it first")
+    return Foreign(f"a zip archive of {plural(len(names), 'member')}, none of which is a checkpoint's")
+
+
+def _torch_archive(names: list[str], pickled: bytes) -> Foreign:
+    if any(name.rpartition("/")[2] == "constants.pkl" for name in names) and any("/code/" in name for name in names):
+        return Foreign("a TorchScript model")
+    return _torch("torch.save, zip format", pickled)
+
+
+def _text(head: bytes) -> Foreign | None:
+    """Text, told apart as far as it matters."""
+    try:
+        # A character may be cut in two where the head ends.
+        text = head.decode("utf-8-sig", "strict" if len(head) < _HEAD else "ignore")
+    except UnicodeDecodeError:
+        return None
+    if re.search(r"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]", text):
+        return None
+    start = text.lstrip()
+    if start.startswith(("{", "[")):
+        if '"weight_map"' in text:
+            return Foreign("the index of a sharded model: it names the files that hold the tensors")
+        if '"error"' in text[:200]:
+            return Foreign("a JSON error message: a download that failed", artifact=False)
+        return Foreign("a JSON document")
+    if re.match(r"model_checkpoint_path:\s*\"", start):
+        return Foreign("a `checkpoint` state file: it names the checkpoints beside it")
+    if re.match(r"(---\s*\n|[\w-]+:\s)", start):
+        return Foreign("a text file (YAML?)")
+    return Foreign("a text file")
+
+
+# -------------------------------------------------------------------------------------------------------- directories
+
+
+def _directory(path: str) -> Foreign | None:
+    try:
+        with os.scandir(path) as entries:
+            names = {entry.name for entry, _ in zip(entries, range(_MAX_ENTRIES), strict=False)}
+    except OSError:
+        return None
+    if not names:
+        return Foreign("an empty directory", artifact=False)
+    for there, sentence in _DIRECTORIES:
+        if there(names):
+            return Foreign(sentence)
+    return None
+
+
+_DIRECTORIES: tuple[tuple[Callable[[set[str]], bool], str], ...] = (
+    (
+        lambda names: "_CHECKPOINT_METADATA" in names or {"_METADATA", "_sharding"} <= names,
+        "an Orbax checkpoint (JAX)",
+    ),
+    (
+        lambda names: "manifest.ocdbt" in names or any(name.startswith("ocdbt.process_") for name in names),
+        "an OCDBT store: a part of an Orbax (JAX) checkpoint",
+    ),
+    (
+        lambda names: ".metadata" in names and any(name.endswith(".distcp") for name in names),
+        "a PyTorch distributed checkpoint",
+    ),
+    (
+        lambda names: any(re.fullmatch(r"mp_rank_\d+_model_states\.pt", name) for name in names),
+        "a DeepSpeed checkpoint",
+    ),
+    (lambda names: bool({".zgroup", ".zarray", "zarr.json"} & names), "a Zarr store"),
+    (
+        lambda names: (
+            "config.json" in names
+            and any(name.startswith(("pytorch_model", "model.safetensors", "model-00001")) for name in names)
+        ),
+        "a Hugging Face model of PyTorch weights",
+    ),
+    (lambda names: bool(_RLLIB & names), "a checkpoint of RLlib (Ray)"),
+    (lambda names: {"data.pkl", "data"} <= names, "an unpacked PyTorch checkpoint (torch.save)"),
+    (lambda names: "MLmodel" in names, "an MLflow model: give the model in its `data` directory"),
+)

@@ -1,0 +1,136 @@
+"""`.keras` archives of Keras 3 and TensorFlow 2.12 and later, zipped or as a directory.
+
+`config.json` describes the model and how it was compiled, `model.weights.h5` (or `.npz`) holds the variables. The
+weights are read where they lie in the archive.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from ckptdoctor.containers.hdf5.file import H5File
+from ckptdoctor.containers.strict_json import MAX_BYTES, parse_object
+from ckptdoctor.containers.zips.archive import ZipArchive
+from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
+from ckptdoctor.formats.keras.code import code_inside
+from ckptdoctor.formats.keras.optimizer_groups import OPTIMIZER
+from ckptdoctor.formats.keras.producer import generation, producer
+from ckptdoctor.formats.keras.tree import Store, load_h5, read_store
+from ckptdoctor.optimizers.keras.config import read_config
+from ckptdoctor.state import Format, Generation, Oddity, OptimizerState, TrainingState
+
+CONFIG = "config.json"
+METADATA = "metadata.json"
+WEIGHTS_H5 = "model.weights.h5"
+WEIGHTS_NPZ = "model.weights.npz"
+
+
+class _Source(NamedTuple):
+    """An archive or a directory: what it has and how it is read.
+
+    Attributes:
+        path: Of the archive or directory.
+        has: Whether a member is there.
+        text: Reads a small member.
+        store: Reads the weights.
+        oddities: What was noticed about the container.
+    """
+
+    path: str
+    has: Callable[[str], bool]
+    text: Callable[[str], bytes]
+    store: Callable[[], Store]
+    oddities: tuple[Oddity, ...] = ()
+
+
+def read(path: str) -> TrainingState:
+    """Reads a `.keras` zip archive, or the directory that it unpacks to."""
+    if os.path.isdir(path):
+        return _read(_directory(path))
+    with ZipArchive(path) as archive:
+        return _read(
+            _Source(
+                path,
+                archive.__contains__,
+                archive.read,
+                lambda: _zipped_weights(archive),
+                tuple(archive.oddities),
+            )
+        )
+
+
+def _directory(path: str) -> _Source:
+    def text(name: str) -> bytes:
+        file = os.path.join(path, name)
+        if os.path.getsize(file) > MAX_BYTES:
+            raise LimitExceeded(f"is larger than the {MAX_BYTES:,} bytes that are read", file, place=name)
+        with open(file, "rb") as stream:
+            return stream.read()
+
+    def weights() -> Store:
+        store = Store()
+        file = os.path.join(path, WEIGHTS_H5)
+        if os.path.isfile(file):
+            with H5File(file) as opened:
+                load_h5(opened, store)
+        else:
+            from ckptdoctor.formats.keras.npz import load_npz
+
+            file = os.path.join(path, WEIGHTS_NPZ)
+            load_npz(file, open(file, "rb"), store, start=0)  # noqa: SIM115 (closed with the archive)
+        return store
+
+    return _Source(path, lambda name: os.path.isfile(os.path.join(path, name)), text, weights)
+
+
+def _zipped_weights(archive: ZipArchive) -> Store:
+    store = Store()
+    if WEIGHTS_H5 in archive:
+        with H5File(archive.path, WEIGHTS_H5) as file:
+            load_h5(file, store)
+    else:
+        from ckptdoctor.formats.keras.npz import load_npz
+
+        start = archive.offset(WEIGHTS_NPZ) if archive.is_stored(WEIGHTS_NPZ) else None
+        load_npz(archive.path, archive.open(WEIGHTS_NPZ), store, start=start)
+    return store
+
+
+def _read(source: _Source) -> TrainingState:
+    config = _object(source, CONFIG)
+    version = _object(source, METADATA).get("keras_version")
+    version = version if isinstance(version, str) else None
+    if not source.has(WEIGHTS_H5) and not source.has(WEIGHTS_NPZ):
+        raise UnreadableArtifact(f"has neither {WEIGHTS_H5} nor {WEIGHTS_NPZ}", source.path)
+    store = source.store()
+    compiled = config.get("compile_config")
+    node = compiled.get("optimizer") if isinstance(compiled, Mapping) else None
+    forgotten = isinstance(compiled, Mapping) and node is None
+    optimizer = read_config(node, version, generation(version) or Generation.KERAS3)
+    contents = read_store(store, config=config or None, optimizer=optimizer, version=version)
+    return TrainingState(
+        path=source.path,
+        format=Format.KERAS_ARCHIVE,
+        producer=producer(version),
+        variables=contents.model.variables,
+        optimizers=_forgotten(contents.optimizers) if forgotten else contents.optimizers,
+        others=contents.others,
+        oddities=(*source.oddities, *store.oddities, *code_inside(config)),
+    )
+
+
+def _forgotten(optimizers: tuple[OptimizerState, ...]) -> tuple[OptimizerState, ...]:
+    """Tells of state whose optimizer the configuration lacks: `model.save("m.h5")` takes it out of later archives."""
+    note = "compile_config names no optimizer: load_model would start with a new RMSprop"
+    return tuple(
+        replace(each, notes=(*each.notes, note)) if each.has_state and each.name == OPTIMIZER else each
+        for each in optimizers
+    )
+
+
+def _object(source: _Source, name: str) -> dict[str, object]:
+    """A JSON member; Keras loads archives without metadata, and so do we."""
+    return parse_object(source.text(name), source.path, name) if source.has(name) else {}

@@ -1,0 +1,74 @@
+"""Weights in the layout of Keras 3: `.weights.h5`, and `.weights.json` with its shards.
+
+They hold no configuration: the optimizer's class follows from its state, and which layers were frozen from which
+variables have slots.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ckptdoctor.containers.hdf5.file import H5File
+from ckptdoctor.formats.keras.shard_map import shards
+from ckptdoctor.formats.keras.tree import MARKERS, Contents, Store, load_h5, portable, read_store
+from ckptdoctor.state import Format, Generation, Oddity, Producer, TrainingState
+
+
+def is_weights(file: H5File) -> bool:
+    """Whether an HDF5 file has this layout."""
+    groups, _ = file.children("")
+    return bool(MARKERS.intersection(portable(each).partition("/")[0] for each in groups)) and not file.has_attribute(
+        "", "layer_names"
+    )
+
+
+def read(path: str) -> TrainingState:
+    """Reads `.weights.h5`, or `.weights.json` with all of its shards."""
+    with open(path, "rb") as stream:
+        start = stream.read(1)
+    if start == b"{":
+        return _read_sharded(path)
+    with H5File(path) as file:
+        return read_open(file)
+
+
+def read_open(file: H5File) -> TrainingState:
+    """Reads `.weights.h5` from a file that is open already."""
+    store = Store()
+    load_h5(file, store)
+    return _state(file.path, store)
+
+
+def _state(path: str, store: Store) -> TrainingState:
+    contents = read_store(store)
+    return TrainingState(
+        path=path,
+        format=Format.KERAS_WEIGHTS,
+        producer=Producer(_framework(contents, store)),
+        variables=contents.model.variables,
+        optimizers=contents.optimizers,
+        others=contents.others,
+        oddities=tuple(store.oddities),
+    )
+
+
+def _framework(contents: Contents, store: Store) -> str | None:
+    """The package, as far as the file gives it away; it names no version."""
+    if store.labels:
+        return "keras"
+    found = contents.optimizers[0].generation if contents.optimizers else None
+    return {Generation.KERAS3: "keras", Generation.KERAS2: "tf.keras"}.get(found) if found else None
+
+
+def _read_sharded(path: str) -> TrainingState:
+    listed = shards(path)
+    store = Store()
+    folder = os.path.dirname(path)
+    for name, groups in listed.items():
+        shard = os.path.join(folder, name)
+        if not os.path.isfile(shard):
+            store.oddities.append(Oddity("I002", f"shard {name} is missing; it held part of {', '.join(groups[:5])}"))
+            continue
+        with H5File(shard) as file:
+            load_h5(file, store)
+    return _state(path, store)

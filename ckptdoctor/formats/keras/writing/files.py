@@ -1,0 +1,334 @@
+"""Writing optimizer state into Keras' own files: whole-model HDF5, `.keras` archives, `.weights.h5`.
+
+Each writer takes a target, of which everything but the optimizer stays as it is, and answers with what the user needs
+to know to load the result. The inputs are only read; the output path must not exist.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+
+from ckptdoctor.containers.bytes.copying import Progress, copy_tree
+from ckptdoctor.containers.bytes.window import Window
+from ckptdoctor.containers.hdf5.editing import Edit, Span, edit_file, edit_span, stored_bytes
+from ckptdoctor.containers.hdf5.file import H5File
+from ckptdoctor.containers.strict_json import parse_object
+from ckptdoctor.containers.zips.archive import ZipArchive
+from ckptdoctor.containers.zips.editing import Replacement, rewrite
+from ckptdoctor.errors import GraftRefused
+from ckptdoctor.formats.dumps.writing import write_dump
+from ckptdoctor.formats.keras import legacy_h5 as keras_h5
+from ckptdoctor.formats.keras.archive import CONFIG, METADATA, WEIGHTS_H5
+from ckptdoctor.formats.keras.optimizer_groups import OPTIMIZER
+from ckptdoctor.formats.keras.writing.losses import chosen_loss, loss_of
+from ckptdoctor.formats.keras.writing.slot_names import weight_names
+from ckptdoctor.formats.keras.writing.tree import Place, by_name, new_dataset, place_in, tree_edit
+from ckptdoctor.formats.written import Written
+from ckptdoctor.optimizers.keras.serialize import NAMES, Form, require_agreement, to_config
+from ckptdoctor.optimizers.lists.elements import elements, wrapper_elements
+from ckptdoctor.optimizers.lists.elements import notes as notes_of
+from ckptdoctor.optimizers.planned import PlannedOptimizer
+from ckptdoctor.state import Generation
+
+__all__ = ["check_layout", "write_dump", "write_h5", "write_keras_archive", "write_keras_weights"]
+
+_NEW_LAYOUT = frozenset({Generation.KERAS2, Generation.KERAS3})
+_STRUCTURE = 64 << 20
+"""More than HDF5 needs to describe a model's data sets, for reckoning with sizes."""
+_PER_DATASET = 8 << 10
+
+
+# ------------------------------------------------------------------------------------------------ whole-model HDF5
+
+
+def write_h5(
+    optimizer: PlannedOptimizer,
+    target: str,
+    output: str,
+    *,
+    loss_from: str | None = None,
+    progress: Progress | None = None,
+) -> Written:
+    """Writes a whole-model HDF5 file with this optimizer.
+
+    Args:
+        optimizer: The optimizer; its generation decides names and configuration.
+        target: The HDF5 file that is completed.
+        output: The file that is written.
+        loss_from: An artifact that tells the loss, where the target was saved uncompiled.
+        progress: Told how many more bytes are written.
+
+    Raises:
+        GraftRefused: The target holds no model, or the generation cannot express the optimizer.
+        UnreadableArtifact: An input is broken.
+        OSError: The output cannot be written.
+    """
+    with H5File(target) as file:
+        if not keras_h5.is_whole_model(file):
+            raise GraftRefused(
+                "the file holds weights alone, in the old layout, which has no place for optimizer state: graft into "
+                "a whole model, a `.keras` or a `.weights.h5`",
+                target,
+            )
+        state = keras_h5.read_open(file)
+        version = state.producer.version
+        text = file.text("", "training_config")
+        is_ascii = file.is_ascii("", "model_config")
+    own, inner = wrapper_elements(optimizer), elements(optimizer)
+    names = weight_names(optimizer, own, inner, state.variables, version)
+    notes: list[str] = []
+    texts: dict[tuple[str, str], str] = {}
+    if text is None or not optimizer.configured:
+        training = {} if text is None else parse_object(text, target, "@training_config")
+        if text is None:
+            training, note = _training_config(optimizer, loss_from, version)
+            notes.append(note)
+        training["optimizer_config"] = to_config(optimizer, Form.LEGACY)
+        require_agreement(training["optimizer_config"], optimizer)
+        texts["", "training_config"] = json.dumps(training)
+    group = keras_h5.OPTIMIZER
+    edit = Edit(
+        delete=(group,),
+        datasets=tuple(
+            new_dataset(f"{group}/{name}", each, marked=False) for name, each in zip(names, (*own, *inner), strict=True)
+        ),
+        texts=texts,
+        names={(group, "weight_names"): names},
+        ascii=is_ascii,
+    )
+    sizes = edit_file(target, output, edit, progress)
+    return Written((*_h5_notes(optimizer), *notes, *notes_of(optimizer)), sizes.new, sizes.copied)
+
+
+def _training_config(
+    optimizer: PlannedOptimizer, loss_from: str | None, version: str | None
+) -> tuple[dict[str, object], str]:
+    """`training_config` for a model that was saved uncompiled, with the keys that loaders of its time ask for."""
+    found = None if loss_from is None else loss_of(loss_from)
+    loss, note = chosen_loss(found, optimizer.generation, Form.LEGACY, version)
+    old = optimizer.generation is Generation.KERAS1
+    config: dict[str, object] = {"loss": loss, "metrics": [] if old else None, "weighted_metrics": None}
+    config["loss_weights"] = None
+    if optimizer.generation in {Generation.KERAS1, Generation.OPTIMIZER_V2}:
+        config["sample_weight_mode"] = None  # TensorFlow 1.15 and Keras up to 2.3 ask for it
+    return config, note
+
+
+def _h5_notes(optimizer: PlannedOptimizer) -> tuple[str, ...]:
+    if optimizer.generation is Generation.KERAS3:
+        note = (
+            "no version of Keras 3 restores slots from an HDF5 file: load_model keeps the count and drops the slots "
+            "(legacy_h5_format builds the optimizer for no variables); graft into a `.keras` target to resume training"
+        )
+    elif optimizer.generation is Generation.KERAS2 and optimizer.wrapper is not None:
+        note = (
+            "TensorFlow 2.11 to 2.15 and tf_keras lose the state of a LossScaleOptimizer in HDF5 files; graft into a "
+            "`.keras` target to resume training"
+        )
+    else:
+        note = f"load with load_model(path) of {NAMES[optimizer.generation]}: it restores the optimizer's state"
+    return (note,)
+
+
+# ------------------------------------------------------------------------------------------------- .keras archives
+
+
+def write_keras_archive(
+    optimizer: PlannedOptimizer,
+    target: str,
+    output: str,
+    *,
+    loss_from: str | None = None,
+    progress: Progress | None = None,
+) -> Written:
+    """Writes a `.keras` archive, or the directory that one unpacks to, with this optimizer.
+
+    Args:
+        optimizer: The optimizer, of Keras 2.11 or later.
+        target: The archive or directory that is completed.
+        output: What is written, of the same kind.
+        loss_from: An artifact that tells the loss, where the target was saved uncompiled.
+        progress: Told how many more bytes are written.
+
+    Raises:
+        GraftRefused: The target keeps its weights in npz, or the generation cannot express the optimizer.
+        UnreadableArtifact: An input is broken.
+        OSError: The output cannot be written.
+    """
+    check_layout(optimizer)
+    if os.path.isdir(target):
+        return _write_directory(optimizer, target, output, loss_from, progress)
+    with ZipArchive(target) as archive:
+        if WEIGHTS_H5 not in archive:
+            raise GraftRefused(_ONLY_HDF5, target)
+        config = archive.read(CONFIG) if CONFIG in archive else b"{}"
+        metadata = archive.read(METADATA) if METADATA in archive else b"{}"
+        expected = archive.size(WEIGHTS_H5)
+    with H5File(target, WEIGHTS_H5) as file:
+        place = place_in([file], optimizer)
+        edit = tree_edit(optimizer, place)
+        dead = stored_bytes(file, edit.delete)
+    changed, notes = _compiled(optimizer, target, config, metadata, loss_from, place)
+    new = 0
+
+    def weights(descriptor: int, start: int) -> int:
+        nonlocal new
+        window = Window(descriptor, start)
+        with ZipArchive(target) as archive, open(target, "rb") as plain:
+            if archive.is_stored(WEIGHTS_H5):
+                span = Span(plain.fileno(), archive.offset(WEIGHTS_H5), expected)
+                new = edit_span(span, window, descriptor, edit, dead, progress).new
+            else:
+                with tempfile.TemporaryFile(dir=os.path.dirname(output) or ".") as unpacked:
+                    with archive.open(WEIGHTS_H5) as packed:
+                        while data := packed.read(_COPY_BYTES):
+                            unpacked.write(data)
+                    unpacked.flush()
+                    span = Span(unpacked.fileno(), 0, expected)
+                    new = edit_span(span, window, descriptor, edit, dead, progress).new
+        return window.size
+
+    replacements = {WEIGHTS_H5: Replacement(weights, expected + _room(edit))}
+    if changed is not None:
+        replacements[CONFIG] = Replacement(changed)
+    sizes = rewrite(target, output, replacements, progress)
+    copied = sizes.copied + max(expected - dead, 0)
+    return Written((*notes, *notes_of(optimizer)), new + len(changed or b""), copied)
+
+
+_ONLY_HDF5 = "the target keeps its weights in an npz archive, which Keras itself does not load: save it as HDF5 first"
+_COPY_BYTES = 4 << 20
+
+
+def _room(edit: Edit) -> int:
+    """What an edit can add to a file, generously."""
+    total = _STRUCTURE
+    for each in edit.datasets:
+        count = 16
+        for extent in each.shape:
+            count *= extent
+        total += count + _PER_DATASET
+    return total
+
+
+def _write_directory(
+    optimizer: PlannedOptimizer, target: str, output: str, loss_from: str | None, progress: Progress | None
+) -> Written:
+    weights = os.path.join(target, WEIGHTS_H5)
+    if not os.path.isfile(weights):
+        raise GraftRefused(_ONLY_HDF5, target)
+    config, metadata = (_small(os.path.join(target, name)) for name in (CONFIG, METADATA))
+    with H5File(weights) as file:
+        place = place_in([file], optimizer)
+        edit = tree_edit(optimizer, place)
+    changed, notes = _compiled(optimizer, target, config, metadata, loss_from, place)
+    os.mkdir(output)
+    skip = {WEIGHTS_H5} if changed is None else {WEIGHTS_H5, CONFIG}
+    copied = copy_tree(target, output, frozenset(skip), progress)
+    if changed is not None:
+        with open(os.path.join(output, CONFIG), "xb") as stream:
+            stream.write(changed)
+    sizes = edit_file(weights, os.path.join(output, WEIGHTS_H5), edit, progress)
+    notes = (*notes, *notes_of(optimizer))
+    return Written(notes, sizes.new + len(changed or b""), sizes.copied + copied)
+
+
+def _small(path: str) -> bytes:
+    from ckptdoctor.containers.bytes.files import RegularFile
+
+    if not os.path.isfile(path):
+        return b"{}"
+    with RegularFile(path) as file:
+        return file.read(0, file.size, os.path.basename(path))
+
+
+def check_layout(optimizer: PlannedOptimizer) -> None:
+    """Refuses generations whose state Keras never looks for in these files.
+
+    Raises:
+        GraftRefused: It is one.
+    """
+    if optimizer.generation not in _NEW_LAYOUT:
+        raise GraftRefused(
+            f"`.keras` and `.weights.h5` never hold the state of optimizers of {NAMES[optimizer.generation]}: write "
+            "that of a later generation (--as keras2 or --as keras3), or choose an HDF5 target"
+        )
+
+
+def _compiled(
+    optimizer: PlannedOptimizer, target: str, config: bytes, metadata: bytes, loss_from: str | None, place: Place
+) -> tuple[bytes | None, tuple[str, ...]]:
+    """`config.json` with the optimizer in `compile_config`; None where it stays as it is."""
+    if place.group != OPTIMIZER:
+        return None, (by_name(place.group, "load_model(path, compile=False), compile the model with its optimizers"),)
+    call = (f"load with load_model(path) of {NAMES[optimizer.generation]}: it restores the optimizer's state",)
+    document = parse_object(config, target, CONFIG)
+    compiled = document.get("compile_config")
+    has_optimizer = isinstance(compiled, dict) and isinstance(compiled.get("optimizer"), (dict, str))
+    if optimizer.configured and isinstance(compiled, dict) and has_optimizer:
+        require_agreement(compiled["optimizer"], optimizer)
+        return None, call
+    version = parse_object(metadata, target, METADATA).get("keras_version")
+    version = version if isinstance(version, str) else None
+    package = "tf_keras" if _by_tf_keras(version) else "keras"
+    serialized = to_config(optimizer, Form.OBJECT, package=package)
+    require_agreement(serialized, optimizer)
+    if isinstance(compiled, dict) and "loss" in compiled:
+        document["compile_config"] = {**compiled, "optimizer": serialized}
+        return json.dumps(document).encode(), call
+    found = None if loss_from is None else loss_of(loss_from)
+    loss, note = chosen_loss(found, optimizer.generation, Form.OBJECT, version)
+    document["compile_config"] = {  # an uncompiled model has none, or an empty one
+        "optimizer": serialized,
+        "loss": loss,
+        "loss_weights": None,
+        "metrics": None,
+        "weighted_metrics": None,
+    }
+    return json.dumps(document).encode(), (*call, note)
+
+
+def _by_tf_keras(version: str | None) -> bool:
+    from ckptdoctor.formats.keras.producer import producer
+
+    return producer(version).framework == "tf_keras"
+
+
+def write_keras_weights(
+    optimizer: PlannedOptimizer, target: str, output: str, *, progress: Progress | None = None
+) -> Written:
+    """Writes `.weights.h5`, or `.weights.json` with its shards, with this optimizer's state.
+
+    Args:
+        optimizer: The optimizer, of Keras 2.11 or later.
+        target: The file that is completed.
+        output: The file that is written; shards are put beside it and named after it, as Keras looks for them.
+        progress: Told how many more bytes are written.
+
+    Raises:
+        GraftRefused: The generation has no place in this layout.
+        UnreadableArtifact: An input is broken.
+        OSError: The output cannot be written.
+    """
+    check_layout(optimizer)
+    with open(target, "rb") as stream:
+        is_sharded = stream.read(1) == b"{"
+    if is_sharded:
+        from ckptdoctor.formats.keras.writing.shards import opened_shards, write_shards
+
+        place = place_in(opened_shards(target), optimizer)
+        sizes = write_shards(target, output, tree_edit(optimizer, place), progress)
+    else:
+        with H5File(target) as file:
+            place = place_in([file], optimizer)
+        sizes = edit_file(target, output, tree_edit(optimizer, place), progress)
+    call = (
+        by_name(place.group, "compile the model with its optimizers")
+        if place.group != OPTIMIZER
+        else f"the file holds no configuration: compile the model with the same {optimizer.class_name}, call "
+        "model.optimizer.build(model.trainable_variables), then model.load_weights(path); without the build Keras "
+        "skips the state"
+    )
+    return Written((call, *notes_of(optimizer)), sizes.new, sizes.copied)

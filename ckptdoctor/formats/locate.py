@@ -1,0 +1,97 @@
+"""From what the user points at to the artifacts that are meant: files, prefixes, shards, directories."""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import re
+
+from ckptdoctor.containers.bytes.files import RegularFile, reason
+from ckptdoctor.errors import LimitExceeded, NoSuchPath, UnreadableArtifact
+from ckptdoctor.formats.directories import from_state, listing, meant_by
+from ckptdoctor.formats.readers import Target
+from ckptdoctor.formats.single_files import target_of
+from ckptdoctor.formats.tensorflow import state_file as checkpoint_state
+from ckptdoctor.state import Oddity
+
+_ALIKE = 0.75
+"""How alike names have to be that one may be meant by the other; difflib's default takes `err.h5` for `nope.h5`."""
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://")
+
+
+def locate(path: str, *, everything: bool = False) -> tuple[Target, ...]:
+    """Finds the artifacts that a path means.
+
+    Args:
+        path: A file; a SavedModel or `.keras` directory; a checkpoint prefix or any of its files; a shard of
+            `.weights.json`; a directory with a `checkpoint` state file.
+        everything: Of a directory, every artifact that its state file lists or that lies there or in directories below.
+
+    Raises:
+        NoSuchPath: Nothing is there.
+        UsageProblem: Several artifacts are, and nothing tells which is meant.
+        UnreadableArtifact: Something is there, but nothing that is known.
+    """
+    given = path
+    path = os.fspath(path)
+    if os.path.isdir(path):
+        return meant_by(given, path.rstrip("/") or path, everything=everything)
+    if os.path.exists(path):
+        return (_file(given, path),)
+    if os.path.exists(f"{path}.index"):
+        return (Target(given, path, "tf-checkpoint"),)
+    shards = sorted(glob.glob(f"{glob.escape(path)}-?????-of-?????"))
+    if shards:
+        return (Target(given, shards[0], "tf-checkpoint-v1"),)
+    data = sorted(glob.glob(f"{glob.escape(path)}.data-?????-of-?????"))
+    if data:
+        raise UnreadableArtifact(
+            f"{os.path.basename(path)}.index is missing; {os.path.basename(data[0])} cannot be read without it", path
+        )
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        if os.path.lexists(path):
+            raise UnreadableArtifact("is a link that leads nowhere", path) from None
+    except NotADirectoryError:
+        pass
+    except OSError as error:  # a directory on the way may not be searched, links lead in a circle
+        if error.errno == errno.ENAMETOOLONG:
+            told = "no such file, directory or checkpoint prefix: the name is longer than a name can be"
+            raise NoSuchPath(told, path) from None
+        raise UnreadableArtifact(f"cannot be opened: {reason(error)}", path) from error
+    raise NoSuchPath(_missing(path), path)
+
+
+def _file(given: str, path: str) -> Target:
+    directory, name = os.path.split(path)
+    if name == checkpoint_state.NAME:
+        with RegularFile(path) as file:
+            names_checkpoints = file.read(0, min(64, file.size)).lstrip().startswith(b"model_checkpoint_path")
+        found = from_state(given, directory or ".", listing(directory or ".")) if names_checkpoints else None
+        if found is not None:
+            return found
+    target = target_of(given, path)
+    if target.resolved == path and target.reader != "tf-checkpoint" and os.path.exists(f"{path}.index"):
+        told = f"{name}.index beside it is a checkpoint of the same name, which TensorFlow loads: name it to read that"
+        return target._replace(oddities=(*target.oddities, Oddity("P004", told)))
+    return target
+
+
+def _missing(path: str) -> str:
+    if _URL.match(path):
+        return "a URL is no local path: copy the artifact to this machine, with all of its files, and name it there"
+    directory = os.path.dirname(path) or "."
+    if not os.path.isdir(directory):
+        return f"no such file, directory or checkpoint prefix; there is no directory {directory!r} either"
+    from difflib import get_close_matches
+
+    try:
+        listed = listing(directory)[:1000]
+    except LimitExceeded:
+        listed = []
+    names = {re.sub(r"\.(index|data-\d+-of-\d+)\Z", "", name) for name in listed}
+    near = get_close_matches(os.path.basename(path), sorted(names), n=3, cutoff=_ALIKE)
+    hint = f"; did you mean {', '.join(near)}?" if near else ""
+    return f"no such file, directory or checkpoint prefix{hint}"

@@ -1,0 +1,80 @@
+"""Which reader a file is for, by its bytes."""
+
+from __future__ import annotations
+
+import re
+
+from ckptdoctor.containers.bytes.files import RegularFile
+from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.formats.foreign import foreign_by_place, foreign_pickle
+
+_PICKLE_PROTO = 0x80
+_NEWEST_PROTOCOL = 5
+_NPY = b"\x93NUMPY"
+_ZIP = b"PK\x03\x04"
+_OLD_PICKLE = re.compile(
+    rb"\(+(?:[ld]p?\d*\n|[\](}]|c[\w.]+\n\w+\n|I-?\d+\n|F[-+.\de]+\n|[KMJ]|[VSUX])"  # a list, dict or tuple
+    rb"|cnumpy[\w.]*\n\w+\n"  # an array
+    rb"|[\]})](?:q.|p\d+\n|\.|\()",  # protocol 1: an empty list, dict or tuple, and what is put into it
+    re.DOTALL,
+)
+"""How pickles of protocols 0 and 1 begin that hold containers or arrays; they have no magic number."""
+_UNMISTAKABLE = (b"(lp", b"(dp", b"cnu", b"]q\0", b"}q\0", b"(cn")
+
+
+def sniff(path: str, head: bytes) -> str | None:
+    """The reader for a file that is neither a table nor HDF5; None if it is none's.
+
+    Args:
+        path: The file.
+        head: Its first 4 KiB.
+    """
+    if head.startswith(_NPY):
+        return "optimizer-dump"
+    if _ZIP in head[:2048]:
+        return _zip(path)
+    if _is_pickle(path, head):
+        return "optimizer-dump"
+    if head.lstrip()[:1] == b"{" and b'"weight_map"' in _text(path, head):
+        return "keras-weights"
+    return None
+
+
+def _text(path: str, head: bytes) -> bytes:
+    """Enough of a JSON file to see whether it lists shards; Keras writes the metadata first."""
+    if b'"weight_map"' in head or b'"metadata"' not in head:
+        return head
+    with RegularFile(path) as file:
+        return file.read(0, min(file.size, 1 << 20))
+
+
+def _zip(path: str) -> str | None:
+    from ckptdoctor.containers.zips.archive import ZipArchive
+
+    try:
+        with ZipArchive(path) as archive:
+            names = set(archive.names)
+    except UnreadableArtifact:
+        return "keras-archive"  # its reader says what is wrong
+    if "config.json" in names or {"model.weights.h5", "model.weights.npz"} & names:
+        return "keras-archive"
+    if names and all(name.endswith(".npy") for name in names):
+        return "optimizer-dump"
+    return None
+
+
+def _is_pickle(path: str, head: bytes) -> bool:
+    """A pickle of protocol 2 and later announces itself; an older one begins like a container and ends with a stop.
+
+    Those of other packages, PyTorch's and RLlib's among them, are named by `foreign`.
+    """
+    if foreign_pickle(head) or foreign_by_place(path):
+        return False
+    if len(head) > 1 and head[0] == _PICKLE_PROTO and head[1] <= _NEWEST_PROTOCOL:
+        return True
+    if not _OLD_PICKLE.match(head):
+        return False
+    if head[:3] in _UNMISTAKABLE:
+        return True  # its reader says where one that was cut off ends
+    with RegularFile(path) as file:
+        return file.read(file.size - 1, 1) == b"."

@@ -1,0 +1,97 @@
+"""Slots that the optimizer itself links to their variables: OptimizerV2, and TF1 optimizers in object graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ckptdoctor.errors import LimitExceeded
+from ckptdoctor.formats.keras.layers import TRAINED_NAMES
+from ckptdoctor.formats.tensorflow.optimizer_reading import Reading
+from ckptdoctor.optimizers import inference
+from ckptdoctor.optimizers.catalogue import EMA, TF1_OPTIMIZERS, layouts
+from ckptdoctor.state import Generation, MissingSlot, Role, Slot
+
+MOST_KINDS = 100
+"""Kinds of slots of one optimizer; those of Keras have five at most."""
+
+
+def read_linked(reading: Reading) -> inference.Inference:
+    """Reads slots by the optimizer node's `slot_variables`: variable, name and slot in one record."""
+    links = reading.objects.node(reading.node.index).slots
+    names = sorted({name for _, name, _ in links})
+    if len(names) > MOST_KINDS:
+        # Each variable would lack most of them: what is missing would grow as the square of the file.
+        raise LimitExceeded(f"an optimizer links slots of {len(names):,} kinds: the object graph is corrupt or hostile")
+    if reading.generation is Generation.TF1:
+        inferred = _tf1_class(names, reading.singles)
+    else:
+        inferred = inference.by_slots(reading.generation, names, scalars=reading.singles, hint=reading.hint)
+    inferred = _with_shapes(reading, inferred)
+    roles = _roles(reading.generation, reading.config.class_name if reading.config else inferred.class_name)
+    nodes, tensors, by_node = reading.objects.graph.nodes, reading.objects.bundle.tensors, reading.objects.by_node
+    new = tuple.__new__  # what the named tuple's constructor calls: this runs once per slot
+    for owner, name, slot in links:
+        key = nodes[slot].key
+        ref = None if key is None else tensors.get(key)
+        variable = by_node.get(owner)
+        role = roles.get(name) or Role.OTHER
+        if ref is not None:
+            reading.slots.append(new(Slot, (name, role, variable.path if variable else None, ref, "name")))
+        elif variable is not None:
+            reading.missing.append(MissingSlot(name, role, variable.path))
+    if reading.slots:
+        _complete(reading, names, roles)
+    return inferred
+
+
+def _with_shapes(reading: Reading, inferred: inference.Inference) -> inference.Inference:
+    """No class of these generations keeps one number for a whole variable (tensorflow_addons' NovoGrad does)."""
+    kinds: dict[str, list[bool]] = {}
+    for owner, name, slot in reading.objects.node(reading.node.index).slots:
+        ref, variable = reading.objects.tensor(slot), reading.objects.by_node.get(owner)
+        if ref is not None and variable is not None and variable.tensor.shape:
+            kinds.setdefault(name, []).append(not ref.shape)
+    return inference.Inference(None) if any(all(each) for each in kinds.values()) else inferred
+
+
+def _complete(reading: Reading, names: Sequence[str], roles: Mapping[str, Role]) -> None:
+    """Adds what is missing: kinds of slots that a trained variable lacks and others have.
+
+    Nothing in a plain checkpoint says which variables are trained. In a layer whose other variables have slots those
+    are that Keras' own layers train, by their names; a layer without any may be frozen, or another optimizer's.
+    """
+    have: dict[str, set[str | None]] = {name: set() for name in names}
+    for name, _, path, _, _ in reading.slots:
+        have[name].add(path)
+    for each in reading.missing:
+        have[each.name].add(each.variable)
+    whole, touched = set.intersection(*have.values()), set.union(*have.values())
+    layers: set[str] | None = None
+    for path, _, trainable, _ in reading.objects.variables:
+        if path in whole or trainable is False:
+            continue
+        if layers is None:
+            layers = {each.rpartition("/")[0] for each in touched if each} - {""}
+        layer, _, last = path.rpartition("/")
+        if path in touched or ((trainable or last in TRAINED_NAMES) and layer in layers):
+            reading.missing.extend(
+                MissingSlot(name, roles.get(name, Role.OTHER), path) for name in names if path not in have[name]
+            )
+
+
+def _roles(generation: Generation, class_name: str | None) -> dict[str, Role]:
+    if generation is Generation.TF1:
+        return {kind.name: kind.role for each in TF1_OPTIMIZERS if each.class_name == class_name for kind in each.slots}
+    kinds = (EMA, *(kind for layout in layouts(class_name or "", generation) for kind in layout.kinds))
+    return {kind.name: kind.role for kind in kinds}
+
+
+def _tf1_class(names: Sequence[str], scalars: Mapping[str, object]) -> inference.Inference:
+    powers = tuple(name for name in ("beta1_power", "beta2_power") if name in scalars)
+    found = [
+        each.class_name
+        for each in TF1_OPTIMIZERS
+        if {kind.name for kind in each.slots} == set(names) and each.beta_powers == powers
+    ]
+    ordered = list(dict.fromkeys(found))
+    return inference.Inference(ordered[0], tuple(ordered[1:])) if ordered else inference.Inference(None)

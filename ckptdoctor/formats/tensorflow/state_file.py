@@ -1,0 +1,114 @@
+"""The text file `checkpoint` that names the latest checkpoint of a directory (CheckpointState, text format)."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import NamedTuple
+
+from ckptdoctor.containers.bytes.files import RegularFile
+from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
+
+NAME = "checkpoint"
+MAX_SIZE = 1 << 24
+
+
+class CheckpointState(NamedTuple):
+    """What a state file says.
+
+    Attributes:
+        path: The state file.
+        latest: The latest checkpoint prefix, as written: relative to the directory, or absolute.
+        all: Every prefix that it lists, oldest first.
+    """
+
+    path: str
+    latest: str
+    all: tuple[str, ...]
+
+
+def read_checkpoint_state(path: str) -> CheckpointState:
+    """Reads a `checkpoint` file.
+
+    Raises:
+        UnreadableArtifact: It is no CheckpointState in text format.
+    """
+    with RegularFile(path) as file:
+        if file.size > MAX_SIZE:
+            raise LimitExceeded(f"a checkpoint state file of {file.size:,} bytes is not read", path)
+        data = file.read(0, file.size)
+    try:
+        named = _fields(data.decode())
+    except (ValueError, UnicodeDecodeError) as error:
+        raise UnreadableArtifact(f"{os.path.basename(path)} is no checkpoint state file: {error}", path) from error
+    found = CheckpointState(
+        path, named.get("model_checkpoint_path", [""])[-1], tuple(named.get("all_model_checkpoint_paths", ()))
+    )
+    odd = next((each for each in (found.latest, *found.all) if "\0" in each), None)
+    if odd is not None:
+        raise UnreadableArtifact(f"{os.path.basename(path)} names {odd!r}, which no file can be called", path)
+    return found
+
+
+_FIELD = re.compile(r"""\s*(\w+)\s*:\s*((?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[^\s"'#;,]+)(?:\s*[;,])?)""")
+_BLANK = re.compile(r"(?:\s|#[^\n]*)*")
+_QUOTED = ('"', "'")
+
+
+def _fields(text: str) -> dict[str, list[str]]:
+    """The fields of a message in text format, each a name and a string or number, in the order of the file.
+
+    Source: protobuf.dev, "Text Format Language Specification"; CheckpointState has no other kinds of fields.
+    """
+    found: dict[str, list[str]] = {}
+    position = _end(_BLANK, text, 0)
+    while position < len(text):
+        match = _FIELD.match(text, position)
+        if match is None:
+            line = text.count("\n", 0, position) + 1
+            raise ValueError(f'line {line} should be `name: "value"`')
+        value = match[2].rstrip(" ;,")
+        found.setdefault(match[1], []).append(_unquoted(value) if value.startswith(_QUOTED) else value)
+        position = _end(_BLANK, text, match.end())
+    return found
+
+
+def _end(pattern: re.Pattern[str], text: str, position: int) -> int:
+    match = pattern.match(text, position)
+    return match.end() if match else position
+
+
+_ESCAPE = re.compile(rb"\\([0-7]{1,3}|[xX][0-9a-fA-F]{1,2}|.)", re.DOTALL)
+_SHORT = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"a": b"\a", b"b": b"\b", b"f": b"\f", b"v": b"\v"}
+
+
+def _unquoted(text: str) -> str:
+    """A string of the text format without its quotes and C escapes, which stand for bytes of UTF-8."""
+
+    def plain(match: re.Match[bytes]) -> bytes:
+        code = match[1]
+        if code[:1].isdigit():
+            return bytes([int(code, 8) & 0xFF])
+        if code[:1] in b"xX" and len(code) > 1:
+            return bytes([int(code[1:], 16)])
+        return _SHORT.get(code, code)
+
+    return _ESCAPE.sub(plain, text[1:-1].encode()).decode()
+
+
+def resolve(state: CheckpointState, prefix: str) -> str:
+    """The prefix as a path: relative ones lie beside the state file; absolute ones that moved are looked for there.
+
+    Names that climb out of the directory are taken by their last component.
+    """
+    directory = os.path.dirname(state.path)
+    beside = os.path.join(directory, os.path.basename(prefix.rstrip("/")))
+    if os.path.isabs(prefix):
+        return prefix if os.path.exists(f"{prefix}.index") and not os.path.exists(f"{beside}.index") else beside
+    relative = os.path.normpath(os.path.join(directory, prefix))
+    inside = os.path.normpath(directory) if directory else "."
+    return (
+        relative
+        if (inside == "." and not relative.startswith("..")) or relative.startswith(inside + os.sep)
+        else beside
+    )

@@ -1,0 +1,210 @@
+"""Carrying out a plan: write beside the output, read back, compare, sync, rename."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock
+
+from ckptdoctor.containers.bytes.files import reason
+from ckptdoctor.diagnosis.status import enumerate_some
+from ckptdoctor.errors import CkptDoctorError, GraftRefused, UnreadableArtifact
+from ckptdoctor.examination import Examination, examine, with_libhdf5
+from ckptdoctor.formats.tensorflow.state_file import NAME, read_checkpoint_state
+from ckptdoctor.formats.written import Written
+from ckptdoctor.grafting.building.compare import hold_against_plan
+from ckptdoctor.grafting.building.feasible import OLD_LAYOUT
+from ckptdoctor.grafting.building.flushing import Flushing
+from ckptdoctor.grafting.building.inputs import Inputs, files_of
+from ckptdoctor.grafting.building.kept import left_behind
+from ckptdoctor.grafting.building.output_name import require_loadable_name
+from ckptdoctor.grafting.building.receipt import Receipt, digest_files
+from ckptdoctor.grafting.building.staging import check_output, publish, staging
+from ckptdoctor.grafting.building.sums import verify_members
+from ckptdoctor.grafting.plan import Plan
+from ckptdoctor.optimizers.planned import PlannedOptimizer
+from ckptdoctor.state import Format
+
+
+def carry_out(
+    plan: Plan,
+    donor: Examination | None,
+    target: Examination,
+    inputs: Inputs,
+    *,
+    overwrite: bool = False,
+    sha256: bool = False,
+    check: Callable[[str], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Receipt:
+    """Writes what a plan says.
+
+    Args:
+        plan: The plan.
+        donor: The donor as it was examined; None if there is none.
+        target: The target as it was examined.
+        inputs: The files of both, as they were then.
+        overwrite: Replace what lies under the output's name.
+        sha256: Digest large files for the receipt too.
+        check: Called with the staged result before it is put in place; it raises to stop.
+        progress: Told how many bytes of how many are written, and then read back.
+
+    Raises:
+        GraftRefused: The output exists, is an input, cannot be written, or is not as planned, or an input changed
+            while it was read; nothing was written.
+    """
+    check_output(plan.output, list(inputs.artifacts), overwrite=overwrite)
+    require_loadable_name(plan.output, target.resolved, plan.format)
+    if target.state is None:
+        raise GraftRefused("the target cannot be read", target.path)
+    sources = inputs.files
+    work = _work(plan, target)
+    digested = sum(os.path.getsize(each) for each in sources) + work if sha256 else 0
+    meter = _Meter(progress, total=work + digested)
+    told = None if progress is None else lambda done, _: meter.reach(done)
+    with staging(plan.output) as folder, _told_of(folder, plan.output):
+        staged = os.path.join(folder, os.path.basename(plan.output.rstrip("/")))
+        written = with_libhdf5(build, plan, donor, target, staged, sides=(donor, target), progress=told)
+        if check is not None:
+            check(staged)
+        made = files_of(staged)
+        records = digest_files([*sources, *made], everything=sha256, progress=meter.add if sha256 else None)
+        inputs.require_unchanged()
+        publish(staged, plan.output, overwrite=overwrite)
+    inputs_read = records[: len(sources)]
+    outputs = [each._replace(path=plan.output + each.path[len(staged) :]) for each in records[len(sources) :]]
+    # Writers do not know where the result will lie.
+    notes = tuple(note.replace("OUT", plan.output) for note in written.notes) + _state_file(plan)
+    return Receipt(plan, written._replace(notes=notes), tuple(inputs_read), tuple(outputs))
+
+
+def _state_file(plan: Plan) -> tuple[str, ...]:
+    """What `tf.train.latest_checkpoint` needs to find the result, where that is not there; no other file is touched."""
+    if plan.format not in {Format.TF_CHECKPOINT, Format.TF_CHECKPOINT_V1}:
+        return ()
+    directory, name = os.path.split(plan.output)
+    line = f"model_checkpoint_path: {json.dumps(name, ensure_ascii=False)}"
+    path = os.path.join(directory, NAME)
+    if not os.path.exists(path):
+        return (f"tf.train.latest_checkpoint finds it by a file {path}, which is not there, with the line {line}",)
+    try:
+        state = read_checkpoint_state(path)
+    except UnreadableArtifact:
+        return ()
+    if os.path.basename(state.latest) == name:
+        return ()
+    latest = os.path.basename(state.latest)
+    return (f"{path} names {latest} as the latest: tf.train.latest_checkpoint finds this one by the line {line}",)
+
+
+def build(
+    plan: Plan,
+    donor: Examination | None,
+    target: Examination,
+    staged: str,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Written:
+    """Writes the result under a name of its own, reads it back and holds it against the plan; the disk has it then.
+
+    Raises:
+        GraftRefused: It cannot be written, or is not as planned.
+    """
+    if target.state is None:
+        raise GraftRefused("the target cannot be read", target.path)
+    meter = _Meter(progress, total=_work(plan, target))
+    verify_members(
+        (slot.source for slot in plan.optimizer.slots if slot.source is not None),
+        (each.resolved for each in (donor, target) if each is not None and each.format is Format.OPTIMIZER_DUMP),
+    )
+    with Flushing(os.path.dirname(staged)) as flushing:
+        written = _write(plan.optimizer, target, staged, link=plan.link, donor=donor, tell=meter.add)
+        flushing.complete()
+        meter.reach(_work(plan, target) - sum(slot.nbytes for slot in plan.optimizer.slots))
+        result = next(iter(examine(staged)))
+        if result.state is None:
+            raise GraftRefused(f"the result was read back and {result.error}; nothing was written", plan.output)
+        hold_against_plan(result.state, target.state, plan.optimizer, meter.add, partial=plan.partial)
+        lost = left_behind(target.state, result.state, plan.optimizer)
+        flushing.finish()
+    told = f"of the target's own state is left behind, as the result has no place for it: {enumerate_some(lost, 12)}"
+    return written._replace(notes=(*written.notes, told)) if lost else written
+
+
+def _work(plan: Plan, target: Examination) -> int:
+    """Bytes that are written, those of the slots twice: they are compared as well."""
+    before = sum(os.path.getsize(each) for each in files_of(target.resolved))
+    return before + 2 * sum(slot.nbytes for slot in plan.optimizer.slots)
+
+
+@contextmanager
+def _told_of(folder: str, output: str) -> Iterator[None]:
+    """Says in one sentence what an error means for the output; what is wrong with an input stays its own error."""
+    try:
+        yield
+    except (OSError, CkptDoctorError) as error:
+        if not os.path.exists(folder):
+            why = "its directory was removed while the graft was made"
+        elif isinstance(error, OSError):
+            why = f"writing failed ({reason(error)})"
+        elif not isinstance(error, GraftRefused) and (error.path or "").startswith(folder):
+            why = f"what was written cannot be read back ({error})"
+        else:
+            raise
+        raise GraftRefused(f"{why}; nothing is left behind. Free some space or name another OUT", output) from error
+
+
+class _Meter:
+    """How far a graft is, for a progress bar; some writers tell it as they go, the others at their end."""
+
+    def __init__(self, progress: Callable[[int, int], None] | None, total: int) -> None:
+        self._progress, self._total, self._done = progress, total, 0
+        self._lock = Lock()
+
+    def add(self, count: int) -> None:
+        """So many more bytes are done; several threads may say so."""
+        with self._lock:
+            self.reach(self._done + count)
+
+    def reach(self, done: int) -> None:
+        """So many bytes are done in all."""
+        self._done = max(self._done, min(done, self._total))
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+
+
+def _write(
+    optimizer: PlannedOptimizer,
+    target: Examination,
+    staged: str,
+    *,
+    link: bool,
+    donor: Examination | None,
+    tell: Callable[[int], None],
+) -> Written:
+    kind, path = target.format, target.resolved
+    if kind in {Format.TF_CHECKPOINT, Format.TF_CHECKPOINT_V1}:
+        from ckptdoctor.formats.tensorflow.writing import checkpoint as tf_write
+
+        return tf_write.write(optimizer, path, staged, link=link, progress=tell)
+    if kind is Format.SAVED_MODEL:
+        from ckptdoctor.formats.tensorflow.writing import saved_model as saved_model_write
+
+        return saved_model_write.write(optimizer, path, staged, link=link, progress=tell)
+    if kind is Format.OPTIMIZER_DUMP:
+        from ckptdoctor.formats.dumps import writing as dump_write
+
+        return dump_write.write_dump(optimizer, path, staged)
+    from ckptdoctor.formats.keras.writing import files as keras_write
+
+    configured = donor is not None and donor.format in {Format.KERAS_H5, Format.KERAS_ARCHIVE}
+    loss_from = donor.resolved if donor is not None and configured else None
+    if kind is Format.KERAS_H5:
+        return keras_write.write_h5(optimizer, path, staged, loss_from=loss_from, progress=tell)
+    if kind is Format.KERAS_ARCHIVE:
+        return keras_write.write_keras_archive(optimizer, path, staged, loss_from=loss_from, progress=tell)
+    if kind is Format.KERAS_WEIGHTS:
+        return keras_write.write_keras_weights(optimizer, path, staged, progress=tell)
+    raise GraftRefused(OLD_LAYOUT, path)

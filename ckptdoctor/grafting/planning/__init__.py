@@ -1,0 +1,1 @@
+"""What goes where: matching, translating, what has no place."""

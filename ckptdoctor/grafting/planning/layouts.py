@@ -1,0 +1,105 @@
+"""Which of the catalogue's layouts a graft writes."""
+
+from __future__ import annotations
+
+from ckptdoctor.diagnosis.circumstances import scalars_before
+from ckptdoctor.errors import GraftRefused
+from ckptdoctor.formats.keras.producer import version_part
+from ckptdoctor.optimizers.catalogue import (
+    TF1_AVERAGE,
+    TF1_OPTIMIZERS,
+    Layout,
+    PerVariable,
+    Single,
+    SlotKind,
+    Tf1Optimizer,
+    layouts,
+)
+from ckptdoctor.optimizers.keras.config import Settings
+from ckptdoctor.optimizers.keras.serialize import NAMES
+from ckptdoctor.state import Generation, OptimizerState, Role
+
+_SEVERAL = "MultiOptimizer"
+
+
+def pick_layout(
+    class_name: str,
+    generation: Generation,
+    version: str | None,
+    *,
+    wrapped: bool = False,
+    like: OptimizerState | None = None,
+) -> Layout:
+    """The catalogue's layout for a class in the version that will read it; the newest where none is known.
+
+    Args:
+        class_name: The class.
+        generation: The generation.
+        version: The framework's version, where the target tells.
+        wrapped: It is inside a LossScaleOptimizer, where some classes keep less.
+        like: The target's own optimizer, whose list may tell which variant its program has.
+
+    Raises:
+        GraftRefused: The generation has no such class.
+    """
+    known = layouts(class_name, generation)
+    variants = [each for each in known if each.wrapped == wrapped] or known
+    if not variants:
+        if class_name == _SEVERAL:
+            raise GraftRefused(
+                "a MultiOptimizer is several optimizers in one list, which a graft does not take apart: compile the "
+                "target with the same one, build it, and assign the donor's optimizer.variables to its own one by one"
+            )
+        raise _unknown(class_name, generation)
+    before = scalars_before(like) if like is not None and like.generation is generation else None
+    if before is not None:
+        variants = [each for each in variants if isinstance(each.blocks[0], Single) == bool(before)] or variants
+    release = _release(version)
+    for variant in variants:
+        if release is None or _within(release, variant.versions):
+            return variant
+    return variants[0]
+
+
+def _release(version: str | None) -> tuple[int, ...] | None:
+    parts = (version or "").split("-")[0].split(".")
+    numbers = [version_part(part) for part in parts[:3]]
+    return tuple(each for each in numbers if each is not None) or None
+
+
+def _within(release: tuple[int, ...], versions: str) -> bool:
+    if not versions:
+        return True
+    bound = tuple(int(part) for part in versions.lstrip("<>=").split("."))
+    return release < bound if versions.startswith("<") else release >= bound
+
+
+def tf1_layout(class_name: str, settings: Settings) -> Layout:
+    """The slots of a tf.compat.v1 optimizer, as a layout: kind by kind, no count of its own.
+
+    Raises:
+        GraftRefused: TensorFlow 1 has no such class.
+    """
+    kinds: tuple[SlotKind, ...] = (TF1_AVERAGE,) if "use_ema" in settings.flags else ()
+    if class_name != "SGD" or "momentum" in settings.flags:  # GradientDescentOptimizer keeps none
+        kinds = (*_tf1_entry(class_name, centered="centered" in settings.flags).slots, *kinds)
+    return Layout(class_name, Generation.TF1, tuple(PerVariable((kind,)) for kind in kinds), counted=False)
+
+
+def tf1_op_name(class_name: str) -> str:
+    """The default name of a tf.compat.v1 optimizer, which names its slots."""
+    return _tf1_entry(class_name, centered=False).op_name
+
+
+def _tf1_entry(class_name: str, *, centered: bool) -> Tf1Optimizer:
+    entries = [each for each in TF1_OPTIMIZERS if each.class_name == class_name and not each.suffixes]
+    for entry in entries:
+        if (Role.MEAN_GRADIENT in {kind.role for kind in entry.slots}) == centered:
+            return entry
+    raise _unknown(class_name, Generation.TF1)
+
+
+def _unknown(class_name: str, generation: Generation) -> GraftRefused:
+    said = f"{NAMES[generation]} has no {class_name} whose state is known"
+    others = [each.value for each in Generation if layouts(class_name, each)]
+    return GraftRefused(f"{said}: write one of another generation with --as {' or '.join(others)}" if others else said)

@@ -1,0 +1,1 @@
+"""Keras' optimizers: configurations, names, schedules."""

@@ -1,0 +1,1 @@
+"""State in lists without names: which element is which."""

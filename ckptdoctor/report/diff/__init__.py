@@ -1,0 +1,1 @@
+"""What `diff` says, in every form."""

@@ -1,0 +1,1 @@
+"""What `explain` says, in every form."""

@@ -1,0 +1,1 @@
+"""What `graft` says, in every form."""

@@ -1,0 +1,1 @@
+"""What `inspect` says, in every form."""

@@ -1,0 +1,302 @@
+"""The JSON document of `inspect`, as CONTRACT fixes it: schema `ckptdoctor.inspect/1`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from json.encoder import encode_basestring_ascii as _quote
+from math import isfinite
+from typing import Any
+
+from ckptdoctor import __version__
+from ckptdoctor.containers.tensors.dtypes import total_nbytes
+from ckptdoctor.diagnosis.status import optimizer_status
+from ckptdoctor.examination import Examination
+from ckptdoctor.state import (
+    ModelVariable,
+    OptimizerState,
+    OtherVariable,
+    Role,
+    Schedule,
+    TensorRef,
+    TrainingState,
+    Wrapper,
+)
+
+SCHEMA = "ckptdoctor.inspect/1"
+
+Stats = Callable[[TensorRef], dict[str, Any] | None]
+Slots = Callable[[OptimizerState, "Stats | None"], "list[dict[str, Any]] | Rendered"]
+
+
+def render(examinations: Iterable[Examination], *, tensors: bool = False, stats: bool = False) -> str:
+    """The document, ending in a newline; ASCII only, so that no terminal and no pipe can misread it."""
+    artifacts = _array(_rendered(each, tensors=tensors, stats=stats) for each in examinations)
+    return "".join([*_object({"schema": SCHEMA, "version": __version__, "artifacts": artifacts}), "\n"])
+
+
+class Rendered(list[str]):
+    """A part of the document as text, in pieces: the slots of a large model are never one dictionary each."""
+
+
+def _object(entry: Mapping[str, Any]) -> Rendered:
+    """An object, some of whose values are rendered already."""
+    pieces = Rendered()
+    for name, value in entry.items():
+        pieces.append(f"{', ' if pieces else '{'}{_quote(name)}: ")
+        pieces += value if isinstance(value, Rendered) else [json.dumps(value, allow_nan=False)]
+    pieces.append("}")
+    return pieces
+
+
+def _array(items: Iterable[Rendered]) -> Rendered:
+    pieces = Rendered()
+    for item in items:
+        pieces.append(", " if pieces else "[")
+        pieces += item
+    pieces.append("]" if pieces else "[]")
+    return pieces
+
+
+def artifact(examination: Examination, *, tensors: bool = False, stats: bool = False) -> dict[str, Any]:
+    """One artifact of the document."""
+    return _fields(examination, _slots, tensors=tensors, stats=stats)
+
+
+def _rendered(examination: Examination, *, tensors: bool, stats: bool) -> Rendered:
+    fields = _fields(examination, _rendered_slots, tensors=tensors, stats=stats)
+    return _object({**fields, "optimizers": _array(_object(each) for each in fields["optimizers"])})
+
+
+def _fields(examination: Examination, slots: Slots, *, tensors: bool, stats: bool) -> dict[str, Any]:
+    state = examination.state
+    figures = _figures(examination) if stats else None
+    return {
+        "path": examination.path,
+        "resolved": examination.resolved,
+        "format": examination.format.value,
+        "producer": {
+            "framework": state.producer.framework if state else None,
+            "version": state.producer.version if state else None,
+        },
+        "status": examination.status.value,
+        "summary": examination.summary,
+        "verdict": examination.verdict,
+        "model": _model(state, figures, tensors=tensors) if state else None,
+        "optimizers": [_optimizer(each, figures, slots) for each in state.optimizers] if state else [],
+        "counters": dict(state.counters) if state else {},
+        "loaders": _losses(state, examination.path) if state else [],
+        "findings": [
+            {"code": each.code, "severity": each.severity.value, "message": each.message, "hint": each.hint or None}
+            for each in examination.findings
+        ],
+        "error": str(examination.error) if examination.error else None,
+    }
+
+
+def _losses(state: TrainingState, path: str) -> list[dict[str, Any]]:
+    """What loaders of any version would lose of an artifact; what is not listed restores all, or was never measured."""
+    from ckptdoctor.diagnosis.families.loading import graft_command
+    from ckptdoctor.diagnosis.loader_table import every
+
+    return [
+        {
+            "loader": line,
+            "versions": row.versions or None,
+            "rule": row.rule,
+            "optimizer": loss.optimizer.name,
+            "call": row.call,
+            "does": row.does,
+            "iterations": row.iterations,
+            "slots": row.slots,
+            "weights": row.weights,
+            "signal": row.signal,
+            "text": row.says or None,
+            "instead": row.instead.for_optimizers([loss.optimizer.name]) if row.instead else None,
+            "graft": graft_command(loss, path),
+        }
+        for loss in every(state)
+        for row in (loss.row,)
+        for line in row.lines
+    ]
+
+
+def _figures(examination: Examination) -> Stats:
+    def figures(ref: TensorRef) -> dict[str, Any] | None:
+        found = examination.statistics.get(ref)
+        if found is None:
+            return None
+        return {
+            "min": plain(found.min),
+            "max": plain(found.max),
+            "mean": plain(found.mean),
+            "nan": found.nan,
+            "inf": found.inf,
+            "zeros": found.zeros,
+        }
+
+    return figures
+
+
+def _model(state: TrainingState, figures: Stats | None, *, tensors: bool) -> dict[str, Any]:
+    stored = [(tensor, trainable) for _, tensor, trainable, _ in state.variables if tensor.location is not None]
+    known = [trainable for _, trainable in stored]
+    model: dict[str, Any] = {
+        "variables": len(stored),
+        "trainable": None if None in known else sum(known),
+        "bytes": total_nbytes([tensor for tensor, _ in stored]),
+    }
+    if tensors:
+        model["tensors"] = [_variable(variable, figures) for variable in state.variables]
+        model["others"] = [_tensor(ref, figures) for ref in state.others]
+    return model
+
+
+def _tensor(ref: TensorRef, figures: Stats | None) -> dict[str, Any]:
+    entry: dict[str, Any] = {"key": ref.key, "shape": list(ref.shape), "dtype": ref.dtype}
+    if figures is not None:
+        entry["stats"] = figures(ref)
+    return entry
+
+
+def _variable(variable: ModelVariable, figures: Stats | None) -> dict[str, Any]:
+    ref = variable.tensor
+    entry: dict[str, Any] = {
+        "variable": variable.path,
+        # A variable without a location is known from its slots only: a checkpoint of the optimizer alone.
+        "key": ref.key or None,
+        "shape": list(ref.shape),
+        "dtype": ref.dtype or None,
+        "trainable": variable.trainable,
+    }
+    if figures is not None:
+        entry["stats"] = figures(ref)
+    return entry
+
+
+def _optimizer(optimizer: OptimizerState, figures: Stats | None, slots: Slots) -> dict[str, Any]:
+    from ckptdoctor.optimizers.keras.schedules import legacy_decay
+
+    entry: dict[str, Any] = {
+        "name": optimizer.name,
+        "class": optimizer.class_name,
+        "generation": optimizer.generation.value if optimizer.generation else None,
+        "status": optimizer_status(optimizer).value,
+        "iterations": optimizer.iterations,
+        "iterations_key": optimizer.iterations_key,
+        "hyperparameters": {name: plain(value) for name, value in optimizer.hyperparameters.items()},
+        "schedule": _schedule(optimizer.schedule),
+        "slots": slots(optimizer, figures),
+        "missing": [
+            {"name": each.name, "role": each.role.value, "variable": each.variable} for each in optimizer.missing
+        ],
+        "other": [_other(each, figures) for each in optimizer.other],
+    }
+    decay = legacy_decay(optimizer.class_name, optimizer.hyperparameters, optimizer.iterations)
+    if decay is not None and optimizer.schedule is None:
+        entry["decay"] = {name: plain(value) for name, value in decay._asdict().items()}
+    if optimizer.class_inferred:
+        entry["class_inferred"] = True
+    if optimizer.class_candidates:
+        entry["class_candidates"] = list(optimizer.class_candidates)
+    if optimizer.iterations_reported is not None:
+        entry["iterations_reported"] = optimizer.iterations_reported
+    if optimizer.recoverable is not None:
+        entry["iterations_recoverable"] = {"value": optimizer.recoverable.value, "from": optimizer.recoverable.source}
+    if optimizer.wrapper is not None:
+        entry["wrapper"] = _wrapper(optimizer.wrapper, figures)
+    if optimizer.notes:
+        entry["notes"] = list(optimizer.notes)
+    return entry
+
+
+def _slots(optimizer: OptimizerState, figures: Stats | None) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = [
+        {
+            "name": slot.name,
+            "role": slot.role.value,
+            "variable": slot.variable,
+            "key": slot.tensor.key,
+            "shape": list(slot.tensor.shape),
+            "dtype": slot.tensor.dtype,
+            "mapping": slot.mapping,
+        }
+        for slot in optimizer.slots
+    ]
+    if figures is not None:
+        for entry, slot in zip(entries, optimizer.slots, strict=True):
+            entry["stats"] = figures(slot.tensor)
+    return entries
+
+
+def _rendered_slots(optimizer: OptimizerState, figures: Stats | None) -> Rendered:
+    """The same, written directly: there may be 100,000, and a few names, shapes and types among them."""
+    heads: dict[str, tuple[Role, str]] = {}
+    tails: dict[tuple[int, ...], tuple[str, str, str]] = {}
+    entries = Rendered()
+    before: str | None = None
+    owner = "null"
+    for name, role, variable, (key, dtype, shape, _), mapping in optimizer.slots:
+        head = heads.get(name)
+        if head is None or head[0] is not role:
+            text = f', {{"name": {_quote(name)}, "role": {_quote(role.value)}, "variable": '
+            heads[name] = head = (role, text)
+        tail = tails.get(shape)
+        if tail is None or tail[0] is not dtype or tail[1] is not mapping:
+            text = f', "shape": {list(shape)}, "dtype": {_quote(dtype)}, "mapping": {_quote(mapping)}}}'
+            tails[shape] = tail = (dtype, mapping, text)
+        if variable is not before:  # the slots of one variable follow one another in most artifacts
+            before, owner = variable, "null" if variable is None else _quote(variable)
+        entries.append(f'{head[1]}{owner}, "key": {_quote(key)}{tail[2]}')
+    if figures is not None:
+        for at, slot in enumerate(optimizer.slots):
+            entries[at] = f'{entries[at][:-1]}, "stats": {json.dumps(figures(slot.tensor), allow_nan=False)}}}'
+    entries[:1] = [f"[{entries[0][2:]}" if entries else "["]
+    entries.append("]")
+    return entries
+
+
+def _other(other: OtherVariable, figures: Stats | None) -> dict[str, Any]:
+    ref = other.tensor
+    entry: dict[str, Any] = {
+        "name": other.name,
+        "key": ref.key,
+        "shape": list(ref.shape),
+        "dtype": ref.dtype,
+        "value": plain(other.value),
+    }
+    if figures is not None:
+        entry["stats"] = figures(ref)
+    return entry
+
+
+def _schedule(schedule: Schedule | None) -> dict[str, Any] | None:
+    if schedule is None:
+        return None
+    return {
+        "class": schedule.class_name,
+        "config": plain(schedule.config),
+        "learning_rate": plain(schedule.learning_rate),
+        "learning_rate_if_lost": plain(schedule.learning_rate_if_lost),
+    }
+
+
+def _wrapper(wrapper: Wrapper, figures: Stats | None) -> dict[str, Any]:
+    return {
+        "class": wrapper.class_name,
+        "loss_scale": plain(wrapper.loss_scale),
+        "variables": [_other(each, figures) for each in wrapper.variables],
+    }
+
+
+def plain(value: object) -> Any:
+    """A value as JSON carries it; numbers that it cannot carry become strings."""
+    if isinstance(value, float):
+        return value if isfinite(value) else str(value).replace("nan", "NaN").replace("inf", "Infinity")
+    if value is None or isinstance(value, (str, int, bool)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return str(value)

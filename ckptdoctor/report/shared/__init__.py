@@ -1,0 +1,1 @@
+"""What reports share: the console, names that are safe to show, wording."""
