@@ -13,7 +13,7 @@ _PROMISES: tuple[tuple[str, frozenset[Format], str], ...] = (
     (".hdf5", _HDF5, "a model or weights in the old HDF5 layout"),
     (".ckpt", frozenset({Format.TF_CHECKPOINT, Format.TF_CHECKPOINT_V1}), "a TensorFlow checkpoint"),
     *((ending, frozenset({Format.OPTIMIZER_DUMP}), "arrays") for ending in (".npz", ".npy", ".pkl", ".pickle")),
-    *((ending, frozenset[Format](), "a PyTorch checkpoint") for ending in (".pth.tar", ".pth", ".pt", ".bin")),
+    *((ending, frozenset[Format](), "a PyTorch checkpoint") for ending in (".pth.tar", ".pth", ".pt")),
     (".safetensors", frozenset(), "a safetensors file"),
     (".onnx", frozenset(), "an ONNX model"),
     (".tflite", frozenset(), "a TensorFlow Lite model"),
