@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -201,7 +200,7 @@ def test_legacy_into_keras3(make: Callable[[str], Path]) -> None:
         if name in {"adam", "rmsprop_all"}:
             dumped = read(here / "donor.pkl").optimizers[0]
             known = donors[0][1].hyperparameters
-            donors.append(("pkl", replace(dumped, class_name=class_name, hyperparameters=known)))
+            donors.append(("pkl", dumped._replace(class_name=class_name, hyperparameters=known)))
         for kind, donor in donors:
             output = here / f"keras-from-{kind}.keras"
             optimizer = planned(donor, trained(read(here / "keras.keras")), Generation.KERAS3)
@@ -236,7 +235,7 @@ def test_keras3_into_legacy(make: Callable[[str], Path]) -> None:
             assert "none was written" in written.notes[1]
             jobs.append([f"{name} {generation.value}", str(output), class_name, options, str(here / "expected.npz")])
     here = folder / "adam"
-    dumped = replace(read(here / "donor.pkl").optimizers[0], class_name="Adam")
+    dumped = read(here / "donor.pkl").optimizers[0]._replace(class_name="Adam")
     plan = planned(
         dumped, trained(read(here / "tf_keras.h5")), Generation.OPTIMIZER_V2, hyperparameters={"beta_1": 0.8}
     )
