@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from threading import Lock
 
 from ckptdoctor.containers.bytes.files import reason
-from ckptdoctor.diagnosis.status import enumerate_some
 from ckptdoctor.errors import CkptDoctorError, GraftRefused, UnreadableArtifact
 from ckptdoctor.examination import Examination, examine, with_libhdf5
 from ckptdoctor.formats.tensorflow.state_file import NAME, read_checkpoint_state
@@ -26,6 +25,7 @@ from ckptdoctor.grafting.building.sums import verify_members
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.optimizers.planned import PlannedOptimizer
 from ckptdoctor.state import Format
+from ckptdoctor.words import enumerate_some
 
 
 def carry_out(

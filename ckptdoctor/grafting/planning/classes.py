@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ckptdoctor.diagnosis.status import enumerate_some
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.matching.lists import in_list_order, is_unrecorded
 from ckptdoctor.matching.sides import Side, make_side, settings_of
@@ -14,6 +13,7 @@ from ckptdoctor.optimizers.keras.config import OptimizerConfig, Settings
 from ckptdoctor.optimizers.lists.layout import blocks
 from ckptdoctor.optimizers.lists.state import default_orders, read_state
 from ckptdoctor.state import Format, Generation, OptimizerState, TrainingState
+from ckptdoctor.words import enumerate_some
 
 NAMELESS = frozenset({Format.KERAS_WEIGHTS, Format.OPTIMIZER_DUMP})
 """Formats that hold a list and no class: what fits goes from one to the other whatever the class is called."""

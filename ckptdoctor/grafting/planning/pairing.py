@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ckptdoctor.containers.tensors.values import kept_open
-from ckptdoctor.diagnosis.status import enumerate_some
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.matching.lists import UNTRAINED, is_place, numbered
@@ -15,6 +14,7 @@ from ckptdoctor.matching.sides import Side, trained_by
 from ckptdoctor.matching.variables import Match, Named, by_shape, explain_unmatched, map_lines, match, named
 from ckptdoctor.matching.weights import by_weights, confirm
 from ckptdoctor.state import Format, Generation, ModelVariable, OptimizerState, TrainingState
+from ckptdoctor.words import enumerate_some
 
 _LISTS = frozenset({Format.KERAS_ARCHIVE, Format.KERAS_WEIGHTS})
 """Formats whose optimizer is a list; only where there is a configuration of the model they tell its order."""

@@ -14,6 +14,7 @@ from ckptdoctor.comparison.results import (
     Verdict,
 )
 from ckptdoctor.report.shared.facts import FORMATS, figure
+from ckptdoctor.words import counted
 
 _MATCHED = {
     "map": "by --map",
@@ -186,8 +187,3 @@ def value_text(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return figure(value)
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 slot`, `2 slots`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
