@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from ckptdoctor.containers.hdf5.file import H5File
-from ckptdoctor.formats.keras.shard_map import shards
+from ckptdoctor.formats.keras.shard_map import is_map, shards
 from ckptdoctor.formats.keras.tree import MARKERS, Contents, Store, load_h5, portable, read_store
 from ckptdoctor.state import Format, Generation, Oddity, Producer, TrainingState
 
@@ -24,9 +24,7 @@ def is_weights(file: H5File) -> bool:
 
 def read(path: str) -> TrainingState:
     """Reads `.weights.h5`, or `.weights.json` with all of its shards."""
-    with open(path, "rb") as stream:
-        start = stream.read(1)
-    if start == b"{":
+    if is_map(path):
         return _read_sharded(path)
     with H5File(path) as file:
         return read_open(file)
