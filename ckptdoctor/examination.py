@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ckptdoctor.diagnosis import rules, status
 from ckptdoctor.diagnosis.evidence import Evidence
@@ -15,7 +14,7 @@ from ckptdoctor.formats.contract import Target
 from ckptdoctor.formats.directories import lying_in, spoken
 from ckptdoctor.formats.locate import locate
 from ckptdoctor.formats.registry import UNKNOWN, is_isolated, reader, record
-from ckptdoctor.state import Format, OptimizerState, Status, TensorRef, TrainingState
+from ckptdoctor.state import NOTHING, Format, OptimizerState, Status, TensorRef, TrainingState
 
 if TYPE_CHECKING:
     from ckptdoctor.containers.tensors.values import Statistics
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
 _Value = TypeVar("_Value")
 
 
-@dataclass(frozen=True, slots=True)
-class Examination:
+class Examination(NamedTuple):
     """An artifact, read and judged.
 
     Attributes:
@@ -47,7 +45,7 @@ class Examination:
     bare_verdict: str
     findings: tuple[Finding, ...] = ()
     error: UnreadableArtifact | None = None
-    statistics: Mapping[TensorRef, Statistics | None] = field(default_factory=dict)
+    statistics: Mapping[TensorRef, Statistics | None] = NOTHING
 
     @property
     def verdict(self) -> str:
@@ -128,7 +126,7 @@ def _in_its_run(path: str, found: Examination) -> Examination:
         most=_MOST_BESIDE,
     )
     more = rules.judge(Evidence(path, run=run._replace(unread=0)))
-    return replace(found, findings=(*found.findings, *unsaid(more, found.findings)))
+    return found._replace(findings=(*found.findings, *unsaid(more, found.findings)))
 
 
 def unsaid(findings: Iterable[Finding], known: Iterable[Finding]) -> list[Finding]:
@@ -182,8 +180,7 @@ def _examined(
 ) -> Examination:
     try:
         state = reader(target.reader)(target.resolved)
-        state = replace(
-            state,
+        state = state._replace(
             path=target.path,
             oddities=(*target.oddities, *state.oddities),
             optimizers=tuple(_with_schedule(each) for each in state.optimizers),
@@ -258,7 +255,7 @@ def _with_schedule(optimizer: OptimizerState) -> OptimizerState:
     from ckptdoctor.optimizers.keras.schedules import evaluate
 
     count = optimizer.iterations if optimizer.iterations_reported is None else optimizer.iterations_reported
-    return replace(optimizer, schedule=evaluate(optimizer.schedule, count))
+    return optimizer._replace(schedule=evaluate(optimizer.schedule, count))
 
 
 def _statistics(state: TrainingState, progress: Progress | None) -> dict[TensorRef, Statistics | None]:

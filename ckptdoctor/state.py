@@ -3,18 +3,20 @@
 Every reader in `formats/` answers with these types, every rule, report and graft is a function of them. Nothing here
 opens a file, and nothing here is imported from elsewhere in the package.
 
-Most are named tuples: a checkpoint may have a million tensors and a command lives for a tenth of a second, and a frozen
-dataclass costs five times as much to make and to define.
+They are named tuples: a checkpoint may have a million tensors and a command lives for a tenth of a second, and a frozen
+dataclass costs five times as much to make and nine times as much to define.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 Scalar: TypeAlias = "int | float | bool | str"
+
+NOTHING: Mapping[Any, Any] = {}
+"""An empty mapping, which nobody fills."""
 
 Mapped: TypeAlias = Literal["name", "order", "shape"]
 """How a slot was given to its variable: the artifact links them, by position, or only the shape fits."""
@@ -262,8 +264,7 @@ class Oddity(NamedTuple):
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(NamedTuple):
     """A learning-rate schedule from the configuration, as far as it can be computed.
 
     Attributes:
@@ -300,8 +301,7 @@ class Wrapper(NamedTuple):
         return self.class_name.startswith("LossScaleOptimizer")
 
 
-@dataclass(frozen=True, slots=True)
-class OptimizerState:
+class OptimizerState(NamedTuple):
     """One optimizer and what the artifact holds of it.
 
     Attributes:
@@ -338,7 +338,7 @@ class OptimizerState:
     iterations_tensor: TensorRef | None = None
     iterations_reported: int | None = None
     recoverable: Recoverable | None = None
-    hyperparameters: Mapping[str, object] = field(default_factory=dict)
+    hyperparameters: Mapping[str, object] = NOTHING
     schedule: Schedule | None = None
     scheduled: bool = False
     slots: tuple[Slot, ...] = ()
@@ -363,8 +363,7 @@ class Producer(NamedTuple):
     version: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TrainingState:
+class TrainingState(NamedTuple):
     """Everything that was read from one artifact.
 
     Attributes:
@@ -382,11 +381,11 @@ class TrainingState:
 
     path: str
     format: Format
-    producer: Producer = field(default_factory=Producer)
+    producer: Producer = Producer()
     variables: tuple[ModelVariable, ...] = ()
     optimizers: tuple[OptimizerState, ...] = ()
-    counters: Mapping[str, int] = field(default_factory=dict)
-    counter_tensors: Mapping[str, TensorRef] = field(default_factory=dict)
+    counters: Mapping[str, int] = NOTHING
+    counter_tensors: Mapping[str, TensorRef] = NOTHING
     others: tuple[TensorRef, ...] = ()
     oddities: tuple[Oddity, ...] = ()
     callback: str | None = None

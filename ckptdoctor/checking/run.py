@@ -184,7 +184,7 @@ def _judged(
         spoken(examination.resolved), state, scan=scan, loader=_loader(policy.loader), expected=policy.expected
     )
     found = judge(evidence)
-    return replace(examination, findings=found), found
+    return examination._replace(findings=found), found
 
 
 def _loader(name: str | None) -> Loader | None:
@@ -197,7 +197,7 @@ def _loader(name: str | None) -> Loader | None:
 
 def _weighed(path: str, examination: Examination | None, found: tuple[Finding, ...], policy: Policy) -> Checked:
     findings = policy.weigh(found)
-    examination = replace(examination, findings=findings) if examination is not None else None
+    examination = examination._replace(findings=findings) if examination is not None else None
     failed = policy.fails(findings)
     ignored = sum(policy.ignores(each.code) for each in found)
     error = examination.error if examination is not None else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import gc
 import os
-import signal
 import sys
 from contextlib import suppress
 from importlib import import_module
@@ -15,6 +14,7 @@ import click
 from ckptdoctor import __version__
 from ckptdoctor.errors import EXIT_INTERRUPTED, EXIT_USAGE
 from ckptdoctor.isolation import ownership
+from ckptdoctor.start import raising
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -35,7 +35,8 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         try:
-            return super().invoke(ctx)
+            with raising():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             click.echo("ckptdoctor: interrupted", err=True)
             ctx.exit(EXIT_INTERRUPTED)
@@ -57,8 +58,6 @@ def main() -> None:
     gc.set_threshold(2_000_000, 50, 100)
     code: object = 0
     try:
-        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-            signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on it is an exception
         cli(prog_name="ckptdoctor")
     except SystemExit as stop:
         code = stop.code

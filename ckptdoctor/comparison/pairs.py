@@ -6,7 +6,6 @@ A plan, and pure data: no values are read for it but those of weights that settl
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
 from ckptdoctor.containers.tensors.values import kept_open
@@ -157,8 +156,7 @@ def _as_the_other_lists(optimizer: OptimizerState, other: OptimizerState, form: 
         theirs._replace(tensor=mine.tensor, mapping="order")
         for mine, theirs in zip(optimizer.slots, other.slots, strict=True)
     )
-    return replace(
-        optimizer, slots=slots, class_name=other.class_name, class_candidates=(), class_inferred=True,
+    return optimizer._replace(slots=slots, class_name=other.class_name, class_candidates=(), class_inferred=True,
         generation=other.generation, wrapper=other.wrapper if around else optimizer.wrapper,
     )  # fmt: skip
 
@@ -174,7 +172,7 @@ def _read_against(
 
 
 def _with_slots_of(given: OptimizerState, read: OptimizerState) -> OptimizerState:
-    return replace(given, slots=read.slots, other=read.other or given.other)
+    return given._replace(slots=read.slots, other=read.other or given.other)
 
 
 def _matches(a: Side, b: Side, mapping: Mapping[str, str]) -> tuple[dict[str, Match], dict[str, str], list[str]]:

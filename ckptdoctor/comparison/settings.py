@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 from ckptdoctor.comparison.results import Item, Layer, Outcome, Said
 from ckptdoctor.optimizers.inference import V2_HYPERPARAMETERS
@@ -37,7 +36,7 @@ def _with_nadam_schedule(optimizer: OptimizerState) -> OptimizerState:
     if optimizer.class_name != "Nadam" or optimizer.generation is not Generation.OPTIMIZER_V2 or "decay" not in found:
         return optimizer
     found[_NADAM_SCHEDULE] = found.pop("decay")
-    return replace(optimizer, hyperparameters=found)
+    return optimizer._replace(hyperparameters=found)
 
 
 def same_number(one: object, other: object) -> bool:

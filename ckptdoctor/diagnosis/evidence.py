@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.status import in_use
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.state import ModelVariable, Oddity, OptimizerState, TensorRef, TrainingState
+from ckptdoctor.state import NOTHING, ModelVariable, Oddity, OptimizerState, TensorRef, TrainingState
 
 if TYPE_CHECKING:
     from ckptdoctor.containers.tensors.values import Statistics
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
     from ckptdoctor.diagnosis.scan import Scan
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """What is known of one artifact, or of a run directory as a whole.
 
     Attributes:
@@ -38,7 +36,7 @@ class Evidence:
     state: TrainingState | None = None
     error: UnreadableArtifact | None = None
     scan: Scan | None = None
-    statistics: Mapping[TensorRef, Statistics | None] = field(default_factory=dict)
+    statistics: Mapping[TensorRef, Statistics | None] = NOTHING
     loader: Loader | None = None
     run: RunDirectory | None = None
     expected: Expected | None = None

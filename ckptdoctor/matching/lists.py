@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from ckptdoctor.containers.tensors.values import read_scalar
 from ckptdoctor.errors import Unmatchable
@@ -67,7 +66,7 @@ def read_against(
     if wanted is None:
         raise Unmatchable(f"nothing tells the class of {called.donor}'s optimizer: name it with --optimizer-class")
     if not optimizer.slots:
-        return replace(optimizer, class_name=wanted)
+        return optimizer._replace(class_name=wanted)
     stored = [variable for variable in variables if variable.tensor.location is not None]
     listed = in_list_order(optimizer)
     # Momentum or a mean gradient, an average or an accumulator: a list does not tell, the other side may.
@@ -85,7 +84,7 @@ def read_against(
                 and (placed or settings not in told)
                 and all(slot.variable is not None for slot in read.slots)
             ):
-                return replace(read, wrapper=optimizer.wrapper)
+                return read._replace(wrapper=optimizer.wrapper)
     if class_name is not None and fitting and class_name not in fitting:
         raise Unmatchable(
             f"{called.donor}'s list fits {', '.join(fitting)}, not {class_name}: this is another optimizer's state"
@@ -153,7 +152,7 @@ def numbered(optimizer: OptimizerState, class_name: str | None = None) -> Optimi
         Unmatchable: It is not this class's list.
     """
     if not optimizer.slots:
-        return replace(optimizer, class_name=class_name or optimizer.class_name)
+        return optimizer._replace(class_name=class_name or optimizer.class_name)
     listed = in_list_order(optimizer)
     name = class_name or optimizer.class_name
     roles = [slot.role for slot in optimizer.slots]
@@ -165,12 +164,12 @@ def numbered(optimizer: OptimizerState, class_name: str | None = None) -> Optimi
             Slot(kind.name, kind.role, f"{_PLACE}{index}", ref, "order") for kind, index, ref in _slots(best, listed)
         )
         others = optimizer.other if len(slots) == len(optimizer.slots) else ()
-        return replace(optimizer, slots=slots, other=others, class_name=name)
+        return optimizer._replace(slots=slots, other=others, class_name=name)
     counts = {role: roles.count(role) for role in roles}
     if class_name in {None, optimizer.class_name} and len(set(counts.values())) == 1:
         places = {role: iter(range(count)) for role, count in counts.items()}
         slots = tuple(slot._replace(variable=f"{_PLACE}{next(places[slot.role])}") for slot in optimizer.slots)
-        return replace(optimizer, slots=slots)
+        return optimizer._replace(slots=slots)
     raise Unmatchable(
         f"the list's {len(optimizer.slots)} slots are not in the order of {name}'s: their places tell nothing"
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from ckptdoctor.containers.tensors.dtypes import INTEGRAL
@@ -44,8 +43,8 @@ class Expected(NamedTuple):
 
 def read(state: TrainingState, optimizer: OptimizerState) -> tuple[list[Trained], list[Expected]]:
     """The trained variables and the slots."""
-    optimizer = replace(
-        optimizer, slots=tuple(slot for slot in optimizer.slots if not _is_placeholder(slot, optimizer))
+    optimizer = optimizer._replace(
+        slots=tuple(slot for slot in optimizer.slots if not _is_placeholder(slot, optimizer))
     )
     if any(slot.variable is None for slot in optimizer.slots):
         return _unnamed(optimizer)

@@ -107,7 +107,7 @@ def test_pytest_example(project: Path) -> None:
 
 def test_policy_file(project: Path) -> None:
     """`--explain-config` says of the policy file what the page shows."""
-    (project / "pyproject.toml").write_text(block("toml", "[tool.ckptdoctor]"))
+    (project / "pyproject.toml").write_text(block("toml", "[tool.ckptdoctor]\nmin"))
     command, _, shown = block("text", "--explain-config").partition("\n")
     arguments = command.removeprefix("$ ckptdoctor ").split()
     result = ckptdoctor(*arguments, cwd=project)
@@ -116,7 +116,7 @@ def test_policy_file(project: Path) -> None:
 
 def test_policy_in_force(project: Path) -> None:
     """Its overrides hold where they say."""
-    (project / "pyproject.toml").write_text(block("toml", "[tool.ckptdoctor]"))
+    (project / "pyproject.toml").write_text(block("toml", "[tool.ckptdoctor]\nmin"))
     for place in ("release/lost.h5", "models/lost-weights.h5", "models/lost.h5"):
         (project / place).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / "fixtures" / "lost.weights.h5", project / place)

@@ -6,7 +6,6 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +79,7 @@ def _slots(*names: str) -> tuple[Slot, ...]:
     return tuple(Slot("m", Role.FIRST_MOMENT, name, _ref(f"{name}/m"), "order") for name in names)
 
 
-SGD = replace(
-    OptimizerState("optimizer", "SGD", Generation.KERAS1, iterations=7, slots=_slots("a", "b")),
+SGD = OptimizerState("optimizer", "SGD", Generation.KERAS1, iterations=7, slots=_slots("a", "b"))._replace(
     hyperparameters={"momentum": 0.0},
 )
 ADAM = OptimizerState("optimizer", "Adam", Generation.KERAS2, iterations=7, slots=_slots("a", "b"))
@@ -94,8 +92,9 @@ def _model(format_: Format, producer: Producer, optimizer: OptimizerState, *, fr
 
 CONSTRUCTED: Mapping[str, TrainingState] = {
     "h5-keras1-sgd": _model(Format.KERAS_H5, Producer("keras", "2.2.4"), SGD),
-    "backup-before-3.3": replace(
-        _model(Format.KERAS_WEIGHTS, Producer("keras"), replace(ADAM, generation=Generation.KERAS3)),
+    "backup-before-3.3": _model(
+        Format.KERAS_WEIGHTS, Producer("keras"), ADAM._replace(generation=Generation.KERAS3)
+    )._replace(
         callback="BackupAndRestore",
     ),
     "archive-number-tf.keras": _model(Format.KERAS_ARCHIVE, Producer("tf.keras", "2.15.0"), ADAM, frozen="a"),
@@ -172,11 +171,11 @@ def test_no_false_alarm_over_the_museum(examined: dict[str, TrainingState]) -> N
 
 def test_what_is_at_stake() -> None:
     """An optimizer that never stepped has nothing to lose; one without a count has its slots."""
-    state = _model(Format.KERAS_H5, Producer("keras", "3.15.1"), replace(ADAM, generation=Generation.KERAS3))
+    state = _model(Format.KERAS_H5, Producer("keras", "3.15.1"), ADAM._replace(generation=Generation.KERAS3))
     assert [loss.row.id for loss in rows(state)] == ["h5-keras3"]
     (held,) = state.optimizers
     for iterations, count in ((0, 0), (None, 1)):
-        changed = replace(state, optimizers=(replace(held, iterations=iterations),))
+        changed = state._replace(optimizers=(held._replace(iterations=iterations),))
         assert len(rows(changed)) == count
 
 
@@ -187,12 +186,12 @@ def test_unknown_versions_alarm_only_where_every_version_loses() -> None:
     """A Keras 3 of unknown version drops an .h5's slots as all do; whether it takes an old Nadam, nobody knows."""
     slots = (Slot("momentum", Role.FIRST_MOMENT, "a", _ref("optimizer/_variables/3/.ATTRIBUTES/VARIABLE_VALUE")),)
     nadam = OptimizerState("optimizer", "Nadam", Generation.KERAS3, iterations=7, slots=slots)
-    nadam = replace(nadam, other=(ckptdoctor.state.OtherVariable("_learning_rate", _ref("r", ()), 0.1),))
+    nadam = nadam._replace(other=(ckptdoctor.state.OtherVariable("_learning_rate", _ref("r", ()), 0.1),))
     state = TrainingState("p", Format.TF_CHECKPOINT, optimizers=(nadam,))
     assert [loss.row.id for loss in rows(state, Loader("keras", "3.15"))] == ["checkpoint-nadam-3.9-in-3.10"]
     for unknown in (Loader("keras", "3.9.2"), Loader("tensorflow", "2.16"), Loader("keras", ""), None):
         assert rows(state, unknown) == ()
-    archive = _model(Format.KERAS_H5, Producer("keras", "3.15.1"), replace(ADAM, generation=Generation.KERAS3))
+    archive = _model(Format.KERAS_H5, Producer("keras", "3.15.1"), ADAM._replace(generation=Generation.KERAS3))
     assert [loss.row.id for loss in rows(archive, Loader("tensorflow", "2.16"))] == ["h5-keras3"]
 
 
@@ -216,7 +215,7 @@ def test_versions(specifier: str, version: str, answer: bool) -> None:  # noqa: 
 
 def test_verify_finds_the_row_of_what_it_saw() -> None:
     """The row whose way out was proven comes first, then what the artifact tells, then what only frameworks see."""
-    state = _model(Format.KERAS_H5, Producer("keras", "3.15.1"), replace(ADAM, generation=Generation.KERAS3))
+    state = _model(Format.KERAS_H5, Producer("keras", "3.15.1"), ADAM._replace(generation=Generation.KERAS3))
     found = observed(state, Loader("keras", "3.15.1"), "h5-load-model", by="h5-assign")
     assert found is not None
     assert found.id == "h5-keras3"

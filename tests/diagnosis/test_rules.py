@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import pytest
 
@@ -65,42 +64,42 @@ CASES: dict[str, tuple[TrainingState, list[tuple[str, str]]]] = {
         [("S001", r"with a new optimizer \(written by an export\)")],
     ),
     "no count": (
-        _state(replace(ADAM, iterations=None)),
+        _state(ADAM._replace(iterations=None)),
         [("S002", "Adam has slots but no iteration count")],
     ),
-    "fresh": (_state(replace(ADAM, iterations=0)), [("S004", "Adam never stepped: its count is 0")]),
+    "fresh": (_state(ADAM._replace(iterations=0)), [("S004", "Adam never stepped: its count is 0")]),
     "missing": (
-        _state(replace(ADAM, slots=(_slot("a"),), missing=(MissingSlot("m", Role.FIRST_MOMENT, "b"),))),
+        _state(ADAM._replace(slots=(_slot("a"),), missing=(MissingSlot("m", Role.FIRST_MOMENT, "b"),))),
         [("S003", "1 of 2 variables lacks m: b")],
     ),
     "all lost": (
-        _state(replace(ADAM, slots=())),
+        _state(ADAM._replace(slots=())),
         [("S003", "Adam is at iteration 7, but holds no slot variables")],
     ),
     "orphans": (
-        _state(replace(ADAM, slots=(_slot("a"), _slot(None)))),
+        _state(ADAM._replace(slots=(_slot("a"), _slot(None)))),
         [("S007", "1 slots belong to variables that are not in the artifact: None/m")],
     ),
-    "unmapped is no orphan": (_state(replace(ADAM, slots=(_slot("a"), _slot(None, mapping="order")))), []),
+    "unmapped is no orphan": (_state(ADAM._replace(slots=(_slot("a"), _slot(None, mapping="order")))), []),
     "shapes": (
-        _state(replace(ADAM, slots=(_slot("a", (4,)), _slot("b")))),
+        _state(ADAM._replace(slots=(_slot("a", (4,)), _slot("b")))),
         [("S008", r"m of a has shape \[4\], its variable \[3\]")],
     ),
     "ambiguous": (
-        _state(replace(ADAM, slots=(_slot("a", mapping="order"), _slot("b", mapping="order")))),
+        _state(ADAM._replace(slots=(_slot("a", mapping="order"), _slot("b", mapping="order")))),
         [("S010", "2 of 2 slots are known by position only, among equal shapes")],
     ),
     "by position, but shapes differ": (
-        _state(replace(ADAM, slots=(_slot("a", mapping="order"), _slot("b", (4,), mapping="order"))), a=(3,), b=(4,)),
+        _state(ADAM._replace(slots=(_slot("a", mapping="order"), _slot("b", (4,), mapping="order"))), a=(3,), b=(4,)),
         [],
     ),
     "schedule": (
-        _state(replace(ADAM, iterations=None, schedule=SCHEDULE)),
+        _state(ADAM._replace(iterations=None, schedule=SCHEDULE)),
         [("S002", "no iteration count"), ("L001", "CosineDecay would restart: the next learning rate would be 0.1")],
     ),
-    "schedule with its count": (_state(replace(ADAM, schedule=SCHEDULE)), []),
+    "schedule with its count": (_state(ADAM._replace(schedule=SCHEDULE)), []),
     "two of them": (
-        _state(replace(ADAM, iterations=0), replace(ADAM, iterations=0)),
+        _state(ADAM._replace(iterations=0), ADAM._replace(iterations=0)),
         [("S004", "never stepped"), ("S004", "never stepped")],
     ),
     "oddities": (
@@ -125,13 +124,13 @@ def test_factored_slots_have_shapes_of_their_own() -> None:
     slots = (_slot("w", (3,), name="r"), _slot("w", (4,), name="c"), _slot("w", (3, 4), name="v"))
     held = OptimizerState("o", "Adafactor", Generation.KERAS2, iterations=7, slots=slots)
     assert "S008" not in {each.code for each in judge(_state(held, w=(3, 4)))}
-    wrong = replace(held, slots=(_slot("w", (5,), name="r"),))
+    wrong = held._replace(slots=(_slot("w", (5,), name="r"),))
     assert "S008" in {each.code for each in judge(_state(wrong, w=(3, 4)))}
 
 
 def test_a_recoverable_count_is_a_hint() -> None:
     """Where the count follows from something, the hint says its value and source, and L001 what its loss would do."""
-    held = replace(ADAM, iterations=None, recoverable=Recoverable(7, "beta2_power"))
+    held = ADAM._replace(iterations=None, recoverable=Recoverable(7, "beta2_power"))
     missing, restarts = judge(_state(held))
     hint = "7 follows from beta2_power: ckptdoctor graft --into p --iterations 7 --output p-resumed"
     assert (missing.code, missing.hint) == ("S002", hint)
@@ -189,5 +188,5 @@ def test_a_count_weighs_as_much_as_it_is_needed(optimizer: OptimizerState, weigh
 
 def test_what_never_stepped_has_lost_nothing() -> None:
     """At iteration 0 slots that are not there would be empty: S004 says all of it."""
-    fresh = replace(ADAM, iterations=0, missing=(MissingSlot("v", Role.SECOND_MOMENT, "a"),))
+    fresh = ADAM._replace(iterations=0, missing=(MissingSlot("v", Role.SECOND_MOMENT, "a"),))
     assert [each.code for each in judge(_state(fresh))] == ["S004"]

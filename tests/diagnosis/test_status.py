@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 
@@ -68,7 +67,7 @@ def state(*optimizers: OptimizerState, variables: int = 0) -> TrainingState:
 
 
 RATE = OtherVariable("learning_rate", TensorRef("lr", "float32", (), None), 0.5)
-WITH_RATE = replace(optimizer(None), other=(RATE,))
+WITH_RATE = optimizer(None)._replace(other=(RATE,))
 
 CASES: list[tuple[OptimizerState, Status, str]] = [
     (optimizer(7, ["a", "b"]), Status.COMPLETE, "resumes at iteration 7 with full Adam state"),
@@ -88,7 +87,7 @@ CASES: list[tuple[OptimizerState, Status, str]] = [
     (optimizer(7), Status.PARTIAL, "iteration 7, but no slots: Adam would start with empty moments"),
     (optimizer(None, ["a"]), Status.PARTIAL, "slots but no count: a schedule would restart"),
     (
-        replace(optimizer(None, ["a"]), recoverable=Recoverable(7, "beta2_power")),
+        optimizer(None, ["a"])._replace(recoverable=Recoverable(7, "beta2_power")),
         Status.PARTIAL,
         "slots but no count: a schedule would restart (7 follows from beta2_power)",
     ),
@@ -98,7 +97,7 @@ CASES: list[tuple[OptimizerState, Status, str]] = [
     (optimizer(7, class_name=None, generation=None), Status.COMPLETE, "resumes at iteration 7; there are no slots"),
     (optimizer(7, class_name="SGD", generation=TF1), Status.PARTIAL, "iteration 7, but no slots: SGD would start"),
     (optimizer(7, class_name="RMSprop", generation=K3), Status.PARTIAL, "iteration 7, but no slots"),
-    (replace(optimizer(7, class_name="SGD"), hyperparameters={"momentum": 0.9}), Status.PARTIAL, "iteration 7, but no"),
+    (optimizer(7, class_name="SGD")._replace(hyperparameters={"momentum": 0.9}), Status.PARTIAL, "iteration 7, but no"),
     (
         optimizer(0, ["a"], class_name="SGD", generation=K1),
         Status.FRESH,
@@ -179,7 +178,7 @@ def test_covered(held: OptimizerState, expected: tuple[int, int]) -> None:
             "Adam at iteration 7; m for 1 of 1 variable | Adam at iteration 0; m for 1 of 1 variable",
         ),
         (
-            state(replace(optimizer(None, ["a"]), recoverable=Recoverable(1234, "beta2_power"))),
+            state(optimizer(None, ["a"])._replace(recoverable=Recoverable(1234, "beta2_power"))),
             "Adam without a count (1,234 follows from beta2_power); m for 1 of 1 variable",
         ),
     ],
@@ -200,7 +199,7 @@ def test_summary(held: TrainingState, line: str) -> None:
         (state(optimizer(None, class_name=None)), "weights only: training restarts from a new optimizer"),
         (state(optimizer(7, ["a"])), "resumes at iteration 7 with full Adam state"),
         (
-            state(replace(optimizer(7, ["a"]), name="gen"), replace(optimizer(None), name="disc")),
+            state(optimizer(7, ["a"])._replace(name="gen"), optimizer(None)._replace(name="disc")),
             "gen: resumes at iteration 7 with full Adam state; disc: Adam is configured, its state is not here",
         ),
     ],
@@ -232,18 +231,18 @@ def test_enumerations(names: list[str], shown: str) -> None:
 )
 def test_a_class_among_several(found: OptimizerState, expected: str) -> None:
     """A class that was chosen among several that fit is not told as if it were recorded; an only one is."""
-    ambiguous = replace(found, class_inferred=True, class_candidates=("AdamW",))
+    ambiguous = found._replace(class_inferred=True, class_candidates=("AdamW",))
     assert verdict(state(ambiguous)) == expected
-    only = replace(found, class_inferred=True)
+    only = found._replace(class_inferred=True)
     assert verdict(state(only)) == verdict(state(found))
 
 
 def test_many_optimizers() -> None:
     """A verdict tells of a few optimizers, of the worst where it cannot tell of all."""
-    fine = [replace(optimizer(7, ["a"]), name=f"o{number}") for number in range(1003)]
+    fine = [optimizer(7, ["a"])._replace(name=f"o{number}") for number in range(1003)]
     few = verdict(state(*fine[:8]))
     assert few.split("; ") == [f"o{number}: resumes at iteration 7 with full Adam state" for number in range(8)]
-    lost = replace(optimizer(None, ["a"]), name="lost")
+    lost = optimizer(None, ["a"])._replace(name="lost")
     many = verdict(state(*fine, lost)).split("; ")
     assert many[0] == "lost: slots but no count: a schedule would restart"
     assert many[1:] == [*few.split("; ")[:7], "and 996 more optimizers"]
@@ -255,8 +254,8 @@ def test_long_names(place: str) -> None:
     long = "x" * 100_000
     one = optimizer(7, ["a"], [long] * (place == "missing"))
     if place != "missing":
-        one = replace(one, name=long) if place == "name" else replace(one, class_name=long)
-    said = verdict(state(one, replace(one)))
+        one = one._replace(name=long) if place == "name" else one._replace(class_name=long)
+    said = verdict(state(one, one._replace()))
     assert "x" * 200 + "…" in said
     assert len(said) < 1000
     assert len(verdict(state(one))) < 500

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from enum import Enum
 from typing import NamedTuple
 
@@ -70,12 +69,12 @@ def _of_each(find: _Find) -> _Find:
         general = expected._replace(named={})
         if not others:  # what remains is asked of the model
             general = Expected(tuple(each for each in expected.require if each is Part.WEIGHTS))
-        yield from find(replace(evidence, state=replace(state, optimizers=others), expected=general))
+        yield from find(evidence._replace(state=state._replace(optimizers=others), expected=general))
         for name, own in expected.named.items():
             one = tuple(each for each in state.optimizers if each.name == name)
             if one:
                 asked = expected._replace(named={}, **own)  # type: ignore[arg-type]  # checked when it was read
-                alone = replace(evidence, state=replace(state, optimizers=one), expected=asked)
+                alone = evidence._replace(state=state._replace(optimizers=one), expected=asked)
                 yield from ((f"{name}: {message}", hint) for message, hint in find(alone))
 
     return found

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.pickles.reading import Key, Node, load
@@ -103,7 +102,7 @@ def _state(path: str, found: Contents) -> TrainingState:
                     Oddity("S010", f"{name}: equal shapes leave open which array is which; read as {_order(answer)}")
                 )
         elif isinstance(answer, tuple):
-            optimizers.append(replace(answer[0], name=name))
+            optimizers.append(answer[0]._replace(name=name))
     if variables and not optimizers:
         oddities.append(
             Oddity("S001", "the arrays look like a model's weights: no count, and values that no optimizer's state has")

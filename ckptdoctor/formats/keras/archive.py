@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import NamedTuple
 
 from ckptdoctor.containers.hdf5.file import H5File
@@ -131,7 +130,7 @@ def _forgotten(optimizers: tuple[OptimizerState, ...]) -> tuple[OptimizerState, 
     """Tells of state whose optimizer the configuration lacks: `model.save("m.h5")` takes it out of later archives."""
     note = "compile_config names no optimizer: load_model would start with a new RMSprop"
     return tuple(
-        replace(each, notes=(*each.notes, note)) if each.has_state and each.name == OPTIMIZER else each
+        each._replace(notes=(*each.notes, note)) if each.has_state and each.name == OPTIMIZER else each
         for each in optimizers
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.strict_json import MAX_BYTES, parse_json
@@ -21,13 +20,13 @@ def read(path: str) -> TrainingState:
     Raises:
         UnreadableArtifact: The weights cannot be read.
     """
-    state = replace(hdf5_file.read(path), callback=CALLBACK)
+    state = hdf5_file.read(path)._replace(callback=CALLBACK)
     try:
         progress = _progress(os.path.join(os.path.dirname(path), METADATA))
     except UnreadableArtifact as error:
         told = f"{METADATA} cannot be read ({error}): {CALLBACK} fails on it, and the epoch is not known"
-        return replace(state, oddities=(*state.oddities, Oddity("I007", told)))
-    return replace(state, counters={**state.counters, **progress})
+        return state._replace(oddities=(*state.oddities, Oddity("I007", told)))
+    return state._replace(counters={**state.counters, **progress})
 
 
 def _progress(path: str) -> dict[str, int]:

@@ -7,7 +7,7 @@ answers with, and `read_store` finds the model and the optimizer in it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ckptdoctor.containers.hdf5.file import H5File
@@ -158,13 +158,13 @@ def _of_its_own(optimizer: OptimizerState) -> OptimizerState:
     """An optimizer in an attribute trains what the program gives to it: nothing else lacks its slots."""
     owners = {slot.variable for slot in optimizer.slots}
     lacking = tuple(each for each in optimizer.missing if each.variable is not None and each.variable in owners)
-    return replace(optimizer, missing=lacking)
+    return optimizer._replace(missing=lacking)
 
 
 def _wrapped(store: Store, optimizer: OptimizerState) -> OptimizerState:
     """Keras 2 writes the inner optimizer's list twice; that there is an inner one tells of the wrapper."""
     if optimizer.wrapper is None and f"{optimizer.name}/{INNER}/{VARS}" in store.groups:
-        return replace(optimizer, wrapper=Wrapper("LossScaleOptimizer"))
+        return optimizer._replace(wrapper=Wrapper("LossScaleOptimizer"))
     return optimizer
 
 

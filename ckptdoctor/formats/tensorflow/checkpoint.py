@@ -74,12 +74,11 @@ def _with_producer(state: TrainingState, prefix: str) -> TrainingState:
     meta = f"{prefix}.meta"
     if not os.path.isfile(meta):
         return state
-    from dataclasses import replace
 
     from ckptdoctor.containers.bundles.saved_model import meta_graph_version
 
     version = meta_graph_version(meta)
-    return state if version is None else replace(state, producer=Producer("tensorflow", version))
+    return state if version is None else state._replace(producer=Producer("tensorflow", version))
 
 
 def read_objects(

@@ -7,7 +7,7 @@ before the whole name. Keras optimizers that went through a Saver keep their own
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ckptdoctor.containers.tensors.dtypes import INTEGRAL
 from ckptdoctor.containers.tensors.values import read_scalar
@@ -87,7 +87,7 @@ def read_names(tensors: Mapping[str, TensorRef], *, serving: bool = False) -> Na
         names.optimizers.append(_stateless(sets, steps))
         names.others = [ref for ref in names.others if ref not in nobodys]
     if scale is not None and len(names.optimizers) == 1:
-        names.optimizers = [replace(names.optimizers[0], wrapper=scale)]
+        names.optimizers = [names.optimizers[0]._replace(wrapper=scale)]
     elif scale is not None:
         names.others += [each.tensor for each in scale.variables]
     if averages.slots:
@@ -148,4 +148,4 @@ def _add_averages(names: Names, averages: Found) -> None:
         names.others.extend(slot.tensor for slot in slots)
         return
     first = names.optimizers[0]
-    names.optimizers[0] = replace(first, slots=(*first.slots, *slots))
+    names.optimizers[0] = first._replace(slots=(*first.slots, *slots))

@@ -85,7 +85,7 @@ def _nested(objects: Objects, node: OptimizerNode, config: OptimizerConfig | Non
     state = _state(reading, inferred, count)
     name = config.wrapper if config is not None and config.wrapper else _name_of(objects, innermost)
     left = [*own.values(), *([inside] if inside is not None and inside is not count else [])]
-    return Found(replace(state, name=node.path, wrapper=Wrapper(name, None, tuple(left))), tuple(reading.unstored))
+    return Found(state._replace(name=node.path, wrapper=Wrapper(name, None, tuple(left))), tuple(reading.unstored))
 
 
 def _name_of(objects: Objects, index: int) -> str:

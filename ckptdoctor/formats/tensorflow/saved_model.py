@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 from ckptdoctor.containers.bundles.object_graph import ObjectGraph, read_object_graph
 from ckptdoctor.containers.bundles.reading import read_bundle
@@ -65,7 +64,7 @@ def read(directory: str) -> TrainingState:
     with kept_open():
         if graph is None:
             named = from_names(directory, Format.SAVED_MODEL, read_names(bundle.tensors, serving=True))
-            return replace(named, producer=producer, oddities=(*named.oddities, *code))
+            return named._replace(producer=producer, oddities=(*named.oddities, *code))
         trainable = {**parts.trainable, **dict.fromkeys(_frozen(directory, parts, graph), False)}
         objects = classify(graph, bundle, identifiers=parts.identifiers, trainable=trainable)
         variables, optimizers = read_objects(objects, config)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from ckptdoctor.diagnosis.status import enumerate_some
 from ckptdoctor.errors import GraftRefused
@@ -136,7 +135,7 @@ def _relabelled(optimizer: OptimizerState, class_name: str) -> OptimizerState | 
         elif not {kind.name for kind in always} <= names <= roles.keys():
             continue
         slots = tuple(slot._replace(role=roles[slot.name]) for slot in optimizer.slots)
-        return replace(optimizer, class_name=class_name, class_candidates=(), slots=slots)
+        return optimizer._replace(class_name=class_name, class_candidates=(), slots=slots)
     return None
 
 
@@ -158,4 +157,4 @@ def _read_again(
     )
     if len(read.slots) != len(optimizer.slots) or not all(slot.variable for slot in read.slots):
         return None
-    return replace(read, class_inferred=True, wrapper=optimizer.wrapper)
+    return read._replace(class_inferred=True, wrapper=optimizer.wrapper)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -52,7 +51,7 @@ def settings_for(
     """
     theirs = settings_of(donor)
     if options.learning_rate is not None:
-        theirs = replace(theirs, flags=theirs.flags - {"schedule"})
+        theirs = theirs._replace(flags=theirs.flags - {"schedule"})
     if own is None:
         return theirs
     mine = settings_of(own)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 from ckptdoctor.errors import GraftRefused, Unmatchable
 from ckptdoctor.formats.registry import record
@@ -37,7 +36,7 @@ def donor_side(state: TrainingState, target: TrainingState, own: OptimizerState 
             read = _placed(state, optimizer, target, own, told)
             # It was read as one class; that is a fact only where somebody says so.
             candidates = () if told is not None else optimizer.class_candidates
-            optimizer = replace(read, class_inferred=True, class_candidates=candidates)
+            optimizer = read._replace(class_inferred=True, class_candidates=candidates)
         require_one(optimizer, "the donor")
     return make_side(state, optimizer)
 

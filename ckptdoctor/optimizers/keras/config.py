@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import product
+from typing import NamedTuple
 
 from ckptdoctor.optimizers.catalogue import WRAPPERS
 from ckptdoctor.optimizers.keras.defaults import DEFAULTS
-from ckptdoctor.state import Generation, Schedule
+from ckptdoctor.state import NOTHING, Generation, Schedule
 
 FLAGS = ("amsgrad", "momentum", "centered", "use_ema", "gradient_accumulation", "schedule")
 """What in a configuration decides which state variables exist. All six in the order of `Settings`."""
@@ -29,8 +29,7 @@ _INNER = ("optimizer", "inner_optimizer", "base_optimizer")
 """Where the configuration of an optimizer around another one has that (tensorflow_addons' Lookahead, SWA, …)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """What a configuration says about which state variables exist.
 
     Attributes:
@@ -50,8 +49,7 @@ class Settings:
         return (condition[1:] not in self.flags) if condition.startswith("!") else condition in self.flags
 
 
-@dataclass(frozen=True, slots=True)
-class OptimizerConfig:
+class OptimizerConfig(NamedTuple):
     """An optimizer as a configuration describes it.
 
     Attributes:
@@ -69,11 +67,11 @@ class OptimizerConfig:
     class_name: str
     generation: Generation | None
     name: str | None = None
-    hyperparameters: Mapping[str, object] = field(default_factory=dict)
+    hyperparameters: Mapping[str, object] = NOTHING
     settings: Settings = Settings()
     schedule: Schedule | None = None
     wrapper: str | None = None
-    wrapper_config: Mapping[str, object] = field(default_factory=dict)
+    wrapper_config: Mapping[str, object] = NOTHING
     inner: tuple[OptimizerConfig, ...] = ()
 
     @property
@@ -171,7 +169,7 @@ def _children(config: Mapping[str, object]) -> list[object]:
 
 def _wrapped(inner: OptimizerConfig, wrapper: str, outer: Mapping[str, object]) -> OptimizerConfig:
     names = (wrapper, inner.wrapper) if inner.wrapper is not None else (wrapper,)
-    return replace(inner, wrapper=" of ".join(names), wrapper_config=outer)
+    return inner._replace(wrapper=" of ".join(names), wrapper_config=outer)
 
 
 def _generation(node: Mapping[str, object], config: Mapping[str, object], version: str | None) -> Generation | None:

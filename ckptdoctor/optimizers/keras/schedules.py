@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
 from ckptdoctor.state import Schedule
@@ -32,8 +31,7 @@ def evaluate(schedule: Schedule, iterations: int | None) -> Schedule:
     Returns:
         The schedule with its rates; a rate that cannot be computed is None.
     """
-    return replace(
-        schedule,
+    return schedule._replace(
         learning_rate=None if iterations is None else rate(schedule.class_name, schedule.config, iterations),
         learning_rate_if_lost=rate(schedule.class_name, schedule.config, 0),
     )

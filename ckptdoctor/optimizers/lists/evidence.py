@@ -8,9 +8,9 @@ mathematics does not: a mean of squares is never negative, a mean of gradients s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from math import isclose, isfinite
+from typing import NamedTuple
 
 from ckptdoctor.optimizers.catalogue import Extent, Single, SlotKind
 from ckptdoctor.optimizers.lists.layout import ITERATION, LEARNING_RATE, Fit, Item, Shape
@@ -40,8 +40,7 @@ class Kind(Enum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(NamedTuple):
     """An element of a list, and what was seen of its values.
 
     Attributes:

@@ -227,7 +227,7 @@ def _class_of(question: Question, reading: Reading, unnamed: int) -> tuple[Layou
         known = next(iter(question.layouts()), ()) if question.config else ()
         return (known[0] if known else None), question.settings or Settings(), ()
     layout, shown = found[0]
-    settings = replace(question.settings or Settings(), flags=flags | shown)
+    settings = (question.settings or Settings())._replace(flags=flags | shown)
     recorded = question.config is not None and layout.class_name == question.config.class_name
     return layout, settings, () if recorded else tuple(each.class_name for each, _ in found[1:])
 

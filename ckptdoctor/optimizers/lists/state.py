@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from ckptdoctor.formats.keras.producer import version_part
 from ckptdoctor.optimizers.catalogue import Layout, SlotKind
@@ -85,7 +84,7 @@ def read_state(
                 state[wrapped:], orders, config=config, generation=Generation.KERAS3, version=version, name=name,
                 loose=loose, wrapped=True,
             )  # fmt: skip
-            return replace(inner, wrapper=_wrapper(state[:wrapped], config))
+            return inner._replace(wrapper=_wrapper(state[:wrapped], config))
         if _is_multi(state, config):
             return _multi(state, config, orders, name)
     return _read(state, orders, config=config, generation=generation, version=version, name=name, loose=loose)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from enum import Enum
 from typing import Any
 
@@ -91,7 +90,7 @@ def checked(each: Checked) -> dict[str, Any]:
     if each.examination is not None:
         return {
             "kind": kind(each).value,
-            **artifact(replace(each.examination, path=each.path, findings=each.findings)),
+            **artifact(each.examination._replace(path=each.path, findings=each.findings)),
             **judged,
         }
     missing = kind(each) is Kind.MISSING

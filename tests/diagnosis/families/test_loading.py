@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,8 +39,8 @@ def _optimizer(**changes: Any) -> OptimizerState:
     roles = (("momentum", Role.FIRST_MOMENT), ("velocity", Role.SECOND_MOMENT))
     slots = tuple(Slot(name, role, "a", TensorRef(f"a/{name}", "float32", (3,), None)) for name, role in roles)
     held = OptimizerState("optimizer", "Adam", Generation.KERAS3, iterations=9000, slots=slots)
-    held = replace(held, **changes)
-    return held if held.schedule is None else replace(held, schedule=evaluate(held.schedule, held.iterations))
+    held = held._replace(**changes)
+    return held if held.schedule is None else held._replace(schedule=evaluate(held.schedule, held.iterations))
 
 
 def _clauses(count: int | None, *, slots_lost: bool = False, scan: Scan | None = None, **changes: Any) -> list[str]:
@@ -199,7 +198,7 @@ def test_hostile_settings(value: object) -> None:
 def test_a_missing_count_that_is_known() -> None:
     """What says the count gives the figures, and the command that sets it."""
     held = _optimizer(iterations=None, schedule=COSINE)
-    recoverable = replace(held, recoverable=Recoverable(9000, "beta2_power"))
+    recoverable = held._replace(recoverable=Recoverable(9000, "beta2_power"))
     (found,) = _found(_evidence(recoverable), "L001")
     assert found.message.startswith("CosineDecay at step 9,000 of 10,000: next learning rate 2.45e-05; ")
     assert found.hint.startswith("9,000 follows from beta2_power: ckptdoctor graft --into model.h5 --iterations 9000")
@@ -216,7 +215,7 @@ def test_a_count_that_is_there_is_lost_by_a_loader_only() -> None:
     weights = _evidence(held, format_=Format.KERAS_WEIGHTS)
     assert _found(weights, "L001") == []
     assert len(_found(weights, "L002")) == 1
-    (found,) = _found(replace(weights, loader=KERAS_3), "L001")
+    (found,) = _found(weights._replace(loader=KERAS_3), "L001")
     assert found.message == (
         "Keras 3.15's load_weights(path) loses the count. CosineDecay at step 9,000 of 10,000: next learning rate "
         "2.45e-05; with the count lost 0.001, 41 times higher; a new Adam's first update is up to the full learning "
@@ -230,7 +229,7 @@ def test_a_count_that_is_there_is_lost_by_a_loader_only() -> None:
 
 def test_the_reported_count_is_the_schedules() -> None:
     """With gradient accumulation the schedule sees fewer steps than are stored."""
-    held = replace(_optimizer(schedule=COSINE), iterations=18_000, iterations_reported=9000)
+    held = _optimizer(schedule=COSINE)._replace(iterations=18_000, iterations_reported=9000)
     (found,) = _found(_evidence(held, format_=Format.KERAS_WEIGHTS, loader=KERAS_3), "L001")
     assert "at step 9,000 of 10,000" in found.message
 
@@ -256,7 +255,7 @@ def test_another_generation() -> None:
     legacy = _optimizer(generation=Generation.OPTIMIZER_V2)
     evidence = _evidence(legacy, format_=Format.TF_CHECKPOINT, path="run/ckpt-7")
     assert _found(evidence, "L003") == _found(evidence, "L002") == []
-    (found,) = _found(replace(evidence, loader=Loader("tf_keras", "2.21")), "L003")
+    (found,) = _found(evidence._replace(loader=Loader("tf_keras", "2.21")), "L003")
     assert found.message == (
         "this checkpoint is complete, but tf_keras 2.21's tf.train.Checkpoint.restore(path) fails into its default "
         "optimizers: the state is a legacy optimizer's"
@@ -264,10 +263,10 @@ def test_another_generation() -> None:
     assert found.hint.startswith(
         "graft it: ckptdoctor graft --from run/ckpt-7 --into run/ckpt-7 --as keras2 --output run/ckpt-7-resumed; or "
     )
-    (found,) = _found(replace(evidence, loader=KERAS_3), "L003")
+    (found,) = _found(evidence._replace(loader=KERAS_3), "L003")
     assert "restores nothing at all" in found.message
     assert "--as keras3" in found.hint
-    assert _found(replace(evidence, loader=Loader("tensorflow", "2.10")), "L003") == []
+    assert _found(evidence._replace(loader=Loader("tensorflow", "2.10")), "L003") == []
 
 
 def test_two_optimizers_of_one_kind_are_one_finding() -> None:
@@ -275,5 +274,5 @@ def test_two_optimizers_of_one_kind_are_one_finding() -> None:
     legacy = _optimizer(generation=Generation.OPTIMIZER_V2)
     evidence = _evidence(legacy, format_=Format.TF_CHECKPOINT, loader=KERAS_3)
     assert evidence.state is not None
-    two = replace(evidence.state, optimizers=(legacy, replace(legacy, name="other")))
-    assert len(_found(replace(evidence, state=two), "L003")) == 1
+    two = evidence.state._replace(optimizers=(legacy, legacy._replace(name="other")))
+    assert len(_found(evidence._replace(state=two), "L003")) == 1

@@ -7,7 +7,6 @@ import json
 import os
 import zipfile
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +144,7 @@ def test_itself(paths: list[str], tmp_path: Path) -> None:
         again = read(output)
         own = state.optimizers[0]
         if any("names no optimizer" in note for note in own.notes):  # mended: the configuration names it now
-            own = replace(own, hyperparameters=again.optimizers[0].hyperparameters)
+            own = own._replace(hyperparameters=again.optimizers[0].hyperparameters)
         if content(again.optimizers[0]) != content(own) or model(again) != model(state):
             wrong.append(f"{path}: its state is not what it was")
         elif own is state.optimizers[0] and not same_around(path, output):
@@ -314,7 +313,7 @@ def test_archives(donor: OptimizerState, fixtures_dir: Path, tmp_path: Path) -> 
         new.writestr("assets/words.txt", b"a\nb\n" * 1000, zipfile.ZIP_DEFLATED)
     state = read(target)
     order = trained(state)
-    own = replace(donor, slots=state.optimizers[0].slots, class_name="Adam")
+    own = donor._replace(slots=state.optimizers[0].slots, class_name="Adam")
     plan = planned(own, order, Generation.KERAS3)
     written = write_keras_archive(
         plan, str(target), str(tmp_path / "out.keras"), loss_from=str(fixtures_dir / "whole-model.h5")
@@ -372,7 +371,7 @@ def test_an_unknown_learning_rate_is_said(donor: OptimizerState, fixtures_dir: P
     """Keras 3 keeps the rate among the variables: one that nobody knows is the class's default, and a note says so."""
     path = fixtures_dir / "keras3.keras"
     variables = trained(read(path))
-    nameless = replace(donor, slots=(), hyperparameters={})
+    nameless = donor._replace(slots=(), hyperparameters={})
     plan = planned(nameless, variables, Generation.KERAS3)
     written = write_keras_archive(plan, str(path), str(tmp_path / "out.keras"))
     assert any("0.001, Adam's default" in note for note in written.notes)
