@@ -56,8 +56,8 @@ def _safe(name: object, path: str) -> str:
 
 def is_map(path: str) -> bool:
     """Whether a file of weights is such a JSON, rather than HDF5."""
-    with open(path, "rb") as stream:
-        return stream.read(1) == b"{"
+    with RegularFile(path) as file:
+        return file.size > 0 and file.read(0, 1) == b"{"
 
 
 def ending_as(target: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from ckptdoctor.containers.hdf5.file import H5File
-from ckptdoctor.formats.keras.shard_map import is_map, shards
+from ckptdoctor.formats.keras.shard_map import shards
 from ckptdoctor.formats.keras.tree import MARKERS, Contents, Store, load_h5, portable, read_store
 from ckptdoctor.state import Format, Generation, Oddity, Producer, TrainingState
 
@@ -20,14 +20,6 @@ def is_weights(file: H5File) -> bool:
     return bool(MARKERS.intersection(portable(each).partition("/")[0] for each in groups)) and not file.has_attribute(
         "", "layer_names"
     )
-
-
-def read(path: str) -> TrainingState:
-    """Reads `.weights.h5`, or `.weights.json` with all of its shards."""
-    if is_map(path):
-        return _read_sharded(path)
-    with H5File(path) as file:
-        return read_open(file)
 
 
 def read_open(file: H5File) -> TrainingState:
@@ -58,7 +50,8 @@ def _framework(contents: Contents, store: Store) -> str | None:
     return {Generation.KERAS3: "keras", Generation.KERAS2: "tf.keras"}.get(found) if found else None
 
 
-def _read_sharded(path: str) -> TrainingState:
+def read(path: str) -> TrainingState:
+    """Reads `.weights.json` with all of its shards."""
     listed = shards(path)
     store = Store()
     folder = os.path.dirname(path)
