@@ -12,8 +12,9 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from ckptdoctor.diagnosis.circumstances import CIRCUMSTANCES
-from ckptdoctor.diagnosis.loaders import Loader, own_loader, release_of
+from ckptdoctor.diagnosis.loaders import Loader, own_loader
 from ckptdoctor.state import OptimizerState, TrainingState
+from ckptdoctor.versions import release
 
 OBSERVED = "observed"
 """The circumstance that only the framework itself can tell."""
@@ -201,8 +202,8 @@ def _written_between(state: TrainingState, since: str, before: str) -> bool:
     """Whether the artifact was written since one version and before another; no if it does not say by which."""
     if not since and not before:
         return True
-    release = release_of(state.producer.version or "")
-    return bool(release) and release >= release_of(since) and (not before or release < release_of(before))
+    known = release(state.producer.version)
+    return bool(known) and known >= release(since) and (not before or known < release(before))
 
 
 def holds(specifier: str, version: str) -> bool:

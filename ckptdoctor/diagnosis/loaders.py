@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from ckptdoctor.errors import UsageProblem
 from ckptdoctor.state import Generation, TrainingState
+from ckptdoctor.versions import release
 
 Line: TypeAlias = Literal["keras", "tf.keras", "standalone-keras"]
 """A line of code, whose versions behave alike: Keras 3; TensorFlow's own Keras up to 2.15, which tf_keras goes on with;
@@ -50,12 +51,12 @@ class Loader(NamedTuple):
 
         Since 2.16 TensorFlow's Keras is Keras 3; from 2.4 to 2.15 the package keras was tf.keras.
         """
-        release = release_of(self.version)
+        known = release(self.version)
         if self.package == "keras":
-            if release and release < _FIRST_TF_KERAS:
+            if known and known < _FIRST_TF_KERAS:
                 return "standalone-keras"
-            return "tf.keras" if release and release[0] < _KERAS_3 else "keras"
-        return "keras" if self.package == "tensorflow" and release >= _FIRST_BUNDLED else "tf.keras"
+            return "tf.keras" if known and known[0] < _KERAS_3 else "keras"
+        return "keras" if self.package == "tensorflow" and known >= _FIRST_BUNDLED else "tf.keras"
 
     @property
     def line_version(self) -> str:
@@ -69,12 +70,6 @@ class Loader(NamedTuple):
             return "Keras 3's" if self.line == "keras" else "tf.keras's"
         bundled = self.package == "tensorflow" and self.line == "keras"
         return f"{_NAMES[self.package]} {self.version}'s{' Keras 3' if bundled else ''}"
-
-
-def release_of(version: str) -> tuple[int, int] | tuple[()]:
-    """Major and minor number; nothing for what does not begin with a number."""
-    found = re.match(r"(\d{1,6})(?:\.(\d{1,6}))?", version)
-    return (int(found[1]), int(found[2] or 0)) if found else ()
 
 
 def parse_loader(text: str) -> Loader:
@@ -134,6 +129,6 @@ def own_loader(state: TrainingState) -> Loader | None:
         return Loader("keras", "")
     if generations and generations <= {Generation.OPTIMIZER_V2, Generation.KERAS2}:
         # TensorFlow since 2.16 writes these with the package tf_keras only.
-        bundled = release_of(plain) >= _FIRST_BUNDLED
+        bundled = release(plain) >= _FIRST_BUNDLED
         return Loader("tf_keras" if bundled and plain else "tensorflow", plain)
     return None

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from ckptdoctor.formats.registry import record
 from ckptdoctor.optimizers.catalogue import LAYOUTS, TF1_OPTIMIZERS, layouts
 from ckptdoctor.state import Generation, OptimizerState, Status, TrainingState
+from ckptdoctor.words import counted, enumerate_some, shortened
 
 _ORDER = (Status.COMPLETE, Status.FRESH, Status.PARTIAL, Status.ABSENT, Status.UNREADABLE)
-_LISTED = 3
 _OPTIMIZERS = 8
 """So many optimizers have a verdict of their own in that of the artifact."""
-_LONGEST = 200
-"""Characters of a name in a sentence."""
 
 
 def optimizer_status(optimizer: OptimizerState) -> Status:
@@ -150,7 +148,7 @@ def _full_state(optimizer: OptimizerState) -> str:
 def summary(state: TrainingState) -> str:
     """One factual line: `Adam at iteration 7; m, v for 4 of 4 variables`."""
     if not state.optimizers:
-        return f"no optimizer state; {_count(len(state.variables), 'model variable')}"
+        return f"no optimizer state; {counted(len(state.variables), 'model variable')}"
     return " | ".join(_optimizer_summary(each) for each in state.optimizers)
 
 
@@ -168,7 +166,7 @@ def _optimizer_summary(optimizer: OptimizerState) -> str:
     if not kinds:
         return f"{name} {at}; no slot variables"
     have, total = covered(optimizer)
-    return f"{name} {at}; {', '.join(kinds)} for {have:,} of {_count(total, 'variable')}"
+    return f"{name} {at}; {', '.join(kinds)} for {have:,} of {counted(total, 'variable')}"
 
 
 def verdict(state: TrainingState) -> str:
@@ -189,7 +187,7 @@ def verdict(state: TrainingState) -> str:
     told = told[:_OPTIMIZERS] if len(told) > _OPTIMIZERS else list(optimizers)
     parts = [f"{shortened(each.name or title(each))}: {optimizer_verdict(each)}" for each in told]
     more = len(optimizers) - len(told)
-    return "; ".join(parts) + (f"; and {_count(more, 'more optimizer')}" if more else "")
+    return "; ".join(parts) + (f"; and {counted(more, 'more optimizer')}" if more else "")
 
 
 def _untold(state: TrainingState) -> str:
@@ -204,7 +202,7 @@ def _untold(state: TrainingState) -> str:
         if each.trainable is None and each.path not in owners and "float" in each.tensor.dtype
     ]
     verb = "has" if len(lone) == 1 else "have"
-    some = f"{len(lone):,} of {_count(len(state.variables), 'variable')}"
+    some = f"{len(lone):,} of {counted(len(state.variables), 'variable')}"
     return f"; {some} {verb} no slots, and nothing here says whether they are trained" if lone else ""
 
 
@@ -237,7 +235,7 @@ def optimizer_verdict(optimizer: OptimizerState) -> str:
         have, total = covered(optimizer)
         lacking = lacking_names(optimizer)
         verb = "has" if total - have == 1 else "have"
-        some = f"{total - have:,} of {_count(total, 'variable')}"
+        some = f"{total - have:,} of {counted(total, 'variable')}"
         return f"{at}, but {some} {verb} no {_full_state(optimizer)}: {enumerate_some(lacking)}"
     if not optimizer.slots:
         return (
@@ -246,21 +244,6 @@ def optimizer_verdict(optimizer: OptimizerState) -> str:
             else f"resumes at {at}; there are no slots"
         )
     return f"resumes at {at} with {_full_state(optimizer)}"
-
-
-def shortened(name: str) -> str:
-    """A name, as far as a sentence has room for it."""
-    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…"
-
-
-def enumerate_some(names: Sequence[str], most: int = _LISTED) -> str:
-    """The first few names, and how many more there are."""
-    shown = ", ".join(map(shortened, names[:most]))
-    return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def worst(statuses: Iterable[Status]) -> Status:

@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ckptdoctor.containers.bytes.files import plural
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.signatures import by_beginning, by_magic
+from ckptdoctor.words import counted
 
 _HEAD = 4096
 _MAX_ENTRIES = 10_000
@@ -141,7 +141,7 @@ def _archive(path: str, head: bytes) -> Foreign | None:
         return Foreign("a zip archive with a SavedModel in it: unpack it first")
     if any(name.endswith((".index", ".h5", ".keras", ".ckpt")) for name in names):
         return Foreign("a zip archive with checkpoints in it: unpack it first")
-    return Foreign(f"a zip archive of {plural(len(names), 'member')}, none of which is a checkpoint's")
+    return Foreign(f"a zip archive of {counted(len(names), 'member')}, none of which is a checkpoint's")
 
 
 def _torch_archive(names: list[str], pickled: bytes) -> Foreign:

@@ -9,7 +9,6 @@ import pytest
 from ckptdoctor.diagnosis.status import (
     artifact_status,
     covered,
-    enumerate_some,
     keeps_slots,
     optimizer_status,
     optimizer_verdict,
@@ -31,6 +30,7 @@ from ckptdoctor.state import (
     TensorRef,
     TrainingState,
 )
+from ckptdoctor.words import enumerate_some
 
 K1, TF1 = Generation.KERAS1, Generation.TF1
 V2, K2, K3 = Generation.OPTIMIZER_V2, Generation.KERAS2, Generation.KERAS3

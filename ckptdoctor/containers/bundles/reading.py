@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from ckptdoctor.containers.bundles.entries import OFFSET, SHARD, Heads, read_crc
 from ckptdoctor.containers.bundles.slices import assemble
-from ckptdoctor.containers.bytes.files import RegularFile, plural
+from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.tables.messages import Message
 from ckptdoctor.containers.tables.ordered_code import Extent, decode_slice_key
 from ckptdoctor.containers.tables.sstable import Table
@@ -21,6 +21,7 @@ from ckptdoctor.containers.tensors.dtypes import ITEMSIZE, tensorflow_dtype
 from ckptdoctor.containers.tensors.shapes import is_possible
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.state import FileRange, Pieces, TensorRef
+from ckptdoctor.words import counted
 
 _READABLE_VERSION = 1
 _USUAL_HEADER = b"\x08\x01\x1a\x02\x08\x01"
@@ -252,7 +253,7 @@ class _Reader:
             pointer = file.read(0, min(size, 64)).startswith(b"version https://git-lfs")
         if pointer:
             return "is a Git LFS pointer: run `git lfs pull`"
-        return f"has {plural(size, 'byte')}, but its tensors need {needed:,}"
+        return f"has {counted(size, 'byte')}, but its tensors need {needed:,}"
 
     def _lost(self, number: int, problem: str, size: int) -> UnreadableArtifact:
         """A data file that is missing or too short, with what it should have held."""
@@ -269,7 +270,7 @@ class _Reader:
         there = os.path.exists(path)
         message = (
             f"{what} {os.path.basename(path)} {problem if there else 'is missing'}: "
-            f"{plural(len(lost), 'tensor')} of {len(self.tensors):,} lost"
+            f"{counted(len(lost), 'tensor')} of {len(self.tensors):,} lost"
         )
         named = f"{message}, the first is {lost[0]!r}" if lost else message
         return UnreadableArtifact(named, path, code="I003" if there else "I002")
@@ -296,7 +297,7 @@ def read_strings(ref: TensorRef, limit: int = 1 << 30) -> list[bytes]:
         return UnreadableArtifact(f"the string tensor {ref.key!r} is corrupt: {why}", location.path)
 
     if location.nbytes > limit or ref.size > location.nbytes:
-        raise corrupt(f"it claims {plural(ref.size, 'string')} in {plural(location.nbytes, 'byte')}")
+        raise corrupt(f"it claims {counted(ref.size, 'string')} in {counted(location.nbytes, 'byte')}")
     with RegularFile(location.path) as file:
         data = file.read(location.offset, location.nbytes, f"the string tensor {ref.key!r}")
     lengths: list[int] = []

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ckptdoctor.containers.bytes.files import plural
 from ckptdoctor.containers.tables.ordered_code import Extent
 from ckptdoctor.containers.tables.wire import CorruptBytes
 from ckptdoctor.state import FileRange, Inline, Piece, Pieces
+from ckptdoctor.words import counted
 
 MAX_COMPARISONS = 250_000
 """Pairs of slices that are held against each other; a variable in a thousand slices along one dimension takes none."""
@@ -49,7 +49,7 @@ def assemble(
     for extent in shape:
         total *= extent
     if covered != total:
-        raise CorruptBytes(f"its slices hold {covered:,} of {plural(total, 'element')}")
+        raise CorruptBytes(f"its slices hold {covered:,} of {counted(total, 'element')}")
     _require_apart(pieces)
     return Pieces(tuple(sorted(pieces)))
 

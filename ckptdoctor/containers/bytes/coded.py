@@ -6,9 +6,10 @@ import codecs
 import zlib
 from collections.abc import Iterator
 
-from ckptdoctor.containers.bytes.files import RegularFile, plural
+from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.state import Coded
+from ckptdoctor.words import counted
 
 _STORED_CHUNK = 1 << 16
 _ALIGNED = 16
@@ -38,7 +39,7 @@ def chunks(location: Coded, size: int = 1 << 20) -> Iterator[bytes]:
                 return
     if left:
         raise UnreadableArtifact(
-            f"the {location.coding} data ends {plural(left, 'byte')} early: truncated or corrupt",
+            f"the {location.coding} data ends {counted(left, 'byte')} early: truncated or corrupt",
             location.path,
             place=f"byte {location.offset:,}",
         )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ckptdoctor.containers.bytes.files import RegularFile, plural
+from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.state import FileRange, Inline
+from ckptdoctor.words import counted
 
 _AHEAD = 1 << 14
 
@@ -85,7 +86,7 @@ class Cursor:
                 return offset + found
             offset += len(piece)
         raise UnreadableArtifact(
-            f"{what} does not end within {plural(end - self.position, 'byte')}", self.path, place=self.place()
+            f"{what} does not end within {counted(end - self.position, 'byte')}", self.path, place=self.place()
         )
 
     def locate(
@@ -104,7 +105,7 @@ class Cursor:
     def _need(self, offset: int, count: int, what: str) -> None:
         if count < 0 or offset < 0 or offset + count > self.size:
             raise UnreadableArtifact(
-                f"{what} claims {plural(count, 'byte')}, but only {max(0, self.size - offset):,} follow: "
+                f"{what} claims {counted(count, 'byte')}, but only {max(0, self.size - offset):,} follow: "
                 "truncated or corrupt",
                 self.path,
                 place=self.place(offset),

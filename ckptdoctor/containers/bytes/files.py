@@ -7,16 +7,12 @@ import stat
 from types import TracebackType
 
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
+from ckptdoctor.words import counted
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 MAX_READ = 1 << 30
 """No structure (an index block, an object graph, a configuration) may be larger than this; tensors are streamed."""
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 byte`, `2 bytes`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def reason(error: OSError) -> str:
@@ -87,14 +83,14 @@ class RegularFile:
         """
         if offset < 0 or count < 0 or offset + count > self.size:
             raise UnreadableArtifact(
-                f"{what} should be {plural(count, 'byte')} at offset {offset:,}, but the file has only "
-                f"{plural(self.size, 'byte')}: it is truncated or corrupt",
+                f"{what} should be {counted(count, 'byte')} at offset {offset:,}, but the file has only "
+                f"{counted(self.size, 'byte')}: it is truncated or corrupt",
                 self.path,
                 place=os.path.basename(self.path),
             )
         if count > MAX_READ:
             raise LimitExceeded(
-                f"{what} claims {plural(count, 'byte')}, more than the {MAX_READ:,} that are read at once",
+                f"{what} claims {counted(count, 'byte')}, more than the {MAX_READ:,} that are read at once",
                 self.path,
                 place=os.path.basename(self.path),
             )

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ckptdoctor.containers.bytes.crc import masked
-from ckptdoctor.containers.bytes.files import RegularFile, plural
+from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.tensors.dtypes import ITEMSIZE
 from ckptdoctor.containers.tensors.values import numpy_dtype, ordered_chunks
 from ckptdoctor.errors import GraftRefused, UnreadableArtifact
 from ckptdoctor.state import FileRange, TensorRef
+from ckptdoctor.words import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,7 +58,7 @@ def pieces(
         yield from (chunk.tobytes() for chunk in filled(content.value, dtype, nbytes // ITEMSIZE[dtype]))
     elif isinstance(content, bytes):
         if len(content) != nbytes:
-            raise GraftRefused(f"{name!r} needs {plural(nbytes, 'byte')}, not {len(content):,}")
+            raise GraftRefused(f"{name!r} needs {counted(nbytes, 'byte')}, not {len(content):,}")
         yield content
     else:
         if content.shape != shape:
@@ -91,7 +92,7 @@ def _moved(ref: TensorRef, name: str, dtype: str, nbytes: int, factor: float) ->
         total += len(chunk)
         yield chunk
     if total != nbytes:
-        raise UnreadableArtifact(f"{ref.key!r} has {plural(total, 'byte')}, but {name!r} needs {nbytes:,}")
+        raise UnreadableArtifact(f"{ref.key!r} has {counted(total, 'byte')}, but {name!r} needs {nbytes:,}")
 
 
 def _fortran(location: object) -> bool:

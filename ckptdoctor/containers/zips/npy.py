@@ -13,13 +13,14 @@ import zlib
 from typing import NamedTuple
 
 from ckptdoctor.containers.bytes.cursor import Cursor
-from ckptdoctor.containers.bytes.files import RegularFile, plural
+from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.pickles.reading import Node, load_at
 from ckptdoctor.containers.pickles.values import NotThese, element_type, shape_of
 from ckptdoctor.containers.tensors.array_bytes import c_order
 from ckptdoctor.containers.zips.directory import DEFLATED, ENCRYPTED, STORED, Member, NoDirectory, read_directory
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 from ckptdoctor.state import Coded, FileRange, Inline, TensorRef
+from ckptdoctor.words import counted
 
 MAGIC = b"\x93NUMPY"
 MAX_HEADER = 10_000
@@ -94,7 +95,7 @@ def read_header(cursor: Cursor) -> Header:
     width = 2 if magic[6] == 1 else 4
     length = int.from_bytes(cursor.take(width, "an npy header"), "little")
     if length > MAX_HEADER:
-        raise LimitExceeded(f"an npy header of {plural(length, 'byte')}", cursor.path, place=cursor.place(start))
+        raise LimitExceeded(f"an npy header of {counted(length, 'byte')}", cursor.path, place=cursor.place(start))
     text = cursor.take(length, "an npy header").decode("utf-8" if magic[6] == 3 else "latin-1", "replace")
     try:
         return _header(text, cursor.position - start)
@@ -204,7 +205,7 @@ def _data_offset(file: RegularFile, member: Member, place: str) -> int:
     offset: int = start + name_length + extra_length
     if offset + member.packed > file.size:
         raise UnreadableArtifact(
-            f"the member claims {plural(member.packed, 'byte')}, more than the file has", file.path, place=place
+            f"the member claims {counted(member.packed, 'byte')}, more than the file has", file.path, place=place
         )
     return offset
 
@@ -225,14 +226,14 @@ def _deflated(file: RegularFile, member: Member, offset: int, name: str) -> Node
     if header.dtype == "object":
         if member.size > MAX_OBJECTS:
             raise LimitExceeded(
-                f"objects in {plural(member.size, 'byte')}, deflated; "
+                f"objects in {counted(member.size, 'byte')}, deflated; "
                 f"at most {MAX_OBJECTS:,} are inflated", file.path, place=name
             )  # fmt: skip
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         return _array(Cursor(inflate(member.size), file.path), name)
     if header.length + header.nbytes != member.size:
         raise UnreadableArtifact(
-            f"the member has {plural(member.size, 'byte')}, its array needs {header.length + header.nbytes:,}",
+            f"the member has {counted(member.size, 'byte')}, its array needs {header.length + header.nbytes:,}",
             file.path,
             place=name,
         )

@@ -9,8 +9,9 @@ from typing import NamedTuple
 from ckptdoctor.diagnosis.evidence import Evidence, Rule
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.mending import graft_from
-from ckptdoctor.diagnosis.status import enumerate_some, keeps_slots, title
+from ckptdoctor.diagnosis.status import keeps_slots, title
 from ckptdoctor.state import OptimizerState
+from ckptdoctor.words import enumerate_some
 
 
 class Purpose(str, Enum):

@@ -8,8 +8,8 @@ from ckptdoctor.containers.tensors.dtypes import total_nbytes
 from ckptdoctor.diagnosis.evidence import Evidence, Rule, noticed
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.names import misnamed
-from ckptdoctor.diagnosis.status import enumerate_some
 from ckptdoctor.formats.registry import record
+from ckptdoctor.words import enumerate_some
 
 _SHOWN = 8
 

@@ -11,20 +11,19 @@ from ckptdoctor.diagnosis.lost_count import CORRECTED
 from ckptdoctor.diagnosis.mending import graft_from, known_count, set_count
 from ckptdoctor.diagnosis.status import (
     covered,
-    enumerate_some,
     is_possible,
     is_uncounted,
     lacking_names,
     lost_all_slots,
     needs_no_count,
     never_stepped,
-    shortened,
     title,
 )
 from ckptdoctor.formats.registry import record
 from ckptdoctor.optimizers.catalogue import ACCUMULATION, EMA, Extent, SlotKind, layouts
 from ckptdoctor.optimizers.lists.layout import Shape, slot_shape
 from ckptdoctor.state import Generation, OptimizerState, Role, Slot
+from ckptdoctor.words import enumerate_some, shortened
 
 _SAVE_BOTH = (
     "a legacy optimizer's slots are saved only together with its model: "

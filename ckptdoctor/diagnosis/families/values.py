@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from ckptdoctor.diagnosis.evidence import Evidence, Rule
 from ckptdoctor.diagnosis.findings import Severity
-from ckptdoctor.diagnosis.status import enumerate_some, title
+from ckptdoctor.diagnosis.status import title
 from ckptdoctor.optimizers.lists.evidence import NEVER_NEGATIVE
+from ckptdoctor.words import enumerate_some
 
 _SHOWN = 8
 

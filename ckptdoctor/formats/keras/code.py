@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
-from ckptdoctor.containers.bytes.files import plural
 from ckptdoctor.state import Oddity
+from ckptdoctor.words import counted
 
 _SHOWN = 5
 _STANDARD = sys.stdlib_module_names - {"builtins"}
@@ -14,7 +14,7 @@ _STANDARD = sys.stdlib_module_names - {"builtins"}
 
 def lambda_layers(count: int) -> str:
     """That a model has layers with Python code in them."""
-    return f"{plural(count, 'Lambda layer')} {'carries' if count == 1 else 'carry'} Python code that loading would run"
+    return f"{counted(count, 'Lambda layer')} {'carries' if count == 1 else 'carry'} Python code that loading would run"
 
 
 def code_inside(config: object) -> tuple[Oddity, ...]:

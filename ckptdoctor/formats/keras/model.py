@@ -26,11 +26,11 @@ from ckptdoctor.formats.keras.layers import (
     weight_names,
 )  # fmt: skip
 from ckptdoctor.formats.keras.nodes import CONTAINERS, MAX_DEPTH, SavedNode, counted, ordered_children
-from ckptdoctor.formats.keras.producer import version_part
 from ckptdoctor.optimizers.keras.naming import plain
 from ckptdoctor.optimizers.lists.loose import Loose, LooseLink
 from ckptdoctor.optimizers.lists.state import Orders
 from ckptdoctor.state import Generation, ModelVariable, TensorRef
+from ckptdoctor.versions import release
 
 _MODEL_CLASSES = frozenset({"Sequential", "Functional", "Model"})
 _WITHOUT_GRADIENT = INTEGRAL | {"bool", "string"}
@@ -169,8 +169,7 @@ def _sorts(version: str) -> bool:
 
     Source: `Model._make_train_function`, keras/engine/training.py.
     """
-    numbers = [version_part(part) or 0 for part in version.split(".")[:3]]
-    return numbers < [2, 0, 6]
+    return release(version, 3) < (2, 0, 6)
 
 
 def _of(found: Iterable[_Found], layer: LayerWeights) -> list[_Found]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ckptdoctor.state import Generation, Producer
+from ckptdoctor.versions import release
 
 _FIRST_TF_KERAS_ONLY = 4
 _FIRST_SEPARATE = 16
 _FIRST_REWRITTEN = 11
-_MOST_DIGITS = 9
 
 
 def producer(version: str | None) -> Producer:
@@ -18,7 +18,7 @@ def producer(version: str | None) -> Producer:
     """
     if not version:
         return Producer()
-    major, minor = release(version)
+    major, minor = release(version) or (0, 0)
     if version.endswith("-tf"):
         return Producer("tf.keras", version)
     if major == 2 and minor >= _FIRST_SEPARATE:  # noqa: PLR2004
@@ -32,18 +32,7 @@ def generation(version: str | None) -> Generation | None:
     """The optimizers that this version saves by default; None where the version is not known."""
     if not version:
         return None
-    major, minor = release(version)
+    major, minor = release(version) or (0, 0)
     if major == 2 and (version.endswith("-tf") or minor >= _FIRST_TF_KERAS_ONLY):  # noqa: PLR2004
         return Generation.KERAS2 if minor >= _FIRST_REWRITTEN else Generation.OPTIMIZER_V2
     return Generation.KERAS3 if major == 3 else Generation.KERAS1  # noqa: PLR2004
-
-
-def release(version: str) -> tuple[int, int]:
-    """Major and minor number; zeros for what is no number."""
-    numbers = [version_part(part) or 0 for part in version.split(".")[:2]]
-    return numbers[0], numbers[1] if len(numbers) > 1 else 0
-
-
-def version_part(part: str) -> int | None:
-    """A part of a version; None for what is no number, and for more digits than any version has."""
-    return int(part) if part.isascii() and part.isdecimal() and len(part) < _MOST_DIGITS else None

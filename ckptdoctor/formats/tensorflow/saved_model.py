@@ -12,12 +12,13 @@ from ckptdoctor.containers.strict_json import parse_json
 from ckptdoctor.containers.tensors.values import kept_open
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.keras.code import lambda_layers
-from ckptdoctor.formats.keras.producer import generation, release
+from ckptdoctor.formats.keras.producer import generation
 from ckptdoctor.formats.tensorflow.checkpoint import counters, from_names, left_over, read_objects
 from ckptdoctor.formats.tensorflow.names import read_names
 from ckptdoctor.formats.tensorflow.objects import Objects, classify
 from ckptdoctor.optimizers.keras.config import OptimizerConfig, read_config
 from ckptdoctor.state import Format, Oddity, OptimizerState, Producer, TrainingState
+from ckptdoctor.versions import release
 
 MARKER = "saved_model.pb"
 _TEXT_MARKER = "saved_model.pbtxt"
@@ -161,7 +162,7 @@ _FIRST_TF_KERAS = 16  # tf_keras split off as a package at 2.16
 
 def _producer(parts: SavedModelParts, keras_version: str | None) -> tuple[str | None, str | None]:
     if keras_version:
-        return ("tf_keras" if release(keras_version)[1] >= _FIRST_TF_KERAS else "tf.keras"), keras_version
+        return ("tf_keras" if release(keras_version)[1:] >= (_FIRST_TF_KERAS,) else "tf.keras"), keras_version
     return ("tensorflow", parts.tensorflow_version) if parts.tensorflow_version else (None, None)
 
 

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from threading import Lock
 
 from ckptdoctor.containers.bytes.files import reason
-from ckptdoctor.diagnosis.status import enumerate_some
 from ckptdoctor.errors import CkptDoctorError, GraftRefused
 from ckptdoctor.examination import Examination, examine, with_libhdf5
 from ckptdoctor.formats.contract import Written
@@ -22,6 +21,7 @@ from ckptdoctor.grafting.building.receipt import Receipt, digest_files
 from ckptdoctor.grafting.building.staging import check_output, publish, staging
 from ckptdoctor.grafting.building.sums import verify_members
 from ckptdoctor.grafting.plan import Plan
+from ckptdoctor.words import enumerate_some
 
 
 def carry_out(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ckptdoctor.diagnosis.status import enumerate_some
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.formats.registry import record
 from ckptdoctor.matching.lists import in_list_order, is_unrecorded
@@ -15,6 +14,7 @@ from ckptdoctor.optimizers.keras.config import OptimizerConfig, Settings
 from ckptdoctor.optimizers.lists.layout import blocks
 from ckptdoctor.optimizers.lists.state import default_orders, read_state
 from ckptdoctor.state import Generation, OptimizerState, TrainingState
+from ckptdoctor.words import enumerate_some
 
 
 def chosen_class(donor: OptimizerState, own: OptimizerState | None, asked: str | None) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ckptdoctor.containers.tensors.values import kept_open, statistics
-from ckptdoctor.diagnosis.status import enumerate_some
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.matching.variables import Match
 from ckptdoctor.optimizers.catalogue import Layout, PerVariable
@@ -15,6 +14,7 @@ from ckptdoctor.optimizers.keras.serialize import NAMES
 from ckptdoctor.optimizers.lists.layout import blocks
 from ckptdoctor.optimizers.planned import PlannedSlot
 from ckptdoctor.state import Generation, OptimizerState, Role, Slot
+from ckptdoctor.words import enumerate_some
 
 NOWHERE = "no counterpart in the target"
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from ckptdoctor.diagnosis.status import enumerate_some
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.formats.registry import record
 from ckptdoctor.grafting.options import Options
@@ -18,6 +17,7 @@ from ckptdoctor.optimizers.keras.serialize import Form, assumed, require_agreeme
 from ckptdoctor.optimizers.lists.layout import blocks
 from ckptdoctor.optimizers.planned import PlannedOptimizer
 from ckptdoctor.state import Format, Generation, OptimizerState, Schedule
+from ckptdoctor.words import enumerate_some
 
 _MUST_AGREE = ("amsgrad", "momentum", "centered", "use_ema", "gradient_accumulation")
 _SAID_BY_FLAG = ("amsgrad", "centered", "use_ema")

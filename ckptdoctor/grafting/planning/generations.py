@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ckptdoctor.errors import GraftRefused
-from ckptdoctor.formats.keras.producer import version_part
 from ckptdoctor.formats.registry import record
 from ckptdoctor.matching.sides import Side
 from ckptdoctor.optimizers.keras.serialize import NAMES
 from ckptdoctor.state import Generation, OptimizerState, TrainingState
+from ckptdoctor.versions import release
 
 _NEW_SINCE = (2, 11)
 """The release of Keras whose optimizers are the rewritten ones."""
@@ -76,17 +76,12 @@ def _tells_framework_alone(target: TrainingState) -> bool:
 
 def _of_saved_model(target: TrainingState) -> Generation | None:
     """The generation that tf.keras of the version that saved a model compiles it with."""
-    numbers = [version_part(part) for part in (target.producer.version or "").split(".")[:2]]
-    release = tuple(each for each in numbers if each is not None)
-    if (
-        record(target.format).configuration != "optional"
-        or len(release) < len(_NEW_SINCE)
-        or not target.producer.framework
-    ):
+    known = release(target.producer.version)
+    if record(target.format).configuration != "optional" or not known or not target.producer.framework:
         return None
     if "keras" not in target.producer.framework:
         return None
-    return Generation.KERAS2 if release >= _NEW_SINCE else Generation.OPTIMIZER_V2
+    return Generation.KERAS2 if known >= _NEW_SINCE else Generation.OPTIMIZER_V2
 
 
 def _is_by_objects(state: TrainingState) -> bool:

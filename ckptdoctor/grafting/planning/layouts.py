@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ckptdoctor.diagnosis.circumstances import scalars_before
 from ckptdoctor.errors import GraftRefused
-from ckptdoctor.formats.keras.producer import version_part
 from ckptdoctor.optimizers.catalogue import (
     TF1_AVERAGE,
     TF1_OPTIMIZERS,
@@ -18,6 +17,7 @@ from ckptdoctor.optimizers.catalogue import (
 from ckptdoctor.optimizers.keras.config import Settings
 from ckptdoctor.optimizers.keras.serialize import NAMES
 from ckptdoctor.state import Generation, OptimizerState, Role
+from ckptdoctor.versions import release, within
 
 _SEVERAL = "MultiOptimizer"
 
@@ -54,24 +54,11 @@ def pick_layout(
     before = scalars_before(like) if like is not None and like.generation is generation else None
     if before is not None:
         variants = [each for each in variants if isinstance(each.blocks[0], Single) == bool(before)] or variants
-    release = _release(version)
+    numbers = release(version, 3)
     for variant in variants:
-        if release is None or _within(release, variant.versions):
+        if not numbers or within(numbers, variant.versions):
             return variant
     return variants[0]
-
-
-def _release(version: str | None) -> tuple[int, ...] | None:
-    parts = (version or "").split("-")[0].split(".")
-    numbers = [version_part(part) for part in parts[:3]]
-    return tuple(each for each in numbers if each is not None) or None
-
-
-def _within(release: tuple[int, ...], versions: str) -> bool:
-    if not versions:
-        return True
-    bound = tuple(int(part) for part in versions.lstrip("<>=").split("."))
-    return release < bound if versions.startswith("<") else release >= bound
 
 
 def tf1_layout(class_name: str, settings: Settings) -> Layout:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ckptdoctor.containers.tensors.values import kept_open
-from ckptdoctor.diagnosis.status import enumerate_some
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.formats.registry import record
 from ckptdoctor.grafting.options import Options
@@ -16,6 +15,7 @@ from ckptdoctor.matching.sides import Side, trained_by
 from ckptdoctor.matching.variables import Match, Named, by_shape, explain_unmatched, map_lines, match, named
 from ckptdoctor.matching.weights import by_weights, confirm
 from ckptdoctor.state import Generation, ModelVariable, OptimizerState, TrainingState
+from ckptdoctor.words import enumerate_some
 
 
 class Paired(NamedTuple):

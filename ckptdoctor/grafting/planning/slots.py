@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from ckptdoctor.diagnosis.status import enumerate_some
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.grafting.planning.completeness import is_unused
 from ckptdoctor.grafting.planning.powers import beta_powers, kind_of
@@ -18,6 +17,7 @@ from ckptdoctor.optimizers.lists.layout import Trained, blocks, expand
 from ckptdoctor.optimizers.planned import PlannedSlot
 from ckptdoctor.optimizers.starting import starting_value, starts_as_its_variable
 from ckptdoctor.state import Generation, OptimizerState, Role, Slot, TensorRef
+from ckptdoctor.words import enumerate_some
 
 _COPIED_BITS = {
     ("float16", "float32"), ("bfloat16", "float32"), ("float32", "float64"), ("float16", "float64"),

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from ckptdoctor.formats.keras.producer import version_part
 from ckptdoctor.optimizers.catalogue import Layout, SlotKind
 from ckptdoctor.optimizers.inference import count_of, rate_conflict
 from ckptdoctor.optimizers.keras.config import OptimizerConfig
@@ -28,6 +27,7 @@ from ckptdoctor.state import (
     Slot,
     Wrapper,
 )  # fmt: skip
+from ckptdoctor.versions import release
 
 __all__ = ["Orders", "StateVariable", "configured_only", "default_orders", "read_state"]
 
@@ -185,14 +185,8 @@ def _reported(
     steps = config.gradient_accumulation_steps if config is not None else None
     if count is None or steps is None or generation is not Generation.KERAS3:
         return None
-    return count // steps if _release(version) >= _REPORTS_STEPS_SINCE else None
-
-
-def _release(version: str | None) -> tuple[int, int]:
-    """Major and minor version; a version that is not known counts as the newest."""
-    numbers = [version_part(part) for part in (version or "").split(".")[:2]]
-    major, minor = numbers if len(numbers) > 1 else (None, None)
-    return (999, 0) if major is None or minor is None else (major, minor)
+    # A version that is not known counts as the newest.
+    return count // steps if (release(version) or _REPORTS_STEPS_SINCE) >= _REPORTS_STEPS_SINCE else None
 
 
 def _hyperparameters(config: OptimizerConfig | None, other: Iterable[OtherVariable]) -> Mapping[str, object]:

@@ -12,6 +12,7 @@ from ckptdoctor.diagnosis.families.expectations import Purpose
 from ckptdoctor.diagnosis.findings import Finding, Severity, is_aside
 from ckptdoctor.diagnosis.rules import BY_CODE
 from ckptdoctor.state import Status
+from ckptdoctor.words import counted
 
 
 class Kind(str, Enum):
@@ -172,11 +173,6 @@ def summary_line(report: CheckReport) -> str:
     ]
     line = f"{subject}: {', '.join(ends)}" + (f" ({', '.join(details)})" if details else "")
     return f"interrupted after {line}; the rest was not looked at" if report.interrupted else line
-
-
-def counted(number: int, noun: str, several: str = "") -> str:
-    """`1 error`, `3 errors`."""
-    return f"{number:,} {noun if number == 1 else several or noun + 's'}"
 
 
 def workspace() -> str:

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from ckptdoctor.checking.policy import Policy
 from ckptdoctor.checking.results import Checked, CheckReport
 from ckptdoctor.diagnosis.findings import Finding
-from ckptdoctor.report.check.facts import counted, headline, shown, summary_line
+from ckptdoctor.report.check.facts import headline, shown, summary_line
 from ckptdoctor.report.inspect.markdown import code, escape
 from ckptdoctor.report.shared.escape import printable
 from ckptdoctor.report.shared.facts import hint_parts
+from ckptdoctor.words import counted
 
 LIMIT = 900_000
 """Bytes. GitHub shows none of a job's summary if a step's is over 1 MiB."""

@@ -11,10 +11,11 @@ from ckptdoctor.checking.policy import Policy
 from ckptdoctor.checking.results import Checked, CheckReport
 from ckptdoctor.diagnosis.findings import Finding, Severity
 from ckptdoctor.diagnosis.rules import BY_CODE
-from ckptdoctor.report.check.facts import counted, headline, shown, summary_line, without_name
+from ckptdoctor.report.check.facts import headline, shown, summary_line, without_name
 from ckptdoctor.report.shared.escape import printable
 from ckptdoctor.report.shared.findings_text import STYLES, WORD, Line, print_lines, start_of
 from ckptdoctor.report.shared.streams import forces_color, wraps
+from ckptdoctor.words import counted
 
 _STYLES = {**STYLES, Severity.INFO: "dim"}
 MOST = 20

@@ -15,6 +15,7 @@ from ckptdoctor.comparison.results import (
 )
 from ckptdoctor.formats.registry import record
 from ckptdoctor.report.shared.facts import figure
+from ckptdoctor.words import counted
 
 _MATCHED = {
     "map": "by --map",
@@ -187,8 +188,3 @@ def value_text(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return figure(value)
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 slot`, `2 slots`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -17,8 +17,9 @@ from ckptdoctor.comparison.results import (
     WeightResult,
 )
 from ckptdoctor.matching.weights import Likeness
-from ckptdoctor.report.diff.facts import FINE, counted, is_silence, value_text
+from ckptdoctor.report.diff.facts import FINE, is_silence, value_text
 from ckptdoctor.state import Role
+from ckptdoctor.words import counted
 
 LISTED = 8
 """Slots that reports for people name one by one."""

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ckptdoctor.containers.tensors.dtypes import total_nbytes
 from ckptdoctor.diagnosis.findings import Finding, is_aside
-from ckptdoctor.diagnosis.status import enumerate_some, lacking_names
+from ckptdoctor.diagnosis.status import lacking_names
 from ckptdoctor.formats.registry import record
 from ckptdoctor.report.shared.facts import figure, generation, human_bytes, worth_showing
 from ckptdoctor.state import OptimizerState, TrainingState
+from ckptdoctor.words import enumerate_some
 
 if TYPE_CHECKING:
     from ckptdoctor.examination import Examination

@@ -15,13 +15,13 @@ from support.objects import Node, legacy, model, tracked, variable, variables, w
 
 from ckptdoctor.containers.bundles.object_graph import GRAPH_KEY
 from ckptdoctor.containers.bundles.reading import read_bundle
-from ckptdoctor.containers.bytes.files import plural
 from ckptdoctor.examination import Examination, examine
 from ckptdoctor.report.inspect import text
 from ckptdoctor.report.inspect.tensor_rows import tensor_rows
 from ckptdoctor.report.shared.escape import printable
 from ckptdoctor.report.shared.facts import brief, figure, human_bytes, shape_text
 from ckptdoctor.report.shared.folding import hint_rows, name_rows
+from ckptdoctor.words import counted
 
 LAYER = "bi/forward_lstm/lstm_cell_1"
 NASTY = ["\x1b[31mred", "line\nbreak", "\r", "\t", "\x07", "\x9b31m", "\u202eevil", "\u200b", "\0", "\x7f", "\u2028"]
@@ -280,7 +280,7 @@ def test_sizes(count: int, expected: str) -> None:
     [
         (figure(None), ""), (figure(0.1234567), "0.123457"), (figure(7), "7"), (brief(1234567), "1,234,567"),
         (brief(0.00012345), "0.0001234"), (brief(None), ""), (shape_text(()), "scalar"), (shape_text((3, 4)), "3x4"),
-        (plural(1, "byte"), "1 byte"), (plural(1000, "byte"), "1,000 bytes"),
+        (counted(1, "byte"), "1 byte"), (counted(1000, "byte"), "1,000 bytes"),
     ],
 )  # fmt: skip
 def test_figures(shown: str, expected: str) -> None:

@@ -14,9 +14,9 @@ from ckptdoctor.containers.strict_json import MAX_BYTES, parse_json
 from ckptdoctor.containers.zips.archive import ZipArchive
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 from ckptdoctor.formats.keras.archive import CONFIG
-from ckptdoctor.formats.keras.producer import release
 from ckptdoctor.optimizers.keras.serialize import Form
 from ckptdoctor.state import Generation
+from ckptdoctor.versions import release
 
 _FIRST_WITHOUT_LOSS = (2, 4)
 """TensorFlow 2.3 and later compile without a loss; Keras before, and TensorFlow 1.15, refuse to load such a file."""
