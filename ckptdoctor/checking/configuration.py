@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from typing import NamedTuple, NoReturn, TypedDict
 
 from ckptdoctor.checking.policy import Override, Policy, pattern_problem
-from ckptdoctor.diagnosis.families.expectations import Part, Purpose
+from ckptdoctor.diagnosis.expected import Part, Purpose
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.loaders import parse_loader
 from ckptdoctor.diagnosis.rules import RULES

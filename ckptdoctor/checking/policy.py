@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from ckptdoctor.diagnosis.families.expectations import WEIGHED, Expected, Part, Purpose
+from ckptdoctor.diagnosis.expected import WEIGHED, Expected, Part, Purpose
 from ckptdoctor.diagnosis.findings import Finding, Severity
 from ckptdoctor.diagnosis.rules import BY_CODE, matches
 

@@ -12,7 +12,7 @@ from ckptdoctor.state import NOTHING, ModelVariable, Oddity, OptimizerState, Ten
 
 if TYPE_CHECKING:
     from ckptdoctor.containers.tensors.values import Statistics
-    from ckptdoctor.diagnosis.families.expectations import Expected
+    from ckptdoctor.diagnosis.expected import Expected
     from ckptdoctor.diagnosis.loaders import Loader
     from ckptdoctor.diagnosis.run_directory import RunDirectory
     from ckptdoctor.diagnosis.scan import Scan

@@ -12,7 +12,8 @@ from ckptdoctor.matching.sides import settings_of
 from ckptdoctor.matching.variables import IN_A_GRAFT, Called
 from ckptdoctor.optimizers.catalogue import SlotKind, layouts
 from ckptdoctor.optimizers.keras.config import OptimizerConfig, Settings
-from ckptdoctor.optimizers.lists.layout import Fit, Item, fit_alone
+from ckptdoctor.optimizers.lists.alone import fit_alone
+from ckptdoctor.optimizers.lists.layout import Fit, Item
 from ckptdoctor.optimizers.lists.state import Orders, StateVariable, default_orders, read_state
 from ckptdoctor.state import Generation, Inline, ModelVariable, OptimizerState, Slot, TensorRef, TrainingState
 

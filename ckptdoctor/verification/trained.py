@@ -10,7 +10,8 @@ from typing import NamedTuple
 from ckptdoctor.containers.tensors.dtypes import INTEGRAL
 from ckptdoctor.formats.registry import record
 from ckptdoctor.optimizers.catalogue import PerVariable, layouts
-from ckptdoctor.optimizers.lists.layout import Item, blocks, fit_alone
+from ckptdoctor.optimizers.lists.alone import fit_alone
+from ckptdoctor.optimizers.lists.layout import Item, blocks
 from ckptdoctor.state import Generation, OptimizerState, Role, Slot, TrainingState
 
 Shape = tuple[int, ...]

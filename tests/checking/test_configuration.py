@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ckptdoctor.checking.configuration import configure, explain, split_codes
-from ckptdoctor.diagnosis.families.expectations import Part, Purpose
+from ckptdoctor.diagnosis.expected import Part, Purpose
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.errors import UsageProblem
 

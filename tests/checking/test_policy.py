@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ckptdoctor.checking.policy import Override, Policy
-from ckptdoctor.diagnosis.families.expectations import Purpose
+from ckptdoctor.diagnosis.expected import Purpose
 from ckptdoctor.diagnosis.findings import Finding, Severity
 from ckptdoctor.diagnosis.rules import BY_CODE, RULES
 

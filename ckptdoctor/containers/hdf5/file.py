@@ -7,7 +7,6 @@ every data set's creation properties are looked at before its bytes are.
 
 from __future__ import annotations
 
-import atexit
 import os
 import re
 
@@ -15,7 +14,7 @@ import re
 os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::")
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import h5py as _h5py
@@ -37,7 +36,6 @@ MAX_NODES = 1_000_000
 MAX_NAMES = 1_000_000
 MAX_ATTRIBUTE_BYTES = 64 << 20
 CHUNK_BYTES = 8 << 20
-MOST_KEPT_OPEN = 4
 SMALLEST = 64
 """Bytes that a data set takes in a file at the least, its link and its header; in real files it is 300."""
 LOOKED_UP_FLOOR = 10_000
@@ -116,7 +114,7 @@ class H5File:
             error.path = error.path or self.path
             raise
         except (OSError, RuntimeError, KeyError, ValueError, TypeError, UnicodeError, MemoryError) as error:
-            raise UnreadableArtifact(_sentence(error), self.path, place=place) from error
+            raise UnreadableArtifact(sentence_of(error), self.path, place=place) from error
 
     # ------------------------------------------------------------------------------------------------- structure
 
@@ -374,33 +372,7 @@ class H5File:
             yield from read_elements(dataset, chunk_bytes)
 
 
-def is_hdf5(path: str, member: str | None = None) -> bool:
-    """Whether the bytes are HDF5, by the signature at 0 or behind a user block (512, 1024, 2048, …)."""
-    try:
-        if member is None:
-            with open(path, "rb") as stream:
-                return _has_signature(stream)
-        from ckptdoctor.containers.zips.archive import ZipArchive
-
-        with ZipArchive(path) as archive, archive.open(member) as stream:
-            return _has_signature(stream)
-    except (OSError, UnreadableArtifact):
-        return False
-
-
-def _has_signature(stream: BinaryIO) -> bool:
-    size = stream.seek(0, os.SEEK_END)
-    offset = 0
-    while offset + 8 <= size:
-        stream.seek(offset)
-        if stream.read(8) == b"\x89HDF\r\n\x1a\n":
-            stream.seek(0)
-            return offset == 0 or stream.read(4) != b"PK\x03\x04"  # a member that happens to lie there
-        offset = offset * 2 or 512
-    return False
-
-
-def _sentence(error: BaseException) -> str:
+def sentence_of(error: BaseException) -> str:
     """What went wrong, in words for somebody who does not know HDF5's internals."""
     text = str(error).strip("'\"")
     if isinstance(error, PermissionError) or "Permission denied" in text:
@@ -414,42 +386,3 @@ def _sentence(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "asks for more memory than there is"
     return f"HDF5 cannot read it: {' '.join(text.split())[:300] or type(error).__name__}"
-
-
-# ---------------------------------------------------------------------------------------- values, by their location
-
-_kept: dict[tuple[str, str | None], tuple[tuple[int, int, int], H5File]] = {}
-
-
-def read_chunks(location: H5Data, *, chunk_bytes: int = CHUNK_BYTES) -> Iterator[np.ndarray[Any, Any]]:
-    """The elements of a data set; see `H5File.read_chunks`.
-
-    The last few files stay open, so that reading thousands of data sets does not open one file thousands of times; a
-    file that has changed since is opened anew. `release` closes them.
-    """
-    yield from _kept_open(location.path, location.member).read_chunks(location, chunk_bytes=chunk_bytes)
-
-
-def _kept_open(path: str, member: str | None) -> H5File:
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        raise UnreadableArtifact(_sentence(error), path, place=os.path.basename(path)) from error
-    stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
-    known = _kept.pop((path, member), None)
-    if known is not None and known[0] != stamp:
-        known[1].close()
-        known = None
-    while len(_kept) >= MOST_KEPT_OPEN:
-        _kept.pop(next(iter(_kept)))[1].close()
-    file = known[1] if known is not None else H5File(path, member)
-    _kept[path, member] = stamp, file
-    return file
-
-
-@atexit.register
-def release() -> None:
-    """Closes every file that `read_chunks` keeps open."""
-    while _kept:
-        with suppress(UnreadableArtifact):  # a damaged file may not close in peace: its values have been read by now
-            _kept.popitem()[1][1].close()

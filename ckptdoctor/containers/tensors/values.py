@@ -41,8 +41,8 @@ def kept_open() -> Iterator[None]:
 
 def release() -> None:
     """Closes the HDF5 files that reading values leaves open, as it does with or without `kept_open`."""
-    if "ckptdoctor.containers.hdf5.file" in sys.modules:
-        sys.modules["ckptdoctor.containers.hdf5.file"].release()
+    if "ckptdoctor.containers.hdf5.pool" in sys.modules:
+        sys.modules["ckptdoctor.containers.hdf5.pool"].release()
 
 
 @contextmanager
@@ -123,7 +123,7 @@ def chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> Iterator[NDArray[Any]]:
         for part in coded.chunks(location, chunk_bytes):
             yield _array(bytearray(part), ref.dtype, big_endian=location.big_endian)
     elif isinstance(location, H5Data):
-        from ckptdoctor.containers.hdf5.file import read_chunks
+        from ckptdoctor.containers.hdf5.pool import read_chunks
 
         yield from read_chunks(location, chunk_bytes=chunk_bytes)
 

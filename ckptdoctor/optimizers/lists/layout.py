@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import groupby
 from typing import NamedTuple
 
 from ckptdoctor.optimizers.catalogue import (
@@ -188,12 +187,15 @@ def fit(
     """
     shapes = [item.shape for item in items]
     attempts = [
-        attempt for layout in layouts for each in settings_to_try(layout, settings) for attempt in _heads(layout, each)
+        attempt
+        for layout in layouts
+        for each in settings_to_try(layout, settings)
+        for attempt in variants(layout, each)
     ]
     # What is recorded comes first, in every variant: a guess can make one variant look like another.
     for layout, each in sorted(attempts, key=lambda attempt: attempt[1] is not settings):
         assigned = predicts(layout, variables, each, shapes)
-        if assigned is None or not _plausible(assigned, items):
+        if assigned is None or not is_plausible(assigned, items):
             continue
         if accept is None or accept(assigned):
             return Fit(layout, each, assigned)
@@ -211,7 +213,7 @@ def predicts(
         settings: What the configuration says about which state exists.
         shapes: The stored list's shapes; None stands for an element that is lost, and fits any.
     """
-    outline = _outline(layout, settings)
+    outline = outline_of(layout, settings)
     if not outline.irregular and len(shapes) != outline.singles + outline.regular * len(variables):
         return None
     found: list[Assigned] = []
@@ -223,42 +225,19 @@ def predicts(
     return tuple(found) if len(found) == len(shapes) else None
 
 
-def _heads(layout: Layout, settings: Settings) -> Iterator[tuple[Layout, Settings]]:
+def variants(layout: Layout, settings: Settings) -> Iterator[tuple[Layout, Settings]]:
     """The layout, and the early variant of it where the two differ."""
     yield layout, settings
     if layout.generation is Generation.KERAS3 and {"use_ema", "gradient_accumulation"} <= settings.flags:
         yield layout._replace(early=True), settings
 
 
-def _plausible(assigned: Sequence[Assigned], items: Sequence[Item]) -> bool:
+def is_plausible(assigned: Sequence[Assigned], items: Sequence[Item]) -> bool:
     """A learning rate is no whole number; a count may be any type (Keras 1 wrote float32)."""
     return not any(a.kind is LEARNING_RATE and item.integral for a, item in zip(assigned, items, strict=True))
 
 
-def fit_alone(items: Sequence[Item], layouts: Iterable[Layout], settings: Settings | None = None) -> list[Fit]:
-    """Finds every layout and setting whose pattern of equal shapes these items show, without knowing the variables.
-
-    The variables' number and shapes follow from the items: slots of one variable share its shape. Used for dumps, and
-    where the model's own variables do not fit (some were frozen later, or are not in the artifact).
-
-    Returns:
-        All readings that are consistent, in the order of `layouts`, plainest settings first.
-    """
-    found: list[Fit] = []
-    for layout in layouts:
-        for outlines in _guesses(layout) if settings is None else _attempts(layout, settings):
-            fits = [
-                Fit(each.layout, each.settings, assigned)
-                for each in outlines
-                if (assigned := _solve(items, each)) is not None and _plausible(assigned, items)
-            ]
-            found.extend(fits)
-            if fits and fits[0].settings is settings:
-                break
-    return found
-
-
-class _Outline(NamedTuple):
+class Outline(NamedTuple):
     """What a layout comes to with certain settings, before a list is held against it.
 
     Attributes:
@@ -279,10 +258,11 @@ class _Outline(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
-def _outline(layout: Layout, settings: Settings) -> _Outline:
+def outline_of(layout: Layout, settings: Settings) -> Outline:
+    """What a layout comes to with these settings."""
     active = tuple(_active(block, settings) for block in blocks(layout))
     kinds = [kind for block in active if isinstance(block, PerVariable) for kind in block.kinds]
-    return _Outline(
+    return Outline(
         layout,
         settings,
         active,
@@ -295,164 +275,7 @@ def _outline(layout: Layout, settings: Settings) -> _Outline:
     )
 
 
-def _attempts(layout: Layout, settings: Settings | None) -> Iterator[tuple[_Outline, ...]]:
-    """For each of the settings to try, the variants of a layout."""
-    for each in settings_to_try(layout, settings):
-        yield tuple(_outline(variant, each) for variant, _ in _heads(layout, each))
-
-
-@lru_cache
-def _guesses(layout: Layout) -> tuple[tuple[_Outline, ...], ...]:
-    """The same where no settings are known; they are the same for every list, so a thousand dumps ask for them once."""
-    return tuple(_attempts(layout, None))
-
-
-def _solve(items: Sequence[Item], outline: _Outline) -> tuple[Assigned, ...] | None:
-    layout, settings, active, singles, regular, irregular = outline
-    rest = len(items) - singles
-    if rest < 0:
-        return None
-    if irregular:
-        return _solve_irregular(items, layout, settings, active)
-    if regular == 0:
-        return _singles_only(items, layout, settings, active) if rest == 0 else None
-    if rest % regular:
-        return None
-    return _solve_regular(items, layout, settings, active, rest // regular)
-
-
 def _active(block: Block, settings: Settings) -> Block:
     if isinstance(block, Single):
         return block
     return PerVariable(tuple(kind for kind in block.kinds if settings.has(kind.when)))
-
-
-def _singles_only(
-    items: Sequence[Item], layout: Layout, settings: Settings, active: Sequence[Block]
-) -> tuple[Assigned, ...] | None:
-    singles = [*head(layout, settings), *(block for block in active if isinstance(block, Single))]
-    if any(item.shape for item in items):
-        return None
-    return tuple(Assigned(single, None, ()) for single in singles)
-
-
-def _solve_regular(
-    items: Sequence[Item], layout: Layout, settings: Settings, active: Sequence[Block], count: int
-) -> tuple[Assigned, ...] | None:
-    """Every variable has one slot of each kind: their number is known, only shapes have to agree."""
-    shapes: dict[int, Shape] = {}
-    factored: list[tuple[int, SlotKind, Shape]] = []
-    assigned: list[Assigned] = []
-    position = 0
-
-    def take(kind: SlotKind | Single, variable: int | None) -> Shape:
-        nonlocal position
-        shape = items[position].shape
-        position += 1
-        assigned.append(Assigned(kind, variable, shape))
-        return shape
-
-    for single in head(layout, settings):
-        if take(single, None) != ():
-            return None
-    for block in active:
-        if isinstance(block, Single):
-            if take(block, None) != ():
-                return None
-            continue
-        for index in range(count) if block.kinds else ():
-            for kind in block.kinds:
-                shape = take(kind, index)
-                if kind.extent is Extent.VARIABLE:
-                    if shapes.setdefault(index, shape) != shape:
-                        return None
-                elif kind.extent is Extent.PLACEHOLDER:
-                    if shape != (1,):
-                        return None
-                else:
-                    factored.append((index, kind, shape))
-    for index, kind, shape in factored:
-        if index in shapes and slot_shape(kind, shapes[index]) != shape:
-            return None
-    return tuple(assigned)
-
-
-def _solve_irregular(
-    items: Sequence[Item], layout: Layout, settings: Settings, active: Sequence[Block]
-) -> tuple[Assigned, ...] | None:
-    """Some variables lack some kinds (Adafactor before Keras 3, Muon): walk the one block, variable by variable."""
-    singles = head(layout, settings)
-    if any(item.shape for item in items[: len(singles)]):
-        return None
-    assigned = [Assigned(single, None, ()) for single in singles]
-    per_variable = [block for block in active if isinstance(block, PerVariable) and block.kinds]
-    if len(per_variable) != 1:
-        return None
-    position, index = len(singles), 0
-    while position < len(items):
-        step = _next_variable(items, position, per_variable[0].kinds, index)
-        if step is None:
-            return None
-        assigned.extend(step)
-        position += len(step)
-        index += 1
-    return tuple(assigned)
-
-
-def _next_variable(
-    items: Sequence[Item], position: int, kinds: Sequence[SlotKind], index: int
-) -> tuple[Assigned, ...] | None:
-    """The slots of one variable whose shape is not known: factored kinds first decide it, else its own shape does."""
-    for anchor in (each for each in kinds if each.extent is Extent.VARIABLE):
-        for ahead in reversed(range(min(len(kinds), len(items) - position))):
-            shape = items[position + ahead].shape
-            variable = Trained("", shape)
-            present = [k for k in kinds if keeps(k, variable, Settings())]
-            wanted = [slot_shape(k, shape) for k in present]
-            there = [item.shape for item in items[position : position + len(present)]]
-            if anchor in present and present.index(anchor) == ahead and wanted == there:
-                return tuple(Assigned(k, index, s) for k, s in zip(present, there, strict=True))
-    return None
-
-
-def attach(shapes: Sequence[Shape], candidates: Sequence[Shape]) -> list[int] | None:
-    """Gives slots, in order, to variables, in order, where some variables have none: by shape alone.
-
-    Args:
-        shapes: Shapes of the trained variables as their slots show them, in the optimizer's order.
-        candidates: Shapes of the model's variables, in the model's order.
-
-    Returns:
-        For each of `shapes` the index of its variable, if exactly one order-preserving assignment exists; else None.
-    """
-    left = _greedy(shapes, candidates)
-    if left is None:
-        return None
-    right = _greedy(shapes[::-1], candidates[::-1])
-    if right is None:
-        return None
-    mirrored = [len(candidates) - 1 - index for index in reversed(right)]
-    return left if left == mirrored else None
-
-
-def _greedy(shapes: Sequence[Shape], candidates: Sequence[Shape]) -> list[int] | None:
-    result: list[int] = []
-    position = 0
-    for shape in shapes:
-        while position < len(candidates) and candidates[position] != shape:
-            position += 1
-        if position == len(candidates):
-            return None
-        result.append(position)
-        position += 1
-    return result
-
-
-def unique_by_shape(shapes: Sequence[Shape], candidates: Sequence[Shape]) -> list[int | None]:
-    """Gives slots to variables wherever a shape occurs exactly once on both sides, whatever the order."""
-
-    def once(values: Sequence[Shape]) -> set[Shape]:
-        return {value for value, group in groupby(sorted(values)) if len(list(group)) == 1}
-
-    common = once(shapes) & once(candidates)
-    return [candidates.index(shape) if shape in common else None for shape in shapes]

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ckptdoctor.optimizers.lists.layout import Shape, Trained, attach, unique_by_shape
+from ckptdoctor.optimizers.lists.layout import Shape, Trained
+from ckptdoctor.optimizers.lists.orders import attach, unique_by_shape
 from ckptdoctor.optimizers.lists.searching import MOST_STEPS, Chain, agreed, chosen, layer_runs
 from ckptdoctor.state import Mapped
 

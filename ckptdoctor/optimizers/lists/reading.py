@@ -23,6 +23,7 @@ from ckptdoctor.optimizers.catalogue import (
 )
 from ckptdoctor.optimizers.keras.config import RARE, OptimizerConfig, Settings
 from ckptdoctor.optimizers.keras.naming import Names, role_of, same_kind, scalar_name
+from ckptdoctor.optimizers.lists.alone import fit_alone
 from ckptdoctor.optimizers.lists.as_is import Listed, scalars_as_they_are, slots_as_they_are
 from ckptdoctor.optimizers.lists.layout import (
     ITERATION,
@@ -34,10 +35,9 @@ from ckptdoctor.optimizers.lists.layout import (
     Trained,
     blocks,
     fit,
-    fit_alone,
     predicts,
     settings_to_try,
-)  # fmt: skip
+)
 from ckptdoctor.optimizers.lists.loose import Loose, arrange
 from ckptdoctor.optimizers.lists.placement import Placement, place
 from ckptdoctor.state import Generation, Mapped, ModelVariable, OtherVariable, Role, Scalar, Slot, TensorRef

@@ -15,8 +15,9 @@ from math import log2
 
 from ckptdoctor.optimizers.catalogue import CLASSES_BY_POPULARITY, LAYOUTS, WRAPPED_LAYOUTS, Layout, SlotKind
 from ckptdoctor.optimizers.keras.config import OptimizerConfig
+from ckptdoctor.optimizers.lists.alone import fit_alone
 from ckptdoctor.optimizers.lists.evidence import Observed, all_zero, contradicts, doubts, doubts_of_class, supported
-from ckptdoctor.optimizers.lists.layout import ITERATION, LEARNING_RATE, Fit, Item, fit_alone
+from ckptdoctor.optimizers.lists.layout import ITERATION, LEARNING_RATE, Fit, Item
 from ckptdoctor.state import Generation, Role
 
 _RARE = frozenset({"use_ema", "gradient_accumulation"})

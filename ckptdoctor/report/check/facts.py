@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ckptdoctor.checking.policy import Policy
 from ckptdoctor.checking.results import AS_A_WHOLE, Checked, CheckReport
-from ckptdoctor.diagnosis.families.expectations import Purpose
+from ckptdoctor.diagnosis.expected import Purpose
 from ckptdoctor.diagnosis.findings import Finding, Severity, is_aside
 from ckptdoctor.diagnosis.rules import BY_CODE
 from ckptdoctor.state import Status

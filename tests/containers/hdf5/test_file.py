@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ckptdoctor.containers.hdf5 import file as hdf5
-from ckptdoctor.containers.hdf5.file import H5File, read_chunks, release
+from ckptdoctor.containers.hdf5.file import H5File
+from ckptdoctor.containers.hdf5.pool import read_chunks, release
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 from ckptdoctor.state import H5Data, TensorRef
 

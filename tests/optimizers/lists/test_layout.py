@@ -8,18 +8,17 @@ from hypothesis import strategies as st
 
 from ckptdoctor.optimizers.catalogue import LAYOUTS, Layout, SlotKind, layouts
 from ckptdoctor.optimizers.keras.config import Settings, every_setting
+from ckptdoctor.optimizers.lists.alone import fit_alone
 from ckptdoctor.optimizers.lists.layout import (
     LEARNING_RATE,
     Item,
     Trained,
-    attach,
     expand,
     fit,
-    fit_alone,
     predicts,
     relevant_flags,
-    unique_by_shape,
-)  # fmt: skip
+)
+from ckptdoctor.optimizers.lists.orders import attach, unique_by_shape
 from ckptdoctor.state import Generation
 
 V2, K2, K3 = Generation.OPTIMIZER_V2, Generation.KERAS2, Generation.KERAS3

@@ -28,7 +28,7 @@ from support.schemas import COPIES, FOLDER, completed, load
 from ckptdoctor.checking.configuration import configure
 from ckptdoctor.checking.policy import Override, Policy
 from ckptdoctor.checking.results import Checked, CheckReport
-from ckptdoctor.diagnosis.families.expectations import Part, Purpose
+from ckptdoctor.diagnosis.expected import Part, Purpose
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.report.check import json as check_json
 from ckptdoctor.report.inspect import json as inspect_json

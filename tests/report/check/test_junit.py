@@ -26,7 +26,7 @@ from support.objects import write_model
 
 from ckptdoctor.checking.policy import Policy
 from ckptdoctor.checking.results import Checked, CheckReport
-from ckptdoctor.diagnosis.families.expectations import Part
+from ckptdoctor.diagnosis.expected import Part
 from ckptdoctor.report.check import junit as check_junit
 from ckptdoctor.report.shared.escape import printable
 

@@ -26,7 +26,7 @@ from support.objects import write_model
 
 from ckptdoctor.checking.policy import Override, Policy
 from ckptdoctor.checking.results import Checked
-from ckptdoctor.diagnosis.families.expectations import Purpose
+from ckptdoctor.diagnosis.expected import Purpose
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.report.check import text as check_text
 from ckptdoctor.report.shared.escape import printable

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from ckptdoctor.containers.hdf5.file import H5File, is_hdf5
+from ckptdoctor.containers.hdf5.file import H5File
+from ckptdoctor.containers.hdf5.signature import is_hdf5
 from ckptdoctor.containers.strict_json import MAX_BYTES, parse_json
 from ckptdoctor.containers.zips.archive import ZipArchive
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact

@@ -1,0 +1,122 @@
+"""The house as docs/architecture.md draws it: which room may know which, how large files and folders get."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "ckptdoctor"
+GROUND = frozenset({"errors", "state", "words", "versions"})
+KNOWS: dict[str, frozenset[str]] = {
+    "errors": frozenset(),
+    "state": frozenset(),
+    "words": frozenset(),
+    "versions": frozenset(),
+    "containers": GROUND,
+    "optimizers": GROUND | {"containers"},
+    "isolation": GROUND,
+    "formats": GROUND | {"containers", "optimizers"},
+    "diagnosis": GROUND | {"containers", "optimizers", "formats"},
+    "matching": GROUND | {"containers", "optimizers", "formats"},
+    "runs": GROUND | {"formats", "diagnosis"},
+    "examination": GROUND | {"containers", "optimizers", "formats", "diagnosis", "isolation", "runs"},
+    "checking": GROUND | {"containers", "optimizers", "formats", "diagnosis", "isolation", "runs", "examination"},
+    "comparison": GROUND | {"containers", "optimizers", "formats", "diagnosis", "matching", "examination"},
+    "grafting": GROUND | {"containers", "optimizers", "formats", "diagnosis", "matching", "examination"},
+    "verification": GROUND | {"containers", "optimizers", "formats", "diagnosis", "examination"},
+}
+"""Room → the rooms that it may import. Above them: `report` knows results of every kind, `cli` and the API know all."""
+ABOVE = frozenset({"report", "cli", "start", "__main__", ""})
+LONG = frozenset({"optimizers/catalogue.py"})
+"""Tables of facts, which may be longer than what is read in one sitting."""
+MOST_LINES, MOST_FILES = 400, 20
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """Every module of the package with its name, but what protoc made."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if not path.stem.endswith("_pb2"):
+            yield ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"), path
+
+
+def room(module: str) -> str:
+    """The first part of a module's name below the package; "" for the package itself."""
+    return [*module.split("."), ""][1]
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The modules of the package that a file imports, but for typing only; those within functions too."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in _at_run_time(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "ckptdoctor":
+            yield from (
+                [node.module] if node.module != "ckptdoctor" else [f"ckptdoctor.{each.name}" for each in node.names]
+            )
+
+
+def _at_run_time(tree: ast.AST) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            continue
+        yield node
+        yield from _at_run_time(node)
+
+
+@pytest.mark.parametrize("name", sorted(KNOWS))
+def test_nothing_imports_upward(name: str) -> None:
+    """A room knows those below it, and `__version__` of the package."""
+    wrong = [
+        f"{module} imports {each}"
+        for module, path in modules()
+        if room(module) == name
+        for each in imports(path)
+        if room(each) not in KNOWS[name] | {name, "__version__"}
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize("name", ["diagnosis", "matching"])
+def test_rules_ask_records_alone(name: str) -> None:
+    """What judges states knows of formats what their records say, and nothing that reads or writes."""
+    taken = {
+        (node.module, each.name)
+        for module, path in modules()
+        if room(module) == name
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ckptdoctor.formats")
+        for each in node.names
+    }
+    assert taken
+    assert taken <= {("ckptdoctor.formats.registry", each) for each in ("FORMATS", "endings", "record")}
+
+
+def test_every_room_is_drawn() -> None:
+    """A new room has to say what it knows."""
+    assert {room(module) for module, _ in modules()} == set(KNOWS) | ABOVE
+
+
+def test_no_framework_is_imported() -> None:
+    """Only what runs in the child process of `verify` knows a framework."""
+    frameworks = {"tensorflow", "keras", "tf_keras", "torch", "jax"}
+    for module, path in modules():
+        if module.startswith("ckptdoctor.verification.child"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not frameworks & {each.split(".")[0] for each in names}, module
+
+
+def test_files_and_folders_are_small() -> None:
+    """A file is read in one sitting, and the listing of a folder explains it."""
+    long = [
+        str(path.relative_to(PACKAGE))
+        for _, path in modules()
+        if path.read_text(encoding="utf-8").count("\n") > MOST_LINES
+    ]
+    assert set(long) <= LONG
+    folders = {path.parent for _, path in modules()}
+    assert not [str(each) for each in folders if len([*each.glob("*.py")]) > MOST_FILES]
