@@ -10,9 +10,10 @@ from ckptdoctor.diagnosis import rules, status
 from ckptdoctor.diagnosis.evidence import Evidence
 from ckptdoctor.diagnosis.findings import Finding
 from ckptdoctor.errors import CkptDoctorError, UnreadableArtifact
+from ckptdoctor.formats.contract import Target
 from ckptdoctor.formats.directories import lying_in, spoken
 from ckptdoctor.formats.locate import locate
-from ckptdoctor.formats.readers import HDF5_FORMATS, READ_BY_LIBHDF5, READERS, Target
+from ckptdoctor.formats.registry import UNKNOWN, is_isolated, reader, record
 from ckptdoctor.state import NOTHING, Format, OptimizerState, Status, TensorRef, TrainingState
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Examination(NamedTuple):
     @property
     def format(self) -> Format:
         """Its format; `unknown` if it cannot be read."""
-        return self.state.format if self.state else Format.UNKNOWN
+        return self.state.format if self.state else UNKNOWN.id
 
     @property
     def optimizers(self) -> tuple[OptimizerState, ...]:
@@ -145,7 +146,7 @@ def examine_target(
         judged: Run the rules; not for those who know more than the artifact, and judge it by that.
         progress: Is told how far reading the data is.
     """
-    if target.reader not in READ_BY_LIBHDF5:
+    if not is_isolated(target.reader):
         return _examined(target, stats, judged, progress=progress)
     from ckptdoctor.isolation.client import isolated
 
@@ -163,7 +164,7 @@ def examine_ahead(target: Target) -> bool:
     Returns:
         Whether it is being read; what no worker reads, or a worker that is busy, is not.
     """
-    if target.reader not in READ_BY_LIBHDF5:
+    if not is_isolated(target.reader):
         return False
     from ckptdoctor.isolation.client import ahead
 
@@ -178,7 +179,7 @@ def _examined(
     progress: Progress | None = None,
 ) -> Examination:
     try:
-        state = READERS[target.reader](target.resolved)
+        state = reader(target.reader)(target.resolved)
         state = state._replace(
             path=target.path,
             oddities=(*target.oddities, *state.oddities),
@@ -221,7 +222,7 @@ def with_libhdf5(
     Raises:
         Crashed: HDF5's library died of one of them.
     """
-    paths = [each.path for each in sides if each is not None and each.format in HDF5_FORMATS]
+    paths = [each.path for each in sides if each is not None and record(each.format).isolated]
     if not paths:
         return function(*arguments, **({"progress": progress} if progress is not None else {}))
     from ckptdoctor.isolation.client import isolated
@@ -302,6 +303,6 @@ def exit_code(examinations: list[Examination]) -> int:
 
 
 __all__ = [
-    "READ_BY_LIBHDF5", "CkptDoctorError", "Examination", "every_tensor", "examine", "examine_ahead", "examine_target",
+    "CkptDoctorError", "Examination", "every_tensor", "examine", "examine_ahead", "examine_target",
     "exit_code", "not_there", "tensors", "unreadable",
 ]  # fmt: skip

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from ckptdoctor.diagnosis.run_directory import Member, RunDirectory
 from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.formats.contract import Target
 from ckptdoctor.formats.directories import artifact_at, family, is_there, listing, meant_by, saved_order, state_file
-from ckptdoctor.formats.readers import Target
+from ckptdoctor.formats.registry import endings
 from ckptdoctor.formats.tensorflow import state_file as checkpoint_state
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 MOST_MEMBERS = 1000
 """So many artifacts of a directory are looked into by `check`, those with the highest numbers."""
 
-_SUFFIXES = (".weights.h5", ".weights.json", ".keras", ".hdf5", ".h5", ".pickle", ".pkl", ".npz", ".npy")
+_SUFFIXES = endings(prefixes=False)
 _SHARD = re.compile(r"(?P<prefix>.+)\.data-\d{5}-of-\d{5}\Z", re.DOTALL)
 _TEMPORARY = re.compile(
     r".+\.tempstate\d+\Z"  # BundleWriter's data and index before they are renamed

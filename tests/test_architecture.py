@@ -19,8 +19,8 @@ KNOWS: dict[str, frozenset[str]] = {
     "optimizers": GROUND | {"containers"},
     "isolation": GROUND,
     "formats": GROUND | {"containers", "optimizers"},
-    "diagnosis": GROUND | {"containers", "optimizers"},
-    "matching": GROUND | {"containers", "optimizers"},
+    "diagnosis": GROUND | {"containers", "optimizers", "formats"},
+    "matching": GROUND | {"containers", "optimizers", "formats"},
     "runs": GROUND | {"formats", "diagnosis"},
     "examination": GROUND | {"containers", "optimizers", "formats", "diagnosis", "isolation", "runs"},
     "checking": GROUND | {"containers", "optimizers", "formats", "diagnosis", "isolation", "runs", "examination"},
@@ -76,6 +76,21 @@ def test_nothing_imports_upward(name: str) -> None:
         if room(each) not in KNOWS[name] | {name, "__version__"}
     ]
     assert not wrong
+
+
+@pytest.mark.parametrize("name", ["diagnosis", "matching"])
+def test_rules_ask_records_alone(name: str) -> None:
+    """What judges states knows of formats what their records say, and nothing that reads or writes."""
+    taken = {
+        (node.module, each.name)
+        for module, path in modules()
+        if room(module) == name
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ckptdoctor.formats")
+        for each in node.names
+    }
+    assert taken
+    assert taken <= {("ckptdoctor.formats.registry", each) for each in ("FORMATS", "endings", "record")}
 
 
 def test_every_room_is_drawn() -> None:

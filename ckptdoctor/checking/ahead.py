@@ -6,12 +6,13 @@ import os
 from collections.abc import Sequence
 
 from ckptdoctor.errors import CkptDoctorError
-from ckptdoctor.examination import READ_BY_LIBHDF5, examine_ahead
+from ckptdoctor.examination import examine_ahead
+from ckptdoctor.formats.contract import Target
 from ckptdoctor.formats.locate import locate
-from ckptdoctor.formats.readers import Target
+from ckptdoctor.formats.registry import endings, is_isolated
 from ckptdoctor.isolation import MOST_EARLY
 
-_SUFFIXES = (".h5", ".hdf5", ".keras")
+_SUFFIXES = endings(isolated=True)
 """Names worth looking at ahead; the bytes decide, and what is called otherwise is read in its turn."""
 _WINDOW = 32
 """So many paths are looked at ahead."""
@@ -59,4 +60,4 @@ class Ahead:
         targets = self._found[path]
         if len(targets) != 1 or targets[0].resolved != path:  # of several files' artifact only one is read
             return None
-        return targets[0] if targets[0].reader in READ_BY_LIBHDF5 else None
+        return targets[0] if is_isolated(targets[0].reader) else None

@@ -17,8 +17,9 @@ from ckptdoctor.containers.tensors.scan import TensorScan, are_equal, scan_pair,
 from ckptdoctor.diagnosis.scan import PairScan, Scan
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.examination import Progress, tensors
+from ckptdoctor.formats.registry import tables
 from ckptdoctor.optimizers.moments import PAIR, bound
-from ckptdoctor.state import FileRange, Format, H5Data, OptimizerState, Role, Slot, TensorRef, TrainingState
+from ckptdoctor.state import FileRange, H5Data, OptimizerState, Role, Slot, TensorRef, TrainingState
 
 if TYPE_CHECKING:
     from ckptdoctor.checking.archive_sums import Member, Part
@@ -81,7 +82,7 @@ def scan(state: TrainingState, resolved: str, progress: Progress | None = None) 
             for ref in refs
             if ref not in paired
         ]
-        jobs += [(0, False, partial(_scan_table, path)) for path in _tables(state.format, resolved)]
+        jobs += [(0, False, partial(_scan_table, path)) for path in tables(state.format, resolved)]
         outcomes = _run(jobs, progress)
     found: dict[TensorRef, TensorScan] = {}
     for outcome in outcomes:
@@ -216,22 +217,6 @@ def _nbytes(ref: TensorRef) -> int:
     if isinstance(ref.location, FileRange):
         return ref.location.nbytes
     return array_nbytes(ref.dtype, ref.shape)
-
-
-def _tables(kind: Format, resolved: str) -> tuple[str, ...]:
-    """The tables of an artifact: the index of its variables, or in a V1 checkpoint all that there is."""
-    if kind is Format.TF_CHECKPOINT:
-        return (f"{resolved}.index",)
-    if kind is Format.TF_CHECKPOINT_V1:
-        from ckptdoctor.containers.bundles.v1 import shards
-
-        return shards(resolved)[1]
-    if kind is Format.SAVED_MODEL:
-        from ckptdoctor.formats.tensorflow.saved_model import variables_prefix
-
-        prefix = variables_prefix(resolved)
-        return (f"{prefix}.index",) if prefix is not None else ()
-    return ()
 
 
 def _scan_table(path: str) -> _Outcome:

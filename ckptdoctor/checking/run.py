@@ -23,9 +23,9 @@ from ckptdoctor.examination import (
     unsaid,
     with_libhdf5,
 )
+from ckptdoctor.formats.contract import Target
 from ckptdoctor.formats.directories import lying_in, spoken, walk
 from ckptdoctor.formats.locate import locate
-from ckptdoctor.formats.readers import Target
 from ckptdoctor.runs import has_checkpoints, is_run_directory, look_into
 
 

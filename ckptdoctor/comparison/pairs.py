@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeAlias
 from ckptdoctor.containers.tensors.values import kept_open
 from ckptdoctor.diagnosis.status import KNOWN_CLASSES
 from ckptdoctor.errors import Unmatchable
+from ckptdoctor.formats.registry import record
 from ckptdoctor.matching.lists import is_nameless, read_against
 from ckptdoctor.matching.sides import Side, choose, make_side
 from ckptdoctor.matching.variables import Called, Match, Named, match, normalized
@@ -21,8 +22,8 @@ from ckptdoctor.state import Format, Generation, OptimizerState, Role, Slot, Tra
 
 IN_A_COMPARISON = Called("A", "B")
 
-_LISTS = frozenset({Format.KERAS_H5, Format.KERAS_ARCHIVE, Format.KERAS_WEIGHTS})
-"""Formats that keep an optimizer's list in its own order, which is that of a dump of the same optimizer."""
+_IN_ORDER = frozenset({"list", "named-list"})
+"""What formats hold that keep an optimizer's list in its own order, which is that of a dump of the same optimizer."""
 _GUESSED = frozenset({"order", "structure"})
 _Key: TypeAlias = "tuple[Role, str]"
 _Like: TypeAlias = "tuple[_Key, tuple[int, ...]]"
@@ -141,7 +142,11 @@ def _as_the_other_lists(optimizer: OptimizerState, other: OptimizerState, form: 
     told = {optimizer.class_name, *optimizer.class_candidates} - {None}
     around = other.wrapper is not None and not other.wrapper.scales_loss
     unknown = around or other.class_name not in KNOWN_CLASSES or optimizer.class_name is None
-    if form not in _LISTS or not unknown or (other.class_name in told and optimizer.class_name is not None):
+    if (
+        record(form).holds not in _IN_ORDER
+        or not unknown
+        or (other.class_name in told and optimizer.class_name is not None)
+    ):
         return None
     if not optimizer.slots or [each.tensor.shape for each in optimizer.slots] != [
         each.tensor.shape for each in other.slots

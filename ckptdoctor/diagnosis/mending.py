@@ -9,13 +9,14 @@ import string
 from typing import TYPE_CHECKING
 
 from ckptdoctor.diagnosis.names import ending_for
+from ckptdoctor.formats.registry import endings
 
 if TYPE_CHECKING:
     from ckptdoctor.diagnosis.evidence import Evidence
     from ckptdoctor.state import Format, OptimizerState
 
 _NUMBER = re.compile(r"[-_.](?:step[-_]?)?(\d{1,18})\Z")
-SUFFIXES = (".weights.h5", ".weights.json", ".keras", ".hdf5", ".h5", ".index", ".pickle", ".pkl", ".npz", ".npy")
+SUFFIXES = (*endings(prefixes=False), ".index")
 
 
 def output_for(path: str, kind: Format | None = None) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from ckptdoctor.formats.registry import record
 from ckptdoctor.optimizers.catalogue import LAYOUTS, TF1_OPTIMIZERS, layouts
-from ckptdoctor.state import Format, Generation, OptimizerState, Status, TrainingState
+from ckptdoctor.state import Generation, OptimizerState, Status, TrainingState
 from ckptdoctor.words import counted, enumerate_some, shortened
 
 _ORDER = (Status.COMPLETE, Status.FRESH, Status.PARTIAL, Status.ABSENT, Status.UNREADABLE)
-_WITH_ATTRIBUTES = frozenset({Format.KERAS_ARCHIVE, Format.KERAS_WEIGHTS})
 _OPTIMIZERS = 8
 """So many optimizers have a verdict of their own in that of the artifact."""
 
@@ -91,7 +91,7 @@ def in_use(state: TrainingState) -> tuple[OptimizerState, ...]:
     in attributes of the model train, and is nobody's loss.
     """
     trained = any(each.iterations for each in state.optimizers)
-    if state.format not in _WITH_ATTRIBUTES or len(state.optimizers) == 1 or not trained:
+    if record(state.format).holds != "list" or len(state.optimizers) == 1 or not trained:
         return state.optimizers
     return tuple(each for each in state.optimizers if each.name != "optimizer" or each.iterations or each.slots)
 
@@ -177,7 +177,7 @@ def verdict(state: TrainingState) -> str:
         if state.optimizers and state.optimizers[0].class_name:
             name = title(state.optimizers[0])
             return f"weights only: training restarts from a new optimizer ({name} is configured, its state is not here)"
-        if state.format is Format.OPTIMIZER_DUMP and not state.variables:
+        if record(state.format).holds == "bare-list" and not state.variables:
             return "an empty list: the optimizer kept nothing when it was dumped"
         return "weights only: training restarts from a new optimizer"
     if len(state.optimizers) == 1:

@@ -10,8 +10,9 @@ from itertools import islice
 
 from ckptdoctor.containers.bytes.files import reason
 from ckptdoctor.errors import LimitExceeded, UnknownFormat, UnreadableArtifact, UsageProblem
+from ckptdoctor.formats.contract import Target
 from ckptdoctor.formats.keras import shard_map
-from ckptdoctor.formats.readers import Target
+from ckptdoctor.formats.registry import endings
 from ckptdoctor.formats.single_files import SAVED_MODEL, SHARD, target_of
 from ckptdoctor.formats.tensorflow import state_file as checkpoint_state
 from ckptdoctor.state import Oddity
@@ -23,7 +24,7 @@ MAX_DEPTH = 16
 """Directories below a directory whose artifacts are all wanted."""
 _MOST_DIGITS = 20
 _SHOWN = 5
-_MODELS = (".keras", ".h5", ".hdf5", ".ckpt")
+_MODELS = endings(models=True)
 _BACKUP = ("latest.weights.h5", "training_metadata.json")
 """What Keras 3's BackupAndRestore keeps in its directory."""
 _CHIEF = "chief"

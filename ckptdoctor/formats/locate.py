@@ -9,8 +9,8 @@ import re
 
 from ckptdoctor.containers.bytes.files import RegularFile, reason
 from ckptdoctor.errors import LimitExceeded, NoSuchPath, UnreadableArtifact
+from ckptdoctor.formats.contract import Target
 from ckptdoctor.formats.directories import from_state, listing, meant_by
-from ckptdoctor.formats.readers import Target
 from ckptdoctor.formats.single_files import target_of
 from ckptdoctor.formats.tensorflow import state_file as checkpoint_state
 from ckptdoctor.state import Oddity

@@ -9,15 +9,22 @@ from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.tables.sstable import FOOTER, is_table
 from ckptdoctor.containers.tables.wire import CorruptBytes
 from ckptdoctor.errors import UnknownFormat, UnreadableArtifact
+from ckptdoctor.formats.contract import Target
 from ckptdoctor.formats.keras import shard_map
-from ckptdoctor.formats.readers import Target
-from ckptdoctor.state import Oddity
+from ckptdoctor.state import Oddity, TrainingState
 
 SHARD = re.compile(r"(?P<prefix>.*)\.data-\d{5}-of-\d{5}\Z", re.DOTALL)
 SAVED_MODEL = ("saved_model.pb", "saved_model.pbtxt")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
 _HEAD = 4096
+
+
+def say_why(path: str) -> TrainingState:
+    """The reader of files that are called like models and are none: raises what is known of them."""
+    from ckptdoctor.formats.registry import reader
+
+    return reader(target_of(path, path).reader)(path)
 
 
 def target_of(given: str, path: str) -> Target:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from ckptdoctor.containers.tensors.values import release
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.examination import Examination, examine, with_libhdf5
+from ckptdoctor.formats.registry import check as require_place
 from ckptdoctor.grafting.building.apply import carry_out
-from ckptdoctor.grafting.building.feasible import require_place
 from ckptdoctor.grafting.building.inputs import Inputs
 from ckptdoctor.grafting.building.output_name import require_loadable_name
 from ckptdoctor.grafting.building.receipt import Receipt
@@ -47,7 +47,7 @@ def plan_graft(
     plan, source, goal, inputs = _prepare(donor, target, output, options)
     check_output(plan.output, list(inputs.artifacts), overwrite=overwrite, clear=False)
     require_loadable_name(plan.output, goal.resolved, plan.format)
-    with_libhdf5(require_place, plan, goal, sides=(source, goal))
+    with_libhdf5(require_place, goal.format, plan.optimizer, goal.resolved, sides=(source, goal))
     return plan
 
 

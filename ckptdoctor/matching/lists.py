@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from ckptdoctor.containers.tensors.values import read_scalar
 from ckptdoctor.errors import Unmatchable
+from ckptdoctor.formats.registry import record
 from ckptdoctor.matching.sides import settings_of
 from ckptdoctor.matching.variables import IN_A_GRAFT, Called
 from ckptdoctor.optimizers.catalogue import SlotKind, layouts
@@ -14,10 +15,8 @@ from ckptdoctor.optimizers.keras.config import OptimizerConfig, Settings
 from ckptdoctor.optimizers.lists.alone import fit_alone
 from ckptdoctor.optimizers.lists.layout import Fit, Item
 from ckptdoctor.optimizers.lists.state import Orders, StateVariable, default_orders, read_state
-from ckptdoctor.state import Format, Generation, Inline, ModelVariable, OptimizerState, Slot, TensorRef, TrainingState
+from ckptdoctor.state import Generation, Inline, ModelVariable, OptimizerState, Slot, TensorRef, TrainingState
 
-_LISTS = frozenset({Format.KERAS_WEIGHTS, Format.KERAS_ARCHIVE})
-"""Formats that hold the list and no names of what is in it."""
 UNTRAINED = frozenset({"moving_mean", "moving_variance"})
 """Weights that no layer ever trains, for artifacts that do not say what is trained."""
 COMPILED = "optimizer"
@@ -28,19 +27,20 @@ _PLACE = "#"
 
 def is_nameless(state: TrainingState, optimizer: OptimizerState) -> bool:
     """Whether it is a list of arrays, which names no variables: it has to be read against the other side's."""
-    return state.format is Format.OPTIMIZER_DUMP and all(slot.variable is None for slot in optimizer.slots)
+    return record(state.format).holds == "bare-list" and all(slot.variable is None for slot in optimizer.slots)
 
 
 def is_unrecorded(state: TrainingState, name: str) -> bool:
     """Whether an optimizer's list lies beside variables and no configuration names its class: several may fit."""
-    return state.format is Format.KERAS_WEIGHTS or (state.format is Format.KERAS_ARCHIVE and name != COMPILED)
+    kind = record(state.format)
+    return kind.holds == "list" and (kind.is_nameless or name != COMPILED)
 
 
 def is_unplaced(state: TrainingState, optimizer: OptimizerState) -> bool:
     """Whether it is such a list, or one that lies beside variables and does not tell which is whose."""
     if is_nameless(state, optimizer):
         return True
-    return state.format in _LISTS and any(slot.variable is None for slot in optimizer.slots)
+    return record(state.format).holds == "list" and any(slot.variable is None for slot in optimizer.slots)
 
 
 def read_against(

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from ckptdoctor.examination import examine
 from ckptdoctor.formats.keras.code import code_inside
-from ckptdoctor.state import Format, TrainingState
+from ckptdoctor.formats.registry import record
+from ckptdoctor.state import TrainingState
 
 REFUSAL = (
     "the model has Python code in it (Lambda layers), which loading would run and ckptdoctor does not: load it in your "
@@ -16,7 +17,6 @@ REFUSAL = (
 )
 _MARKS = (b"Lambda", b"__lambda__", b"\\u00")
 """What the metadata of a SavedModel with code in it has; the last hides letters, which Keras never does in ASCII."""
-_METADATA = ("keras_metadata.pb", "saved_model.pb")
 _CHUNK = 1 << 20
 
 
@@ -24,7 +24,7 @@ def carries_code(state: TrainingState, path: str) -> bool:
     """Whether loading an artifact would run code that is in it."""
     if any(each.code == "X001" for each in state.oddities):
         return True
-    return state.format is Format.SAVED_MODEL and any(_mentions(os.path.join(path, name)) for name in _METADATA)
+    return any(_mentions(os.path.join(path, name)) for name in record(state.format).metadata)
 
 
 def model_carries_code(path: str) -> bool:

@@ -10,24 +10,15 @@ from typing import Any, NamedTuple
 from ckptdoctor.containers.tensors.values import assembled, kept_open
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.examination import Examination
+from ckptdoctor.formats.registry import bundle, record
 from ckptdoctor.optimizers.catalogue import TF1_OPTIMIZERS
-from ckptdoctor.state import Format, Generation, H5Data, OptimizerState, OtherVariable, Role, TensorRef, TrainingState
+from ckptdoctor.state import Generation, H5Data, OptimizerState, OtherVariable, Role, TensorRef, TrainingState
 from ckptdoctor.verification import graph
 from ckptdoctor.verification.digests import digest
 from ckptdoctor.verification.trained import Expected, Trained, position, read
 
-_KINDS = {
-    Format.KERAS_ARCHIVE: "archive",
-    Format.KERAS_H5: "h5",
-    Format.SAVED_MODEL: "saved_model",
-    Format.KERAS_WEIGHTS: "weights",
-    Format.TF_CHECKPOINT: "objects",
-    Format.TF_CHECKPOINT_V1: "names",
-    Format.OPTIMIZER_DUMP: "dump",
-}
 _COMPILED = "optimizer"
 """What readers call the optimizer of `model.compile`."""
-_VARIABLES = os.path.join("variables", "variables")
 _TF1_CLASSES = {
     "Adam": "AdamOptimizer",
     "SGD": "MomentumOptimizer",
@@ -84,7 +75,8 @@ def prepare(examination: Examination, state: TrainingState, *, model: str | None
     """
     path = os.path.abspath(examination.resolved)
     holding = [each for each in state.optimizers if each.has_state]
-    rebuilt = _rebuilt(state, path)
+    prefix = bundle(state.format, path)
+    rebuilt = None if prefix is None else graph.rebuild(prefix)
     kind = _kind(state, holding, by_objects=rebuilt is not None)
     framework = _framework(state, holding, kind)
     with kept_open():
@@ -105,9 +97,7 @@ def prepare(examination: Examination, state: TrainingState, *, model: str | None
         "kind": kind,
         "start": 0,
         "framework": framework,
-        "path": os.path.join(path, _VARIABLES)
-        if kind in {"names", "objects"} and state.format is Format.SAVED_MODEL
-        else path,
+        "path": prefix or path if kind in {"names", "objects"} else path,
         "model": None if model is None else os.path.abspath(model),
         "folder": folder,
         "optimizers": requests,
@@ -123,16 +113,8 @@ def prepare(examination: Examination, state: TrainingState, *, model: str | None
     return Prepared(request, wanted)
 
 
-def _rebuilt(state: TrainingState, path: str) -> graph.Rebuilt | None:
-    if state.format is Format.TF_CHECKPOINT:
-        return graph.rebuild(path)
-    if state.format is Format.SAVED_MODEL and os.path.exists(os.path.join(path, f"{_VARIABLES}.index")):
-        return graph.rebuild(os.path.join(path, _VARIABLES))
-    return None
-
-
 def _kind(state: TrainingState, holding: Sequence[OptimizerState], *, by_objects: bool) -> str:
-    kind = _KINDS.get(state.format)
+    kind = record(state.format).verify
     if kind is None:
         raise NotVerifiable("no framework loads an optimizer from this format")
     if kind in {"objects", "saved_model"} and not by_objects:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ckptdoctor.containers.tensors.dtypes import INTEGRAL
+from ckptdoctor.formats.registry import record
 from ckptdoctor.optimizers.catalogue import PerVariable, layouts
 from ckptdoctor.optimizers.lists.alone import fit_alone
 from ckptdoctor.optimizers.lists.layout import Item, blocks
-from ckptdoctor.state import Format, Generation, OptimizerState, Role, Slot, TrainingState
+from ckptdoctor.state import Generation, OptimizerState, Role, Slot, TrainingState
 
 Shape = tuple[int, ...]
 
@@ -80,7 +81,7 @@ def _is_placeholder(slot: Slot, optimizer: OptimizerState) -> bool:
 
 def _in_order(state: TrainingState, optimizer: OptimizerState) -> tuple[Slot, ...] | list[Slot]:
     """The slots as they were created, where their keys are numbered."""
-    if state.format in {Format.KERAS_WEIGHTS, Format.KERAS_ARCHIVE, Format.OPTIMIZER_DUMP}:
+    if record(state.format).is_numbered:
         return sorted(optimizer.slots, key=lambda slot: position(slot.tensor.key))
     return optimizer.slots
 

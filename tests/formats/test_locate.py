@@ -15,7 +15,6 @@ from support.saved_models import write_saved_model
 from ckptdoctor.errors import LimitExceeded, UnknownFormat, UnreadableArtifact, UsageProblem
 from ckptdoctor.formats import directories
 from ckptdoctor.formats.locate import locate
-from ckptdoctor.formats.readers import READERS
 
 W = {"w": array(1.0)}
 
@@ -248,13 +247,6 @@ def test_names_like_patterns(tmp_path: Path) -> None:
         locate(f"{tmp_path}/[a]/ckpt-1")
     prefix = write_bundle(tmp_path / "[b]" / "ckpt-*", W)
     assert _one(prefix) == ("tf-checkpoint", prefix)
-
-
-def test_every_reader_is_known() -> None:
-    """Readers are named as formats are, but for HDF5, which is two, and a callback's directory; `unknown` says why."""
-    from ckptdoctor.state import Format
-
-    assert set(READERS) - {"hdf5", "backup"} == {each.value for each in Format} - {"keras-h5", "keras-h5-weights"}
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 from support.frameworks import child
 from support.plans import planned, settings_of, trained
 
+from ckptdoctor.formats.contract import Written
 from ckptdoctor.formats.keras.writing.files import write_dump, write_h5, write_keras_archive, write_keras_weights
-from ckptdoctor.formats.written import Written
 from ckptdoctor.optimizers.catalogue import classes, layouts
 from ckptdoctor.optimizers.keras.config import read_config
 from ckptdoctor.optimizers.keras.defaults import ADDED

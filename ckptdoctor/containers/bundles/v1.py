@@ -60,6 +60,11 @@ def shards(path: str) -> tuple[str, tuple[str, ...]]:
     return prefix, tuple(found)
 
 
+def tables(path: str) -> tuple[str, ...]:
+    """Every file of a V1 checkpoint, given any of them: there is nothing else in it."""
+    return shards(path)[1]
+
+
 def read_v1(path: str) -> V1Checkpoint:
     """Reads the metadata of a V1 checkpoint, given its file or one of its shards; values stay where they are.
 

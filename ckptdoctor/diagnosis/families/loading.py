@@ -10,19 +10,15 @@ from ckptdoctor.diagnosis.loader_table import Loss, Row, rows
 from ckptdoctor.diagnosis.loaders import Loader, own_loader
 from ckptdoctor.diagnosis.mending import graft_from, known_count, set_count
 from ckptdoctor.diagnosis.status import optimizer_status
+from ckptdoctor.formats.registry import record
 from ckptdoctor.optimizers.catalogue import SAME_RULE
-from ckptdoctor.state import Format, OptimizerState, Status
+from ckptdoctor.state import OptimizerState, Status
 
 _SIGNALS = {
     "silent": ", silently",
     "log": ", and only the log says so",
     "warning": ", with a warning only",
     "error": "",
-}
-_NOUNS = {
-    Format.TF_CHECKPOINT: "checkpoint",
-    Format.TF_CHECKPOINT_V1: "checkpoint",
-    Format.SAVED_MODEL: "SavedModel",
 }
 
 
@@ -68,7 +64,7 @@ def _losses(rule: str) -> Callable[[Evidence], Iterator[tuple[str, str]]]:
         loader = evidence.loader or own_loader(state)
         if loader is None:
             return
-        noun = _NOUNS.get(state.format, "file")
+        noun = record(state.format).noun
         found = [loss for loss in rows(state, evidence.loader) if loss.row.rule == rule]
         together: dict[Row, list[str]] = {}
         for loss in found:

@@ -8,7 +8,7 @@ from ckptdoctor.containers.tensors.dtypes import total_nbytes
 from ckptdoctor.diagnosis.evidence import Evidence, Rule, noticed
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.names import misnamed
-from ckptdoctor.state import Format
+from ckptdoctor.formats.registry import record
 from ckptdoctor.words import enumerate_some
 
 _SHOWN = 8
@@ -32,20 +32,8 @@ def _optimizer_share(evidence: Evidence) -> Iterator[tuple[str, str]]:
         return
     model = total_nbytes([each.tensor for each in evidence.variables if each.tensor.location is not None])
     share = 100 * own / (own + model)
-    kind = evidence.state.format if evidence.state is not None else Format.UNKNOWN
-    yield f"{share:.0f} % of the bytes are optimizer state ({own:,} of {own + model:,})", _RELEASES.get(kind, "")
-
-
-_WITHOUT = "for a release, save the model without it: load_model(path, compile=False).save(...)"
-_RELEASES = {
-    Format.KERAS_H5: _WITHOUT,
-    Format.KERAS_ARCHIVE: _WITHOUT,
-    Format.SAVED_MODEL: "for a release, save the model without it: model.save(path, include_optimizer=False)",
-    Format.TF_CHECKPOINT: "for a release, save the model alone: tf.train.Checkpoint(model=model).write(path)",
-    Format.TF_CHECKPOINT_V1: "for a release, save the model's variables alone: Saver(tf.compat.v1.model_variables())",
-    Format.KERAS_WEIGHTS: "for a release, save the weights of a model that was not compiled",
-}
-"""How a model is saved without its optimizer; a dump holds nothing else."""
+    hint = record(evidence.state.format).release_hint if evidence.state is not None else ""
+    yield f"{share:.0f} % of the bytes are optimizer state ({own:,} of {own + model:,})", hint
 
 
 def _extension_lies(evidence: Evidence) -> Iterator[tuple[str, str]]:
@@ -54,34 +42,11 @@ def _extension_lies(evidence: Evidence) -> Iterator[tuple[str, str]]:
     lie = None if state is None else misnamed(evidence.path, state.format)
     if state is None or lie is None:
         return
+    kind = record(state.format)
     yield (
-        f"{lie[0]} promises {lie[1]}, but the bytes are {_CALLED[state.format]}",
-        f"loaders choose by the name: rename it to end in {_ENDS[state.format]}",
+        f"{lie[0]} promises {lie[1]}, but the bytes are {kind.called}",
+        f"loaders choose by the name: rename it to end in {kind.rename_to}",
     )
-
-
-_CALLED: dict[Format, str] = {
-    Format.TF_CHECKPOINT: "a TensorFlow checkpoint",
-    Format.TF_CHECKPOINT_V1: "a TensorFlow V1 checkpoint",
-    Format.SAVED_MODEL: "a SavedModel",
-    Format.KERAS_H5: "a whole model in HDF5",
-    Format.KERAS_H5_WEIGHTS: "weights in the old HDF5 layout",
-    Format.KERAS_ARCHIVE: "a .keras archive",
-    Format.KERAS_WEIGHTS: "weights in the layout of .weights.h5",
-    Format.OPTIMIZER_DUMP: "a dump of arrays",
-    Format.UNKNOWN: "of no known format",
-}
-_ENDS: dict[Format, str] = {
-    Format.TF_CHECKPOINT: ".ckpt",
-    Format.TF_CHECKPOINT_V1: ".ckpt",
-    Format.SAVED_MODEL: "nothing: it is a directory",
-    Format.KERAS_H5: ".h5",
-    Format.KERAS_H5_WEIGHTS: ".h5",
-    Format.KERAS_ARCHIVE: ".keras",
-    Format.KERAS_WEIGHTS: ".weights.h5",
-    Format.OPTIMIZER_DUMP: ".pkl, .npy or .npz, as what it is",
-    Format.UNKNOWN: "what it is",
-}
 
 
 def _latest_is_older(evidence: Evidence) -> Iterator[tuple[str, str]]:

@@ -19,18 +19,16 @@ from ckptdoctor.diagnosis.status import (
     never_stepped,
     title,
 )
+from ckptdoctor.formats.registry import record
 from ckptdoctor.optimizers.catalogue import ACCUMULATION, EMA, Extent, SlotKind, layouts
 from ckptdoctor.optimizers.lists.layout import Shape, slot_shape
-from ckptdoctor.state import Format, Generation, OptimizerState, Role, Slot
+from ckptdoctor.state import Generation, OptimizerState, Role, Slot
 from ckptdoctor.words import enumerate_some, shortened
 
 _SAVE_BOTH = (
     "a legacy optimizer's slots are saved only together with its model: "
     "tf.train.Checkpoint(model=model, optimizer=optimizer)"
 )
-
-
-_ARCHIVES = frozenset({Format.KERAS_ARCHIVE, Format.KERAS_WEIGHTS})
 
 
 def _no_optimizer_state(evidence: Evidence) -> Iterator[tuple[str, str]]:
@@ -41,17 +39,11 @@ def _no_optimizer_state(evidence: Evidence) -> Iterator[tuple[str, str]]:
     what = f"{named} is configured, but none of its state is here" if named else "no optimizer state is here"
     # Archives never hold what the optimizers of tf.keras up to 2.10 keep (Optimizer.save_own_variables came later).
     early = any(each.generation is Generation.OPTIMIZER_V2 for each in evidence.optimizers)
-    options = ("--as", "keras2") if early and evidence.state.format in _ARCHIVES else ()
+    kind = record(evidence.state.format)
+    options = () if not early or kind.takes(Generation.OPTIMIZER_V2) else ("--as", "keras2")
     hint = f"put it back from where it is: {graft_from('DONOR', evidence, *options)}"
-    if because and evidence.state.format is Format.SAVED_MODEL:
-        hint = "an export is for serving: resume from the .keras file or checkpoint that the training saved"
-    elif evidence.state.format is Format.OPTIMIZER_DUMP:
-        hint = "dump optimizer.variables (before Keras 2.11: optimizer.get_weights()) as well"
-    elif evidence.state.format is Format.KERAS_H5_WEIGHTS:
-        hint = (
-            "this layout has no place for it: load the weights into the model, save that as MODEL.keras, and put the "
-            f"state back there: {graft_from('DONOR', 'MODEL.keras')}"
-        )
+    if (because and kind.export_hint) or kind.absent_hint:
+        hint = kind.export_hint or kind.absent_hint.replace("{graft}", graft_from("DONOR", "MODEL.keras"))
     yield f"{what}: training would start with a new optimizer{because}", hint
 
 

@@ -21,10 +21,10 @@ from ckptdoctor.containers.tensors.shard_data import pieces
 from ckptdoctor.containers.tensors.values import numpy_dtype
 from ckptdoctor.containers.zips.npy import MAGIC, read_npz
 from ckptdoctor.errors import GraftRefused
+from ckptdoctor.formats.contract import Written
 from ckptdoctor.formats.dumps import reading as optimizer_dump
-from ckptdoctor.formats.written import Written
 from ckptdoctor.optimizers.keras.serialize import NAMES
-from ckptdoctor.optimizers.lists.elements import Element, elements, notes, wrapper_elements
+from ckptdoctor.optimizers.lists.elements import Element, elements, notes, require_listable, wrapper_elements
 from ckptdoctor.optimizers.planned import PlannedOptimizer
 from ckptdoctor.state import Generation, TensorRef
 
@@ -50,7 +50,7 @@ def write_dump(optimizer: PlannedOptimizer, target: str, output: str) -> Written
         UnreadableArtifact: An input is broken.
         OSError: The output cannot be written.
     """
-    write = check(optimizer, target)
+    write = _way(optimizer, target)
     listed = (*wrapper_elements(optimizer), *elements(optimizer))
     as_scalars = optimizer.generation in _GETS_WEIGHTS
     with open(output, "xb") as stream:
@@ -71,7 +71,17 @@ def write_dump(optimizer: PlannedOptimizer, target: str, output: str) -> Written
 _Write = Callable[[BinaryIO, Sequence[Element], bool], None]
 
 
-def check(optimizer: PlannedOptimizer, target: str) -> _Write:
+def check(optimizer: PlannedOptimizer, target: str) -> None:
+    """Raises what `write_dump` would, before anything is written.
+
+    Raises:
+        GraftRefused: It cannot be written into this target.
+    """
+    _way(optimizer, target)
+    require_listable(optimizer)
+
+
+def _way(optimizer: PlannedOptimizer, target: str) -> _Write:
     """How this optimizer's dump is written in the target's kind.
 
     Raises:

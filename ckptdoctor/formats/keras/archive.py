@@ -45,6 +45,11 @@ class _Source(NamedTuple):
     oddities: tuple[Oddity, ...] = ()
 
 
+def ending_as(target: str) -> str | None:
+    """The ending under which Keras loads a copy of a target: a directory has any."""
+    return None if os.path.isdir(target) else ".keras"
+
+
 def read(path: str) -> TrainingState:
     """Reads a `.keras` zip archive, or the directory that it unpacks to."""
     if os.path.isdir(path):

@@ -54,6 +54,17 @@ def _safe(name: object, path: str) -> str:
     raise UnreadableArtifact(f"names a shard {name!r}, which is no file beside it", path, place="weight_map")
 
 
+def is_map(path: str) -> bool:
+    """Whether a file of weights is such a JSON, rather than HDF5."""
+    with RegularFile(path) as file:
+        return file.size > 0 and file.read(0, 1) == b"{"
+
+
+def ending_as(target: str) -> str:
+    """The ending under which Keras loads a copy of a target."""
+    return ".weights.json" if is_map(target) else ".weights.h5"
+
+
 def whole_of(path: str) -> str | None:
     """The JSON that a file is a shard of: `model.weights.json` for `model_00001.weights.h5`, if it lists that name."""
     match = _SHARD.match(path)

@@ -22,16 +22,6 @@ def is_weights(file: H5File) -> bool:
     )
 
 
-def read(path: str) -> TrainingState:
-    """Reads `.weights.h5`, or `.weights.json` with all of its shards."""
-    with open(path, "rb") as stream:
-        start = stream.read(1)
-    if start == b"{":
-        return _read_sharded(path)
-    with H5File(path) as file:
-        return read_open(file)
-
-
 def read_open(file: H5File) -> TrainingState:
     """Reads `.weights.h5` from a file that is open already."""
     store = Store()
@@ -60,7 +50,8 @@ def _framework(contents: Contents, store: Store) -> str | None:
     return {Generation.KERAS3: "keras", Generation.KERAS2: "tf.keras"}.get(found) if found else None
 
 
-def _read_sharded(path: str) -> TrainingState:
+def read(path: str) -> TrainingState:
+    """Reads `.weights.json` with all of its shards."""
     listed = shards(path)
     store = Store()
     folder = os.path.dirname(path)

@@ -1,1 +1,69 @@
 """TensorFlow checkpoints of both versions, and SavedModels."""
+
+from ckptdoctor.formats.contract import ArtifactFormat, Reader
+from ckptdoctor.state import Format
+
+_ROOM = "ckptdoctor.formats.tensorflow"
+_PROMISE = {".ckpt": "a TensorFlow checkpoint"}
+
+FORMATS = (
+    ArtifactFormat(
+        Format.TF_CHECKPOINT,
+        title="TensorFlow checkpoint",
+        called="a TensorFlow checkpoint",
+        rename_to=".ckpt",
+        noun="checkpoint",
+        endings=_PROMISE,
+        is_prefix=True,
+        holds="linked",
+        adds_optimizers=True,
+        bundle=f"{_ROOM}.checkpoint:bundle",
+        tables=f"{_ROOM}.checkpoint:tables",
+        write=f"{_ROOM}.writing.checkpoint:write",
+        write_options=("link", "progress"),
+        check=f"{_ROOM}.writing.checkpoint:check",
+        found_by=f"{_ROOM}.state_file:names_to_add",
+        verify="objects",
+        release_hint="for a release, save the model alone: tf.train.Checkpoint(model=model).write(path)",
+    ),
+    ArtifactFormat(
+        Format.TF_CHECKPOINT_V1,
+        title="TensorFlow V1 checkpoint",
+        called="a TensorFlow V1 checkpoint",
+        rename_to=".ckpt",
+        noun="checkpoint",
+        endings=_PROMISE,
+        is_prefix=True,
+        holds="named",
+        tables="ckptdoctor.containers.bundles.v1:tables",
+        write=f"{_ROOM}.writing.checkpoint:write",
+        write_options=("link", "progress"),
+        check=f"{_ROOM}.writing.checkpoint:check",
+        found_by=f"{_ROOM}.state_file:names_to_add",
+        verify="names",
+        release_hint="for a release, save the model's variables alone: Saver(tf.compat.v1.model_variables())",
+    ),
+    ArtifactFormat(
+        Format.SAVED_MODEL,
+        title="SavedModel",
+        called="a SavedModel",
+        rename_to="nothing: it is a directory",
+        noun="SavedModel",
+        holds="linked",
+        configuration="optional",
+        metadata=("keras_metadata.pb", "saved_model.pb"),
+        bundle=f"{_ROOM}.saved_model:variables_prefix",
+        tables=f"{_ROOM}.saved_model:tables",
+        write=f"{_ROOM}.writing.saved_model:write",
+        write_options=("link", "progress"),
+        check=f"{_ROOM}.writing.saved_model:check",
+        verify="saved_model",
+        release_hint="for a release, save the model without it: model.save(path, include_optimizer=False)",
+        export_hint="an export is for serving: resume from the .keras file or checkpoint that the training saved",
+    ),
+)
+READERS = (
+    Reader("saved-model", f"{_ROOM}.saved_model:read", (Format.SAVED_MODEL,)),
+    Reader("tf-checkpoint", f"{_ROOM}.checkpoint:read", (Format.TF_CHECKPOINT,)),
+    Reader("tf-checkpoint-v1", f"{_ROOM}.checkpoint:read_v1_checkpoint", (Format.TF_CHECKPOINT_V1,)),
+)

@@ -17,22 +17,32 @@ if TYPE_CHECKING:
     from ckptdoctor.formats.tensorflow.objects import Objects
 
 
+def bundle(prefix: str) -> str:
+    """The prefix of a checkpoint's variables: its own."""
+    return prefix
+
+
+def tables(prefix: str) -> tuple[str, ...]:
+    """Its index."""
+    return (f"{prefix}.index",)
+
+
 def read(prefix: str) -> TrainingState:
     """Reads the V2 checkpoint with this prefix.
 
     Raises:
         UnreadableArtifact: Its index or its object graph is corrupt, or data is missing.
     """
-    bundle = read_bundle(prefix)
-    graph = read_object_graph(bundle)
+    stored = read_bundle(prefix)
+    graph = read_object_graph(stored)
     with kept_open():
         if graph is None:
             from ckptdoctor.formats.tensorflow.names import read_names
 
-            return _with_producer(from_names(prefix, Format.TF_CHECKPOINT, read_names(bundle.tensors)), prefix)
+            return _with_producer(from_names(prefix, Format.TF_CHECKPOINT, read_names(stored.tensors)), prefix)
         from ckptdoctor.formats.tensorflow.objects import classify
 
-        objects = classify(graph, bundle)
+        objects = classify(graph, stored)
         variables, optimizers = read_objects(objects)
         return TrainingState(
             path=prefix,

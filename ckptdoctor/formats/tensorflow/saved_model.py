@@ -32,6 +32,12 @@ def variables_prefix(directory: str) -> str | None:
     return None
 
 
+def tables(directory: str) -> tuple[str, ...]:
+    """The index of its variables."""
+    prefix = variables_prefix(directory)
+    return (f"{prefix}.index",) if prefix is not None else ()
+
+
 def read(directory: str) -> TrainingState:
     """Reads a SavedModel directory.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from typing import NamedTuple
@@ -94,6 +95,22 @@ def _unquoted(text: str) -> str:
         return _SHORT.get(code, code)
 
     return _ESCAPE.sub(plain, text[1:-1].encode()).decode()
+
+
+def names_to_add(output: str) -> tuple[str, ...]:
+    """What `tf.train.latest_checkpoint` needs to find a checkpoint, where that is not there; nothing is written."""
+    directory, name = os.path.split(output)
+    line = f"model_checkpoint_path: {json.dumps(name, ensure_ascii=False)}"
+    path = os.path.join(directory, NAME)
+    if not os.path.exists(path):
+        return (f"tf.train.latest_checkpoint finds it by a file {path}, which is not there, with the line {line}",)
+    try:
+        latest = os.path.basename(read_checkpoint_state(path).latest)
+    except UnreadableArtifact:
+        return ()
+    if latest == name:
+        return ()
+    return (f"{path} names {latest} as the latest: tf.train.latest_checkpoint finds this one by the line {line}",)
 
 
 def resolve(state: CheckpointState, prefix: str) -> str:

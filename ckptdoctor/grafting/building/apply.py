@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
 
 from ckptdoctor.containers.bytes.files import reason
-from ckptdoctor.errors import CkptDoctorError, GraftRefused, UnreadableArtifact
+from ckptdoctor.errors import CkptDoctorError, GraftRefused
 from ckptdoctor.examination import Examination, examine, with_libhdf5
-from ckptdoctor.formats.tensorflow.state_file import NAME, read_checkpoint_state
-from ckptdoctor.formats.written import Written
+from ckptdoctor.formats.contract import Written
+from ckptdoctor.formats.registry import found_by, record, write
 from ckptdoctor.grafting.building.compare import hold_against_plan
-from ckptdoctor.grafting.building.feasible import OLD_LAYOUT
 from ckptdoctor.grafting.building.flushing import Flushing
 from ckptdoctor.grafting.building.inputs import Inputs, files_of
 from ckptdoctor.grafting.building.kept import left_behind
@@ -23,8 +21,6 @@ from ckptdoctor.grafting.building.receipt import Receipt, digest_files
 from ckptdoctor.grafting.building.staging import check_output, publish, staging
 from ckptdoctor.grafting.building.sums import verify_members
 from ckptdoctor.grafting.plan import Plan
-from ckptdoctor.optimizers.planned import PlannedOptimizer
-from ckptdoctor.state import Format
 from ckptdoctor.words import enumerate_some
 
 
@@ -76,27 +72,8 @@ def carry_out(
     inputs_read = records[: len(sources)]
     outputs = [each._replace(path=plan.output + each.path[len(staged) :]) for each in records[len(sources) :]]
     # Writers do not know where the result will lie.
-    notes = tuple(note.replace("OUT", plan.output) for note in written.notes) + _state_file(plan)
+    notes = tuple(note.replace("OUT", plan.output) for note in written.notes) + found_by(plan.format, plan.output)
     return Receipt(plan, written._replace(notes=notes), tuple(inputs_read), tuple(outputs))
-
-
-def _state_file(plan: Plan) -> tuple[str, ...]:
-    """What `tf.train.latest_checkpoint` needs to find the result, where that is not there; no other file is touched."""
-    if plan.format not in {Format.TF_CHECKPOINT, Format.TF_CHECKPOINT_V1}:
-        return ()
-    directory, name = os.path.split(plan.output)
-    line = f"model_checkpoint_path: {json.dumps(name, ensure_ascii=False)}"
-    path = os.path.join(directory, NAME)
-    if not os.path.exists(path):
-        return (f"tf.train.latest_checkpoint finds it by a file {path}, which is not there, with the line {line}",)
-    try:
-        state = read_checkpoint_state(path)
-    except UnreadableArtifact:
-        return ()
-    if os.path.basename(state.latest) == name:
-        return ()
-    latest = os.path.basename(state.latest)
-    return (f"{path} names {latest} as the latest: tf.train.latest_checkpoint finds this one by the line {line}",)
 
 
 def build(
@@ -115,12 +92,17 @@ def build(
     if target.state is None:
         raise GraftRefused("the target cannot be read", target.path)
     meter = _Meter(progress, total=_work(plan, target))
+    sides = [each for each in (donor, target) if each is not None]
+    recording = donor is not None and record(donor.format).configuration == "required"
     verify_members(
         (slot.source for slot in plan.optimizer.slots if slot.source is not None),
-        (each.resolved for each in (donor, target) if each is not None and each.format is Format.OPTIMIZER_DUMP),
+        (each.resolved for each in sides if record(each.format).holds == "bare-list"),
     )
     with Flushing(os.path.dirname(staged)) as flushing:
-        written = _write(plan.optimizer, target, staged, link=plan.link, donor=donor, tell=meter.add)
+        written = write(
+            target.format, plan.optimizer, target.resolved, staged,
+            link=plan.link, loss_from=donor.resolved if donor and recording else None, progress=meter.add,
+        )  # fmt: skip
         flushing.complete()
         meter.reach(_work(plan, target) - sum(slot.nbytes for slot in plan.optimizer.slots))
         result = next(iter(examine(staged)))
@@ -173,38 +155,3 @@ class _Meter:
         self._done = max(self._done, min(done, self._total))
         if self._progress is not None:
             self._progress(self._done, self._total)
-
-
-def _write(
-    optimizer: PlannedOptimizer,
-    target: Examination,
-    staged: str,
-    *,
-    link: bool,
-    donor: Examination | None,
-    tell: Callable[[int], None],
-) -> Written:
-    kind, path = target.format, target.resolved
-    if kind in {Format.TF_CHECKPOINT, Format.TF_CHECKPOINT_V1}:
-        from ckptdoctor.formats.tensorflow.writing import checkpoint as tf_write
-
-        return tf_write.write(optimizer, path, staged, link=link, progress=tell)
-    if kind is Format.SAVED_MODEL:
-        from ckptdoctor.formats.tensorflow.writing import saved_model as saved_model_write
-
-        return saved_model_write.write(optimizer, path, staged, link=link, progress=tell)
-    if kind is Format.OPTIMIZER_DUMP:
-        from ckptdoctor.formats.dumps import writing as dump_write
-
-        return dump_write.write_dump(optimizer, path, staged)
-    from ckptdoctor.formats.keras.writing import files as keras_write
-
-    configured = donor is not None and donor.format in {Format.KERAS_H5, Format.KERAS_ARCHIVE}
-    loss_from = donor.resolved if donor is not None and configured else None
-    if kind is Format.KERAS_H5:
-        return keras_write.write_h5(optimizer, path, staged, loss_from=loss_from, progress=tell)
-    if kind is Format.KERAS_ARCHIVE:
-        return keras_write.write_keras_archive(optimizer, path, staged, loss_from=loss_from, progress=tell)
-    if kind is Format.KERAS_WEIGHTS:
-        return keras_write.write_keras_weights(optimizer, path, staged, progress=tell)
-    raise GraftRefused(OLD_LAYOUT, path)

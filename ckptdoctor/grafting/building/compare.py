@@ -12,17 +12,17 @@ from ckptdoctor.containers.tensors.raw_places import RawPlaces
 from ckptdoctor.containers.tensors.shard_data import filled
 from ckptdoctor.containers.tensors.values import kept_open, numpy_dtype, ordered_chunks, paired_chunks
 from ckptdoctor.errors import GraftRefused
+from ckptdoctor.formats.registry import record
 from ckptdoctor.grafting.building.kept import by_key, untouched
 from ckptdoctor.grafting.building.readback import slots_by_number
 from ckptdoctor.grafting.planning.completeness import require_no_fewer
 from ckptdoctor.matching.lists import is_unrecorded
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
-from ckptdoctor.state import FileRange, Format, Generation, OptimizerState, Role, Slot, TensorRef, TrainingState
+from ckptdoctor.state import FileRange, Generation, OptimizerState, Role, Slot, TensorRef, TrainingState
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_LISTS = frozenset({Format.OPTIMIZER_DUMP, Format.KERAS_ARCHIVE})
 _CHUNK = 256 << 10
 """Bytes at a time: they stay in the processor's cache, which makes comparing several times faster than 4 MB."""
 
@@ -63,7 +63,7 @@ def hold_against_plan(
     slots = {(slot.variable, slot.role): slot for slot in found.slots}
     if is_unrecorded(result, found.name):
         slots = slots_by_number(found, optimizer)
-    elif result.format in _LISTS:  # what is loaded goes by place, whatever the reader takes it for
+    elif record(result.format).is_numbered:  # what is loaded goes by place, whatever the reader takes it for
         slots = _by_place(found, optimizer)
     elif any(slot.variable is None for slot in found.slots):
         # Two models with the same layer names: slots of Keras 2.11 to 2.15 say no more than a name and a place.

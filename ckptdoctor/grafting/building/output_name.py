@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 
 from ckptdoctor.diagnosis.mending import SUFFIXES
-from ckptdoctor.diagnosis.names import SHARDED, ending_for
+from ckptdoctor.diagnosis.names import ending_for
 from ckptdoctor.errors import GraftRefused
+from ckptdoctor.formats.registry import ending_as, record
 from ckptdoctor.state import Format
 
 
@@ -18,13 +19,11 @@ def require_loadable_name(output: str, target: str, kind: Format) -> None:
         target: What is completed; a directory loads under any name.
         kind: Its format, and so the result's.
     """
-    if kind is Format.KERAS_ARCHIVE and os.path.isdir(target):
-        return
-    ending = ending_for(output, kind)
-    if kind is Format.KERAS_WEIGHTS and _is_sharded(target):
-        ending = None if output.endswith(SHARDED) else SHARDED
-    elif kind is Format.KERAS_WEIGHTS and output.endswith(SHARDED):
-        ending = ".weights.h5"
+    wanted = ending_as(kind, target)
+    if wanted is not None:
+        ending = None if output.endswith(wanted) else wanted
+    else:
+        ending = None if record(kind).ending_as else ending_for(output, kind)
     if ending is None:
         return
     name = os.path.basename(output)
@@ -32,8 +31,3 @@ def require_loadable_name(output: str, target: str, kind: Format) -> None:
     raise GraftRefused(
         f"the result could not be loaded under this name, as loaders go by its ending: name it {stem}{ending}", output
     )
-
-
-def _is_sharded(target: str) -> bool:
-    with open(target, "rb") as stream:
-        return stream.read(1) == b"{"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ckptdoctor.containers.bytes.files import RegularFile, reason
 from ckptdoctor.errors import GraftRefused, UnreadableArtifact
-from ckptdoctor.formats.written import Written
+from ckptdoctor.formats.contract import Written
 from ckptdoctor.grafting.plan import Plan
 
 _BLOCK = 1 << 20

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ckptdoctor.errors import GraftRefused
+from ckptdoctor.formats.registry import record
 from ckptdoctor.matching.lists import in_list_order, is_unrecorded
 from ckptdoctor.matching.sides import Side, make_side, settings_of
 from ckptdoctor.matching.variables import Named
@@ -12,11 +13,8 @@ from ckptdoctor.optimizers.catalogue import SAME_RULE, PerVariable, layouts
 from ckptdoctor.optimizers.keras.config import OptimizerConfig, Settings
 from ckptdoctor.optimizers.lists.layout import blocks
 from ckptdoctor.optimizers.lists.state import default_orders, read_state
-from ckptdoctor.state import Format, Generation, OptimizerState, TrainingState
+from ckptdoctor.state import Generation, OptimizerState, TrainingState
 from ckptdoctor.words import enumerate_some
-
-NAMELESS = frozenset({Format.KERAS_WEIGHTS, Format.OPTIMIZER_DUMP})
-"""Formats that hold a list and no class: what fits goes from one to the other whatever the class is called."""
 
 
 def chosen_class(donor: OptimizerState, own: OptimizerState | None, asked: str | None) -> str:
@@ -73,7 +71,7 @@ def doubts(
         GraftRefused: It would be.
     """
     told = asked is not None or (own is not None and own.class_name is not None and not own.class_candidates)
-    nameless = target.format in NAMELESS and donor.generation in {generation, None}
+    nameless = record(target.format).is_nameless and donor.generation in {generation, None}
     # TensorFlow 1 writes slots under the operation's name, which the donor tells, and no class.
     nameless = nameless or donor.generation is generation is Generation.TF1
     others = {*donor.class_candidates, donor.class_name} - {name, None}

@@ -7,8 +7,8 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from ckptdoctor.errors import GraftRefused
+from ckptdoctor.formats.registry import record
 from ckptdoctor.grafting.options import Options
-from ckptdoctor.grafting.planning.classes import NAMELESS
 from ckptdoctor.matching.sides import Side, settings_of
 from ckptdoctor.optimizers import translation
 from ckptdoctor.optimizers.catalogue import Layout, PerVariable
@@ -22,8 +22,6 @@ from ckptdoctor.words import enumerate_some
 _MUST_AGREE = ("amsgrad", "momentum", "centered", "use_ema", "gradient_accumulation")
 _SAID_BY_FLAG = ("amsgrad", "centered", "use_ema")
 """Flags that are a hyperparameter of the same name, and on if there is state for them."""
-_RECORDING = frozenset({Format.KERAS_ARCHIVE, Format.KERAS_H5})
-"""Formats that load only with a configuration of the optimizer, which decides what state they take."""
 _LOOKING_ALIKE = frozenset({"use_ema", "gradient_accumulation"})
 _LARGEST = 3.4e38
 """Rates are float32 in every artifact."""
@@ -177,8 +175,9 @@ def require_place_for(
         if name not in known:
             near = get_close_matches(name, known, n=1) or sorted(known)
             raise GraftRefused(f"{class_name} has no {name!r}, which --set names: it has {', '.join(near)}")
-    stored = target is Format.TF_CHECKPOINT and generation is Generation.OPTIMIZER_V2
-    if in_attribute or not (stored or target in {*_RECORDING, Format.SAVED_MODEL}):
+    into = record(target)
+    stored = into.holds == "linked" and generation is Generation.OPTIMIZER_V2
+    if in_attribute or (into.configuration == "none" and not stored):
         raise GraftRefused(
             f"the target records no configuration of this optimizer, so there is no place for {', '.join(by_hand)}: "
             "set it in the program that loads the result, and leave --set out"
@@ -187,12 +186,13 @@ def require_place_for(
 
 def rate_warnings(optimizer: PlannedOptimizer, target: Format) -> list[str]:
     """What the training program has to do about a learning rate that the result does not hold."""
-    if optimizer.schedule is not None or optimizer.learning_rate is not None or target in _RECORDING:
+    into = record(target)
+    if optimizer.schedule is not None or optimizer.learning_rate is not None or into.configuration == "required":
         return []
     if "schedule" in optimizer.settings.flags:
         says = "a schedule sets the learning rate, which only the training code knows"
         return [f"{says}: the program that loads the result has to have it, a constant rate keeps other variables"]
-    if target in {Format.TF_CHECKPOINT, Format.SAVED_MODEL}:
+    if into.holds == "linked":
         return ["no learning rate is known: what the training program sets stays in force"]
     return ["no learning rate is known: the class's default will be in force (--learning-rate sets it)"]
 
@@ -203,16 +203,16 @@ def check_recorded(optimizer: PlannedOptimizer, target: Format, donor: Side, own
     Raises:
         GraftRefused: The generation cannot express it, or a number is lacking that it needs.
     """
-    if optimizer.configured or target not in {*_RECORDING, Format.SAVED_MODEL}:
+    into = record(target)
+    if optimizer.configured or into.configuration == "none":
         return []
-    if optimizer.generation is Generation.TF1 or (target is Format.KERAS_ARCHIVE and not _writable(optimizer)):
+    if optimizer.generation is Generation.TF1 or not into.takes(optimizer.generation):
         return []  # the writer says which generations this format can hold
     try:
         _require_told_apart(optimizer, donor)
-        form = Form.OBJECT if target is Format.KERAS_ARCHIVE else Form.LEGACY
-        require_agreement(to_config(optimizer, form), optimizer)
+        require_agreement(to_config(optimizer, Form(into.config_form)), optimizer)
     except GraftRefused:
-        if target in _RECORDING:
+        if into.configuration == "required":
             raise
         return []  # a SavedModel goes without, and its writer says so
     if _has_configuration(donor.optimizer) or (own is not None and _has_configuration(own)):
@@ -227,16 +227,12 @@ def _require_told_apart(optimizer: PlannedOptimizer, donor: Side) -> None:
     Raises:
         GraftRefused: There is one, and a configuration would have to say it.
     """
-    nameless = donor.state.format in NAMELESS and donor.optimizer.class_inferred
+    nameless = record(donor.state.format).is_nameless and donor.optimizer.class_inferred
     if nameless and optimizer.generation is Generation.KERAS3 and len(optimizer.settings.flags & _LOOKING_ALIKE) == 1:
         raise GraftRefused(
             "the donor's list holds moving averages or accumulated gradients, and nothing tells which: compile the "
             "target as the donor was and save it again"
         )
-
-
-def _writable(optimizer: PlannedOptimizer) -> bool:
-    return optimizer.generation in {Generation.KERAS2, Generation.KERAS3}
 
 
 def _assumption(class_name: str, taken: Mapping[str, object]) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 
 from ckptdoctor.errors import GraftRefused, Unmatchable
+from ckptdoctor.formats.registry import record
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.matching.lists import is_unplaced, numbered, read_against
 from ckptdoctor.matching.sides import Side, choose, make_side
 from ckptdoctor.matching.variables import match, named
-from ckptdoctor.state import Format, ModelVariable, OptimizerState, Role, TrainingState
+from ckptdoctor.state import ModelVariable, OptimizerState, Role, TrainingState
 
 
 def donor_side(state: TrainingState, target: TrainingState, own: OptimizerState | None, options: Options) -> Side:
@@ -44,7 +45,7 @@ def _placed(
     state: TrainingState, optimizer: OptimizerState, target: TrainingState, own: OptimizerState | None, told: str | None
 ) -> OptimizerState:
     """A list with the variables that it is for: the donor's own, where it has some, as the target trains them."""
-    if target.format is Format.OPTIMIZER_DUMP:
+    if record(target.format).holds == "bare-list":
         return numbered(optimizer, told)
     variables = _as_trained(target, own)
     if state.variables:

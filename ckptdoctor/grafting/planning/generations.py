@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ckptdoctor.errors import GraftRefused
+from ckptdoctor.formats.registry import record
 from ckptdoctor.matching.sides import Side
 from ckptdoctor.optimizers.keras.serialize import NAMES
-from ckptdoctor.state import Format, Generation, OptimizerState, TrainingState
+from ckptdoctor.state import Generation, OptimizerState, TrainingState
 from ckptdoctor.versions import release
 
 _NEW_SINCE = (2, 11)
@@ -35,7 +36,7 @@ def generation_for(
         foreign = theirs is Generation.TF1
         said = f"the target's model is one of {NAMES[told]}, so its {donor.optimizer.class_name} is written"
         return told, [f"{said}, not that of tf.compat.v1; --as chooses another"] if foreign else []
-    if target.format is Format.KERAS_WEIGHTS:
+    if _tells_framework_alone(target):
         raise GraftRefused(
             "nothing in the target tells whether Keras 3 or tf_keras wrote it, and their lists differ: say which loads "
             "the result with --as keras3 or --as keras2",
@@ -55,20 +56,28 @@ def generation_for(
 def _by_target(target: TrainingState) -> Generation | None:
     """The generation that the target's own framework reads, where that is no choice."""
     version = target.producer.version or ""
-    if target.format in {Format.KERAS_ARCHIVE, Format.KERAS_WEIGHTS} and version:
+    kind = record(target.format)
+    if kind.generations and version:
         return Generation.KERAS3 if version.startswith("3.") else Generation.KERAS2
-    if target.format is Format.KERAS_WEIGHTS:
+    if _tells_framework_alone(target):
         return {"keras": Generation.KERAS3, "tf.keras": Generation.KERAS2}.get(target.producer.framework or "")
     keys = [variable.tensor.key for variable in target.variables]
-    if target.format is Format.TF_CHECKPOINT and any(part in f"/{key}" for key in keys for part in _KERAS3_PARTS):
+    by_keys = kind.holds == "linked" and kind.configuration == "none"
+    if by_keys and any(part in f"/{key}" for key in keys for part in _KERAS3_PARTS):
         return Generation.KERAS3
     return None
+
+
+def _tells_framework_alone(target: TrainingState) -> bool:
+    """Whether it is a list beside variables without a configuration: at best its framework is known."""
+    kind = record(target.format)
+    return kind.holds == "list" and kind.is_nameless
 
 
 def _of_saved_model(target: TrainingState) -> Generation | None:
     """The generation that tf.keras of the version that saved a model compiles it with."""
     known = release(target.producer.version)
-    if target.format is not Format.SAVED_MODEL or not known or not target.producer.framework:
+    if record(target.format).configuration != "optional" or not known or not target.producer.framework:
         return None
     if "keras" not in target.producer.framework:
         return None

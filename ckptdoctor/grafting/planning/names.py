@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from ckptdoctor.errors import Unmatchable
+from ckptdoctor.formats.registry import record
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.matching.lists import COMPILED
 from ckptdoctor.matching.sides import Side, choose
-from ckptdoctor.state import Format, Generation, OptimizerState, TrainingState
+from ckptdoctor.state import Generation, OptimizerState, TrainingState
 
 
 def own_optimizer(target: TrainingState, donor: TrainingState | None, options: Options) -> OptimizerState | None:
@@ -16,7 +17,7 @@ def own_optimizer(target: TrainingState, donor: TrainingState | None, options: O
         Unmatchable: There are several and nothing says which, or the one that is named is not there.
     """
     wanted, named = options.donor_optimizer, options.target_optimizer
-    adds = target.format is Format.TF_CHECKPOINT
+    adds = record(target.format).adds_optimizers
     if named is not None:
         exact = next((each for each in target.optimizers if each.name == named), None)
         return exact if exact is not None or adds else choose(target, named, "the target")
@@ -51,7 +52,7 @@ def name_for(
     theirs = donor.optimizer
     if default is not None:
         return theirs.name if theirs.generation is Generation.TF1 and theirs.name else default
-    both = {target.format, donor.state.format} == {Format.TF_CHECKPOINT}
+    both = all(record(each.format).adds_optimizers for each in (target, donor.state))
     if not both or theirs.generation is Generation.TF1 or not theirs.name:
         return COMPILED
     parent, _, attribute = theirs.name.rpartition("/")

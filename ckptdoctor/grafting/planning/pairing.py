@@ -8,16 +8,14 @@ from typing import NamedTuple
 
 from ckptdoctor.containers.tensors.values import kept_open
 from ckptdoctor.errors import GraftRefused
+from ckptdoctor.formats.registry import record
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.matching.lists import UNTRAINED, is_place, numbered
 from ckptdoctor.matching.sides import Side, trained_by
 from ckptdoctor.matching.variables import Match, Named, by_shape, explain_unmatched, map_lines, match, named
 from ckptdoctor.matching.weights import by_weights, confirm
-from ckptdoctor.state import Format, Generation, ModelVariable, OptimizerState, TrainingState
+from ckptdoctor.state import Generation, ModelVariable, OptimizerState, TrainingState
 from ckptdoctor.words import enumerate_some
-
-_LISTS = frozenset({Format.KERAS_ARCHIVE, Format.KERAS_WEIGHTS})
-"""Formats whose optimizer is a list; only where there is a configuration of the model they tell its order."""
 
 
 class Paired(NamedTuple):
@@ -50,7 +48,7 @@ def pair(donor: Side, target: TrainingState, own: OptimizerState | None, options
         GraftRefused: Variables have no counterpart, or their weights say that they have another.
         Unmatchable: What the user maps does not exist.
     """
-    if target.format is Format.OPTIMIZER_DUMP:
+    if record(target.format).holds == "bare-list":
         return _by_place(donor, own, options)
     return _Pairing(donor, target, own, options, due=due).paired()
 
@@ -96,6 +94,7 @@ class _Pairing:
         self.options = options
         self.due = due
         self.warnings: list[str] = []
+        self._holds = record(target.format).holds
         self._mine = {variable.path: variable for variable in target.variables}
         trained = {each.path for each in donor.trained}
         self._theirs = {each.path: each for each in donor.state.variables if each.path in trained}
@@ -198,7 +197,7 @@ class _Pairing:
         if self._tells_order(variables) or (self.own and self.own.slots):
             return variables
         if self.donor.optimizer.generation is Generation.TF1:
-            if self.target.format in _LISTS and len({each.shape for each in variables}) < len(variables):
+            if self._holds == "list" and len({each.shape for each in variables}) < len(variables):
                 self.warnings.append(
                     "neither side tells the order of the optimizer's list: it is written in the order in which the "
                     "target's file has its variables"
@@ -221,10 +220,10 @@ class _Pairing:
 
     def _tells_order(self, variables: Sequence[Named]) -> bool:
         """Whether the target has the variables in the order in which its model trains them."""
-        if self.target.format in _LISTS:
+        if self._holds == "list":  # only where there is a configuration of the model it tells the order
             mine = [self._mine[each.path] for each in variables if each.path in self._mine]
             return all(each.trainable is not None for each in mine)
-        return self.target.format not in {Format.TF_CHECKPOINT, Format.SAVED_MODEL}
+        return self._holds != "linked"
 
     def _confirmed(self, found: dict[str, Match]) -> dict[str, Match]:
         """Equal weights confirm the matches; a permutation is refused; weights of another run are a warning."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from ckptdoctor.diagnosis.status import is_possible
 from ckptdoctor.errors import GraftRefused, Unmatchable
+from ckptdoctor.formats.registry import record
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.planning.classes import chosen_class, doubts, informed, read_as
@@ -39,7 +40,7 @@ from ckptdoctor.optimizers.catalogue import Layout
 from ckptdoctor.optimizers.keras.config import Settings
 from ckptdoctor.optimizers.lists.layout import Trained
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
-from ckptdoctor.state import Format, Generation, OptimizerState, TrainingState
+from ckptdoctor.state import Generation, OptimizerState, TrainingState
 
 _LISTED = frozenset({Generation.KERAS2, Generation.KERAS3})
 """Generations whose optimizers keep a list that goes by place, in every format."""
@@ -199,8 +200,8 @@ class _Planner:
 
     def _in_attribute(self) -> bool:
         """Whether the optimizer is one that an archive's model has in an attribute, of which no configuration tells."""
-        is_archive = self.target.format is Format.KERAS_ARCHIVE
-        return is_archive and self.own is not None and is_unrecorded(self.target, self.own.name)
+        recording = record(self.target.format).configuration == "required"
+        return recording and self.own is not None and is_unrecorded(self.target, self.own.name)
 
     def _layout(self, settings: Settings) -> Layout:
         if self.generation is Generation.TF1:

@@ -50,6 +50,16 @@ def elements(optimizer: PlannedOptimizer) -> tuple[Element, ...]:
     return tuple(_elements(optimizer))
 
 
+def require_listable(optimizer: PlannedOptimizer) -> None:
+    """Raises what making the list would.
+
+    Raises:
+        GraftRefused: A scalar that belongs to it is not known.
+    """
+    for _ in (*wrapper_elements(optimizer), *elements(optimizer)):
+        pass
+
+
 def _elements(optimizer: PlannedOptimizer) -> Iterator[Element]:
     for single in head(optimizer.layout, optimizer.settings):
         if single is LEARNING_RATE:

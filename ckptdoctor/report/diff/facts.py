@@ -13,7 +13,8 @@ from ckptdoctor.comparison.results import (
     Outcome,
     Verdict,
 )
-from ckptdoctor.report.shared.facts import FORMATS, figure
+from ckptdoctor.formats.registry import record
+from ckptdoctor.report.shared.facts import figure
 from ckptdoctor.words import counted
 
 _MATCHED = {
@@ -137,7 +138,7 @@ def facts(found: Comparison) -> list[tuple[str, str]]:
     """What both sides are, and what an engineer should know: (label, text)."""
     lines = []
     for label, side in (("A", found.a), ("B", found.b)):
-        text = f"{side.path}, {FORMATS[side.format]}"
+        text = f"{side.path}, {record(side.format).title}"
         if side.producer.framework:
             text += f" by {side.producer.framework} {side.producer.version or ''}".rstrip()
         if side.resolved != side.path:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from ckptdoctor.containers.tensors.dtypes import total_nbytes
 from ckptdoctor.diagnosis.findings import Finding, is_aside
 from ckptdoctor.diagnosis.status import lacking_names
-from ckptdoctor.report.shared.facts import FORMATS, figure, generation, human_bytes, worth_showing
+from ckptdoctor.formats.registry import record
+from ckptdoctor.report.shared.facts import figure, generation, human_bytes, worth_showing
 from ckptdoctor.state import OptimizerState, TrainingState
 from ckptdoctor.words import enumerate_some
 
@@ -48,7 +49,7 @@ def told(each: Examination, *, tensors: bool = False) -> list[Finding]:
 
 
 def _format(each: Examination, state: TrainingState) -> str:
-    text = FORMATS[state.format]
+    text = record(state.format).title
     if state.producer.framework:
         text += f", written by {state.producer.framework} {state.producer.version or ''}".rstrip()
     if each.resolved != each.path:

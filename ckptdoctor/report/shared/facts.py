@@ -8,19 +8,7 @@ from typing import NamedTuple
 
 from ckptdoctor.containers.tensors.dtypes import nbytes
 from ckptdoctor.diagnosis.status import covered
-from ckptdoctor.state import Format, Generation, OptimizerState
-
-FORMATS = {
-    Format.TF_CHECKPOINT: "TensorFlow checkpoint",
-    Format.TF_CHECKPOINT_V1: "TensorFlow V1 checkpoint",
-    Format.SAVED_MODEL: "SavedModel",
-    Format.KERAS_H5: "Keras model in HDF5",
-    Format.KERAS_H5_WEIGHTS: "Keras weights in HDF5 (old layout)",
-    Format.KERAS_ARCHIVE: "Keras archive (.keras)",
-    Format.KERAS_WEIGHTS: "Keras weights (.weights.h5)",
-    Format.OPTIMIZER_DUMP: "dump of optimizer variables",
-    Format.UNKNOWN: "unknown",
-}
+from ckptdoctor.state import Generation, OptimizerState
 
 _GENERATIONS = {
     Generation.TF1: "TensorFlow 1",
@@ -100,7 +88,7 @@ def slot_rows(optimizer: OptimizerState) -> list[SlotRow]:
     return [SlotRow(name, role, have, have + lacking, size) for name, (role, have, lacking, size) in rows.items()]
 
 
-__all__ = ["FORMATS", "SlotRow", "covered", "figure", "generation", "human_bytes", "shape_text", "slot_rows"]
+__all__ = ["SlotRow", "covered", "figure", "generation", "human_bytes", "shape_text", "slot_rows"]
 
 
 _COMMAND = re.compile(r"(?:^|(?<=: ))ckptdoctor .*?(?=; |$)")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ckptdoctor.formats.registry import record
 from ckptdoctor.report.inspect.markdown import code, escape
-from ckptdoctor.report.shared.facts import FORMATS
 from ckptdoctor.report.verify import facts as verify_facts
 from ckptdoctor.verification.results import Verification
 
@@ -19,7 +19,7 @@ def render(verifications: Iterable[Verification], *, quiet: bool = False) -> str
 
 def _artifact(each: Verification) -> str:
     lines = [f"### {code(each.path)}", "", f"**{escape(verify_facts.verdict(each))}**", ""]
-    lines += ["| | |", "| --- | --- |", f"| format | {FORMATS[each.format]} |"]
+    lines += ["| | |", "| --- | --- |", f"| format | {record(each.format).title} |"]
     if each.framework is not None:
         lines.append(f"| framework | {escape(verify_facts.framework(each))} |")
     if each.call:

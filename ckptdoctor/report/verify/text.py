@@ -9,9 +9,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ckptdoctor.formats.registry import record
 from ckptdoctor.report.shared.console import drawn, headline, open_console
 from ckptdoctor.report.shared.escape import printable
-from ckptdoctor.report.shared.facts import FORMATS
 from ckptdoctor.report.shared.findings_text import Line, print_lines
 from ckptdoctor.report.verify import facts as verify_facts
 from ckptdoctor.verification.results import Attempt, OptimizerResult, Outcome, Verification
@@ -41,7 +41,7 @@ def _details(console: Console, each: Verification) -> None:
     facts = Table.grid(padding=(0, 2, 0, 0))
     facts.add_column(style="dim", no_wrap=True, min_width=_LABEL)
     facts.add_column(overflow="fold")
-    lines = [("format", FORMATS[each.format])]
+    lines = [("format", record(each.format).title)]
     if each.framework is not None:
         lines.append(("framework", verify_facts.framework(each)))
     if each.usual is not None:

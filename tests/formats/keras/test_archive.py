@@ -15,6 +15,7 @@ from support.archives import ADAM_STATE, DENSE, TWO, Groups, layer, model, save,
 import ckptdoctor
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.keras import archive as keras_archive
+from ckptdoctor.formats.keras import hdf5
 from ckptdoctor.formats.keras import hdf5 as hdf5_file
 from ckptdoctor.formats.keras import weights as keras_weights
 from ckptdoctor.state import Format, Generation, H5Data, Producer
@@ -236,7 +237,7 @@ def test_written_on_windows(version: str, tmp_path: Path) -> None:
     (optimizer,) = found.optimizers
     assert [slot.variable for slot in optimizer.slots[::2]] == [each.path for each in found.variables]
     assert optimizer.wrapper is not None
-    alone = keras_weights.read(str(weights(tmp_path / "m.weights.h5", groups)))
+    alone = hdf5.read(str(weights(tmp_path / "m.weights.h5", groups)))
     assert len(alone.variables) == 4
     assert len(alone.optimizers[0].slots) == 8
 

@@ -9,7 +9,7 @@ from typing import Any
 import h5py as _h5py
 import numpy as np
 
-from ckptdoctor.formats.keras import weights as keras_weights
+from ckptdoctor.formats.keras import hdf5
 from ckptdoctor.state import TrainingState
 
 h5py: Any = _h5py  # the stubs leave half of it out
@@ -27,7 +27,7 @@ def saved(folder: Path, groups: Mapping[str, list[Any]], labels: Mapping[str, st
                 holder[str(index)] = np.full(value, 0.5, "f4") if isinstance(value, tuple) else value
             if labels is not None:
                 holder.attrs["name"] = labels.get(group, "")
-    return keras_weights.read(str(path))
+    return hdf5.read(str(path))
 
 
 def adam(count: int, *shapes: tuple[int, ...]) -> list[Any]:

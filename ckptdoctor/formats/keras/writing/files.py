@@ -18,23 +18,24 @@ from ckptdoctor.containers.strict_json import parse_object
 from ckptdoctor.containers.zips.archive import ZipArchive
 from ckptdoctor.containers.zips.editing import Replacement, rewrite
 from ckptdoctor.errors import GraftRefused
+from ckptdoctor.formats.contract import Written
 from ckptdoctor.formats.dumps.writing import write_dump
 from ckptdoctor.formats.keras import legacy_h5 as keras_h5
 from ckptdoctor.formats.keras.archive import CONFIG, METADATA, WEIGHTS_H5
 from ckptdoctor.formats.keras.optimizer_groups import OPTIMIZER
+from ckptdoctor.formats.keras.shard_map import is_map
+from ckptdoctor.formats.keras.writing.checks import check_layout
 from ckptdoctor.formats.keras.writing.losses import chosen_loss, loss_of
 from ckptdoctor.formats.keras.writing.slot_names import weight_names
 from ckptdoctor.formats.keras.writing.tree import Place, by_name, new_dataset, place_in, tree_edit
-from ckptdoctor.formats.written import Written
 from ckptdoctor.optimizers.keras.serialize import NAMES, Form, require_agreement, to_config
 from ckptdoctor.optimizers.lists.elements import elements, wrapper_elements
 from ckptdoctor.optimizers.lists.elements import notes as notes_of
 from ckptdoctor.optimizers.planned import PlannedOptimizer
 from ckptdoctor.state import Generation
 
-__all__ = ["check_layout", "write_dump", "write_h5", "write_keras_archive", "write_keras_weights"]
+__all__ = ["write_dump", "write_h5", "write_keras_archive", "write_keras_weights"]
 
-_NEW_LAYOUT = frozenset({Generation.KERAS2, Generation.KERAS3})
 _STRUCTURE = 64 << 20
 """More than HDF5 needs to describe a model's data sets, for reckoning with sizes."""
 _PER_DATASET = 8 << 10
@@ -244,19 +245,6 @@ def _small(path: str) -> bytes:
         return file.read(0, file.size, os.path.basename(path))
 
 
-def check_layout(optimizer: PlannedOptimizer) -> None:
-    """Refuses generations whose state Keras never looks for in these files.
-
-    Raises:
-        GraftRefused: It is one.
-    """
-    if optimizer.generation not in _NEW_LAYOUT:
-        raise GraftRefused(
-            f"`.keras` and `.weights.h5` never hold the state of optimizers of {NAMES[optimizer.generation]}: write "
-            "that of a later generation (--as keras2 or --as keras3), or choose an HDF5 target"
-        )
-
-
 def _compiled(
     optimizer: PlannedOptimizer, target: str, config: bytes, metadata: bytes, loss_from: str | None, place: Place
 ) -> tuple[bytes | None, tuple[str, ...]]:
@@ -313,9 +301,7 @@ def write_keras_weights(
         OSError: The output cannot be written.
     """
     check_layout(optimizer)
-    with open(target, "rb") as stream:
-        is_sharded = stream.read(1) == b"{"
-    if is_sharded:
+    if is_map(target):
         from ckptdoctor.formats.keras.writing.shards import opened_shards, write_shards
 
         place = place_in(opened_shards(target), optimizer)

@@ -10,13 +10,13 @@ from ckptdoctor.containers.bundles.reading import TensorBundle, read_bundle, rea
 from ckptdoctor.containers.bundles.writing import BundleReport, NewTensor, Text, write_bundle
 from ckptdoctor.containers.bytes.copying import Progress
 from ckptdoctor.errors import GraftRefused
+from ckptdoctor.formats.contract import Written
 from ckptdoctor.formats.tensorflow.objects import Kind, Objects, OptimizerNode, classify, counter_beside
 from ckptdoctor.formats.tensorflow.writing.graph_editor import GraphEditor
 from ckptdoctor.formats.tensorflow.writing.linked import build_optimizer_v2, build_tf1
 from ckptdoctor.formats.tensorflow.writing.listed import build_keras2, build_keras3
 from ckptdoctor.formats.tensorflow.writing.names import check_named, write_named
 from ckptdoctor.formats.tensorflow.writing.site import Site, count_tensor
-from ckptdoctor.formats.written import Written
 from ckptdoctor.optimizers.planned import PlannedOptimizer
 from ckptdoctor.state import Generation
 

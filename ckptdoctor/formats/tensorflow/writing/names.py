@@ -16,8 +16,8 @@ from ckptdoctor.containers.bundles.v1 import read_v1
 from ckptdoctor.containers.bundles.writing import NewTensor, write_bundle
 from ckptdoctor.containers.bytes.copying import Progress
 from ckptdoctor.errors import GraftRefused
+from ckptdoctor.formats.contract import Written
 from ckptdoctor.formats.tensorflow.names import Names, read_names
-from ckptdoctor.formats.written import Written
 from ckptdoctor.optimizers.catalogue import TF1_AVERAGE, TF1_OPTIMIZERS
 from ckptdoctor.optimizers.planned import PlannedOptimizer
 from ckptdoctor.state import Generation, OptimizerState, TensorRef

@@ -27,10 +27,10 @@ from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.protos import checkpoint_pb2 as pb
 from ckptdoctor.containers.tensors.dtypes import TENSORFLOW
 from ckptdoctor.errors import GraftRefused, UnreadableArtifact
+from ckptdoctor.formats.contract import Written
 from ckptdoctor.formats.tensorflow.objects import Objects, classify
 from ckptdoctor.formats.tensorflow.saved_model import MARKER, variables_prefix
 from ckptdoctor.formats.tensorflow.writing.checkpoint import Edited, edit_graph, unlinked
-from ckptdoctor.formats.written import Written
 from ckptdoctor.optimizers.keras.serialize import Form, require_agreement, to_config
 from ckptdoctor.optimizers.planned import PlannedOptimizer
 from ckptdoctor.state import Generation

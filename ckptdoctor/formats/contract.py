@@ -1,0 +1,139 @@
+"""What a format says of itself, as plain data: the rest of the package asks a record and names no format.
+
+Functions are named by text, `package.module:function`, and imported by the first that needs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, TypeAlias
+
+from ckptdoctor.state import Format, Generation, Oddity
+
+Holding: TypeAlias = Literal["linked", "named", "named-list", "list", "bare-list", "none"]
+"""How slots find their variables: linked to them as objects; by their own names; in the optimizer's list, whose members
+have names, or have none and lie beside the variables, or are all that there is; not at all, as there are none."""
+
+
+class ArtifactFormat(NamedTuple):
+    """One format.
+
+    Attributes:
+        id: What JSON calls it.
+        title: What reports call it.
+        called: What its bytes are, in a sentence.
+        rename_to: What a name should end in, in a sentence.
+        noun: What one of them is.
+        endings: Endings that promise it → what they promise.
+        ending: What the name of a new one ends in; "" for any.
+        required: Endings that loaders insist on; none if they look at the bytes.
+        is_prefix: What users name is a prefix, of which an ending stays a part.
+        ending_as: Function (target): the ending that a copy of this target has to have; None for any.
+        holds: How it holds optimizer state.
+        configuration: Whether it has one of the optimizer; `required` decides what state loaders take.
+        config_form: How classes are written in it: by name beside the configuration, or as an object of their own.
+        generations: The only generations of optimizers whose state it can hold; none if it is not limited.
+        adds_optimizers: A new optimizer may stand beside those that it has, under an attribute's name.
+        isolated: HDF5's library reads it, which crashes on some corrupt files.
+        metadata: Its files in which code may be that a framework runs, beyond what readers tell.
+        bundle: Function (path): prefix of the checkpoint that holds its variables; None if there is none.
+        tables: Function (path): its files that are tables with checksums of their own.
+        write: Function that writes an optimizer into it: (optimizer, target, output), and of `write_options` by name.
+        write_options: Some of `link`, `loss_from`, `progress`.
+        check: Function (optimizer, target) that raises what `write` would.
+        unwritable: Why nothing can be written into it, where that is so.
+        found_by: Function (output): sentences about what else has to name a new one.
+        verify: What the child process calls it; None if no framework loads an optimizer from it.
+        release_hint: How a model is saved without its optimizer.
+        absent_hint: What to do where no optimizer is in it; `{graft}` stands for a command. The usual graft if "".
+        export_hint: The same for one that was exported to be served.
+    """
+
+    id: Format
+    title: str
+    called: str
+    rename_to: str
+    noun: str = "file"
+    endings: Mapping[str, str] = {}
+    ending: str = ""
+    required: tuple[str, ...] = ()
+    is_prefix: bool = False
+    ending_as: str | None = None
+    holds: Holding = "none"
+    configuration: Literal["none", "optional", "required"] = "none"
+    config_form: Literal["legacy", "object"] = "legacy"
+    generations: tuple[Generation, ...] = ()
+    adds_optimizers: bool = False
+    isolated: bool = False
+    metadata: tuple[str, ...] = ()
+    bundle: str | None = None
+    tables: str | None = None
+    write: str | None = None
+    write_options: tuple[str, ...] = ()
+    check: str | None = None
+    unwritable: str = ""
+    found_by: str | None = None
+    verify: str | None = None
+    release_hint: str = ""
+    absent_hint: str = ""
+    export_hint: str = ""
+
+    def takes(self, generation: Generation) -> bool:
+        """Whether it can hold the state of optimizers of a generation."""
+        return not self.generations or generation in self.generations
+
+    @property
+    def is_numbered(self) -> bool:
+        """Whether its state is a list that goes by place: nothing in it names a variable."""
+        return self.holds in {"list", "bare-list"}
+
+    @property
+    def is_nameless(self) -> bool:
+        """Whether it is such a list without a class: what fits goes from one to the other, whatever it is called."""
+        return self.is_numbered and self.configuration == "none"
+
+
+class Reader(NamedTuple):
+    """What reads artifacts.
+
+    Attributes:
+        id: Its name.
+        read: Function (path): what the artifact holds.
+        formats: What it finds; the bytes tell which.
+    """
+
+    id: str
+    read: str
+    formats: tuple[Format, ...]
+
+
+class Target(NamedTuple):
+    """One artifact to read.
+
+    Attributes:
+        path: What the user gave, or what was found below it.
+        resolved: The file, directory or prefix that is read.
+        reader: Name of its reader.
+        oddities: What was noticed on the way.
+    """
+
+    path: str
+    resolved: str
+    reader: str
+    oddities: tuple[Oddity, ...] = ()
+
+
+class Written(NamedTuple):
+    """The result of writing an artifact with another's optimizer state.
+
+    Attributes:
+        notes: A sentence each: the call that restores the state, and what that call will not do.
+        bytes_new: Bytes of optimizer state and of what describes it.
+        bytes_copied: Bytes of the target that were copied unchanged.
+        bytes_linked: Bytes that the result shares with an input (hard links).
+    """
+
+    notes: tuple[str, ...] = ()
+    bytes_new: int = 0
+    bytes_copied: int = 0
+    bytes_linked: int = 0

@@ -1,0 +1,131 @@
+"""Every format by its record, every reader by its name; what they name is imported by the first that needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ckptdoctor.errors import GraftRefused
+from ckptdoctor.formats import dumps, keras, tensorflow
+from ckptdoctor.formats.contract import ArtifactFormat, Reader, Written
+from ckptdoctor.state import Format, TrainingState
+
+if TYPE_CHECKING:
+    from ckptdoctor.optimizers.planned import PlannedOptimizer
+
+UNKNOWN = ArtifactFormat(Format.UNKNOWN, title="unknown", called="of no known format", rename_to="what it is")
+FORMATS: tuple[ArtifactFormat, ...] = (*tensorflow.FORMATS, *keras.FORMATS, *dumps.FORMATS, UNKNOWN)
+READERS: tuple[Reader, ...] = (
+    *tensorflow.READERS,
+    *keras.READERS,
+    *dumps.READERS,
+    Reader("unknown", "ckptdoctor.formats.single_files:say_why", (UNKNOWN.id,)),
+)
+
+_FORMATS = {each.id: each for each in FORMATS}
+_READERS = {each.id: each for each in READERS}
+
+
+def record(kind: Format) -> ArtifactFormat:
+    """What a format says of itself."""
+    return _FORMATS[kind]
+
+
+def endings(*, models: bool = False, isolated: bool = False, prefixes: bool = True) -> tuple[str, ...]:
+    """Endings of names, the longest first.
+
+    Args:
+        models: Those of models alone, not of mere arrays.
+        isolated: Only those of formats that another process reads.
+        prefixes: Those too that stay a part of a name.
+    """
+    found = {
+        ending
+        for each in FORMATS
+        if not (models and each.holds == "bare-list")
+        and (each.isolated or not isolated)
+        and (prefixes or not each.is_prefix)
+        for ending in (*each.endings, *(() if models else each.required))
+    }
+    return tuple(sorted(found, key=lambda ending: (-len(ending), ending)))
+
+
+def named(function: str) -> Any:
+    """The function that a record names."""
+    module, _, name = function.partition(":")
+    return getattr(import_module(module), name)
+
+
+def reader(name: str) -> Callable[[str], TrainingState]:
+    """What reads artifacts, by its name."""
+    read: Callable[[str], TrainingState] = named(_READERS[name].read)
+    return read
+
+
+def is_isolated(name: str) -> bool:
+    """Whether a reader of this name calls a library that crashes on some corrupt files."""
+    return any(record(kind).isolated for kind in _READERS[name].formats)
+
+
+def bundle(kind: Format, path: str) -> str | None:
+    """The prefix of the checkpoint that holds an artifact's variables; None if there is none."""
+    function = record(kind).bundle
+    prefix: str | None = named(function)(path) if function else None
+    return prefix
+
+
+def tables(kind: Format, path: str) -> tuple[str, ...]:
+    """The files of an artifact that are tables with checksums of their own."""
+    function = record(kind).tables
+    found: tuple[str, ...] = named(function)(path) if function else ()
+    return found
+
+
+def ending_as(kind: Format, target: str) -> str | None:
+    """The ending that a copy of a target has to have; None for any."""
+    function = record(kind).ending_as
+    ending: str | None = named(function)(target) if function else None
+    return ending
+
+
+def found_by(kind: Format, output: str) -> tuple[str, ...]:
+    """Sentences about what else has to name a new artifact."""
+    function = record(kind).found_by
+    notes: tuple[str, ...] = named(function)(output) if function else ()
+    return notes
+
+
+def check(kind: Format, optimizer: PlannedOptimizer, target: str) -> None:
+    """Raises what `write` would, before anything is written.
+
+    Raises:
+        GraftRefused: The target has no place for this state.
+    """
+    named(_writable(kind, target).check or "")(optimizer, target)
+
+
+def write(kind: Format, optimizer: PlannedOptimizer, target: str, output: str, **options: object) -> Written:
+    """Writes a copy of a target with this optimizer.
+
+    Args:
+        kind: The target's format.
+        optimizer: The optimizer.
+        target: What is completed; it is only read.
+        output: What is written; it must not exist.
+        **options: `link`, `loss_from`, `progress`; those go on that the format's writer takes.
+
+    Raises:
+        GraftRefused: The target has no place for this state.
+    """
+    format_ = _writable(kind, target)
+    taken = {name: options[name] for name in format_.write_options}
+    written: Written = named(format_.write or "")(optimizer, target, output, **taken)
+    return written
+
+
+def _writable(kind: Format, target: str) -> ArtifactFormat:
+    found = record(kind)
+    if found.write is None:
+        raise GraftRefused(found.unwritable, target)
+    return found
