@@ -338,10 +338,22 @@ WRAPPED_LAYOUTS: tuple[Layout, ...] = _keras3_wrapped()
 
 SAME_RULE = frozenset({"Adam", "AdamW"})
 """Weight decay changes the weights, not what the state means: these two are one rule with another setting."""
-CLASSES_BY_POPULARITY = (
-    "Adam", "SGD", "RMSprop", "AdamW", "Adagrad", "Nadam", "Adamax", "Adadelta", "Ftrl", "Lion", "Adafactor", "Lamb",
-    "Muon", "ScheduleFreeAdamW",
-)  # fmt: skip
+_MOST_USED = (
+    "Adam",
+    "SGD",
+    "RMSprop",
+    "AdamW",
+    "Adagrad",
+    "Nadam",
+    "Adamax",
+    "Adadelta",
+    "Ftrl",
+    "Lion",
+    "Adafactor",
+    "Lamb",
+    "Muon",
+)
+CLASSES_BY_POPULARITY = tuple(dict.fromkeys((*_MOST_USED, *(each.class_name for each in LAYOUTS))))
 """Where several classes fit what is stored, the first of these is named and the others are candidates."""
 
 THIRD_PARTY = frozenset(
