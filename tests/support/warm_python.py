@@ -16,6 +16,7 @@ import select
 import signal
 import socket
 import sys
+from contextlib import suppress
 from typing import Any
 
 STARTING = ("KERAS_", "PYTHON", "TF_")
@@ -54,7 +55,6 @@ def run(path: str, words: list[str]) -> None:
 def serve(path: str) -> None:
     """Answers one run after the other; returns in the process of a run, and at the end."""
     import gc
-    import warnings
 
     import tensorflow as tf  # noqa: F401 - which imports Keras 3 too
 
@@ -64,23 +64,26 @@ def serve(path: str) -> None:
         listener.listen()
         while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
             client, _ = listener.accept()
-            length, files, _, _ = socket.recv_fds(client, 8, 3)
-            request = json.loads(_received(client, int.from_bytes(length, "little")))
-            if request["setting"] != setting():
-                client.sendall(b"fresh")
-            else:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # there are threads: numpy's, which know of forks
-                    pid = os.fork()
+            with client, suppress(BrokenPipeError, ValueError):  # who asked was killed meanwhile
+                length, files, _, _ = socket.recv_fds(client, 8, 3)
+                request = json.loads(_received(client, int.from_bytes(length, "little")))
+                pid = _forked() if request["setting"] == setting() else None
                 if pid == 0:
-                    client.close()
-                    listener.close()
-                    become(request, files)
-                    return
-                client.sendall(str(_ended(pid, client)).encode())
-            client.close()
-            for each in files:
-                os.close(each)
+                    break
+                for each in files:  # while they are open here, who reads them waits for their end
+                    os.close(each)
+                client.sendall(b"fresh" if pid is None else str(_ended(pid, client)).encode())
+        else:
+            return
+    become(request, files)
+
+
+def _forked() -> int:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # there are threads: numpy's, which know of forks
+        return os.fork()
 
 
 def _received(client: socket.socket, length: int) -> bytes:
