@@ -62,20 +62,26 @@ def serve(path: str) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
-        while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
-            client, _ = listener.accept()
-            with client, suppress(BrokenPipeError, ValueError):  # who asked was killed meanwhile
-                length, files, _, _ = socket.recv_fds(client, 8, 3)
-                request = json.loads(_received(client, int.from_bytes(length, "little")))
-                pid = _forked() if request["setting"] == setting() else None
-                if pid == 0:
-                    break
-                for each in files:  # while they are open here, who reads them waits for their end
-                    os.close(each)
-                client.sendall(b"fresh" if pid is None else str(_ended(pid, client)).encode())
-        else:
-            return
-    become(request, files)
+        asked = None
+        while asked is None and sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
+            asked = _served(listener)
+    if asked is not None:
+        become(*asked)
+
+
+def _served(listener: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+    """Has a run done; answers None, but in the process of the run what it is asked."""
+    client, _ = listener.accept()
+    with client, suppress(BrokenPipeError, ValueError):  # who asked was killed meanwhile
+        length, files, _, _ = socket.recv_fds(client, 8, 3)
+        request: dict[str, Any] = json.loads(_received(client, int.from_bytes(length, "little")))
+        pid = _forked() if request["setting"] == setting() else None
+        if pid == 0:
+            return request, files
+        for each in files:  # while they are open here, who reads them waits for their end
+            os.close(each)
+        client.sendall(b"fresh" if pid is None else str(_ended(pid, client)).encode())
+    return None
 
 
 def _forked() -> int:
