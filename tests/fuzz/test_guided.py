@@ -10,7 +10,7 @@ from fuzz.guided import fuzz
 from fuzz.targets import TARGETS
 
 
-@pytest.mark.parametrize("seconds", [1, pytest.param(10, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("seconds", [2, pytest.param(10, marks=pytest.mark.nightly)])
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not installed: the extra `fuzz`")
 def test_a_few_seconds(seconds: int, tmp_path: Path, museum: Path) -> None:
     """Whatever the bytes are, each reader answers, or complains in a sentence."""
