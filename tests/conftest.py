@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 from support.museum import FIXTURES, unpack
 
+import ckptdoctor
+from ckptdoctor.examination import Examination
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background: what tests start would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -38,6 +41,12 @@ def museum_truth(museum: Path) -> list[dict[str, Any]]:
     """A record for each artifact of the museum; fixtures/README.md describes them."""
     records: list[dict[str, Any]] = json.loads((museum / "truth.json").read_text(encoding="utf-8"))
     return records
+
+
+@pytest.fixture(scope="session")
+def museum_examined(museum: Path, museum_truth: list[dict[str, Any]]) -> dict[str, Examination]:
+    """Every artifact of the museum by the name of its case, read once for all tests that only look."""
+    return {record["case"]: ckptdoctor.inspect(museum / record["path"])[0] for record in museum_truth}
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,8 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-import pytest
 from click.testing import CliRunner
 
-import ckptdoctor
 from ckptdoctor.cli import cli
 from ckptdoctor.examination import Examination
 from ckptdoctor.report.shared.facts import hint_parts
@@ -40,12 +38,6 @@ class Advice(NamedTuple):
         (optimizer, *_) = self.of.optimizers or (None,)
         options = tuple(word for word in self.words if word.startswith("--"))
         return self.code, self.of.format, getattr(optimizer, "generation", None), options
-
-
-@pytest.fixture(scope="module")
-def examined(museum: Path, museum_truth: list[Record]) -> dict[str, Examination]:
-    """Every artifact of the museum."""
-    return {record["case"]: ckptdoctor.inspect(museum / record["path"])[0] for record in museum_truth}
 
 
 def advised(found: Examination) -> Iterator[Advice]:
@@ -90,13 +82,13 @@ def _called(found: Examination, ending: str) -> bool:
     return found.format is formats.get(ending) and found.resolved.endswith(ending)
 
 
-def test_every_kind_of_advice(examined: dict[str, Examination], tmp_path: Path) -> None:
+def test_every_kind_of_advice(museum_examined: dict[str, Examination], tmp_path: Path) -> None:
     """Each command is one that the command line takes, and does what it says with a donor that fits."""
     alike: dict[object, list[Examination]] = defaultdict(list)
-    for found in examined.values():
+    for found in museum_examined.values():
         alike[model(found)].append(found)
     kinds: dict[tuple[object, ...], list[Advice]] = defaultdict(list)
-    for found in examined.values():
+    for found in museum_examined.values():
         for advice in advised(found):
             kinds[advice.kind].append(advice)
     failed: dict[str, str] = {}

@@ -18,6 +18,7 @@ from ckptdoctor.diagnosis import loader_table
 from ckptdoctor.diagnosis.circumstances import CIRCUMSTANCES
 from ckptdoctor.diagnosis.loader_table import OBSERVED, every, holds, observed, rows, table
 from ckptdoctor.diagnosis.loaders import Loader
+from ckptdoctor.examination import Examination
 from ckptdoctor.state import (
     Format,
     Generation,
@@ -103,13 +104,12 @@ CONSTRUCTED: Mapping[str, TrainingState] = {
 
 
 @pytest.fixture(scope="module")
-def examined(museum: Path, museum_truth: list[dict[str, Any]]) -> dict[str, TrainingState]:
+def examined(museum_examined: dict[str, Examination]) -> dict[str, TrainingState]:
     """The state of each artifact of the museum."""
     states: dict[str, TrainingState] = {}
-    for record in museum_truth:
-        state = ckptdoctor.inspect(museum / record["path"])[0].state
-        assert state is not None
-        states[record["case"]] = state
+    for case, found in museum_examined.items():
+        assert found.state is not None
+        states[case] = found.state
     return states
 
 

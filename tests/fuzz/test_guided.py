@@ -9,13 +9,12 @@ import pytest
 from fuzz.guided import fuzz
 from fuzz.targets import TARGETS
 
-SECONDS = 2
 
-
+@pytest.mark.parametrize("seconds", [2, pytest.param(10, marks=pytest.mark.nightly)])
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not installed: the extra `fuzz`")
-def test_a_few_seconds(tmp_path: Path, museum: Path) -> None:
+def test_a_few_seconds(seconds: int, tmp_path: Path, museum: Path) -> None:
     """Whatever the bytes are, each reader answers, or complains in a sentence."""
-    outcomes = fuzz(tuple(TARGETS), SECONDS, seed=1, crashes=tmp_path, museum=museum)
+    outcomes = fuzz(tuple(TARGETS), seconds, seed=1, crashes=tmp_path, museum=museum)
     inputs = {path.name: path.read_bytes().hex() for path in tmp_path.iterdir()}
     broken = [outcome.output[-3000:] for outcome in outcomes.values() if outcome.code]
     assert not broken, "\n".join([*broken, str(inputs)])

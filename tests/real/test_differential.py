@@ -6,10 +6,7 @@ import hashlib
 import importlib.util
 import json
 import math
-import os
 import random
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from support.bundles import Tensor, split, write_bundle, write_v1
-from support.frameworks import SETTINGS
+from support.frameworks import CHILDREN, run
 from support.objects import keras2, keras3, legacy, model, tf1, tracked, variables, write_objects
 
 from ckptdoctor.containers.bundles.reading import read_bundle, read_strings
@@ -53,11 +50,7 @@ NUMBERS = tuple(name for name in ITEMSIZE if not name.startswith("q"))
 
 def _tensorflow(*arguments: str, text: str = "") -> list[Any]:
     """Answers the lines of JSON that TensorFlow prints in a process of its own."""
-    environment = {**os.environ, **SETTINGS}
-    command = [sys.executable, str(Path(__file__).parent / "children" / "tf_tensors.py"), *arguments]
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return [json.loads(line) for line in run(CHILDREN / "tf_tensors.py", *arguments, given=text)]
 
 
 def _facts(answer: Mapping[str, Sequence[Any]]) -> Facts:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from support.frameworks import child
+from support.frameworks import child, warm_python
 
 import ckptdoctor
 from ckptdoctor.cli import cli
@@ -111,5 +111,5 @@ def test_verdict_and_verify(saved: tuple[str, Path]) -> None:
         assert "S004" not in {each.code for each in examined.findings}
         report = ckptdoctor.check(folder / name, min_iterations=4)
         assert "E002" not in {each.code for each in report.results[0].findings}
-        result = ckptdoctor.verify(folder / name)
+        result = ckptdoctor.verify(folder / name, python=warm_python())
         assert "attributes of the model (d_opt, g_opt)" in str(result.error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -28,6 +28,7 @@ pytestmark = [
 
 SCRIPT = "graft_keras_child.py"
 Case: TypeAlias = "tuple[str, dict[str, Any]]"
+Make: TypeAlias = "Callable[[str, Iterable[str]], Path]"
 
 DECAY = ("ExponentialDecay", {"initial_learning_rate": 0.05, "decay_steps": 4, "decay_rate": 0.5})
 COMMON: dict[str, Case] = {
@@ -80,6 +81,8 @@ STATELESS = frozenset({"sgd"})
 UNKNOWN_TO_KERAS = frozenset({"lamb legacy"})
 """Keras 3.15 cannot read what it writes of Lamb into HDF5 files: it is not among `optimizers.ALL_OBJECTS`."""
 STEPS = 7
+PARTS = 3
+"""Of the cases of a framework: workers of pytest-xdist can take one each."""
 TOLERANCE = 1e-6
 VISIBLE = 1e-4
 """How far a run with a fresh optimizer is away at least; measured: 1e-3 and more."""
@@ -95,22 +98,33 @@ def read(path: Path) -> TrainingState:
 
 
 @pytest.fixture(scope="module")
-def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Makes a framework's donors, targets and expected weights, once."""
+def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """Makes a framework's donors, targets and expected weights of cases, once."""
 
     @cache
-    def make_once(framework: str) -> Path:
-        folder = tmp_path_factory.mktemp(framework)
-        child(SCRIPT, framework, "make", folder, given=CASES[framework])
+    def folder_of(framework: str) -> Path:
+        return tmp_path_factory.mktemp(framework)
+
+    def make_missing(framework: str, names: Iterable[str]) -> Path:
+        folder = folder_of(framework)
+        missing = {name: CASES[framework][name] for name in names if not (folder / name).exists()}
+        if missing:
+            child(SCRIPT, framework, "make", folder, given=missing)
         return folder
 
-    return make_once
+    return make_missing
 
 
-@pytest.fixture(params=CASES)
-def made(request: pytest.FixtureRequest, make: Callable[[str], Path]) -> tuple[str, Path]:
-    """A framework, and the folder with what it made."""
-    return request.param, make(request.param)
+@pytest.fixture(
+    scope="module",
+    params=[(framework, part) for framework in CASES for part in range(PARTS)],
+    ids=lambda each: "-".join(map(str, each)),
+)
+def made(request: pytest.FixtureRequest, make: Make) -> tuple[str, dict[str, Case], Path]:
+    """A framework, a part of its cases, and the folder with what it made; a part may run beside another one."""
+    framework, part = request.param
+    cases = dict(list(CASES[framework].items())[part::PARTS])
+    return framework, cases, make(framework, cases)
 
 
 def graft(
@@ -138,11 +152,11 @@ def kinds(framework: str, name: str) -> list[str]:
     return ["keras", "weights.h5", "pkl", *(["h5"] if framework == "tf_keras" else []), *extra]
 
 
-def test_resumes(made: tuple[str, Path]) -> None:
+def test_resumes(made: tuple[str, dict[str, Case], Path]) -> None:
     """Every class, into every kind of target of its own generation: the weights are those of the uninterrupted run."""
-    framework, folder = made
+    framework, cases, folder = made
     jobs = []
-    for name, (class_name, options) in CASES[framework].items():
+    for name, (class_name, options) in cases.items():
         here = folder / name
         donor = read(here / ("donor.keras" if framework != "tf_keras.legacy" else "donor.h5"))
         for kind in kinds(framework, name):
@@ -155,18 +169,18 @@ def test_resumes(made: tuple[str, Path]) -> None:
         if (framework, name) in NOT_SAVED or (framework, name, kind) in NOT_RESUMED:
             assert each["away"] > VISIBLE, f"{framework} {key} is resumed after all"
             continue
-        steps = STEPS // (CASES[framework][name][1].get("gradient_accumulation_steps") or 1)
+        steps = STEPS // (cases[name][1].get("gradient_accumulation_steps") or 1)
         if "error" in each or each["count"] != steps or each["away"] > TOLERANCE or each["warnings"]:
             wrong.append(f"{framework} {key}: {each}")
     assert not wrong, "\n".join(wrong)
-    assert len(found) >= 2 * len(CASES[framework])
+    assert len(found) >= 2 * len(cases)
 
 
-def test_without_the_state(made: tuple[str, Path]) -> None:
+def test_without_the_state(made: tuple[str, dict[str, Case], Path]) -> None:
     """The control: the same weights with a fresh optimizer end elsewhere, so that equal weights prove something."""
-    framework, folder = made
+    framework, cases, folder = made
     jobs = []
-    for name, (class_name, options) in CASES[framework].items():
+    for name, (class_name, options) in cases.items():
         here = folder / name
         jobs.append([name, str(here / "fresh"), class_name, options, str(here / "expected.npz")])
     found = child(SCRIPT, framework, "resume", folder, given=jobs)
@@ -188,9 +202,9 @@ Without momentum, the latter moves the weights by a measured 1.4e-6 in these 5 s
 """
 
 
-def test_legacy_into_keras3(make: Callable[[str], Path]) -> None:
+def test_legacy_into_keras3(make: Make) -> None:
     """HDF5 by OptimizerV2, and the pickle of its get_weights, into `.keras` of Keras 3."""
-    folder = make("tf_keras.legacy")
+    folder = make("tf_keras.legacy", MOVED)
     child(SCRIPT, "keras", "retarget", folder, given=MOVED)
     jobs = []
     for name in MOVED:
@@ -218,10 +232,10 @@ def test_legacy_into_keras3(make: Callable[[str], Path]) -> None:
     assert not wrong
 
 
-def test_keras3_into_legacy(make: Callable[[str], Path]) -> None:
+def test_keras3_into_legacy(make: Make) -> None:
     """`.keras` of Keras 3, and the pickle of its variables, into HDF5 for OptimizerV2 and for the new optimizers."""
-    folder = make("keras")
     names = ("adam", "momentum", "rmsprop_all", "schedule")
+    folder = make("keras", names)
     child(SCRIPT, "tf_keras", "retarget", folder, given=names)
     jobs = []
     for name in names:
@@ -246,9 +260,9 @@ def test_keras3_into_legacy(make: Callable[[str], Path]) -> None:
     assert not wrong
 
 
-def test_keras3_drops_slots_from_hdf5(make: Callable[[str], Path]) -> None:
+def test_keras3_drops_slots_from_hdf5(make: Make) -> None:
     """What the note on HDF5 for Keras 3 says is so: training does not go on as it would have."""
-    folder = make("keras")
+    folder = make("keras", ["adam"])
     output, written = graft(folder / "adam", "h5", Generation.KERAS3, read(folder / "adam/donor.keras"))
     assert "drops the slots" in written.notes[0]
     assert read(output).optimizers[0].iterations == STEPS

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from support.frameworks import child, warm_python
 
 import ckptdoctor
 from ckptdoctor.cli import cli
@@ -28,8 +26,6 @@ pytestmark = [
     ),
 ]
 
-CHILD = Path(__file__).parent / "children" / "loaders_child.py"
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -40,9 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def records(folder: Path) -> list[dict[str, Any]]:
     """What each framework made of what each has saved."""
-    done = subprocess.run([sys.executable, CHILD, folder], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    found: list[dict[str, Any]] = json.loads(done.stdout)
+    found: list[dict[str, Any]] = child("loaders_child.py", folder)
     assert len(found) == 24
     return found
 
@@ -127,4 +121,4 @@ def test_a_graft_is_restored(
     assert records
     output = tmp_path / os.path.basename(target)
     ckptdoctor.graft(folder / donor, folder / target, output)
-    assert ckptdoctor.verify(output).ok
+    assert ckptdoctor.verify(output, python=warm_python()).ok

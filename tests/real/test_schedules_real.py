@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from typing import Any
 
 import pytest
+from support.frameworks import run
 
 from ckptdoctor.optimizers.keras.schedules import rate
 
@@ -58,14 +57,8 @@ json.dump(answer, sys.stdout)
 def answers(request: pytest.FixtureRequest) -> list[tuple[dict[str, Any], list[float]]]:
     """Each schedule as the framework serializes it, and its rate at every step."""
     pytest.importorskip(request.param)
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD.format(framework=request.param)],
-        input=json.dumps([CONFIGS, STEPS]),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    parsed: list[tuple[dict[str, Any], list[float]]] = json.loads(done.stdout)
+    (line,) = run("-c", CHILD.format(framework=request.param), given=json.dumps([CONFIGS, STEPS]))
+    parsed: list[tuple[dict[str, Any], list[float]]] = json.loads(line)
     return parsed
 
 

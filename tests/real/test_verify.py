@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from support.frameworks import run, warm_python
 
 import ckptdoctor
 from ckptdoctor.diagnosis.loader_table import rows
@@ -92,9 +93,9 @@ MUSEUM = (
 )
 
 
-def hold(case: Case, folder: Path) -> ckptdoctor.verification.Verification:
+def hold(case: Case, folder: Path, python: str | None = None) -> ckptdoctor.verification.Verification:
     """Verifies one artifact and holds the result against the case."""
-    found = ckptdoctor.verify(folder / case.path)
+    found = ckptdoctor.verify(folder / case.path, python=python)
     assert found.framework == case.framework
     if "2.21" in case.path and found.framework == "tf_keras" and "['optional']" in (found.error or ""):
         pytest.skip(f"tf_keras {found.version} does not know the input layers of 2.21")
@@ -130,20 +131,22 @@ def hold_against_the_table(found: ckptdoctor.verification.Verification, path: Pa
 
 @pytest.mark.parametrize("case", EXAMPLES, ids=lambda case: str(case.path))
 def test_examples(case: Case, fixtures_dir: Path) -> None:
-    """The examples of each kind."""
+    """The examples of each kind, by an interpreter that is started for it, as `verify` does."""
     hold(case, fixtures_dir)
 
 
 @pytest.mark.parametrize("case", MUSEUM, ids=lambda case: str(case.path))
 def test_museum(case: Case, museum: Path) -> None:
     """Each way in which loaders restore, drop and exchange state."""
-    hold(case, museum)
+    hold(case, museum, warm_python())
 
 
 def test_weights_into_a_model(museum: Path) -> None:
     """With --model the weights are loaded into the real model: not before its optimizer is built, but then."""
     found = ckptdoctor.verify(
-        museum / "keras/k3.15tf-adam-wh5.weights.h5", model=museum / "keras/k3.15tf-sgd-keras.keras"
+        museum / "keras/k3.15tf-adam-wh5.weights.h5",
+        model=museum / "keras/k3.15tf-sgd-keras.keras",
+        python=warm_python(),
     )
     assert found.call == "model.compile(optimizer), model.load_weights(path)"
     assert found.iterations.outcome is DROPPED
@@ -185,7 +188,7 @@ def test_code_in_a_model_is_not_run(tmp_path: Path, package: str, name: str) -> 
         "model.save(sys.argv[1])\n"
     )
     path = tmp_path / name
-    subprocess.run([sys.executable, "-c", script, str(path)], check=True, capture_output=True)
+    run("-c", script, path)
     witness.unlink()
     found = ckptdoctor.verify(path)
     assert not found.ok
@@ -211,7 +214,7 @@ def test_the_child_refuses_code_too(tmp_path: Path) -> None:
         "sys.exit(3)\n"
     )
     path = tmp_path / "m.h5"
-    assert subprocess.run([sys.executable, "-c", script, str(path)], check=False, capture_output=True).returncode == 0
+    run("-c", script, path)
     assert not witness.exists()
 
 
@@ -226,8 +229,8 @@ def test_a_custom_loss_is_not_needed(tmp_path: Path) -> None:
         "model.save(sys.argv[1])\n"
     )
     path = tmp_path / "own.keras"
-    subprocess.run([sys.executable, "-c", script, str(path)], check=True, capture_output=True)
-    found = ckptdoctor.verify(path)
+    run("-c", script, path)
+    found = ckptdoctor.verify(path, python=warm_python())
     assert found.ok
     assert found.call is not None
     assert "compile=False" in found.call
@@ -244,4 +247,4 @@ def test_a_change_in_the_file_is_seen(tmp_path: Path, fixtures_dir: Path) -> Non
         name = next(each for each in file["optimizer_weights"].attrs["weight_names"] if "kernel" in str(each))
         dataset = file["optimizer_weights"][name]
         dataset[...] = np.arange(dataset.size, dtype=np.float32).reshape(dataset.shape)
-    assert ckptdoctor.verify(path).ok
+    assert ckptdoctor.verify(path, python=warm_python()).ok

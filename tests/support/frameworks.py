@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
+import tempfile
+import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +35,59 @@ NOT_THEIRS = ("PYTHONPATH", "PYTHONHOME", "TF_USE_LEGACY_KERAS")
 """What is meant for the interpreter of the tests only."""
 
 
-def child(script: str, *arguments: object, given: object = None, python: str = sys.executable) -> Any:
-    """Runs a script of tests/real/children, `given` as JSON on its input; answers the JSON of its last line, if any."""
-    hidden = () if python == sys.executable else NOT_THEIRS
+@cache
+def warm_python() -> str:
+    """The interpreter of the tests with TensorFlow and Keras imported already, which spares each run the seconds."""
+    if sys.platform != "linux":  # elsewhere libraries do not bear forks
+        return sys.executable
+    folder = tempfile.mkdtemp(prefix="ckptdoctor-tests-")
+    socket, command = os.path.join(folder, "socket"), os.path.join(folder, "python")
+    program = str(Path(__file__).with_name("warm_python.py"))
+    with open(command, "w", encoding="utf-8") as file:
+        words = shlex.join([sys.executable, "-IS", program, "run", socket])
+        file.write(f'#!/bin/sh\nexec {words} "$@"\n')
+    os.chmod(command, 0o700)
+    server = subprocess.Popen(
+        [sys.executable, program, "serve", socket],
+        stdin=subprocess.PIPE,  # ends with this process, and the server with it
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **SETTINGS},
+    )
+    assert server.stdin is not None
+    assert server.stderr is not None
+
+    @atexit.register
+    def end() -> None:
+        server.communicate()
+        shutil.rmtree(folder)
+
+    while not os.path.exists(socket):
+        assert server.poll() is None, server.stderr.read()[-4000:]
+        time.sleep(0.05)
+    return command
+
+
+def run(*words: object, given: str = "", python: str = sys.executable) -> list[str]:
+    """Runs `python WORD...` beside a framework, which must end well; answers the lines of its output."""
+    is_ours = python == sys.executable
+    hidden = () if is_ours else NOT_THEIRS
     environment = {key: value for key, value in os.environ.items() if key not in hidden}
     done = subprocess.run(
-        [python, str(CHILDREN / script), *map(str, arguments)],
-        input=json.dumps(given),
+        [warm_python() if is_ours else python, *map(str, words)],
+        input=given,
         capture_output=True,
         text=True,
         check=False,
         env={**environment, **SETTINGS},
     )
-    assert done.returncode == 0, done.stderr[-4000:]
-    lines = done.stdout.splitlines()
+    assert done.returncode == 0, f"it ended with {done.returncode}: {done.stderr[-4000:]}"
+    return done.stdout.splitlines()
+
+
+def child(script: str, *arguments: object, given: object = None, python: str = sys.executable) -> Any:
+    """Runs a script of tests/real/children, `given` as JSON on its input; answers the JSON of its last line, if any."""
+    lines = run(CHILDREN / script, *arguments, given=json.dumps(given), python=python)
     return json.loads(lines[-1]) if lines else {}
 
 

@@ -68,8 +68,9 @@ def built(extra: str, *, functional: bool) -> tuple[Any, Any]:
 
 
 def compiled(model: Any) -> Any:
-    """The model with a new optimizer."""
-    model.compile(optimizer=keras.optimizers.RMSprop(), loss="mean_squared_error")
+    """The model with a new optimizer, without graphs: tracing would take longer than the steps."""
+    eager = {"run_eagerly": True} if HAS_EAGER else {}
+    model.compile(optimizer=keras.optimizers.RMSprop(), loss="mean_squared_error", **eager)
     return model
 
 
