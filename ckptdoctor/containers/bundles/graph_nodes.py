@@ -198,9 +198,11 @@ def make_node(node: Message) -> Node:
     key, full_name = None, ""
     others: list[tuple[str, str]] = []
     for attribute in node.messages(2):  # name 1, full_name 2, checkpoint_key 3
-        name = attribute.text(1)
+        name, its_full_name, its_key = (attribute.text(field) for field in (1, 2, 3))
         if name == VARIABLE_VALUE:
-            key, full_name = attribute.text(3), attribute.text(2)
+            key, full_name = its_key, its_full_name
         else:
-            others.append((name, attribute.text(3)))
+            others.append((name, its_key))
+    saver = node.message(4)  # of these two nothing is needed, but TensorFlow refuses the graph where they are corrupt
+    saver.texts(1), saver.texts(2), node.message(5)
     return Node(children or _NONE, key, full_name, tuple(slots), tuple(others))

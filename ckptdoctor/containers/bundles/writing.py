@@ -18,6 +18,7 @@ from ckptdoctor.containers.bytes.copying import Progress, copy_file, create, lin
 from ckptdoctor.containers.bytes.crc import masked, masked_crc32c
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.protos import checkpoint_pb2 as pb
+from ckptdoctor.containers.protos import parse
 from ckptdoctor.containers.tables.ordered_code import decode_slice_key
 from ckptdoctor.containers.tables.sstable import Table
 from ckptdoctor.containers.tables.table_writer import encode_varint, write_table
@@ -135,7 +136,7 @@ class _Writer:
             key, value = next(Table(file).entries(), (None, b""))
         if key != b"":
             raise UnreadableArtifact(f"{os.path.basename(base)}.index is no TensorBundle index", base)
-        self.header = pb.BundleHeader.FromString(value)
+        self.header = parse(pb.BundleHeader, value, "the index's header", base)
         if self.header.endianness:
             raise GraftRefused(
                 f"{os.path.basename(base)} was written by a big-endian machine: nothing can be added to it. "
@@ -211,7 +212,7 @@ class _Writer:
                 size = write_table(file, [header, *ordered])
             else:
                 with RegularFile(f"{self.base}.index") as old:
-                    size = write_table(file, merge([header], ordered, _kept(Table(old), drop, used)))
+                    size = write_table(file, merge([header], ordered, _kept(Table(old), old.path, drop, used)))
         self.report.new += size
         return used
 
@@ -229,13 +230,12 @@ class _Writer:
             self.report.copied += copy_file(source, destination, self.progress)
 
 
-def _kept(table: Table, drop: Collection[str], used: set[int]) -> Iterator[tuple[bytes, bytes]]:
+def _kept(table: Table, path: str, drop: Collection[str], used: set[int]) -> Iterator[tuple[bytes, bytes]]:
     """The base's entries that stay, byte for byte; their data files are added to `used`."""
-    parse = pb.BundleEntry.FromString
     for key, value in table.entries():
         if not key or _name(key) in drop:
             continue
-        entry = parse(value)
+        entry = parse(pb.BundleEntry, value, "an entry of the index", path)
         if not entry.slices:  # the whole of a partitioned tensor has no bytes of its own
             used.add(entry.shard_id)
         yield key, value

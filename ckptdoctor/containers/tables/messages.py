@@ -91,7 +91,7 @@ class Message:
 
     def text(self, field: int) -> str:
         """A text; the last one counts, "" if there is none."""
-        return next((_text(each) for each in reversed(self._all(field, bytes))), "")
+        return next(iter(self.texts(field)[::-1]), "")
 
     def texts(self, field: int) -> list[str]:
         """Repeated texts."""

@@ -17,6 +17,8 @@ from ckptdoctor.containers.bundles.reading import TensorBundle, read_bundle, rea
 from ckptdoctor.containers.bundles.writing import NewTensor, Text, write_bundle
 from ckptdoctor.containers.bytes import copying
 from ckptdoctor.containers.bytes.files import RegularFile
+from ckptdoctor.containers.protos import checkpoint_pb2 as pb
+from ckptdoctor.containers.protos import parse
 from ckptdoctor.containers.tables.sstable import Table
 from ckptdoctor.containers.tensors.shard_data import pieces
 from ckptdoctor.containers.tensors.values import assembled
@@ -260,3 +262,10 @@ def test_any_bundle(
             np.testing.assert_array_equal(_value(found, name), each)
             location = found.tensors[name].location
             assert isinstance(location, FileRange)
+
+
+@pytest.mark.parametrize("kind", [pb.BundleHeader, pb.BundleEntry, pb.TrackableObjectGraph, pb.SavedObjectGraph])
+def test_a_message_that_is_cut_is_refused_in_a_sentence(kind: type[Any]) -> None:
+    """Writers read with the library, which sees more than readers do: what it refuses is no traceback."""
+    with pytest.raises(UnreadableArtifact, match="the header is no protocol buffer: it is corrupt"):
+        parse(kind, b"\x0a\x05ab", "the header", "ckpt")

@@ -125,7 +125,7 @@ def edit_graph(
     Raises:
         GraftRefused: The target has no place for this state.
     """
-    editor = GraphEditor(data, objects.bundle.tensors.keys(), length)
+    editor = GraphEditor(data, objects.bundle.prefix, objects.bundle.tensors.keys(), length)
     old = next((each for each in objects.optimizers if each.path == optimizer.name), None)
     outermost = None if old is None else old.index if old.outer is None else old.outer
     variables = {variable.path: index for index, variable in objects.by_node.items()}

@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from ckptdoctor.containers.bundles.graph_nodes import VARIABLE_VALUE
 from ckptdoctor.containers.bundles.writing import NewTensor
 from ckptdoctor.containers.protos import checkpoint_pb2 as pb
+from ckptdoctor.containers.protos import parse
 from ckptdoctor.errors import GraftRefused
 
 SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -28,6 +29,7 @@ class GraphEditor:
 
     Args:
         data: The serialized TrackableObjectGraph.
+        path: The checkpoint that it is of.
         stored: Names of all tensors of the bundle, which new ones must not take.
         length: Pad the graph with empty nodes to this length first.
 
@@ -38,8 +40,8 @@ class GraphEditor:
         leftover: Nodes of the old optimizer that have no part in the new one.
     """
 
-    def __init__(self, data: bytes, stored: Collection[str], length: int = 0) -> None:
-        self.graph = pb.TrackableObjectGraph.FromString(data)
+    def __init__(self, data: bytes, path: str, stored: Collection[str], length: int = 0) -> None:
+        self.graph = parse(pb.TrackableObjectGraph, data, "the object graph", path)
         self.nodes = self.graph.nodes
         while len(self.nodes) < length:
             self.nodes.add()

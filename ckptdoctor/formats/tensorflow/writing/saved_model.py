@@ -25,6 +25,7 @@ from ckptdoctor.containers.bundles.writing import NewTensor, Text, write_bundle
 from ckptdoctor.containers.bytes.copying import Progress, copy_tree, create
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.protos import checkpoint_pb2 as pb
+from ckptdoctor.containers.protos import parse
 from ckptdoctor.containers.tensors.dtypes import TENSORFLOW
 from ckptdoctor.errors import GraftRefused, UnreadableArtifact
 from ckptdoctor.formats.contract import Written
@@ -176,7 +177,7 @@ def _open(directory: str) -> _Source:
     data = read_strings(bundle.tensors[GRAPH_KEY])[0]
     graph = parse_object_graph(data, prefix)
     objects = classify(graph, bundle, identifiers=parts.identifiers, trainable=parts.trainable)
-    saved = pb.SavedObjectGraph.FromString(saved_data)
+    saved = parse(pb.SavedObjectGraph, saved_data, "the object graph", marker)
     return _Source(prefix, data, objects, saved_data, saved, _root(directory, saved))
 
 
@@ -195,13 +196,8 @@ def _root(directory: str, saved: pb.SavedObjectGraph) -> _Root | None:
 
 
 def _metadata(path: str) -> pb.KerasMetadata:
-    from google.protobuf.message import DecodeError
-
     with RegularFile(path) as file:
-        try:
-            return pb.KerasMetadata.FromString(file.read(0, file.size, "the Keras metadata"))
-        except DecodeError as error:
-            raise UnreadableArtifact("keras_metadata.pb is corrupt", path) from error
+        return parse(pb.KerasMetadata, file.read(0, file.size, "the Keras metadata"), "the metadata", path)
 
 
 def _check_functions(edited: Edited, saved_data: bytes) -> None:

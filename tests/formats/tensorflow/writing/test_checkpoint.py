@@ -309,7 +309,7 @@ def test_compaction() -> None:
         graph.nodes[parent].children.add(node_id=child, local_name=name)
     graph.nodes[1].slot_variables.add(original_variable_node_id=5, slot_name="m", slot_variable_node_id=3)
     graph.nodes[5].attributes.add(name="VARIABLE_VALUE", full_name="x", checkpoint_key="x")
-    editor = GraphEditor(graph.SerializeToString(), ())
+    editor = GraphEditor(graph.SerializeToString(), "p", ())
     node = editor.open(1, ("optimizer",), {5})
     assert editor.leftover == {2, 3}
     editor.clear(node)
