@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator
 
 from ckptdoctor.containers.tensors.dtypes import total_nbytes
@@ -15,9 +17,11 @@ _SHOWN = 8
 
 
 def _state_file_astray(evidence: Evidence) -> Iterator[tuple[str, str]]:
-    hint = 'write the file `checkpoint` beside it (model_checkpoint_path: "NAME"), or name the checkpoint that is meant'
-    yield from noticed("P001", hint)(evidence)
     run = evidence.run
+    name = run.members[-1].name if run is not None and run.members else os.path.basename(evidence.path)
+    line = f"model_checkpoint_path: {json.dumps(name, ensure_ascii=False)}"
+    hint = f"write the file `checkpoint` beside it ({line}), or name the checkpoint that is meant"
+    yield from noticed("P001", hint)(evidence)
     yield from ((each.message, hint) for each in (run.oddities if run is not None else ()))
     if run is not None and run.astray:
         there = [each.name for each in run.members]
