@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from ckptdoctor.formats.registry import record
-from ckptdoctor.optimizers.catalogue import LAYOUTS, TF1_OPTIMIZERS, layouts
+from ckptdoctor.optimizers.catalogue import LAYOUTS, layouts
+from ckptdoctor.optimizers.name_based import TF1_OPTIMIZERS
 from ckptdoctor.state import Generation, OptimizerState, Status, TrainingState
 from ckptdoctor.words import counted, enumerate_some, shortened
 

@@ -11,7 +11,7 @@ from ckptdoctor.containers.tensors.values import assembled, kept_open
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.examination import Examination
 from ckptdoctor.formats.registry import bundle, record
-from ckptdoctor.optimizers.catalogue import TF1_OPTIMIZERS
+from ckptdoctor.optimizers.name_based import TF1_OPTIMIZERS
 from ckptdoctor.state import Generation, H5Data, OptimizerState, OtherVariable, Role, TensorRef, TrainingState
 from ckptdoctor.verification import graph
 from ckptdoctor.verification.digests import digest

@@ -19,6 +19,7 @@ from hostile.bundles import bundles
 from hostile.cases import FIXTURES, Case, Place
 from hostile.commands import run_commands
 from hostile.filesystem import paths
+from hostile.hdf5_content import contents
 from hostile.hdf5_files import hdf5
 from hostile.pickles import pickles
 from hostile.protobufs import protobufs
@@ -27,7 +28,7 @@ from support.pace import slowness
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel is asked what was opened (inotify)")
 
-CASES = [case for family in (hdf5, archives, bundles, protobufs, pickles, paths) for case in family.cases]
+CASES = [case for family in (hdf5, contents, archives, bundles, protobufs, pickles, paths) for case in family.cases]
 MEGABYTES = 300
 ENDLESS = 10.0
 """Seconds after which a loop in HDF5 is ended: such cases are inspected, and nothing more."""

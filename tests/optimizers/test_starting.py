@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ckptdoctor.optimizers.catalogue import EMA, TF1_OPTIMIZERS, SlotKind, layouts
+from ckptdoctor.optimizers.catalogue import EMA, SlotKind, layouts
+from ckptdoctor.optimizers.name_based import TF1_OPTIMIZERS
 from ckptdoctor.optimizers.starting import starting_value, starts_as_its_variable
 from ckptdoctor.state import Generation, Role
 

@@ -8,7 +8,8 @@ from ckptdoctor.errors import LimitExceeded
 from ckptdoctor.formats.keras.layers import TRAINED_NAMES
 from ckptdoctor.formats.tensorflow.optimizer_reading import Reading
 from ckptdoctor.optimizers import inference
-from ckptdoctor.optimizers.catalogue import EMA, TF1_OPTIMIZERS, layouts
+from ckptdoctor.optimizers.catalogue import EMA, layouts
+from ckptdoctor.optimizers.name_based import TF1_OPTIMIZERS
 from ckptdoctor.state import Generation, MissingSlot, Role, Slot
 
 MOST_KINDS = 100

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from ckptdoctor.formats.tensorflow.beta_powers import PowerSet, conflicts, matched, noted
 from ckptdoctor.formats.tensorflow.name_slots import Found
-from ckptdoctor.optimizers.catalogue import TF1_OPTIMIZERS, SlotKind, Tf1Optimizer
+from ckptdoctor.optimizers.catalogue import SlotKind
 from ckptdoctor.optimizers.inference import Inference
+from ckptdoctor.optimizers.name_based import TF1_OPTIMIZERS, Tf1Optimizer
 from ckptdoctor.state import (
     Generation,
     MissingSlot,

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-from ckptdoctor.optimizers.catalogue import TF1_AVERAGE, TF1_OPTIMIZERS
 from ckptdoctor.optimizers.keras.naming import MOST_PARTS
+from ckptdoctor.optimizers.name_based import TF1_AVERAGE, TF1_OPTIMIZERS
 from ckptdoctor.state import TensorRef
 
 _NUMBERED = re.compile(r"(.+)_(\d{1,3})\Z", re.DOTALL)

@@ -16,7 +16,7 @@ from ckptdoctor.formats.tensorflow.name_keras import COUNTS, keras_optimizers
 from ckptdoctor.formats.tensorflow.name_optimizers import Steps, optimizers, recoverable
 from ckptdoctor.formats.tensorflow.name_slots import Found, find_slots
 from ckptdoctor.optimizers import inference
-from ckptdoctor.optimizers.catalogue import TF1_AVERAGE
+from ckptdoctor.optimizers.name_based import TF1_AVERAGE
 from ckptdoctor.state import (
     Generation,
     ModelVariable,

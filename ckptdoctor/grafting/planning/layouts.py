@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from ckptdoctor.diagnosis.circumstances import scalars_before
 from ckptdoctor.errors import GraftRefused
-from ckptdoctor.optimizers.catalogue import (
-    TF1_AVERAGE,
-    TF1_OPTIMIZERS,
-    Layout,
-    PerVariable,
-    Single,
-    SlotKind,
-    Tf1Optimizer,
-    layouts,
-)
+from ckptdoctor.optimizers.catalogue import Layout, PerVariable, Single, SlotKind, layouts
 from ckptdoctor.optimizers.keras.config import Settings
 from ckptdoctor.optimizers.keras.serialize import NAMES
+from ckptdoctor.optimizers.name_based import TF1_AVERAGE, TF1_OPTIMIZERS, Tf1Optimizer
 from ckptdoctor.state import Generation, OptimizerState, Role
 from ckptdoctor.versions import release, within
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.optimizers import inference, translation
-from ckptdoctor.optimizers.catalogue import TF1_OPTIMIZERS
+from ckptdoctor.optimizers.name_based import TF1_OPTIMIZERS
 from ckptdoctor.state import Generation, OptimizerState, Recoverable
 
 _NUMBER = re.compile(r"_\d+\Z")

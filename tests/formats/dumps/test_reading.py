@@ -335,59 +335,6 @@ def test_several_pickles_in_a_row(tmp_path: Path) -> None:
     assert len(state.variables) == 4
 
 
-NOT_DUMPS = {
-    "empty": b"",
-    "text": b"checkpoint of the model, saved on Monday.",
-    "hdf5": b"\x89HDF\r\n\x1a\n" + b"\0" * 100,
-    "legacy torch": pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2),
-    "another zip": b"PK\x03\x04" + b"\0" * 22 + b"\x08\0\0\0data.pkl",
-    "json": b'{"a": 1}.',
-    "prose in brackets": b"(see below) the model was saved on Monday.",
-    "a line that begins with a letter": b"Version 2 of the model.",
-    "markdown": b"[a link](there).",
-}
-
-
-@pytest.mark.parametrize("data", NOT_DUMPS.values(), ids=NOT_DUMPS)
-def test_sniff_leaves_others_alone(tmp_path: Path, data: bytes) -> None:
-    """Files of other formats are not taken for dumps."""
-    path = tmp_path / "file"
-    path.write_bytes(data)
-    assert not is_dump(str(path))
-
-
-ROOTS: dict[str, Any] = {
-    "list": GROUPED,
-    "tuple": tuple(GROUPED),
-    "pair": (WEIGHTS, GROUPED),
-    "pair of tuples": (tuple(WEIGHTS), tuple(GROUPED)),
-    "dict": {"optimizer": GROUPED, "epoch": 3},
-    "dict by number": {7: GROUPED},
-    "array first": [M[0], *GROUPED],
-    "tuple of numbers and arrays": (3, 0.5, GROUPED),
-    "tuple of large numbers": (70_000, 1 << 40, GROUPED),
-    "tuple with a text": ("adam", GROUPED),
-    "nothing": [],
-}
-
-
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-@pytest.mark.parametrize("root", ROOTS.values(), ids=ROOTS)
-def test_whatever_a_pickle_holds_reaches_its_reader(tmp_path: Path, root: object, protocol: int) -> None:
-    """A pickle of any protocol whose root is a container or an array is recognised by its bytes."""
-    path = tmp_path / "file"
-    path.write_bytes(pickle.dumps(root, protocol))
-    assert is_dump(str(path))
-
-
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_a_pickle_of_one_array(tmp_path: Path, protocol: int) -> None:
-    """An array alone is one, too."""
-    path = tmp_path / "file"
-    path.write_bytes(pickle.dumps(M[0], protocol))
-    assert is_dump(str(path))
-
-
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(position=st.integers(0, 10**6), byte=st.integers(0, 255), protocol=st.sampled_from([0, 2, 4, 5]))
 def test_damage_is_survived(tmp_path: Path, position: int, byte: int, protocol: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from support.bundles import array, strings
+from support.bundles import array
 from support.objects import (
     Node,
     keras2,
@@ -27,12 +27,6 @@ from ckptdoctor.formats.tensorflow import checkpoint as tf_checkpoint
 from ckptdoctor.state import Generation, OptimizerState, Role, Status, TrainingState
 
 NAMES = ["hidden/kernel", "hidden/bias", "out/kernel", "out/bias"]
-
-
-@pytest.fixture
-def read(tmp_path: Path) -> Callable[[Node], TrainingState]:
-    """Writes a checkpoint of some objects and reads it."""
-    return lambda root: tf_checkpoint.read(write_objects(tmp_path / "ckpt-1", root))
 
 
 Read = Callable[[Node], TrainingState]
@@ -339,56 +333,6 @@ def test_loss_scale_of_keras_3(read: Read) -> None:
 
 
 # --------------------------------------------------------------------------------------------------------- other things
-
-
-def test_counters_are_not_the_optimizers(read: Read) -> None:
-    """Whole numbers that the user keeps are counters; the optimizer's count is its own."""
-    net = model()
-    root = tracked(
-        model=net,
-        optimizer=legacy(variables(net)),
-        step=variable(array(99, "int64"), "step"),
-        state=tracked(epoch=variable(array(3, "int32"), "epoch")),
-    )
-    state = read(root)
-    assert state.counters == {"step": 99, "epoch": 3, "save_counter": 1}
-    assert state.optimizers[0].iterations == 7
-
-
-def test_metrics_and_strings_are_neither(read: Read) -> None:
-    """Metrics, their bookkeeping and strings are no weights."""
-    net = model()
-    net.children["keras_api"] = tracked(metrics=tracked(total=variable(3.0, "total"), count=variable(4.0, "count")))
-    net.children["label"] = Node(value=strings(b"a", b"b"), full_name="label")
-    state = read(tracked(model=net))
-    assert [each.path for each in state.variables] == NAMES
-    assert len(state.others) == 3
-
-
-def test_equal_full_names(read: Read) -> None:
-    """Where a person's names do not tell variables apart, the paths through the objects do, and are unique."""
-    root = tracked(a=model({"kernel": (2,)}), b=model({"kernel": (2,)}))
-    state = read(root)
-    assert [each.path for each in state.variables] == ["a/kernel", "b/kernel"]
-
-
-@pytest.mark.parametrize("name", ["a/b", "a.b", "\x1b[31mred", "[bold]", "a|b", "ключ", "line\nbreak", " "])
-def test_names(read: Read, name: str) -> None:
-    """Attribute and variable names are any text."""
-    net = Node({name: variable([1.0, 2.0], f"full {name}")})
-    state = read(tracked(model=net, optimizer=legacy(variables(net))))
-    assert [each.path for each in state.variables] == [f"full {name}"]
-    assert {slot.variable for slot in state.optimizers[0].slots} == {f"full {name}"}
-
-
-def test_a_shared_variable(read: Read) -> None:
-    """A variable that two paths reach is one variable."""
-    net = model({"embed/kernel": (2, 2)})
-    net.children["tied"] = net.children["embed"]
-    state = read(tracked(model=net, optimizer=legacy(variables(net.children["embed"]))))
-    assert [each.path for each in state.variables] == ["embed/kernel"]
-
-
 def test_ema_and_schedule(read: Read) -> None:
     """Moving averages are slots of their own role; an optimizer with a schedule has no rate of its own."""
     net = model()

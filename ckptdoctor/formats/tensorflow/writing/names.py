@@ -18,7 +18,7 @@ from ckptdoctor.containers.bytes.copying import Progress
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.formats.contract import Written
 from ckptdoctor.formats.tensorflow.names import Names, read_names
-from ckptdoctor.optimizers.catalogue import TF1_AVERAGE, TF1_OPTIMIZERS
+from ckptdoctor.optimizers.name_based import TF1_AVERAGE, TF1_OPTIMIZERS
 from ckptdoctor.optimizers.planned import PlannedOptimizer
 from ckptdoctor.state import Generation, OptimizerState, TensorRef
 

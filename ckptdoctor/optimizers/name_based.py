@@ -1,0 +1,72 @@
+"""The name-based optimizers: what `tf.compat.v1.train`, tf.contrib and BERT call the variables of their state.
+
+Sources: `_create_slots` and `_prepare` of tensorflow/python/training and tensorflow/contrib/opt of 1.15;
+google-research/bert and albert, `optimization.py`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ckptdoctor.optimizers.catalogue import SlotKind
+from ckptdoctor.state import Role
+
+
+class Tf1Optimizer(NamedTuple):
+    """A `tf.compat.v1.train` optimizer: slots are named `<variable>/<op name>[_k]`, k counted per variable.
+
+    Attributes:
+        op_name: The default `name` of the constructor, which names the slots.
+        class_name: The Keras class that does the same.
+        slots: Slot kinds in order of creation.
+        beta_powers: The powers that it keeps for its bias correction, numbered where a graph has several optimizers.
+        suffixes: Not an op name but exact last components (BERT's `adam_m`), one for each slot kind.
+    """
+
+    op_name: str
+    class_name: str
+    slots: tuple[SlotKind, ...]
+    beta_powers: tuple[str, ...] = ()
+    suffixes: tuple[str, ...] = ()
+
+
+_M, _V = Role.FIRST_MOMENT, Role.SECOND_MOMENT
+_POWERS = ("beta1_power", "beta2_power")
+_RMS = SlotKind("rms", Role.MEAN_SQUARE)
+_TF1_MOMENTUM = SlotKind("momentum", Role.MOMENTUM)
+
+TF1_OPTIMIZERS: tuple[Tf1Optimizer, ...] = (
+    Tf1Optimizer("Adam", "Adam", (SlotKind("m", _M), SlotKind("v", _V)), _POWERS),
+    Tf1Optimizer("Momentum", "SGD", (_TF1_MOMENTUM,)),
+    # Centered RMSProp creates rms, mg, momentum: `_create_slots` of tf.compat.v1.train.RMSPropOptimizer.
+    Tf1Optimizer("RMSProp", "RMSprop", (_RMS, _TF1_MOMENTUM)),
+    Tf1Optimizer("RMSProp", "RMSprop", (_RMS, SlotKind("mg", Role.MEAN_GRADIENT), _TF1_MOMENTUM)),
+    Tf1Optimizer("Adagrad", "Adagrad", (SlotKind("accumulator", Role.ACCUMULATOR),)),
+    Tf1Optimizer("ProximalAdagrad", "Adagrad", (SlotKind("accumulator", Role.ACCUMULATOR),)),
+    Tf1Optimizer(
+        "AdagradDA",
+        "AdagradDA",
+        (SlotKind("gradient_accumulator", Role.OTHER), SlotKind("gradient_squared_accumulator", Role.ACCUMULATOR)),
+    ),
+    Tf1Optimizer(
+        "Adadelta",
+        "Adadelta",
+        (SlotKind("accum", Role.ACCUMULATOR), SlotKind("accum_update", Role.ACCUMULATED_UPDATE)),
+    ),
+    Tf1Optimizer("Ftrl", "Ftrl", (SlotKind("accum", Role.ACCUMULATOR), SlotKind("linear", Role.LINEAR))),
+    Tf1Optimizer("AdaMax", "Adamax", (SlotKind("m", _M), SlotKind("v", Role.INFINITY_NORM)), _POWERS[:1]),
+    Tf1Optimizer("Nadam", "Nadam", (SlotKind("m", _M), SlotKind("v", _V)), _POWERS),
+    Tf1Optimizer("LazyAdam", "Adam", (SlotKind("m", _M), SlotKind("v", _V)), _POWERS),
+    Tf1Optimizer("AdamW", "AdamW", (SlotKind("m", _M), SlotKind("v", _V)), _POWERS),
+    # tf.contrib.opt of 1.15, which names these after the class.
+    Tf1Optimizer("MomentumW", "SGDW", (_TF1_MOMENTUM,)),
+    Tf1Optimizer("LARSOptimizer", "LARS", (_TF1_MOMENTUM,)),
+    Tf1Optimizer("AddSignOptimizer", "AddSign", (SlotKind("m", _M),)),
+    Tf1Optimizer("PowerSignOptimizer", "PowerSign", (SlotKind("m", _M),)),
+    # google-research/bert optimization.py: AdamWeightDecayOptimizer; LAMB in google-research/albert.
+    Tf1Optimizer("adam", "AdamW", (SlotKind("m", _M), SlotKind("v", _V)), suffixes=("adam_m", "adam_v")),
+    Tf1Optimizer("lamb", "Lamb", (SlotKind("m", _M), SlotKind("v", _V)), suffixes=("lamb_m", "lamb_v")),
+)
+"""The name-based optimizers, by the names of their slots. Those with `suffixes` keep no count of their own."""
+
+TF1_AVERAGE = SlotKind("ExponentialMovingAverage", Role.MOVING_AVERAGE)
