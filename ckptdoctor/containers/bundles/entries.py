@@ -1,8 +1,8 @@
 """Entries of a bundle's index: BundleEntryProto, decoded by hand where it looks as TensorFlow writes it.
 
 Source: tensorflow/core/protobuf/tensor_bundle.proto. An index has an entry a tensor, and a protocol buffer object for
-each costs more than everything else that reading them takes. What is written otherwise, or is no plain tensor, is left
-to the protocol buffer library.
+each costs more than everything else that reading them takes. What is written otherwise, or is no plain tensor, is read
+field by field.
 """
 
 from __future__ import annotations

@@ -55,7 +55,10 @@ class TensorBundle(NamedTuple):
 
 def shape_of(shape: Message) -> tuple[int, ...]:
     """The extents of a TensorShapeProto."""
-    return tuple([dim.integer(1) for dim in shape.messages(2)])
+    dims = shape.messages(2)
+    for dim in dims:
+        dim.texts(2)  # names: refused by TensorFlow where they are no text
+    return tuple([dim.integer(1) for dim in dims])
 
 
 def shard_path(prefix: str, number: int, count: int) -> str:
@@ -117,11 +120,13 @@ class _Reader:
         try:
             header = Message(value)
             shards, endianness = header.integer(1, bits=32), header.integer(2, bits=32)
-            version = header.message(3).integer(2, bits=32)  # VersionDef.min_consumer
+            version = header.message(3)
+            needed = version.integer(2, bits=32)  # min_consumer
+            version.integers(3)  # bad_consumers: refused by TensorFlow where they are corrupt
         except CorruptBytes as error:
             raise self.corrupt("its bundle header is corrupt") from error
-        if version > _READABLE_VERSION:
-            raise self.corrupt(f"it needs a reader of bundle version {version}; 1 is known")
+        if needed > _READABLE_VERSION:
+            raise self.corrupt(f"it needs a reader of bundle version {needed}; 1 is known")
         if shards < 1:
             raise self.corrupt(f"its header claims {shards} data files")
         if endianness not in {0, 1}:
@@ -178,10 +183,11 @@ class _Reader:
             entry = Message(raw)
             dtype, shape, nbytes = known = self._type_and_shape(name, entry)
             shard, offset, size = entry.integer(3, bits=32), entry.integer(4), entry.integer(5)
-            crc32c = int((entry.fixed(6, "I") or [0])[-1])
+            crc32c = entry.fixed32(6)
+            slices = [part.messages(1) for part in entry.messages(7)]
         except CorruptBytes as error:
             raise self.corrupt("an entry is no BundleEntry: it is corrupt") from error
-        if 7 in entry:  # slices
+        if slices:
             self.partitioned[name] = known
             return
         path = self.paths.get(shard) or self._shard(key, shard)

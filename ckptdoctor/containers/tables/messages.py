@@ -6,15 +6,22 @@ names. The protocol buffer library writes; loading it would take as long as read
 
 from __future__ import annotations
 
-import struct
 from typing import TypeVar
 
 from ckptdoctor.containers.tables.wire import CorruptBytes, varint
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_Kind = TypeVar("_Kind", int, bytes)
 _FIELDS = 1 << 29
 _SIZES = {_FIXED64: 8, _FIXED32: 4}
+
+
+class _Fixed(bytes):
+    """A number of fixed size: bytes that are no text and no message."""
+
+    __slots__ = ()
+
+
+_Kind = TypeVar("_Kind", int, bytes, _Fixed)
 
 
 class Message:
@@ -41,15 +48,16 @@ class Message:
                 value, position = varint(data, position)
                 found.setdefault(tag >> 3, []).append(value)
                 continue
+            made: type[bytes] = bytes
             if kind == _BYTES:
                 size, position = varint(data, position)
             elif kind in _SIZES:
-                size = _SIZES[kind]
+                size, made = _SIZES[kind], _Fixed
             else:
                 raise CorruptBytes(f"a field of wire type {kind}")
             if position + size > end:
                 raise CorruptBytes("a field that runs past the end")
-            found.setdefault(tag >> 3, []).append(data[position : position + size])
+            found.setdefault(tag >> 3, []).append(made(data[position : position + size]))
             position += size
         self._fields = found
 
@@ -70,24 +78,21 @@ class Message:
         for each in self._fields.get(field, ()):
             if isinstance(each, int):
                 found.append(_signed(each, bits))
-                continue
-            position = 0
-            while position < len(each):
-                value, position = varint(each, position)
-                found.append(_signed(value, bits))
+            elif type(each) is bytes:
+                position = 0
+                while position < len(each):
+                    value, position = varint(each, position)
+                    found.append(_signed(value, bits))
         return found
 
-    def fixed(self, field: int, form: str) -> list[float]:
-        """Repeated numbers of fixed size, packed or not; `form` is one of `struct`'s: `I`, `f`, `d`."""
-        raw = self.raw(field)
-        size = struct.calcsize(form)
-        if len(raw) % size:
-            raise CorruptBytes(f"{len(raw)} bytes of numbers of {size} bytes")
-        return list(struct.unpack(f"<{len(raw) // size}{form}", raw))
+    def fixed32(self, field: int) -> int:
+        """An unsigned number of four bytes; the last one counts, 0 if there is none."""
+        found = [each for each in self._all(field, _Fixed) if len(each) == _SIZES[_FIXED32]]
+        return int.from_bytes(found[-1], "little") if found else 0
 
     def raw(self, field: int) -> bytes:
-        """All bytes of a field: those of a message that is given in parts, which is one, or of packed numbers."""
-        return b"".join(self._all(field, bytes))
+        """All bytes of a field: those of repeated numbers of fixed size, packed or not, or of bytes given once."""
+        return b"".join([each for each in self._fields.get(field, ()) if not isinstance(each, int)])
 
     def text(self, field: int) -> str:
         """A text; the last one counts, "" if there is none."""
@@ -98,15 +103,19 @@ class Message:
         return [_text(each) for each in self._all(field, bytes)]
 
     def message(self, field: int) -> Message:
-        """A message; an empty one if there is none."""
-        return Message(self.raw(field))
+        """A message, which may be given in parts; an empty one if there is none."""
+        first, *others = self.messages(field) or [Message(b"")]
+        for other in others:
+            for number, values in other._fields.items():
+                first._fields.setdefault(number, []).extend(values)
+        return first
 
     def messages(self, field: int) -> list[Message]:
         """Repeated messages."""
         return [Message(each) for each in self._all(field, bytes)]
 
     def _all(self, field: int, kind: type[_Kind]) -> list[_Kind]:
-        return [each for each in self._fields.get(field, ()) if isinstance(each, kind)]
+        return [each for each in self._fields.get(field, ()) if type(each) is kind]
 
 
 def _signed(value: int, bits: int) -> int:
