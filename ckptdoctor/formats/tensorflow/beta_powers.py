@@ -7,7 +7,7 @@ number. Whose a set is therefore only follows where there is one Adam, or where 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ckptdoctor.containers.tensors.dtypes import INTEGRAL
@@ -143,8 +143,3 @@ def _at(steps: Recoverable | None) -> str:
     if steps is None:
         return "at a step that they do not tell"
     return f"at step {steps.value:,}" if steps.value else "never stepped"
-
-
-def by_name(others: Iterable[OtherVariable]) -> Mapping[str, OtherVariable]:
-    """Beta powers by the last part of their names, which tells sets apart: `beta1_power_1`."""
-    return {each.name.rpartition("/")[2]: each for each in others if power_name(each.name)}
