@@ -15,14 +15,14 @@ ENCRYPTED = 0x1
 MAX_DIRECTORY = 64 << 20
 """Bytes of a directory: a member takes 46 and its name, so that this is a million of them."""
 
-_UTF8 = 0x800
+UTF8 = 0x800
 _ENTRY = struct.Struct("<4s4x4H3L3H4x4xL")
-_END = struct.Struct("<4s4H2LH")
-_END64 = struct.Struct("<4sQ2H2L4Q")
-_LOCATOR64 = struct.Struct("<4sLQL")
+END = struct.Struct("<4s4H2LH")
+END64 = struct.Struct("<4sQ2H2L4Q")
+LOCATOR64 = struct.Struct("<4sLQL")
 _LONGEST_COMMENT = 0xFFFF
-_MAX32 = 0xFFFF_FFFF
-_ZIP64_TAG = 1
+MAX32 = 0xFFFF_FFFF
+ZIP64_TAG = 1
 
 
 class NoDirectory(ValueError):
@@ -88,37 +88,37 @@ def read_directory(stream: BinaryIO, size: int) -> list[Member]:
         at = extra + extras + comments
         if magic != b"PK\x01\x02" or at > length:
             raise NoDirectory("its directory is corrupt")
-        if _MAX32 in fields[6:8] or offset == _MAX32:
+        if MAX32 in fields[6:8] or offset == MAX32:
             unpacked, packed, offset = _wide(data[extra : extra + extras], unpacked, packed, offset)
         raw = data[name:extra]
-        text = raw.decode("utf-8" if flags & _UTF8 else "cp437", "replace").partition("\0")[0]
+        text = raw.decode("utf-8" if flags & UTF8 else "cp437", "replace").partition("\0")[0]
         found.append(new(Member, (text, flags, method, crc, packed, unpacked, offset + before)))
     return found
 
 
 def _directory(stream: BinaryIO, size: int) -> tuple[int, int, int]:
     """The directory's length, where the archive says that it begins, and where it ends in the file."""
-    start = max(size - _END.size - _LONGEST_COMMENT, 0)
+    start = max(size - END.size - _LONGEST_COMMENT, 0)
     stream.seek(start)
     tail = stream.read(size - start)
     at = tail.rfind(b"PK\x05\x06")
-    while at >= 0 and at + _END.size > len(tail):
+    while at >= 0 and at + END.size > len(tail):
         at = tail.rfind(b"PK\x05\x06", 0, at)
     if at < 0:
         raise NoEnd("it has no end")
-    _, _, _, _, _, length, offset, _ = _END.unpack_from(tail, at)
+    _, _, _, _, _, length, offset, _ = END.unpack_from(tail, at)
     end = start + at
-    place = end - _LOCATOR64.size
+    place = end - LOCATOR64.size
     if place >= 0:
         stream.seek(place)
-        locator = stream.read(_LOCATOR64.size)
+        locator = stream.read(LOCATOR64.size)
         if locator[:4] == b"PK\x06\x07":
-            end = place - _END64.size
+            end = place - END64.size
             stream.seek(max(end, 0), os.SEEK_SET)
-            wide = stream.read(_END64.size)
+            wide = stream.read(END64.size)
             if end < 0 or wide[:4] != b"PK\x06\x06":
                 raise NoDirectory("its zip64 end is not where the archive says")
-            *_, length, offset = _END64.unpack(wide)
+            *_, length, offset = END64.unpack(wide)
     return length, offset, end
 
 
@@ -127,12 +127,12 @@ def _wide(extra: bytes, size: int, packed: int, offset: int) -> tuple[int, int, 
     at = 0
     while at + 4 <= len(extra):
         tag, length = struct.unpack_from("<2H", extra, at)
-        if tag == _ZIP64_TAG:
+        if tag == ZIP64_TAG:
             values = list(struct.unpack_from(f"<{min(length, len(extra) - at - 4) // 8}Q", extra, at + 4))[::-1]
             try:
-                size = values.pop() if size == _MAX32 else size
-                packed = values.pop() if packed == _MAX32 else packed
-                offset = values.pop() if offset == _MAX32 else offset
+                size = values.pop() if size == MAX32 else size
+                packed = values.pop() if packed == MAX32 else packed
+                offset = values.pop() if offset == MAX32 else offset
             except IndexError as error:
                 raise NoDirectory("its zip64 fields are cut") from error
             break

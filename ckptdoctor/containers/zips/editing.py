@@ -18,6 +18,7 @@ from typing import NamedTuple, TypeAlias
 from ckptdoctor.containers.bytes.copying import Progress
 from ckptdoctor.containers.bytes.window import Window, copy_range, write_at
 from ckptdoctor.containers.zips.archive import BOMB_FLOOR, BOMB_RATIO
+from ckptdoctor.containers.zips.directory import ENCRYPTED, END, END64, LOCATOR64, MAX32, UTF8, ZIP64_TAG
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 
 Producer: TypeAlias = Callable[[int, int], int]
@@ -45,16 +46,9 @@ class ZipSizes(NamedTuple):
 
 _LOCAL = struct.Struct("<4s5H3I2H")
 _CENTRAL = struct.Struct("<4s6H3I5H2I")
-_END = struct.Struct("<4s4H2IH")
-_END64 = struct.Struct("<4sQ2H2I4Q")
-_LOCATOR64 = struct.Struct("<4sIQI")
-_ZIP64_TAG = 1
 _ZIP64_VERSION = 45
-_MAX32 = 0xFFFF_FFFF
 _MAX16 = 0xFFFF
-_ENCRYPTED = 0x1
 _DESCRIPTOR = 0x8
-_UTF8 = 0x800
 _STEP = 256 << 10
 """Bytes at a time: they stay in the processor's cache."""
 _DATE_1980 = (1980, 1, 1, 0, 0, 0)
@@ -149,7 +143,7 @@ def _verify(archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo]) -> None:
 
 def _check(info: zipfile.ZipInfo, source: str) -> None:
     """Refuses what must not be unpacked, not even to be verified."""
-    if info.flag_bits & _ENCRYPTED:
+    if info.flag_bits & ENCRYPTED:
         raise UnreadableArtifact("is marked as encrypted", source, place=info.filename)
     if info.file_size > BOMB_FLOOR and info.file_size > BOMB_RATIO * max(1, info.compress_size):
         raise LimitExceeded(
@@ -190,7 +184,7 @@ class _Writer:
         flags = info.flag_bits & ~_DESCRIPTOR
         offset = self._end
         entry = _Entry(info, name, flags, info.compress_type, info.CRC, info.compress_size, info.file_size, offset)
-        wide = max(info.compress_size, info.file_size) >= _MAX32
+        wide = max(info.compress_size, info.file_size) >= MAX32
         self._append(_local_header(entry, _without_zip64(extra), wide=wide))
         begin = start + fields[-2] + fields[-1]
         copy_range(reading, begin, info.compress_size, self._descriptor, self._end, self._progress)
@@ -201,10 +195,10 @@ class _Writer:
     def replace(self, info: zipfile.ZipInfo, replacement: Replacement) -> _Entry:
         """Stores new bytes under a member's name, with its date and attributes."""
         flags = info.flag_bits & ~_DESCRIPTOR
-        name = info.orig_filename.encode("utf-8" if flags & _UTF8 or not info.orig_filename.isascii() else "cp437")
-        flags |= 0 if info.orig_filename.isascii() else _UTF8
+        name = info.orig_filename.encode("utf-8" if flags & UTF8 or not info.orig_filename.isascii() else "cp437")
+        flags |= 0 if info.orig_filename.isascii() else UTF8
         content = replacement.content
-        wide = (len(content) if isinstance(content, bytes) else replacement.expected) >= _MAX32
+        wide = (len(content) if isinstance(content, bytes) else replacement.expected) >= MAX32
         offset = self._end
         entry = _Entry(info, name, flags, zipfile.ZIP_STORED, 0, 0, 0, offset)
         header = _local_header(entry, b"", wide=wide)
@@ -215,7 +209,7 @@ class _Writer:
         else:
             self._end += content(self._descriptor, start)
         size = self._end - start
-        if size >= _MAX32 and not wide:
+        if size >= MAX32 and not wide:
             raise UnreadableArtifact(f"became {size:,} bytes, more than was reckoned with", place=info.filename)
         entry = entry._replace(crc=self._crc(start, size), packed=size, size=size)
         write_at(self._descriptor, _local_header(entry, b"", wide=wide), offset)
@@ -236,16 +230,16 @@ class _Writer:
         for entry in self.entries:
             self._append(_central_header(entry))
         size, count = self._end - start, len(self.entries)
-        if count >= _MAX16 or start >= _MAX32 or size >= _MAX32:
+        if count >= _MAX16 or start >= MAX32 or size >= MAX32:
             place = self._end
             self._append(
-                _END64.pack(
-                    b"PK\x06\x06", _END64.size - 12, _ZIP64_VERSION, _ZIP64_VERSION, 0, 0, count, count, size, start
+                END64.pack(
+                    b"PK\x06\x06", END64.size - 12, _ZIP64_VERSION, _ZIP64_VERSION, 0, 0, count, count, size, start
                 )
             )
-            self._append(_LOCATOR64.pack(b"PK\x06\x07", 0, place, 1))
+            self._append(LOCATOR64.pack(b"PK\x06\x07", 0, place, 1))
         many = min(count, _MAX16)
-        end = _END.pack(b"PK\x05\x06", 0, 0, many, many, min(size, _MAX32), min(start, _MAX32), len(comment))
+        end = END.pack(b"PK\x05\x06", 0, 0, many, many, min(size, MAX32), min(start, MAX32), len(comment))
         self._append(end + comment)
 
 
@@ -260,8 +254,8 @@ def _local_header(entry: _Entry, extra: bytes, *, wide: bool) -> bytes:
     packed, size = entry.packed, entry.size
     version = entry.info.extract_version
     if wide:
-        extra = struct.pack("<2H2Q", _ZIP64_TAG, 16, size, packed) + extra
-        packed = size = _MAX32
+        extra = struct.pack("<2H2Q", ZIP64_TAG, 16, size, packed) + extra
+        packed = size = MAX32
         version = max(version, _ZIP64_VERSION)
     header = _LOCAL.pack(
         b"PK\x03\x04", version, entry.flags, entry.method, time, date, entry.crc, packed, size, len(entry.name),
@@ -273,10 +267,10 @@ def _local_header(entry: _Entry, extra: bytes, *, wide: bool) -> bytes:
 def _central_header(entry: _Entry) -> bytes:
     info = entry.info
     time, date = _date(info)
-    large = [value for value in (entry.size, entry.packed, entry.offset) if value >= _MAX32]
+    large = [value for value in (entry.size, entry.packed, entry.offset) if value >= MAX32]
     extra = _without_zip64(info.extra)
     if large:
-        extra = struct.pack(f"<2H{len(large)}Q", _ZIP64_TAG, 8 * len(large), *large) + extra
+        extra = struct.pack(f"<2H{len(large)}Q", ZIP64_TAG, 8 * len(large), *large) + extra
     version = max(info.extract_version, _ZIP64_VERSION) if large else info.extract_version
     header = _CENTRAL.pack(
         b"PK\x01\x02",
@@ -287,15 +281,15 @@ def _central_header(entry: _Entry) -> bytes:
         time,
         date,
         entry.crc,
-        min(entry.packed, _MAX32),
-        min(entry.size, _MAX32),
+        min(entry.packed, MAX32),
+        min(entry.size, MAX32),
         len(entry.name),
         len(extra),
         len(info.comment),
         0,
         info.internal_attr,
         info.external_attr,
-        min(entry.offset, _MAX32),
+        min(entry.offset, MAX32),
     )
     return header + entry.name + extra + info.comment
 
@@ -305,7 +299,7 @@ def _without_zip64(extra: bytes) -> bytes:
     kept = b""
     while len(extra) >= 4:
         tag, length = struct.unpack_from("<2H", extra)
-        if tag != _ZIP64_TAG:
+        if tag != ZIP64_TAG:
             kept += extra[: 4 + length]
         extra = extra[4 + length :]
     return kept
