@@ -377,6 +377,7 @@ class TrainingState(NamedTuple):
         others: Tensors that are none of the above (metrics, strings, configuration).
         oddities: What the reader noticed.
         callback: The callback that saves and loads it, where its place tells.
+        by_objects: It is a graph of objects, which hang together by the names of attributes.
     """
 
     path: str
@@ -389,3 +390,4 @@ class TrainingState(NamedTuple):
     others: tuple[TensorRef, ...] = ()
     oddities: tuple[Oddity, ...] = ()
     callback: str | None = None
+    by_objects: bool = False

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from ckptdoctor.comparison.results import Item, Layer, Outcome, Said
 from ckptdoctor.comparison.values import Tolerance
 from ckptdoctor.optimizers import translation
-from ckptdoctor.state import Generation, OptimizerState
+from ckptdoctor.optimizers.dialects import dialect
+from ckptdoctor.state import OptimizerState
 
 _NUMBER = re.compile(r"_\d+$")
 _COUNTS = frozenset({"iter", "iteration", "iterations"})
@@ -63,7 +64,7 @@ def _kept(optimizer: OptimizerState) -> dict[str, float]:
     found: dict[str, float] = {}
     for other in optimizer.other:
         plain = other.name.lstrip("_")
-        if optimizer.generation is Generation.TF1:
+        if dialect(optimizer.generation).by_graph:
             # TensorFlow 1 puts name scopes before it, and numbers behind it where a graph has several optimizers.
             plain = _NUMBER.sub("", plain.rpartition("/")[2])
         scheduled = plain == "learning_rate" and optimizer.schedule is not None
@@ -121,8 +122,9 @@ def _follows(held: _Held) -> bool:
     if optimizer.iterations is None or optimizer.generation is None:
         return False
     hyperparameters = dict(optimizer.hyperparameters)
-    if optimizer.generation is Generation.OPTIMIZER_V2 and "decay" in hyperparameters:
-        hyperparameters["schedule_decay"] = hyperparameters["decay"]
+    name = dialect(optimizer.generation).nadam_decay
+    if name in hyperparameters:
+        hyperparameters["schedule_decay"] = hyperparameters[name]
     numbers = translation.numbers_of(optimizer.iterations, hyperparameters, scheduled=False)
     try:
         expected = translation.nadam_product(numbers, optimizer.generation)

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 
 from ckptdoctor.formats.registry import record
 from ckptdoctor.optimizers.catalogue import LAYOUTS, layouts
+from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.name_based import TF1_OPTIMIZERS
-from ckptdoctor.state import Generation, OptimizerState, Status, TrainingState
+from ckptdoctor.state import OptimizerState, Status, TrainingState
 from ckptdoctor.words import counted, enumerate_some, shortened
 
 _ORDER = (Status.COMPLETE, Status.FRESH, Status.PARTIAL, Status.ABSENT, Status.UNREADABLE)
@@ -47,7 +48,7 @@ def needs_no_count(optimizer: OptimizerState) -> bool:
     """Whether training goes on exactly without the count: neither the update nor a configured rate depends on it."""
     if optimizer.schedule is not None or optimizer.scheduled or optimizer.hyperparameters.get("decay"):
         return False
-    if optimizer.generation is Generation.TF1:
+    if dialect(optimizer.generation).by_graph:
         powers = {
             name for each in TF1_OPTIMIZERS if each.class_name == optimizer.class_name for name in each.beta_powers
         }
@@ -64,8 +65,8 @@ def is_possible(iterations: int) -> bool:
 
 def is_uncounted(optimizer: OptimizerState) -> bool:
     """Whether a count of 0 says nothing: Keras 1's SGD counts only where it has a decay (SGD.get_updates, 1.2.2)."""
-    named = (optimizer.generation, optimizer.class_name) == (Generation.KERAS1, "SGD")
-    return named and optimizer.iterations == 0 and not optimizer.hyperparameters.get("decay")
+    by_decay = optimizer.class_name in dialect(optimizer.generation).counts_with_decay
+    return by_decay and optimizer.iterations == 0 and not optimizer.hyperparameters.get("decay")
 
 
 def lost_all_slots(optimizer: OptimizerState) -> bool:
@@ -77,7 +78,7 @@ def keeps_slots(optimizer: OptimizerState) -> bool:
     """Whether the class keeps slots in every version, as far as its configuration is known (SGD: with momentum)."""
     if optimizer.class_name is None or optimizer.generation is None:
         return False
-    if optimizer.generation is Generation.TF1:
+    if dialect(optimizer.generation).by_graph:
         return any(each.class_name == optimizer.class_name for each in TF1_OPTIMIZERS)
     known = layouts(optimizer.class_name, optimizer.generation)
     return bool(known) and all(

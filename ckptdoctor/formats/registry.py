@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.formats import dumps, keras, tensorflow
 from ckptdoctor.formats.contract import ArtifactFormat, Reader, Written
-from ckptdoctor.state import Format, TrainingState
+from ckptdoctor.state import Format, Generation, TrainingState
 
 if TYPE_CHECKING:
     from ckptdoctor.optimizers.planned import PlannedOptimizer
@@ -66,6 +66,13 @@ def reader(name: str) -> Callable[[str], TrainingState]:
 def is_isolated(name: str) -> bool:
     """Whether a reader of this name calls a library that crashes on some corrupt files."""
     return any(record(kind).isolated for kind in _READERS[name].formats)
+
+
+def program(state: TrainingState) -> Generation | None:
+    """The generation of optimizers that an artifact's own framework has, where its structure tells that."""
+    function = record(state.format).program
+    found: Generation | None = named(function)(state) if function else None
+    return found
 
 
 def bundle(kind: Format, path: str) -> str | None:

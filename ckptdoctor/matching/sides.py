@@ -7,9 +7,9 @@ from typing import NamedTuple
 from ckptdoctor.containers.tensors.values import statistics
 from ckptdoctor.errors import Unmatchable
 from ckptdoctor.matching.variables import Named, named
+from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.keras.config import Settings
 from ckptdoctor.state import (
-    Generation,
     ModelVariable,
     OptimizerState,
     Role,
@@ -117,12 +117,7 @@ def settings_of(optimizer: OptimizerState) -> Settings:
 
 def _keeps_it_unused(optimizer: OptimizerState) -> bool:
     """Whether momentum slots are only there because the class always makes them: then they are all zero."""
-    always = (optimizer.generation, optimizer.class_name) in {
-        (Generation.TF1, "RMSprop"),
-        (Generation.KERAS1, "SGD"),
-        (Generation.KERAS2, "SGD"),
-    }
-    if not always:
+    if optimizer.class_name not in dialect(optimizer.generation).always_momentum:
         return False
     found = [statistics(slot.tensor) for slot in optimizer.slots if slot.role is Role.MOMENTUM]
     return all(each is not None and each.min == each.max == 0 for each in found)
@@ -135,7 +130,7 @@ def _scheduled(optimizer: OptimizerState) -> bool:
     """
     if optimizer.scheduled:
         return True
-    if optimizer.generation is not Generation.KERAS3 or not optimizer.has_state:
+    if not dialect(optimizer.generation).rate_listed or not optimizer.has_state:
         return False
     stored = {other.name.lstrip("_") for other in optimizer.other}
     return "learning_rate" not in stored and not isinstance(

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ckptdoctor.optimizers.catalogue import SlotKind
-from ckptdoctor.state import Role
+from ckptdoctor.optimizers.catalogue import Layout, PerVariable, SlotKind
+from ckptdoctor.state import Generation, Role
 
 
 class Tf1Optimizer(NamedTuple):
@@ -70,3 +70,33 @@ TF1_OPTIMIZERS: tuple[Tf1Optimizer, ...] = (
 """The name-based optimizers, by the names of their slots. Those with `suffixes` keep no count of their own."""
 
 TF1_AVERAGE = SlotKind("ExponentialMovingAverage", Role.MOVING_AVERAGE)
+
+
+def op_name(class_name: str) -> str:
+    """The default name of a class's constructor, which names its slots; the class's own where that is not known."""
+    entry = _entry(class_name, centered=False)
+    return class_name if entry is None else entry.op_name
+
+
+def layout_of(class_name: str, *, centered: bool, momentum: bool, averaged: bool) -> Layout | None:
+    """A class's slots as a layout: kind by kind, no count of its own; None if there is no such class.
+
+    Args:
+        class_name: The Keras class.
+        centered: RMSprop keeps mean gradients.
+        momentum: SGD is a MomentumOptimizer; GradientDescentOptimizer keeps nothing.
+        averaged: There are averages beside it.
+    """
+    kinds: tuple[SlotKind, ...] = (TF1_AVERAGE,) if averaged else ()
+    if class_name != "SGD" or momentum:
+        entry = _entry(class_name, centered=centered)
+        if entry is None:
+            return None
+        kinds = (*entry.slots, *kinds)
+    return Layout(class_name, Generation.TF1, tuple(PerVariable((kind,)) for kind in kinds), counted=False)
+
+
+def _entry(class_name: str, *, centered: bool) -> Tf1Optimizer | None:
+    entries = [each for each in TF1_OPTIMIZERS if each.class_name == class_name and not each.suffixes]
+    fitting = (each for each in entries if (Role.MEAN_GRADIENT in {kind.role for kind in each.slots}) == centered)
+    return next(fitting, None)

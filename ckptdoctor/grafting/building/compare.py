@@ -17,8 +17,9 @@ from ckptdoctor.grafting.building.kept import by_key, untouched
 from ckptdoctor.grafting.building.readback import slots_by_number
 from ckptdoctor.grafting.planning.completeness import require_no_fewer
 from ckptdoctor.matching.lists import is_unrecorded
+from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
-from ckptdoctor.state import FileRange, Generation, OptimizerState, Role, Slot, TensorRef, TrainingState
+from ckptdoctor.state import FileRange, OptimizerState, Role, Slot, TensorRef, TrainingState
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,7 +50,7 @@ def hold_against_plan(
     """
     found = _optimizer(result, optimizer)
     count = found.iterations
-    if count is None and found.generation is Generation.TF1:
+    if count is None and not dialect(found.generation).counts:
         # In a tf.train.Checkpoint they keep no count, and global_step may not be there: Adam's beta powers tell it.
         if found.recoverable is None:
             raise GraftRefused(

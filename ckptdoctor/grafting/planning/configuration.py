@@ -12,6 +12,7 @@ from ckptdoctor.grafting.options import Options
 from ckptdoctor.matching.sides import Side, settings_of
 from ckptdoctor.optimizers import translation
 from ckptdoctor.optimizers.catalogue import Layout, PerVariable
+from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.keras.config import CURRENT_RATE, Settings
 from ckptdoctor.optimizers.keras.serialize import Form, assumed, require_agreement, to_config, vocabulary
 from ckptdoctor.optimizers.lists.layout import blocks
@@ -116,10 +117,10 @@ def configure(
             raise GraftRefused(
                 f"the learning rate is {_shown(rate)}, which no training uses: set another with --learning-rate"
             )
-    if generation is not Generation.KERAS2 or "schedule" not in settings.flags:
+    if not dialect(generation).rate_of_schedule or "schedule" not in settings.flags:
         merged.pop(CURRENT_RATE, None)  # what a schedule gave last: it follows from the schedule
     for flag in _SAID_BY_FLAG:
-        if flag in settings.flags and generation is not Generation.TF1:
+        if flag in settings.flags and not dialect(generation).by_graph:
             merged[flag] = True
     same = own is not None and stays and schedule == own.schedule
     same = same and all(own.hyperparameters.get(k) == v for k, v in merged.items()) if own is not None else False
@@ -176,7 +177,7 @@ def require_place_for(
             near = get_close_matches(name, known, n=1) or sorted(known)
             raise GraftRefused(f"{class_name} has no {name!r}, which --set names: it has {', '.join(near)}")
     into = record(target)
-    stored = into.holds == "linked" and generation is Generation.OPTIMIZER_V2
+    stored = into.holds == "linked" and dialect(generation).stores_settings
     if in_attribute or (into.configuration == "none" and not stored):
         raise GraftRefused(
             f"the target records no configuration of this optimizer, so there is no place for {', '.join(by_hand)}: "
@@ -206,7 +207,7 @@ def check_recorded(optimizer: PlannedOptimizer, target: Format, donor: Side, own
     into = record(target)
     if optimizer.configured or into.configuration == "none":
         return []
-    if optimizer.generation is Generation.TF1 or not into.takes(optimizer.generation):
+    if dialect(optimizer.generation).by_graph or not into.takes(optimizer.generation):
         return []  # the writer says which generations this format can hold
     try:
         _require_told_apart(optimizer, donor)
@@ -228,7 +229,8 @@ def _require_told_apart(optimizer: PlannedOptimizer, donor: Side) -> None:
         GraftRefused: There is one, and a configuration would have to say it.
     """
     nameless = record(donor.state.format).is_nameless and donor.optimizer.class_inferred
-    if nameless and optimizer.generation is Generation.KERAS3 and len(optimizer.settings.flags & _LOOKING_ALIKE) == 1:
+    two = dialect(optimizer.generation).accumulates
+    if nameless and two and len(optimizer.settings.flags & _LOOKING_ALIKE) == 1:
         raise GraftRefused(
             "the donor's list holds moving averages or accumulated gradients, and nothing tells which: compile the "
             "target as the donor was and save it again"

@@ -12,6 +12,7 @@ from ckptdoctor.matching.sides import settings_of
 from ckptdoctor.matching.variables import Match
 from ckptdoctor.optimizers import inference, translation
 from ckptdoctor.optimizers.catalogue import Extent, Layout, Single, SlotKind
+from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.keras.config import Settings
 from ckptdoctor.optimizers.lists.layout import Trained, blocks, expand
 from ckptdoctor.optimizers.planned import PlannedSlot
@@ -154,10 +155,11 @@ class SlotMaker:
 
     def singles(self, numbers: translation.Numbers, own: OptimizerState | None) -> dict[str, float]:
         """Scalars of the target's layout: stored ones of the same generation, else what their formula gives."""
-        if self.generation is Generation.TF1:
+        told = dialect(self.generation)
+        if told.by_graph:
             return beta_powers(self.class_name, self.donor, own, numbers)
         names = [block.name for block in blocks(self.layout) if isinstance(block, Single)]
-        if self.class_name == "Nadam" and self.generation in {Generation.KERAS2, Generation.KERAS3}:
+        if self.class_name == "Nadam" and told.nadam == "fast":
             names = ["u_product"]  # an attribute of the object, where it is not one of its variables
         stored: dict[str, float] = {}
         for other in self.donor.other if self.donor.generation is self.generation else ():

@@ -11,6 +11,7 @@ from enum import Enum
 
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.optimizers.catalogue import classes
+from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.inference import snake_case
 from ckptdoctor.optimizers.keras.config import CURRENT_RATE, read_config
 from ckptdoctor.optimizers.keras.defaults import ADDED, DEFAULTS, OPTIONAL
@@ -27,15 +28,6 @@ class Form(Enum):
     OBJECT = "object"
     """`{"module", "class_name", "config", "registered_name"}`: `compile_config` of `.keras` archives."""
 
-
-NAMES: Mapping[Generation, str] = {
-    Generation.TF1: "TensorFlow 1",
-    Generation.KERAS1: "Keras 1 to 2.3",
-    Generation.OPTIMIZER_V2: "tf.keras up to 2.10 (and optimizers.legacy)",
-    Generation.KERAS2: "Keras 2.11 to 2.15 (and tf_keras)",
-    Generation.KERAS3: "Keras 3",
-}
-"""Generations, for people."""
 
 _MODULE = "keras.optimizers"
 _SCHEDULES = "keras.optimizers.schedules"
@@ -61,11 +53,6 @@ _WITH_MOMENTUM = frozenset({"SGD", "RMSprop"})
 _EMA = frozenset({"ema_momentum", "ema_overwrite_frequency"})
 _NADAM_DECAY = "schedule_decay"
 
-_WRAPPER_CLASSES = {
-    Generation.OPTIMIZER_V2: "LossScaleOptimizer",
-    Generation.KERAS2: "LossScaleOptimizerV3",
-    Generation.KERAS3: "LossScaleOptimizer",
-}
 _INITIAL_SCALE = 2.0**15
 _GROWTH_STEPS = 2000
 
@@ -84,11 +71,11 @@ def to_config(optimizer: PlannedOptimizer, form: Form, *, package: str = "keras"
     generation = optimizer.generation
     table = DEFAULTS.get(generation)
     if table is None:
-        raise GraftRefused(f"{NAMES[generation]} optimizers have no configuration that could be written")
+        raise GraftRefused(f"{dialect(generation).title} optimizers have no configuration that could be written")
     defaults = table.get(optimizer.class_name)
     if defaults is None:
         known = ", ".join(classes(generation))
-        raise GraftRefused(f"{NAMES[generation]} has no optimizer {optimizer.class_name!r}; it has {known}")
+        raise GraftRefused(f"{dialect(generation).title} has no optimizer {optimizer.class_name!r}; it has {known}")
     _require_numbers(optimizer)
     config = _config(optimizer, defaults, form)
     node = _node(optimizer.class_name, config, generation, form)
@@ -260,10 +247,9 @@ def _renamed(optimizer: PlannedOptimizer) -> dict[str, object]:
         return known
     decay = known.pop("decay", None)
     decay = known.pop(_NADAM_DECAY, decay)
-    if optimizer.generation is Generation.OPTIMIZER_V2 and decay is not None:
-        known["decay"] = decay
-    elif optimizer.generation is Generation.KERAS1 and decay is not None:
-        known[_NADAM_DECAY] = decay
+    name = dialect(optimizer.generation).nadam_decay
+    if name and decay is not None:
+        known[name] = decay
     return known
 
 
@@ -276,7 +262,7 @@ def _is_off(class_name: str, key: str, value: object) -> bool:
 
 
 def _cannot_say(class_name: str, generation: Generation, key: str, value: object) -> str:
-    sentence = f"{NAMES[generation]}'s {class_name} has no {key!r}, which is {value!r} here"
+    sentence = f"{dialect(generation).title}'s {class_name} has no {key!r}, which is {value!r} here"
     if key == "decay":
         return (
             f"{sentence}: it would be an InverseTimeDecay schedule (initial_learning_rate, decay_steps=1, "
@@ -290,11 +276,13 @@ def _cannot_say(class_name: str, generation: Generation, key: str, value: object
 
 def _schedule(schedule: Schedule, generation: Generation, form: Form) -> dict[str, object]:
     if generation is Generation.KERAS1:
-        raise GraftRefused(f"{NAMES[generation]} has no learning-rate schedules; this is a {schedule.class_name}")
+        raise GraftRefused(
+            f"{dialect(generation).title} has no learning-rate schedules; this is a {schedule.class_name}"
+        )
     if schedule.class_name not in _SCHEDULE_CLASSES:
         raise GraftRefused(
-            f"the learning rate is a {schedule.class_name}, which is no schedule of {NAMES[generation]}: compile the "
-            "target with it, then graft"
+            f"the learning rate is a {schedule.class_name}, which is no schedule of {dialect(generation).title}: "
+            "compile the target with it, then graft"
         )
     config = dict(schedule.config)
     if any(isinstance(value, Mapping) for value in config.values()):
@@ -322,10 +310,10 @@ def _schedule(schedule: Schedule, generation: Generation, form: Form) -> dict[st
 def _wrapped(optimizer: PlannedOptimizer, inner: dict[str, object], form: Form, package: str) -> dict[str, object]:
     """A LossScaleOptimizer around a serialized optimizer (`get_config` of the class of each generation)."""
     generation = optimizer.generation
-    class_name = _WRAPPER_CLASSES.get(generation)
+    class_name = dialect(generation).wrapper
     own = optimizer.wrapper[1] if optimizer.wrapper is not None else {}
-    if class_name is None:
-        raise GraftRefused(f"{NAMES[generation]} has no LossScaleOptimizer to put around the optimizer")
+    if not class_name:
+        raise GraftRefused(f"{dialect(generation).title} has no LossScaleOptimizer to put around the optimizer")
     scale = {
         "initial_scale": float(own.get("initial_scale", _INITIAL_SCALE)),
         "dynamic_growth_steps": int(own.get("dynamic_growth_steps", _GROWTH_STEPS)),

@@ -10,12 +10,12 @@ from typing import NamedTuple
 from ckptdoctor.containers.tensors.shard_data import Constant
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.optimizers.catalogue import PerVariable, Single
+from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.keras.serialize import default_rate
 from ckptdoctor.optimizers.lists.layout import ITERATION, LEARNING_RATE, blocks, head
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
-from ckptdoctor.state import Generation, TensorRef
+from ckptdoctor.state import TensorRef
 
-_WITH_PRODUCT = frozenset({Generation.KERAS2, Generation.KERAS3})
 _STEP_COUNTER = "step_counter"
 _DYNAMIC_SCALE = "dynamic_scale"
 _INITIAL_SCALE = 2.0**15
@@ -123,7 +123,7 @@ def notes(optimizer: PlannedOptimizer) -> tuple[str, ...]:
 def _lost_product(optimizer: PlannedOptimizer) -> str | None:
     """Keras 2.11 to 2.15 and wrappers of Keras 3 keep Nadam's `_u_product` out of `variables`, and so of every file."""
     has_product = any(isinstance(block, Single) for block in optimizer.layout.blocks)
-    if optimizer.class_name != "Nadam" or has_product or optimizer.generation not in _WITH_PRODUCT:
+    if optimizer.class_name != "Nadam" or has_product or dialect(optimizer.generation).nadam != "fast":
         return None
     return (
         "this Keras never saves Nadam's product of momentum decays (_u_product), and starts it at 1 again after "
@@ -146,7 +146,7 @@ def wrapper_elements(optimizer: PlannedOptimizer) -> tuple[Element, ...]:
 
     In every other generation it saves the inner optimizer's list only.
     """
-    if optimizer.wrapper is None or optimizer.generation is not Generation.KERAS3:
+    if optimizer.wrapper is None or not dialect(optimizer.generation).rate_listed:
         return ()
     own: Mapping[str, float | int] = optimizer.wrapper[1]
     scale = own.get(_DYNAMIC_SCALE, own.get("initial_scale", _INITIAL_SCALE))

@@ -10,7 +10,8 @@ from ckptdoctor.containers.tensors.dtypes import total_nbytes
 from ckptdoctor.diagnosis.findings import Finding, is_aside
 from ckptdoctor.diagnosis.status import lacking_names
 from ckptdoctor.formats.registry import record
-from ckptdoctor.report.shared.facts import figure, generation, human_bytes, worth_showing
+from ckptdoctor.optimizers.dialects import dialect
+from ckptdoctor.report.shared.facts import figure, human_bytes, worth_showing
 from ckptdoctor.state import OptimizerState, TrainingState
 from ckptdoctor.words import enumerate_some
 
@@ -95,7 +96,7 @@ def _called(optimizer: OptimizerState) -> str:
         name += " (inferred)"
     parts = [name]
     if optimizer.generation is not None:
-        parts.append(generation(optimizer.generation))
+        parts.append(dialect(optimizer.generation).short)
     if optimizer.name and optimizer.name != "optimizer":
         parts.append(f"named {optimizer.name}")
     if optimizer.wrapper is not None:
