@@ -280,6 +280,78 @@ class Schedule(NamedTuple):
     learning_rate_if_lost: float | None = None
 
 
+class Count(NamedTuple):
+    """A count that an optimizer keeps: PyTorch has one a parameter, optax one a transform.
+
+    Attributes:
+        value: What is stored; None where that is no whole number.
+        of: What counts.
+        key: Where it is stored.
+        where: Path of the parameter, or of the transform in the chain; "" for the optimizer itself.
+        tensor: What it is stored in; None where a counter or a document holds it.
+    """
+
+    value: int | None
+    of: Literal["optimizer", "parameter", "transform", "schedule"]
+    key: str
+    where: str = ""
+    tensor: TensorRef | None = None
+
+
+class ParamGroup(NamedTuple):
+    """Variables that an optimizer trains with the same settings.
+
+    Attributes:
+        name: Its name, where it has one.
+        variables: Paths, in the optimizer's order; None for one that the artifact does not name.
+        hyperparameters: Its settings.
+    """
+
+    name: str | None
+    variables: tuple[str | None, ...]
+    hyperparameters: Mapping[str, object] = NOTHING
+
+
+class SchedulerState(NamedTuple):
+    """A learning-rate scheduler that keeps state of its own, as PyTorch's do.
+
+    Attributes:
+        name: Its name in the artifact.
+        class_name: Its class, recorded or inferred; None where nothing tells.
+        class_candidates: Other classes whose state looks the same.
+        last_epoch: Its count.
+        learning_rates: The rates in force, one a group.
+        next: Those of the first group in the next three steps; None where they cannot be computed.
+        if_lost: The same if the scheduler's state were not restored.
+        optimizer: Name of the optimizer whose rates it sets; None where that is not told.
+    """
+
+    name: str
+    class_name: str | None = None
+    class_candidates: tuple[str, ...] = ()
+    last_epoch: int | None = None
+    learning_rates: tuple[float, ...] = ()
+    next: tuple[float, ...] | None = None
+    if_lost: tuple[float, ...] | None = None
+    optimizer: str | None = None
+
+
+class Companion(NamedTuple):
+    """What exact resumption needs beside model and optimizer.
+
+    Attributes:
+        kind: What it is.
+        name: Its name in the artifact.
+        present: Whether its state is there.
+        lost: What training without it does otherwise, as a clause.
+    """
+
+    kind: Literal["scaler", "rng", "sampler", "averages", "loop", "callback"]
+    name: str
+    present: bool
+    lost: str
+
+
 class Wrapper(NamedTuple):
     """An optimizer around the optimizer: `LossScaleOptimizer`, or one with slots of its own (`Lookahead`, `SWA`).
 
@@ -310,12 +382,15 @@ class OptimizerState(NamedTuple):
         class_inferred: The class follows from the slots; no record names it.
         class_candidates: Other classes that fit as well.
         generation: Which implementation wrote it.
-        iterations: The count as stored; None means that it is not in the artifact.
+        iterations: The count as stored, that which stands for the optimizer where it keeps several; None means that
+            it is not in the artifact, or that they differ.
         iterations_key: Where it is stored.
         iterations_tensor: What it is stored in; None where a counter holds it, or nothing.
         iterations_reported: What the framework would report, where that differs (gradient accumulation).
         recoverable: A count that can be derived.
-        hyperparameters: From the configuration or the stored scalars.
+        counts: Every count, where it keeps more than that one.
+        hyperparameters: From the configuration or the stored scalars; what all groups agree on.
+        groups: Its parameter groups, of optimizers that have such.
         schedule: The learning-rate schedule, where one is configured.
         scheduled: A schedule sets the learning rate that only the training code knows.
         slots: Every slot variable.
@@ -337,8 +412,10 @@ class OptimizerState(NamedTuple):
     iterations_key: str | None = None
     iterations_tensor: TensorRef | None = None
     iterations_reported: int | None = None
+    counts: tuple[Count, ...] = ()
     recoverable: Recoverable | None = None
     hyperparameters: Mapping[str, object] = NOTHING
+    groups: tuple[ParamGroup, ...] = ()
     schedule: Schedule | None = None
     scheduled: bool = False
     slots: tuple[Slot, ...] = ()
@@ -353,7 +430,20 @@ class OptimizerState(NamedTuple):
     @property
     def has_state(self) -> bool:
         """Whether any of its state is in the artifact."""
-        return self.iterations is not None or bool(self.slots) or bool(self.other)
+        return self.iterations is not None or bool(self.slots) or bool(self.other) or bool(self.counts)
+
+    @property
+    def iterations_range(self) -> tuple[int, int] | None:
+        """The least and the greatest of its counts, where they differ."""
+        values = {each.value for each in self.counts if each.value is not None and each.of != "schedule"}
+        return (min(values), max(values)) if len(values) > 1 else None
+
+    @property
+    def all_counts(self) -> tuple[Count, ...]:
+        """Every count; that of the optimizer where it is the only one."""
+        if self.counts or self.iterations_key is None:
+            return self.counts
+        return (Count(self.iterations, "optimizer", self.iterations_key, "", self.iterations_tensor),)
 
 
 class Producer(NamedTuple):
@@ -372,6 +462,8 @@ class TrainingState(NamedTuple):
         producer: What wrote it.
         variables: The model's variables, in the model's order where that is known.
         optimizers: Each optimizer that the artifact records or holds state of.
+        schedulers: Learning-rate schedulers with state of their own; what a configuration says is in the optimizers.
+        companions: What else exact resumption needs.
         counters: Counts that are not an optimizer's (`global_step`, `save_counter`, a `step` attribute).
         counter_tensors: Name of a counter → what it is stored in.
         others: Tensors that are none of the above (metrics, strings, configuration).
@@ -385,6 +477,8 @@ class TrainingState(NamedTuple):
     producer: Producer = Producer()
     variables: tuple[ModelVariable, ...] = ()
     optimizers: tuple[OptimizerState, ...] = ()
+    schedulers: tuple[SchedulerState, ...] = ()
+    companions: tuple[Companion, ...] = ()
     counters: Mapping[str, int] = NOTHING
     counter_tensors: Mapping[str, TensorRef] = NOTHING
     others: tuple[TensorRef, ...] = ()

@@ -105,6 +105,8 @@ def checked(each: Checked) -> dict[str, Any]:
         "verdict": each.verdict,
         "model": None,
         "optimizers": [],
+        "schedulers": [],
+        "companions": [],
         "counters": {},
         "findings": _findings(each.findings),
         "error": each.problem,

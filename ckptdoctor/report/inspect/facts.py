@@ -109,6 +109,9 @@ def _count(optimizer: OptimizerState) -> str:
     if optimizer.iterations is not None:
         reported = optimizer.iterations_reported
         return f"{optimizer.iterations:,}" + (f" (the framework reports {reported:,})" if reported is not None else "")
+    if optimizer.iterations_range is not None:
+        least, most = optimizer.iterations_range
+        return f"{least:,} to {most:,}: its {len(optimizer.counts):,} counts differ"
     if optimizer.recoverable is not None:
         return f"not stored; {optimizer.recoverable.value:,} follows from {optimizer.recoverable.source}"
     return "not stored" if optimizer.has_state else ""
