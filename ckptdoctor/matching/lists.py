@@ -13,6 +13,7 @@ from ckptdoctor.matching.variables import IN_A_GRAFT, Called
 from ckptdoctor.optimizers.catalogue import SlotKind, layouts
 from ckptdoctor.optimizers.keras.config import OptimizerConfig, Settings
 from ckptdoctor.optimizers.lists.alone import fit_alone
+from ckptdoctor.optimizers.lists.elements import position
 from ckptdoctor.optimizers.lists.layout import Fit, Item
 from ckptdoctor.optimizers.lists.state import Orders, StateVariable, default_orders, read_state
 from ckptdoctor.state import Generation, Inline, ModelVariable, OptimizerState, Slot, TensorRef, TrainingState
@@ -120,18 +121,13 @@ def in_list_order(optimizer: OptimizerState) -> list[StateVariable]:
     """The list as it was stored, from the places that the tensors' keys name."""
     refs: list[TensorRef] = [slot.tensor for slot in optimizer.slots] + [other.tensor for other in optimizer.other]
     state = [StateVariable(ref, read_scalar(ref) if ref.shape == () else None) for ref in refs]
-    numbers = [(_place(ref.key), each) for ref, each in zip(refs, state, strict=True)]
+    numbers = [(position(ref.key), each) for ref, each in zip(refs, state, strict=True)]
     if optimizer.iterations is not None:
         count = TensorRef(
             optimizer.iterations_key or "", "int64", (), Inline(optimizer.iterations.to_bytes(8, "little", signed=True))
         )
-        numbers.append((_place(count.key), StateVariable(count, optimizer.iterations)))
+        numbers.append((position(count.key), StateVariable(count, optimizer.iterations)))
     return [each for _, each in sorted(numbers, key=lambda pair: pair[0])]
-
-
-def _place(key: str) -> int:
-    digits = "".join(char if char.isdecimal() else " " for char in key).split()
-    return int(digits[-1][-9:]) if digits else 0
 
 
 # -------------------------------------------------------------------------------------------------- by their places

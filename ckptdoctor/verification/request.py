@@ -12,11 +12,12 @@ from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.examination import Examination
 from ckptdoctor.formats.registry import bundle, record
 from ckptdoctor.optimizers.dialects import dialect
+from ckptdoctor.optimizers.lists.elements import position
 from ckptdoctor.optimizers.name_based import TF1_OPTIMIZERS
 from ckptdoctor.state import H5Data, OptimizerState, OtherVariable, Role, TensorRef, TrainingState
 from ckptdoctor.verification import graph
 from ckptdoctor.verification.digests import digest
-from ckptdoctor.verification.trained import Expected, Trained, position, read
+from ckptdoctor.verification.trained import Expected, Trained, read
 
 _COMPILED = "optimizer"
 """What readers call the optimizer of `model.compile`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,6 +11,7 @@ from ckptdoctor.formats.registry import record
 from ckptdoctor.optimizers.catalogue import PerVariable, layouts
 from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.lists.alone import fit_alone
+from ckptdoctor.optimizers.lists.elements import position
 from ckptdoctor.optimizers.lists.layout import Item, blocks
 from ckptdoctor.state import OptimizerState, Role, Slot, TrainingState
 
@@ -85,12 +85,6 @@ def _in_order(state: TrainingState, optimizer: OptimizerState) -> tuple[Slot, ..
     if record(state.format).is_numbered:
         return sorted(optimizer.slots, key=lambda slot: position(slot.tensor.key))
     return optimizer.slots
-
-
-def position(key: str) -> int:
-    """The number in a key: `[3]`, `arr_3`, `optimizer/vars/3`; -1 if there is none."""
-    found = re.search(r"(\d+)\]?$", key)
-    return int(found[1]) if found else -1
 
 
 def _unnamed(optimizer: OptimizerState) -> tuple[list[Trained], list[Expected]]:

@@ -7,11 +7,10 @@ from ckptdoctor.errors import GraftRefused
 from ckptdoctor.optimizers.catalogue import Layout, Single, layouts
 from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.keras.config import Settings
+from ckptdoctor.optimizers.lists.around import MULTI
 from ckptdoctor.optimizers.name_based import layout_of
 from ckptdoctor.state import Generation, OptimizerState
 from ckptdoctor.versions import release, within
-
-_SEVERAL = "MultiOptimizer"
 
 
 def pick_layout(
@@ -37,7 +36,7 @@ def pick_layout(
     known = layouts(class_name, generation)
     variants = [each for each in known if each.wrapped == wrapped] or known
     if not variants:
-        if class_name == _SEVERAL:
+        if class_name == MULTI:
             raise GraftRefused(
                 "a MultiOptimizer is several optimizers in one list, which a graft does not take apart: compile the "
                 "target with the same one, build it, and assign the donor's optimizer.variables to its own one by one"

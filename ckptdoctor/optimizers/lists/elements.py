@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from ckptdoctor.optimizers.lists.layout import ITERATION, LEARNING_RATE, blocks,
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
 from ckptdoctor.state import TensorRef
 
+_NUMBERS = re.compile(r"[0-9]{1,9}(?![0-9])")
 _STEP_COUNTER = "step_counter"
 _DYNAMIC_SCALE = "dynamic_scale"
 _INITIAL_SCALE = 2.0**15
@@ -85,6 +87,12 @@ def _elements(optimizer: PlannedOptimizer) -> Iterator[Element]:
 
 def _slot(slot: PlannedSlot) -> Element:
     return Element(slot.kind.name, slot.variable, slot.dtype, slot.shape, slot.content, slot.factor)
+
+
+def position(key: str) -> int:
+    """An element's place in its list, the last number of its key (`[3]`, `arr_3`, `optimizer/vars/3`); -1 for none."""
+    numbers = _NUMBERS.findall(key)
+    return int(numbers[-1]) if numbers else -1
 
 
 def count_element(label: str, value: int) -> Element:
