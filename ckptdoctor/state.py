@@ -1,7 +1,7 @@
 """The vocabulary: what an artifact holds, as pure frozen data.
 
 Every reader in `formats/` answers with these types, every rule, report and graft is a function of them. Nothing here
-opens a file, and nothing here is imported from elsewhere in the package.
+opens a file. The tensors that they hold are in `references.py`.
 
 They are named tuples: a checkpoint may have a million tensors and a command lives for a tenth of a second, and a frozen
 dataclass costs five times as much to make and nine times as much to define.
@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Literal, NamedTuple, TypeAlias
+
+from ckptdoctor.references import TensorRef
 
 Scalar: TypeAlias = "int | float | bool | str"
 
@@ -78,116 +80,6 @@ class Status(str, Enum):
     PARTIAL = "partial"
     ABSENT = "absent"
     UNREADABLE = "unreadable"
-
-
-# ------------------------------------------------------------------------------------------------ where bytes are
-
-
-class FileRange(NamedTuple):
-    """Raw little-endian C-order bytes in a file: a tensor in a TensorBundle shard, an array inside a pickle or npy.
-
-    Attributes:
-        path: The file.
-        offset: First byte.
-        nbytes: Number of bytes.
-        crc32c: Masked CRC-32C over the bytes (TensorBundle), or None.
-        big_endian: Elements are stored big-endian.
-        fortran_order: Elements are stored column-major.
-    """
-
-    path: str
-    offset: int
-    nbytes: int
-    crc32c: int | None = None
-    big_endian: bool = False
-    fortran_order: bool = False
-
-
-class Inline(NamedTuple):
-    """The value itself: scalars and small arrays that had to be decoded to be found."""
-
-    data: bytes
-
-
-class Coded(NamedTuple):
-    """Bytes that a file holds under a coding: a deflated npz member, an array that a pickle of protocol 0 to 2 wrote.
-
-    They can be streamed (`containers.coded.chunks`) but not addressed.
-
-    Attributes:
-        path: The file.
-        offset: First byte of the coded data.
-        stored: Number of coded bytes.
-        coding: How they are coded; the two texts stand for latin-1 bytes.
-        skip: Decoded bytes before the first element (an npy header).
-        nbytes: Decoded bytes of the elements.
-        big_endian: Elements are stored big-endian.
-        fortran_order: Elements are stored column-major.
-    """
-
-    path: str
-    offset: int
-    stored: int
-    coding: Literal["deflate", "utf-8", "raw-unicode-escape"]
-    skip: int
-    nbytes: int
-    big_endian: bool = False
-    fortran_order: bool = False
-
-
-class H5Data(NamedTuple):
-    """A data set in an HDF5 file, or in an HDF5 member of a zip archive.
-
-    Attributes:
-        path: The HDF5 file or zip archive.
-        dataset: Absolute name of the data set.
-        member: Name of the HDF5 member when `path` is an archive.
-    """
-
-    path: str
-    dataset: str
-    member: str | None = None
-
-
-class Piece(NamedTuple):
-    """One slice of a partitioned variable: `start` and `shape` say which part of the whole `location` holds."""
-
-    start: tuple[int, ...]
-    shape: tuple[int, ...]
-    location: FileRange | Inline
-
-
-class Pieces(NamedTuple):
-    """A partitioned variable, stored slice by slice."""
-
-    parts: tuple[Piece, ...]
-
-
-Location: TypeAlias = "FileRange | Inline | Coded | H5Data | Pieces"
-
-
-class TensorRef(NamedTuple):
-    """A tensor that has not been read.
-
-    Attributes:
-        key: The artifact's own name for it (checkpoint key, data set, index in a dump).
-        dtype: numpy's or ml_dtypes' name (`float32`, `bfloat16`), `string`, or `unknown(N)`.
-        shape: Its dimensions.
-        location: Where its bytes are; None where they are known to be lost.
-    """
-
-    key: str
-    dtype: str
-    shape: tuple[int, ...]
-    location: Location | None
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        count = 1
-        for extent in self.shape:
-            count *= extent
-        return count
 
 
 # -------------------------------------------------------------------------------------------------- what it holds

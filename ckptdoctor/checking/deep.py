@@ -19,7 +19,8 @@ from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.examination import Progress, tensors
 from ckptdoctor.formats.registry import tables
 from ckptdoctor.optimizers.moments import PAIR, bound
-from ckptdoctor.state import FileRange, H5Data, OptimizerState, Role, Slot, TensorRef, TrainingState
+from ckptdoctor.references import FileRange, H5Data, TensorRef
+from ckptdoctor.state import OptimizerState, Role, Slot, TrainingState
 
 if TYPE_CHECKING:
     from ckptdoctor.checking.archive_sums import Member, Part

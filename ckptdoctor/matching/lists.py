@@ -16,7 +16,8 @@ from ckptdoctor.optimizers.lists.alone import fit_alone
 from ckptdoctor.optimizers.lists.elements import position
 from ckptdoctor.optimizers.lists.layout import Fit, Item
 from ckptdoctor.optimizers.lists.state import Orders, StateVariable, default_orders, read_state
-from ckptdoctor.state import Generation, Inline, ModelVariable, OptimizerState, Slot, TensorRef, TrainingState
+from ckptdoctor.references import Inline, TensorRef
+from ckptdoctor.state import Generation, ModelVariable, OptimizerState, Slot, TrainingState
 
 UNTRAINED = frozenset({"moving_mean", "moving_variance"})
 """Weights that no layer ever trains, for artifacts that do not say what is trained."""

@@ -19,7 +19,8 @@ from ckptdoctor.optimizers.catalogue import (
     classes,
 )
 from ckptdoctor.optimizers.translation import finite
-from ckptdoctor.state import Generation, Oddity, OtherVariable, Recoverable, Scalar, TensorRef
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Generation, Oddity, OtherVariable, Recoverable, Scalar
 
 V2_HYPERPARAMETERS: dict[str, frozenset[str]] = {
     "Adam": frozenset({"beta_1", "beta_2"}),

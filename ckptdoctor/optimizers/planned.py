@@ -10,7 +10,8 @@ from ckptdoctor.containers.tensors.shard_data import Constant
 from ckptdoctor.optimizers.catalogue import Layout, SlotKind
 from ckptdoctor.optimizers.keras.config import Settings
 from ckptdoctor.optimizers.translation import finite
-from ckptdoctor.state import Generation, Schedule, TensorRef
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Generation, Schedule
 
 Matched: TypeAlias = Literal["map", "path", "name", "structure", "order", "weights", "equal", "own"]
 """How a donor's variable was found for a target's.

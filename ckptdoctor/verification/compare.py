@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ckptdoctor.containers.tensors.values import kept_open, ordered_chunks
 from ckptdoctor.optimizers.catalogue import ACCUMULATION, EMA, LAYOUTS, WRAPPED_LAYOUTS, SlotKind
 from ckptdoctor.optimizers.name_based import TF1_AVERAGE, TF1_OPTIMIZERS
-from ckptdoctor.state import Role, TensorRef
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Role
 from ckptdoctor.verification.request import Wanted
 from ckptdoctor.verification.results import Attempt, OptimizerResult, Outcome, Restored, SlotResult
 from ckptdoctor.verification.trained import Expected, Trained

@@ -14,7 +14,8 @@ from ckptdoctor.formats.registry import bundle, record
 from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.lists.elements import position
 from ckptdoctor.optimizers.name_based import TF1_OPTIMIZERS
-from ckptdoctor.state import H5Data, OptimizerState, OtherVariable, Role, TensorRef, TrainingState
+from ckptdoctor.references import H5Data, TensorRef
+from ckptdoctor.state import OptimizerState, OtherVariable, Role, TrainingState
 from ckptdoctor.verification import graph
 from ckptdoctor.verification.digests import digest
 from ckptdoctor.verification.trained import Expected, Trained, read

@@ -11,6 +11,7 @@ from ckptdoctor.diagnosis.findings import Finding, Severity
 from ckptdoctor.diagnosis.rules import RULES
 from ckptdoctor.diagnosis.rules import judge as judge_evidence
 from ckptdoctor.diagnosis.status import optimizer_status, optimizer_verdict
+from ckptdoctor.references import TensorRef
 from ckptdoctor.state import (
     Format,
     Generation,
@@ -24,7 +25,6 @@ from ckptdoctor.state import (
     Schedule,
     Slot,
     Status,
-    TensorRef,
     TrainingState,
 )
 

@@ -24,16 +24,8 @@ from ckptdoctor.errors import GraftRefused
 from ckptdoctor.formats.tensorflow import checkpoint as tf_checkpoint
 from ckptdoctor.optimizers.keras.config import OptimizerConfig, read_config
 from ckptdoctor.optimizers.lists.state import StateVariable, read_state
-from ckptdoctor.state import (
-    Format,
-    Generation,
-    ModelVariable,
-    OptimizerState,
-    Role,
-    Status,
-    TensorRef,
-    TrainingState,
-)
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Format, Generation, ModelVariable, OptimizerState, Role, Status, TrainingState
 
 SHAPES = {"hidden/kernel": (3, 4), "hidden/bias": (4,), "out/kernel": (4, 2), "out/bias": (2,)}
 MODEL = tuple(ModelVariable(path, TensorRef(path, "float32", shape, None), True) for path, shape in SHAPES.items())

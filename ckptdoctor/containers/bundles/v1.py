@@ -22,7 +22,7 @@ from ckptdoctor.containers.tables.wire import CorruptBytes, fields
 from ckptdoctor.containers.tensors.dtypes import ITEMSIZE, tensorflow_dtype
 from ckptdoctor.containers.tensors.shapes import MAX_ELEMENTS, is_possible
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.state import FileRange, Inline, Pieces, TensorRef
+from ckptdoctor.references import FileRange, Inline, Pieces, TensorRef
 
 _SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})\Z", re.DOTALL)
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.tensors.dtypes import ITEMSIZE, unpack_scalar
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.state import Coded, FileRange, H5Data, Inline, Pieces, Scalar, TensorRef
+from ckptdoctor.references import Coded, FileRange, H5Data, Inline, Pieces, TensorRef
+from ckptdoctor.state import Scalar
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from ckptdoctor.diagnosis.evidence import Evidence, Rule, noticed
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.errors import UnknownFormat
-from ckptdoctor.state import TensorRef, TrainingState
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import TrainingState
 from ckptdoctor.words import enumerate_some
 
 _OLDER = "take an older artifact, or save again; a damaged file cannot be mended from itself"

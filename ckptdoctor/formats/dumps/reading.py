@@ -25,10 +25,10 @@ from ckptdoctor.optimizers.lists.layout import ITERATION, Trained
 from ckptdoctor.optimizers.lists.placement import Placement, place
 from ckptdoctor.optimizers.lists.state import StateVariable, read_state
 from ckptdoctor.optimizers.lists.unnamed import Hints, Verdict, judge
-from ckptdoctor.state import (
+from ckptdoctor.references import Inline
+from ckptdoctor.state import (  # fmt: skip
     Format,
     Generation,
-    Inline,
     ModelVariable,
     Oddity,
     OptimizerState,
@@ -36,7 +36,7 @@ from ckptdoctor.state import (
     Role,
     Slot,
     TrainingState,
-)  # fmt: skip
+)
 
 _NUMBERED = re.compile(r"arr_(\d{1,9})\Z")
 

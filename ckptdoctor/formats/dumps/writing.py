@@ -26,7 +26,8 @@ from ckptdoctor.formats.dumps import reading as optimizer_dump
 from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.lists.elements import Element, elements, notes, require_listable, wrapper_elements
 from ckptdoctor.optimizers.planned import PlannedOptimizer
-from ckptdoctor.state import Generation, TensorRef
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Generation
 
 _GETS_WEIGHTS = frozenset({Generation.KERAS1, Generation.OPTIMIZER_V2})
 """Generations with `get_weights`, which answers scalars as numpy scalars; `variables` are arrays, all of them."""

@@ -19,7 +19,8 @@ from ckptdoctor.optimizers.dialects import of_keras
 from ckptdoctor.optimizers.keras.config import OptimizerConfig, read_config
 from ckptdoctor.optimizers.keras.naming import generation_of
 from ckptdoctor.optimizers.lists.state import StateVariable, configured_only, read_state
-from ckptdoctor.state import Format, Generation, Oddity, OptimizerState, TensorRef, TrainingState
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Format, Generation, Oddity, OptimizerState, TrainingState
 
 MODEL = "model_weights"
 OPTIMIZER = "optimizer_weights"

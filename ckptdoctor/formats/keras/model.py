@@ -29,7 +29,8 @@ from ckptdoctor.formats.keras.nodes import CONTAINERS, MAX_DEPTH, SavedNode, cou
 from ckptdoctor.optimizers.keras.naming import plain
 from ckptdoctor.optimizers.lists.loose import Loose, LooseLink
 from ckptdoctor.optimizers.lists.state import Orders
-from ckptdoctor.state import Generation, ModelVariable, TensorRef
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Generation, ModelVariable
 from ckptdoctor.versions import release
 
 _MODEL_CLASSES = frozenset({"Sequential", "Functional", "Model"})

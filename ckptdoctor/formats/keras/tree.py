@@ -24,7 +24,8 @@ from ckptdoctor.formats.keras.optimizer_groups import (
 from ckptdoctor.optimizers.dialects import of_keras
 from ckptdoctor.optimizers.keras.config import OptimizerConfig
 from ckptdoctor.optimizers.lists.state import StateVariable, read_state
-from ckptdoctor.state import Generation, Oddity, OptimizerState, Scalar, TensorRef, Wrapper
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Generation, Oddity, OptimizerState, Scalar, Wrapper
 
 _MOST_DIGITS = 10
 

@@ -9,16 +9,8 @@ from ckptdoctor.containers.bundles.object_graph import GRAPH_KEY, read_object_gr
 from ckptdoctor.containers.bundles.reading import read_bundle
 from ckptdoctor.containers.tensors.values import kept_open, read_scalar
 from ckptdoctor.optimizers.keras.config import OptimizerConfig
-from ckptdoctor.state import (
-    Format,
-    Generation,
-    ModelVariable,
-    Oddity,
-    OptimizerState,
-    Producer,
-    TensorRef,
-    TrainingState,
-)
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Format, Generation, ModelVariable, Oddity, OptimizerState, Producer, TrainingState
 
 # A checkpoint is object-based or name-based: what reads the other kind is not imported.
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from ckptdoctor.optimizers import inference
 from ckptdoctor.optimizers.catalogue import LAYOUTS, SlotKind, layouts
 from ckptdoctor.optimizers.lists.layout import Assigned, Fit, Item, Trained, expand, fit
 from ckptdoctor.optimizers.lists.state import StateVariable, read_state
-from ckptdoctor.state import MissingSlot, ModelVariable, Role, Slot, TensorRef
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import MissingSlot, ModelVariable, Role, Slot
 
 Items = Sequence[tuple[int, TensorRef]]
 

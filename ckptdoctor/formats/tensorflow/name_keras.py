@@ -14,7 +14,8 @@ from ckptdoctor.containers.tensors.values import read_scalar
 from ckptdoctor.optimizers import inference
 from ckptdoctor.optimizers.catalogue import LAYOUTS
 from ckptdoctor.optimizers.lists.as_is import gaps
-from ckptdoctor.state import Generation, ModelVariable, OptimizerState, OtherVariable, Role, Slot, TensorRef
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Generation, ModelVariable, OptimizerState, OtherVariable, Role, Slot
 
 COUNTS = frozenset({"iter", "iterations", "iteration"})
 _ALWAYS = "decay"

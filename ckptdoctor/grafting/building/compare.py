@@ -19,7 +19,8 @@ from ckptdoctor.grafting.planning.completeness import require_no_fewer
 from ckptdoctor.matching.lists import is_unrecorded
 from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
-from ckptdoctor.state import FileRange, OptimizerState, Role, Slot, TensorRef, TrainingState
+from ckptdoctor.references import FileRange, TensorRef
+from ckptdoctor.state import OptimizerState, Role, Slot, TrainingState
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

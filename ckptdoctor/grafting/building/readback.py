@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ckptdoctor.optimizers.lists.elements import elements, wrapper_elements
 from ckptdoctor.optimizers.planned import PlannedOptimizer
-from ckptdoctor.state import OptimizerState, Role, Slot, TensorRef
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import OptimizerState, Role, Slot
 
 
 def slots_by_number(found: OptimizerState, planned: PlannedOptimizer) -> dict[tuple[str | None, Role], Slot]:

@@ -17,7 +17,8 @@ from ckptdoctor.optimizers.keras.config import Settings
 from ckptdoctor.optimizers.lists.layout import Trained, blocks, expand
 from ckptdoctor.optimizers.planned import PlannedSlot
 from ckptdoctor.optimizers.starting import starting_value, starts_as_its_variable
-from ckptdoctor.state import Generation, OptimizerState, Role, Slot, TensorRef
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Generation, OptimizerState, Role, Slot
 from ckptdoctor.words import enumerate_some
 
 _COPIED_BITS = {

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ckptdoctor.state import OtherVariable, Scalar, TensorRef, Wrapper
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import OtherVariable, Scalar, Wrapper
 
 MULTI = "MultiOptimizer"
 """Several optimizers in one list: its own count and learning rate (0.0), then each inner list."""

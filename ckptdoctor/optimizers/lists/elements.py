@@ -15,7 +15,7 @@ from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.keras.serialize import default_rate
 from ckptdoctor.optimizers.lists.layout import ITERATION, LEARNING_RATE, blocks, head
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
-from ckptdoctor.state import TensorRef
+from ckptdoctor.references import TensorRef
 
 _NUMBERS = re.compile(r"[0-9]{1,9}(?![0-9])")
 _STEP_COUNTER = "step_counter"

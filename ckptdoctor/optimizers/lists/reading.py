@@ -40,7 +40,8 @@ from ckptdoctor.optimizers.lists.layout import (
 )
 from ckptdoctor.optimizers.lists.loose import Loose, arrange
 from ckptdoctor.optimizers.lists.placement import Placement, place
-from ckptdoctor.state import Generation, Mapped, ModelVariable, OtherVariable, Role, Scalar, Slot, TensorRef
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Generation, Mapped, ModelVariable, OtherVariable, Role, Scalar, Slot
 
 
 class StateVariable(NamedTuple):

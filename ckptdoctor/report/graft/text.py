@@ -11,10 +11,10 @@ from ckptdoctor.grafting.building.receipt import FileRecord, Receipt
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.planned import PlannedSlot
+from ckptdoctor.references import TensorRef
 from ckptdoctor.report.inspect.json import plain
 from ckptdoctor.report.shared.escape import printable
 from ckptdoctor.report.shared.facts import human_bytes, shape_text
-from ckptdoctor.state import TensorRef
 
 SCHEMA = "ckptdoctor.graft/1"
 _MATCHED = {

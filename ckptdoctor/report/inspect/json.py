@@ -12,6 +12,7 @@ from ckptdoctor import __version__
 from ckptdoctor.containers.tensors.dtypes import total_nbytes
 from ckptdoctor.diagnosis.status import optimizer_status
 from ckptdoctor.examination import Examination
+from ckptdoctor.references import TensorRef
 from ckptdoctor.state import (
     ModelVariable,
     OptimizerState,
@@ -19,7 +20,6 @@ from ckptdoctor.state import (
     Role,
     Schedule,
     SchedulerState,
-    TensorRef,
     TrainingState,
     Wrapper,
 )

@@ -1,0 +1,127 @@
+"""Tensors that have not been read, and where their bytes are: containers answer with these.
+
+They are named tuples for the reason that those of `state.py` are.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, TypeAlias
+
+
+class FileRange(NamedTuple):
+    """Raw little-endian C-order bytes in a file: a tensor in a TensorBundle shard, an array inside a pickle or npy.
+
+    Attributes:
+        path: The file.
+        offset: First byte.
+        nbytes: Number of bytes.
+        crc32c: Masked CRC-32C over the bytes (TensorBundle), or None.
+        big_endian: Elements are stored big-endian.
+        fortran_order: Elements are stored column-major.
+    """
+
+    path: str
+    offset: int
+    nbytes: int
+    crc32c: int | None = None
+    big_endian: bool = False
+    fortran_order: bool = False
+
+
+class Inline(NamedTuple):
+    """The value itself: scalars and small arrays that had to be decoded to be found."""
+
+    data: bytes
+
+
+class Coded(NamedTuple):
+    """Bytes that a file holds under a coding: a deflated npz member, an array that a pickle of protocol 0 to 2 wrote.
+
+    They can be streamed (`containers.coded.chunks`) but not addressed.
+
+    Attributes:
+        path: The file.
+        offset: First byte of the coded data.
+        stored: Number of coded bytes.
+        coding: How they are coded; the two texts stand for latin-1 bytes.
+        skip: Decoded bytes before the first element (an npy header).
+        nbytes: Decoded bytes of the elements.
+        big_endian: Elements are stored big-endian.
+        fortran_order: Elements are stored column-major.
+    """
+
+    path: str
+    offset: int
+    stored: int
+    coding: Literal["deflate", "utf-8", "raw-unicode-escape"]
+    skip: int
+    nbytes: int
+    big_endian: bool = False
+    fortran_order: bool = False
+
+
+class H5Data(NamedTuple):
+    """A data set in an HDF5 file, or in an HDF5 member of a zip archive.
+
+    Attributes:
+        path: The HDF5 file or zip archive.
+        dataset: Absolute name of the data set.
+        member: Name of the HDF5 member when `path` is an archive.
+    """
+
+    path: str
+    dataset: str
+    member: str | None = None
+
+
+class Piece(NamedTuple):
+    """One slice of a partitioned variable: `start` and `shape` say which part of the whole `location` holds."""
+
+    start: tuple[int, ...]
+    shape: tuple[int, ...]
+    location: FileRange | Inline
+
+
+class Pieces(NamedTuple):
+    """A partitioned variable, stored slice by slice."""
+
+    parts: tuple[Piece, ...]
+
+
+class Strided(NamedTuple):
+    """A view of stored elements that do not lie one after the other, as PyTorch saves transposed and expanded tensors.
+
+    Attributes:
+        base: The elements from the view's first to its last.
+        strides: Elements between neighbours, a number a dimension; 0 where one stands for all.
+    """
+
+    base: FileRange | Coded
+    strides: tuple[int, ...]
+
+
+Location: TypeAlias = "FileRange | Inline | Coded | H5Data | Pieces | Strided"
+
+
+class TensorRef(NamedTuple):
+    """A tensor that has not been read.
+
+    Attributes:
+        key: The artifact's own name for it (checkpoint key, data set, index in a dump).
+        dtype: numpy's or ml_dtypes' name (`float32`, `bfloat16`), `string`, or `unknown(N)`.
+        shape: Its dimensions.
+        location: Where its bytes are; None where they are known to be lost.
+    """
+
+    key: str
+    dtype: str
+    shape: tuple[int, ...]
+    location: Location | None
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        count = 1
+        for extent in self.shape:
+            count *= extent
+        return count
