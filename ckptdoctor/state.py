@@ -35,6 +35,8 @@ class Format(str, Enum):
     KERAS_ARCHIVE = "keras-archive"
     KERAS_WEIGHTS = "keras-weights"
     OPTIMIZER_DUMP = "optimizer-dump"
+    TORCH_CHECKPOINT = "torch-checkpoint"
+    LIGHTNING_CHECKPOINT = "lightning-checkpoint"
     UNKNOWN = "unknown"
 
 
@@ -50,6 +52,8 @@ class Generation(str, Enum):
     KERAS2 = "keras2"
     """The rewritten optimizers of TensorFlow 2.11 to 2.15 and tf_keras (2.9 and 2.10: `optimizers.experimental`)."""
     KERAS3 = "keras3"
+    TORCH = "torch"
+    """`torch.optim`, and what follows the convention of its `state_dict`."""
 
 
 class Role(str, Enum):

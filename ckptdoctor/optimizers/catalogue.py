@@ -118,6 +118,7 @@ ACCUMULATION = SlotKind(
 HEADS: dict[Generation, tuple[Block, ...]] = {
     Generation.TF1: (),
     Generation.KERAS1: (),
+    Generation.TORCH: (),
     Generation.OPTIMIZER_V2: (),
     Generation.KERAS2: (PerVariable((EMA,)),),
     # `learning_rate` comes before these, unless it is a schedule: the flag "schedule".
@@ -374,6 +375,10 @@ WRAPPERS = {
 
 def layouts(class_name: str, generation: Generation) -> tuple[Layout, ...]:
     """The variants of one class in one generation, the newest first; empty if the catalogue does not know it."""
+    if generation is Generation.TORCH:
+        from ckptdoctor.optimizers.torch.catalogue import torch_layouts
+
+        return torch_layouts(class_name)
     known = (*LAYOUTS, *WRAPPED_LAYOUTS)
     return tuple(each for each in known if each.class_name == class_name and each.generation is generation)
 

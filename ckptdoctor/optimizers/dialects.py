@@ -23,6 +23,7 @@ class Dialect(NamedTuple):
         by_graph: Its state is found by the names of a graph's operations, with scopes before them and numbers behind;
             no configuration of it is recorded, and its classes are in `name_based.py`.
         counts: It keeps a count of its own; TensorFlow 1's programs have one, `global_step`.
+        by_parameter: It keeps a count for each parameter, if its class needs one; parameters without state are normal.
         counts_with_decay: Classes that count only where a decay is set.
         place_for_count: The generation that a list has to be written as to have a place for a count; "" for itself.
         listed: Its state goes by place in a list in every format.
@@ -47,6 +48,7 @@ class Dialect(NamedTuple):
     package: str = "keras"
     by_graph: bool = False
     counts: bool = True
+    by_parameter: bool = False
     counts_with_decay: frozenset[str] = frozenset()
     place_for_count: str = ""
     listed: bool = True
@@ -95,6 +97,11 @@ DIALECTS: Mapping[Generation, Dialect] = {
         always_momentum=frozenset({"SGD"}), wrapper="LossScaleOptimizerV3",
     ),
     Generation.KERAS3: Dialect("Keras 3", "Keras 3"),
+    # torch/optim
+    Generation.TORCH: Dialect(
+        "PyTorch", "PyTorch", package="torch", by_parameter=True, listed=False, rate_listed=False, accumulates=False,
+        momentum="gradient", nadam="slow", wrapper="",
+    ),
 }  # fmt: skip
 """Every generation; TF1's `nadam`, `one_over_t` say nothing, as it has neither."""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.tensors.dtypes import ITEMSIZE, unpack_scalar
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.references import Coded, FileRange, H5Data, Inline, Pieces, TensorRef
+from ckptdoctor.references import Coded, FileRange, H5Data, Inline, Pieces, Strided, TensorRef
 from ckptdoctor.state import Scalar
 
 if TYPE_CHECKING:
@@ -90,7 +90,9 @@ def read_scalar(ref: TensorRef) -> Scalar | None:
                     code="I004",
                 )
         return unpack_scalar(ref.dtype, data, big_endian=location.big_endian)
-    if isinstance(location, H5Data):
+    if isinstance(location, (H5Data, Coded, Strided)):
+        if ref.size != 1 or ref.dtype not in ITEMSIZE:
+            return None
         for chunk in chunks(ref):
             value: Scalar = chunk[0].item()
             return value
@@ -123,6 +125,10 @@ def chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> Iterator[NDArray[Any]]:
 
         for part in coded.chunks(location, chunk_bytes):
             yield _array(bytearray(part), ref.dtype, big_endian=location.big_endian)
+    elif isinstance(location, Strided):
+        from ckptdoctor.containers.tensors.strided import strided_chunks
+
+        yield from strided_chunks(ref, location, numpy_dtype(ref.dtype), chunk_bytes, expand=False)
     elif isinstance(location, H5Data):
         from ckptdoctor.containers.hdf5.pool import read_chunks
 
@@ -147,6 +153,10 @@ def ordered_chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> Iterator[NDArray
             yield assembled(ref)
     elif isinstance(location, FileRange) and location.fortran_order and len(ref.shape) > 1:
         yield assembled(ref)
+    elif isinstance(location, Strided):
+        from ckptdoctor.containers.tensors.strided import strided_chunks
+
+        yield from strided_chunks(ref, location, numpy_dtype(ref.dtype), chunk_bytes, expand=True)
     else:
         yield from chunks(ref, chunk_bytes)
 
@@ -187,7 +197,7 @@ def assembled(ref: TensorRef) -> NDArray[Any]:
             window = tuple(slice(start, start + size) for start, size in zip(piece.start, piece.shape, strict=True))
             whole[window] = part.reshape(piece.shape)
         return whole.reshape(-1)
-    parts = list(chunks(ref))
+    parts = list(ordered_chunks(ref) if isinstance(location, Strided) else chunks(ref))
     flat = np.concatenate(parts) if parts else np.empty(0, numpy_dtype(ref.dtype))
     if isinstance(location, FileRange) and location.fortran_order:
         return flat.reshape(ref.shape, order="F").ravel(order="C")

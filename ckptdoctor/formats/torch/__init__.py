@@ -1,0 +1,39 @@
+"""What PyTorch and its trainers save: files of torch.save, whoever called it."""
+
+from ckptdoctor.formats.contract import ArtifactFormat, Reader
+from ckptdoctor.state import Format
+
+_ROOM = "ckptdoctor.formats.torch"
+_NO_WRITER = "grafts into PyTorch's files are not written yet: load both with torch, and exchange the state_dict"
+_OF_TORCH = dict.fromkeys((".pt", ".pth"), "a file of torch.save")
+
+FORMATS = (
+    ArtifactFormat(
+        Format.TORCH_CHECKPOINT,
+        title="PyTorch checkpoint",
+        called="a file of torch.save",
+        rename_to=".pt",
+        endings=_OF_TORCH,
+        ending=".pt",
+        holds="named",
+        configuration="optional",
+        unwritable=_NO_WRITER,
+        release_hint="for a release, save the model alone: torch.save(model.state_dict(), path)",
+        absent_hint="save it beside the model: torch.save({'model': model.state_dict(), 'optimizer': "
+        "optimizer.state_dict()}, path)",
+    ),
+    ArtifactFormat(
+        Format.LIGHTNING_CHECKPOINT,
+        title="Lightning checkpoint",
+        called="a checkpoint of Lightning",
+        rename_to=".ckpt",
+        endings={".ckpt": "a checkpoint of Lightning"},
+        ending=".ckpt",
+        holds="named",
+        configuration="optional",
+        unwritable=_NO_WRITER,
+        release_hint="for a release, save it with trainer.save_checkpoint(path, weights_only=True)",
+        absent_hint="save it with trainer.save_checkpoint(path), without weights_only",
+    ),
+)
+READERS = (Reader("torch", f"{_ROOM}.checkpoint:read", tuple(each.id for each in FORMATS)),)
