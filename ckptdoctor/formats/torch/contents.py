@@ -87,6 +87,8 @@ def fields_of(node: Node) -> Fields | None:
 
 def is_optimizer(fields: Fields) -> bool:
     """Whether it is an optimizer's state_dict, or an optimizer itself."""
+    if "hypers" in fields and isinstance(fields.get("state"), list):  # fastai's
+        return True
     groups = fields.get("param_groups")
     if not isinstance(groups, (list, tuple)) or isinstance(groups, TensorRef) or "state" not in fields:
         return False

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import struct
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ckptdoctor.containers.pickles.reading import Key, Node, Thing
 from ckptdoctor.containers.tensors.values import read_scalar
-from ckptdoctor.formats.torch.contents import Fields, fields_of
-from ckptdoctor.formats.torch.parameters import Answer, Place, assign
+from ckptdoctor.formats.torch.contents import Fields, fields_of, written
+from ckptdoctor.formats.torch.parameters import Answer, Place
 from ckptdoctor.optimizers.inference import count_of
 from ckptdoctor.optimizers.torch.catalogue import Told, infer, role_of
 from ckptdoctor.references import Inline, TensorRef
@@ -52,7 +51,7 @@ class Draft:
     @property
     def shapes(self) -> list[Place]:
         """The places, as far as their states tell shapes."""
-        return [Place(group, _shape(state)) for _, group, state in self.places]
+        return [Place(group, _shapes(state)) for _, group, state in self.places]
 
     @property
     def numbered(self) -> list[str]:
@@ -77,6 +76,8 @@ class Draft:
 
 def draft(name: str, fields: Fields) -> Draft:
     """Takes a state_dict apart: the i-th parameter of the groups and its state."""
+    if "hypers" in fields:
+        fields = _as_torch(fields)
     listed = fields["param_groups"]
     groups = [each for each in listed if isinstance(each, dict)] if isinstance(listed, (list, tuple)) else []
     state = fields_of(fields["state"]) or {}
@@ -99,6 +100,16 @@ def draft(name: str, fields: Fields) -> Draft:
     return found
 
 
+def _as_torch(fields: Fields) -> Fields:
+    """Fastai's `{"state": [one a parameter], "hypers": [one a group]}`; only the number of groups is known."""
+    states, hypers = fields["state"], fields["hypers"]
+    listed = states if isinstance(states, (list, tuple)) else ()
+    settings = hypers.fields.get("items", hypers.members) if isinstance(hypers, Thing) else hypers
+    held = [each for each in settings if isinstance(each, dict)] if isinstance(settings, (list, tuple)) else []
+    own: dict[Key, Node] = dict(held[0]) if len(held) == 1 else {}
+    return {"state": dict(enumerate(listed)), "param_groups": [{**own, "params": list(range(len(listed)))}]}
+
+
 def _key(member: Node) -> Key:
     if isinstance(member, TensorRef):  # of an optimizer that was pickled whole
         from ckptdoctor.containers.torchfiles.tree import identity
@@ -118,29 +129,42 @@ def _odd_numbers(found: Draft, state: Fields) -> Iterator[Oddity]:
         yield Oddity("S015", f"state is here for {len(nobodys):,} parameters that no group has")
 
 
-def _shape(state: Fields | None) -> tuple[int, ...] | None:
-    """A parameter's shape, as its slots have it: the shape that most of them share; scalars say nothing."""
+_LIKE_PARAMETER = frozenset({
+    "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "square_avg", "grad_avg", "sqr_avg", "acc_delta",
+    "sum", "exp_inf", "ax", "prev", "step_size", "z", "momentum", "velocity",
+})  # fmt: skip
+"""Slots that have their parameter's shape, in every optimizer that calls them so."""
+
+
+def _shapes(state: Fields | None) -> frozenset[tuple[int, ...]]:
+    """The shapes that a parameter's state allows: those of slots like it, else any that occurs."""
     if state is None or "func_evals" in state:  # LBFGS keeps all parameters in one
+        return frozenset()
+    held = {name: ref for name, value in _flat(state) if (ref := _tensor(value)) is not None and name != _STEP}
+    factored = _unfactored(held)
+    if factored is not None:
+        return frozenset({factored})
+    alike = {ref.shape for name, ref in held.items() if name in _LIKE_PARAMETER}
+    return frozenset(alike or {ref.shape for ref in held.values() if ref.shape and "float" in ref.dtype})
+
+
+def _flat(state: Fields) -> Iterator[tuple[str, Node]]:
+    """A parameter's state; bitsandbytes keeps what is quantized in a dictionary of its own."""
+    for name, value in state.items():
+        if isinstance(value, dict):
+            yield from ((written(inner), each) for inner, each in value.items())
+        else:
+            yield written(name), value
+
+
+def _unfactored(held: Mapping[str, TensorRef]) -> tuple[int, ...] | None:
+    """The shape of a parameter whose second moment is kept as rows and columns, of which each lacks a dimension."""
+    if "exp_avg" in held:
         return None
-    shapes = [_tensor(each) for name, each in state.items() if name != _STEP]
-    told = Counter(ref.shape for ref in shapes if ref is not None and ref.shape and "float" in ref.dtype)
-    factored = {str(name) for name in state} & {"row_var", "exp_avg_sq_row"}
-    if not told or factored:
-        return _unfactored(state) if factored else None
-    return told.most_common(1)[0][0]
-
-
-def _unfactored(state: Fields) -> tuple[int, ...] | None:
-    """The shape of a parameter whose second moment is kept as rows and columns."""
-    first = _tensor(state.get("exp_avg"))
-    if first is not None:
-        return first.shape
-    row, column = _tensor(state.get("row_var")), _tensor(state.get("col_var"))
-    if row is not None and column is not None and row.shape and column.shape:
-        return (*row.shape[:-1], column.shape[-1])
-    row, column = _tensor(state.get("exp_avg_sq_row")), _tensor(state.get("exp_avg_sq_col"))
-    if row is not None and column is not None and row.shape and column.shape:
-        return (*row.shape, column.shape[-1])
+    for rows, columns, kept in (("row_var", "col_var", True), ("exp_avg_sq_row", "exp_avg_sq_col", False)):
+        if rows in held and columns in held and held[rows].shape and held[columns].shape:
+            row = held[rows].shape
+            return (*(row[:-1] if kept else row), held[columns].shape[-1])
     return None
 
 
@@ -156,14 +180,6 @@ def _tensor(node: Node) -> TensorRef | None:
 # --------------------------------------------------------------------------------------------------------- assembly
 
 
-def answer(found: Draft, known: Mapping[str, TensorRef]) -> Answer:
-    """Whose each place is."""
-    names = found.named
-    if names is not None and len(names) == len(found.places):
-        return Answer(tuple(names), "name")
-    return assign(found.shapes, known)
-
-
 def optimizer_state(found: Draft, told: Answer) -> OptimizerState:
     """The state, each slot with its parameter."""
     settings = [_settings(group) for group in found.groups]
@@ -173,9 +189,9 @@ def optimizer_state(found: Draft, told: Answer) -> OptimizerState:
     counts: list[Count] = []
     for number, (key, _, state) in enumerate(found.places):
         variable = told.names[number] if number < len(told.names) else None
-        for name, value in (state or {}).items():
+        for name, value in _flat(state or {}):
             base = f"{found.name}/state/{key!s}/{name!s}".lstrip("/")
-            if name == _STEP or (name == "n_iter" and _STEP not in (state or {})):
+            if name == _STEP:
                 counts.append(_count(value, base, variable or f"#{number}"))
                 continue
             ref = _tensor(value)
@@ -277,7 +293,7 @@ def _missing(found: Draft, told: Answer, kind: Told) -> Iterator[MissingSlot]:
         return
     always = [each for each in kind.entry.slots if not each.when and kind.entry.name != "Adafactor"]
     held = [
-        (number, group, {str(name) for name, value in state.items() if _tensor(value) is not None})
+        (number, group, {name for name, value in _flat(state) if _tensor(value) is not None})
         for number, (_, group, state) in enumerate(found.places)
         if state
     ]

@@ -36,11 +36,15 @@ class Place(NamedTuple):
 
     Attributes:
         group: Number of its group.
-        shape: The shape that its state says, where it has any.
+        shapes: The shapes that its state allows; none if it has no state, or says nothing of one.
     """
 
     group: int
-    shape: Shape | None
+    shapes: frozenset[Shape] = frozenset()
+
+    def allows(self, shape: Shape) -> bool:
+        """Whether a parameter of this shape may stand here."""
+        return not self.shapes or shape in self.shapes
 
 
 class Answer(NamedTuple):
@@ -90,14 +94,13 @@ def assign(places: Sequence[Place], known: Mapping[str, TensorRef]) -> Answer:
 
 
 def _fits(places: Sequence[Place], order: Sequence[int], shapes: Sequence[Shape]) -> bool:
-    return all(place.shape in {None, shapes[at]} for place, at in zip(places, order, strict=True))
+    return all(place.allows(shapes[at]) for place, at in zip(places, order, strict=True))
 
 
 def _evidence(places: Sequence[Place], order: Sequence[int], shapes: Sequence[Shape]) -> tuple[Mapped, bool]:
     """By the model's order; by shapes where that is another one. Proven if all shapes differ."""
     alike = Counter(shapes)
-    told = [place.shape for place in places if place.shape is not None]
-    proven = all(alike[shape] == 1 for shape in told)
+    proven = all(alike[shapes[at]] == 1 for place, at in zip(places, order, strict=True) if place.shapes)
     return ("order" if list(order) == sorted(order) or not proven else "shape"), proven
 
 
@@ -139,7 +142,7 @@ def _leftmost(places: Sequence[Place], shapes: Sequence[Shape]) -> list[int] | N
     found: list[int] = []
     at = 0
     for place in places:
-        while at < len(shapes) and place.shape not in {None, shapes[at]}:
+        while at < len(shapes) and not place.allows(shapes[at]):
             at += 1
         if at == len(shapes):
             return None
@@ -166,8 +169,8 @@ def _by_shape(places: Sequence[Place], names: Sequence[str], shapes: Sequence[Sh
     open_to: dict[Shape, list[int]] = {}
     for at, shape in enumerate(shapes):
         open_to.setdefault(shape, []).append(at)
-    wanted = Counter(place.shape for place in places if place.shape is not None)
+    own = [next((shape for shape in place.shapes if shape in open_to), None) for place in places]
+    wanted = Counter(shape for shape in own if shape is not None)
     told = {shape: iter(found) for shape, found in open_to.items() if wanted[shape] == len(found)}
-    found = tuple(names[next(told[place.shape])] if place.shape in told else None for place in places)
-    proven = None not in found and set(wanted.values()) == {1}
-    return Answer(found, "shape", proven)
+    found = tuple(names[next(told[shape])] if shape in told else None for shape in own)
+    return Answer(found, "shape", proven=None not in found and set(wanted.values()) == {1})

@@ -175,6 +175,24 @@ TORCH: tuple[TorchOptimizer, ...] = (
         counted=False,
         package="schedulefree",
     ),
+    # fastai/optimizer.py: `average_grad`, `average_sqr_grad`; momentum with or without dampening.
+    _one(
+        "Adam",
+        "mom sqr_mom wd",
+        (_slot("grad_avg", Role.FIRST_MOMENT), _slot("sqr_avg", Role.SECOND_MOMENT)),
+        package="fastai",
+        later="eps",
+        scalars="do_wd",
+    ),
+    _one(
+        "SGD",
+        "mom wd",
+        (_slot("grad_avg", Role.MOMENTUM),),
+        counted=False,
+        package="fastai",
+        later="eps",
+        scalars="do_wd",
+    ),
     _one(
         "Prodigy",
         "betas beta3 eps d d0 d_max d_numerator d_coef k growth_rate use_bias_correction decouple "
