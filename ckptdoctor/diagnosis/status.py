@@ -20,11 +20,12 @@ _OPTIMIZERS = 8
 def optimizer_status(optimizer: OptimizerState) -> Status:
     """Whether this optimizer's state suffices to go on."""
     if not optimizer.has_state:
-        return Status.ABSENT
+        return Status.COMPLETE if keeps_nothing(optimizer) else Status.ABSENT
     if never_stepped(optimizer):
         return Status.FRESH
     if optimizer.iterations is None:
-        whole = needs_no_count(optimizer) and optimizer.slots and not optimizer.missing
+        needless = needs_no_count(optimizer) or is_unknown(optimizer)
+        whole = needless and optimizer.slots and not optimizer.missing
         return Status.COMPLETE if whole else Status.PARTIAL
     if optimizer.missing or lost_all_slots(optimizer) or not is_possible(optimizer.iterations):
         return Status.PARTIAL
@@ -55,7 +56,26 @@ def needs_no_count(optimizer: OptimizerState) -> bool:
         stored = {each.name for each in optimizer.other}
         known = optimizer.class_name is not None and optimizer.class_name not in _TF1_COUNTED
         return known and all(any(power in name for name in stored) for power in powers)
+    if dialect(optimizer.generation).by_parameter and optimizer.class_name and optimizer.generation:
+        return not any(each.counted for each in layouts(optimizer.class_name, optimizer.generation))
     return optimizer.class_name in _UNCOUNTED and not optimizer.class_inferred
+
+
+def keeps_nothing(optimizer: OptimizerState) -> bool:
+    """Whether there is nothing to lose but settings, which are here: PyTorch's SGD without momentum."""
+    if not (dialect(optimizer.generation).by_parameter and optimizer.class_name and optimizer.generation):
+        return False
+    known = layouts(optimizer.class_name, optimizer.generation)
+    settings = optimizer.hyperparameters
+    return any(
+        not each.counted and all(kind.when in settings and not settings[kind.when] for kind in each.kinds)
+        for each in known
+    )
+
+
+def is_unknown(optimizer: OptimizerState) -> bool:
+    """Whether its class is not known, of a dialect where that says nothing of counts: each may keep one or none."""
+    return optimizer.class_name is None and dialect(optimizer.generation).by_parameter
 
 
 def is_possible(iterations: int) -> bool:
@@ -156,6 +176,8 @@ def summary(state: TrainingState) -> str:
 
 def _optimizer_summary(optimizer: OptimizerState) -> str:
     name = title(optimizer)
+    if keeps_nothing(optimizer):
+        return f"{name} with its settings, and nothing else to keep"
     if not optimizer.has_state:
         return f"{name} is configured, none of its state is here"
     if optimizer.iterations is None:
@@ -174,7 +196,7 @@ def _optimizer_summary(optimizer: OptimizerState) -> str:
 def verdict(state: TrainingState) -> str:
     """What an engineer acts on: does training resume, where, and what is lost."""
     optimizers = in_use(state)
-    with_state = [each for each in optimizers if each.has_state]
+    with_state = [each for each in optimizers if each.has_state or keeps_nothing(each)]
     if not with_state:
         if state.optimizers and state.optimizers[0].class_name:
             name = title(state.optimizers[0])
@@ -211,6 +233,8 @@ def _untold(state: TrainingState) -> str:
 def optimizer_verdict(optimizer: OptimizerState) -> str:
     """The verdict on one optimizer."""
     name = "the optimizer" if is_ambiguous(optimizer) else title(optimizer)
+    if keeps_nothing(optimizer):
+        return f"resumes with the settings of {name}, which keeps no state without momentum"
     if not optimizer.has_state:
         return f"{name} is configured, its state is not here"
     if optimizer.iterations is None:
@@ -222,6 +246,8 @@ def optimizer_verdict(optimizer: OptimizerState) -> str:
             return f"resumes with {_full_state(optimizer)}; no count is here, and it needs none{known}"
         if not optimizer.slots:
             return f"{name} state without slots and without a count{known}"
+        if is_unknown(optimizer):
+            return f"the state of an optimizer of unknown class is here; what it counts is not known{known}"
         return f"slots but no count: a schedule would restart{known}"
     if is_uncounted(optimizer):
         state = "momentum is here" if optimizer.slots else "there is no momentum"

@@ -28,6 +28,8 @@ class Extent(Enum):
     """All but the last but one dimension (Adafactor's c)."""
     PLACEHOLDER = "placeholder"
     """A dummy of shape (1,), kept for variables of any shape (standalone Keras' vhat without amsgrad)."""
+    OWN = "own"
+    """A shape of its own, which says nothing of the variable's."""
 
 
 class Below2D(Enum):

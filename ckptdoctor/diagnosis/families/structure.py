@@ -13,6 +13,8 @@ from ckptdoctor.diagnosis.status import (
     covered,
     is_possible,
     is_uncounted,
+    is_unknown,
+    keeps_nothing,
     lacking_names,
     lost_all_slots,
     needs_no_count,
@@ -33,7 +35,7 @@ _SAVE_BOTH = (
 
 
 def _no_optimizer_state(evidence: Evidence) -> Iterator[tuple[str, str]]:
-    if evidence.state is None or any(each.has_state for each in evidence.optimizers):
+    if evidence.state is None or any(each.has_state or keeps_nothing(each) for each in evidence.optimizers):
         return
     because = next((f" ({each.message})" for each in evidence.oddities if each.code == "S001"), "")
     named = next((each.class_name for each in evidence.optimizers if each.class_name), None)
@@ -50,13 +52,15 @@ def _no_optimizer_state(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 def _iterations_missing(evidence: Evidence) -> Iterator[Found]:
     for each in evidence.optimizers:
-        if each.slots and each.iterations is None and not never_stepped(each):
+        if each.slots and each.iterations is None and not never_stepped(each) and not is_unknown(each):
             # The beta powers of TensorFlow 1 correct the bias, whatever the step.
             corrected = each.class_name in CORRECTED and each.recoverable is None
             lost = "schedules and bias correction" if corrected else "a schedule"
             who, way = _called(evidence, each), _way_to_a_count(evidence, each)
             if not needs_no_count(each):
                 yield f"{who} has slots but no iteration count: {lost} would start over", way
+            elif dialect(each.generation).by_parameter:
+                continue  # a scheduler of PyTorch has a count of its own
             elif not dialect(each.generation).counts:
                 yield (
                     f"{who} has no count, and its update needs none; a schedule of the program would start over",
@@ -152,6 +156,8 @@ def _slot_mismatch(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 
 def _fits(shape: Shape, kind: SlotKind, variable: Shape) -> bool:
+    if kind.extent is Extent.OWN:
+        return True
     # Object graphs also link the scalars that stand for an Adafactor's missing factors (tf_keras Adafactor.build).
     return shape in {slot_shape(kind, variable), () if kind.extent in {Extent.ROWS, Extent.COLUMNS} else None}
 

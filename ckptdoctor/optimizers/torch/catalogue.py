@@ -11,7 +11,7 @@ from collections.abc import Collection
 from functools import cache
 from typing import NamedTuple
 
-from ckptdoctor.optimizers.catalogue import Layout, PerVariable, SlotKind
+from ckptdoctor.optimizers.catalogue import Extent, Layout, PerVariable, SlotKind
 from ckptdoctor.state import Generation, Role
 
 _FIRST = SlotKind("exp_avg", Role.FIRST_MOMENT)
@@ -69,6 +69,11 @@ def _slot(name: str, role: Role = Role.OTHER, when: str = "") -> SlotKind:
     return SlotKind(name, role, when=when)
 
 
+def _own(name: str, role: Role = Role.OTHER) -> SlotKind:
+    """A slot that has not the shape of its parameter."""
+    return SlotKind(name, role, extent=Extent.OWN)
+
+
 _ROW, _COLUMN = Role.ROW_MOMENT, Role.COLUMN_MOMENT
 
 TORCH: tuple[TorchOptimizer, ...] = (
@@ -99,14 +104,14 @@ TORCH: tuple[TorchOptimizer, ...] = (
     _one(
         "LBFGS",
         "max_iter max_eval tolerance_grad tolerance_change history_size line_search_fn",
-        (_slot("d"), _slot("prev_flat_grad")),
+        (_own("d"), _own("prev_flat_grad")),
         counted=False,
         scalars="func_evals n_iter ro al t old_dirs old_stps H_diag prev_loss",
     ),
     _one(
         "Adafactor",
         "beta2_decay eps d",
-        (_slot("row_var", _ROW), _slot("col_var", _COLUMN), _slot("variance", Role.SECOND_MOMENT)),
+        (_own("row_var", _ROW), _own("col_var", _COLUMN), _slot("variance", Role.SECOND_MOMENT)),
     ),
     _one(
         "Muon",
@@ -120,8 +125,8 @@ TORCH: tuple[TorchOptimizer, ...] = (
         "Adafactor",
         "eps clip_threshold decay_rate beta1 scale_parameter relative_step warmup_init",
         (
-            _slot("exp_avg_sq_row", _ROW),
-            _slot("exp_avg_sq_col", _COLUMN),
+            _own("exp_avg_sq_row", _ROW),
+            _own("exp_avg_sq_col", _COLUMN),
             _slot("exp_avg_sq", Role.SECOND_MOMENT),
             _slot("exp_avg", Role.FIRST_MOMENT),
         ),
@@ -132,7 +137,7 @@ TORCH: tuple[TorchOptimizer, ...] = (
     _one(
         "AdamW8bit",
         "betas eps alpha t_alpha t_beta3",
-        (_slot("state1", Role.FIRST_MOMENT), _slot("state2", Role.SECOND_MOMENT)),
+        (_own("state1", Role.FIRST_MOMENT), _own("state2", Role.SECOND_MOMENT)),
         scalars="qmap1 qmap2 absmax1 absmax2 new_max1 new_max2 max1 max2 unorm_vec",
         package="bitsandbytes",
         later="optim_bits args min_8bit_size percentile_clipping block_wise max_unorm skip_zeros is_paged",
@@ -140,7 +145,7 @@ TORCH: tuple[TorchOptimizer, ...] = (
     _one(
         "Lion8bit",
         "betas eps alpha t_alpha t_beta3",
-        (_slot("state1", Role.MOMENTUM),),
+        (_own("state1", Role.MOMENTUM),),
         scalars="qmap1 absmax1 new_max1 max1 unorm_vec",
         package="bitsandbytes",
         later="optim_bits args min_8bit_size percentile_clipping block_wise max_unorm skip_zeros is_paged",
@@ -197,7 +202,7 @@ TORCH: tuple[TorchOptimizer, ...] = (
         "Prodigy",
         "betas beta3 eps d d0 d_max d_numerator d_coef k growth_rate use_bias_correction decouple "
         "safeguard_warmup fsdp_in_use",
-        (_FIRST, _SECOND, _slot("s"), _slot("p0")),
+        (_FIRST, _SECOND, _own("s"), _own("p0")),
         later="slice_p d_hat",
         package="prodigyopt",
     ),
