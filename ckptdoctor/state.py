@@ -36,7 +36,13 @@ class Format(str, Enum):
     KERAS_WEIGHTS = "keras-weights"
     OPTIMIZER_DUMP = "optimizer-dump"
     TORCH_CHECKPOINT = "torch-checkpoint"
+    TORCH_DCP = "torch-dcp"
     LIGHTNING_CHECKPOINT = "lightning-checkpoint"
+    HF_TRAINER = "hf-trainer"
+    ACCELERATE_STATE = "accelerate-state"
+    DEEPSPEED = "deepspeed"
+    STABLE_BASELINES3 = "stable-baselines3"
+    SAFETENSORS = "safetensors"
     UNKNOWN = "unknown"
 
 

@@ -102,11 +102,13 @@ class Reader(NamedTuple):
         id: Its name.
         read: Function (path): what the artifact holds.
         formats: What it finds; the bytes tell which.
+        claims: Function (given, path, names): the artifact that a directory is or means; None if it is none of these.
     """
 
     id: str
     read: str
     formats: tuple[Format, ...]
+    claims: str | None = None
 
 
 class Target(NamedTuple):

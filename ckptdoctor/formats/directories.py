@@ -12,7 +12,7 @@ from ckptdoctor.containers.bytes.files import reason
 from ckptdoctor.errors import LimitExceeded, UnknownFormat, UnreadableArtifact, UsageProblem
 from ckptdoctor.formats.contract import Target
 from ckptdoctor.formats.keras import shard_map
-from ckptdoctor.formats.registry import endings
+from ckptdoctor.formats.registry import claimed, endings
 from ckptdoctor.formats.single_files import SAVED_MODEL, SHARD, target_of
 from ckptdoctor.formats.tensorflow import state_file as checkpoint_state
 from ckptdoctor.state import Oddity
@@ -75,7 +75,7 @@ def artifact_at(given: str, path: str) -> Target | None:
         above = os.path.dirname(path) or os.path.join(path, os.pardir)
         if set(listing(above)).intersection(SAVED_MODEL):
             return Target(given, above, "saved-model", (Oddity("P003", f"{path} is a part of the SavedModel {above}"),))
-    return None
+    return claimed(given, path, there)
 
 
 # ------------------------------------------------------------------------------------------------------------ names

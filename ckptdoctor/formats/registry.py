@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.formats import dumps, keras, tensorflow, torch
-from ckptdoctor.formats.contract import ArtifactFormat, Reader, Written
+from ckptdoctor.formats.contract import ArtifactFormat, Reader, Target, Written
 from ckptdoctor.state import Format, Generation, TrainingState
 
 if TYPE_CHECKING:
@@ -62,6 +63,15 @@ def reader(name: str) -> Callable[[str], TrainingState]:
     """What reads artifacts, by its name."""
     read: Callable[[str], TrainingState] = named(_READERS[name].read)
     return read
+
+
+def claimed(given: str, path: str, names: AbstractSet[str]) -> Target | None:
+    """The artifact that a directory is, or that is meant by it, as the readers of directories say."""
+    for function in dict.fromkeys(each.claims for each in READERS if each.claims is not None):
+        found: Target | None = named(function)(given, path, names)
+        if found is not None:
+            return found
+    return None
 
 
 def is_isolated(name: str) -> bool:

@@ -35,5 +35,35 @@ FORMATS = (
         release_hint="for a release, save it with trainer.save_checkpoint(path, weights_only=True)",
         absent_hint="save it with trainer.save_checkpoint(path), without weights_only",
     ),
+    ArtifactFormat(
+        Format.HF_TRAINER,
+        title="checkpoint of transformers' Trainer",
+        called="a checkpoint of transformers' Trainer",
+        rename_to="checkpoint-N: it is a directory",
+        noun="checkpoint",
+        holds="named",
+        configuration="optional",
+        unwritable=_NO_WRITER,
+        release_hint="for a release, save the model alone: trainer.save_model(path)",
+        absent_hint="save_only_model=True left it out: train without it, or give the optimizer its own checkpoint",
+    ),
+    ArtifactFormat(
+        Format.ACCELERATE_STATE,
+        title="state of accelerate",
+        called="what Accelerator.save_state leaves",
+        rename_to="what it is: a directory",
+        noun="checkpoint",
+        holds="named",
+        configuration="optional",
+        unwritable=_NO_WRITER,
+        release_hint="for a release, save the model alone: accelerator.save_model(model, path)",
+        absent_hint="save it with accelerator.save_state(path), after accelerator.prepare(optimizer)",
+    ),
 )
-READERS = (Reader("torch", f"{_ROOM}.checkpoint:read", tuple(each.id for each in FORMATS)),)
+_TRAINER, _CLAIM = f"{_ROOM}.trainer", f"{_ROOM}.locating:claim"
+READERS = (
+    Reader("torch", f"{_ROOM}.checkpoint:read", (Format.TORCH_CHECKPOINT, Format.LIGHTNING_CHECKPOINT)),
+    Reader("torch-parts", f"{_TRAINER}:read_parts", (Format.TORCH_CHECKPOINT,), _CLAIM),
+    Reader("hf-trainer", f"{_TRAINER}:read_trainer", (Format.HF_TRAINER,), _CLAIM),
+    Reader("accelerate", f"{_TRAINER}:read_accelerate", (Format.ACCELERATE_STATE,), _CLAIM),
+)

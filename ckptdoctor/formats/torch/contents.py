@@ -37,11 +37,13 @@ class Model:
         label: The keys that lead to it.
         tensors: By their names.
         averaged: It is an average of the model's weights beside it.
+        sorted_names: Its order is that of its names, not of the model.
     """
 
     label: str
     tensors: dict[str, TensorRef]
     averaged: bool = False
+    sorted_names: bool = False
 
 
 @dataclass(slots=True)
@@ -76,6 +78,11 @@ def contents(root: Node) -> Contents:
     found = Contents()
     _visit(root, "", found, 0)
     return found
+
+
+def add(root: Node, label: str, found: Contents) -> None:
+    """Adds what a part of an artifact holds, under the name that leads to it."""
+    _visit(root, label, found, 0)
 
 
 def fields_of(node: Node) -> Fields | None:

@@ -18,6 +18,7 @@ class Scope(NamedTuple):
 
     label: str
     known: Mapping[str, TensorRef]
+    sorted_names: bool = False
 
 
 def path_of(model: Model, name: str, models: Sequence[Model]) -> str:
@@ -30,10 +31,15 @@ def pair(drafts: Sequence[Draft], models: Sequence[Model]) -> list[Answer]:
     if not models:
         return [Answer(tuple(each.named or each.numbered), "name" if each.named else "order") for each in drafts]
     every = [
-        Scope(each.label, {path_of(each, name, models): ref for name, ref in parameters(each.tensors).items()})
+        Scope(
+            each.label,
+            {path_of(each, name, models): ref for name, ref in parameters(each.tensors).items()},
+            each.sorted_names,
+        )
         for each in models
     ]
-    whole = Scope("", {name: ref for each in every for name, ref in each.known.items()})
+    together = {name: ref for each in every for name, ref in each.known.items()}
+    whole = Scope("", together, any(each.sorted_names for each in every))
     if len(every) == 1 and len(drafts) > 1:
         every = _parts(every[0])
     taken: set[str] = set()
@@ -57,7 +63,7 @@ def _parts(whole: Scope) -> list[Scope]:
         for name, ref in whole.known.items():
             parts.setdefault(".".join(name.split(".")[:depth]), {})[name] = ref
         if len(parts) > 1:
-            return [Scope(label, known) for label, known in parts.items()]
+            return [Scope(label, known, whole.sorted_names) for label, known in parts.items()]
     return [whole]
 
 
@@ -72,7 +78,7 @@ def _of_scopes(found: Draft, every: Sequence[Scope], whole: Scope, taken: set[st
             left = {name: ref for name, ref in scope.known.items() if name not in taken}
             if exact and len(left) != size:
                 continue
-            answer = assign(found.shapes, left)
+            answer = assign(found.shapes, left, sorted_names=scope.sorted_names)
             if None not in answer.names:
                 return answer
             if _told(answer) > _told(best):

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from ckptdoctor.formats.torch.registration import orders
 from ckptdoctor.references import TensorRef
 from ckptdoctor.state import Mapped
 
@@ -76,18 +77,20 @@ def parameters(tensors: Mapping[str, TensorRef]) -> dict[str, TensorRef]:
     return found
 
 
-def assign(places: Sequence[Place], known: Mapping[str, TensorRef]) -> Answer:
+def assign(places: Sequence[Place], known: Mapping[str, TensorRef], *, sorted_names: bool = False) -> Answer:
     """Gives each place its parameter.
 
     Args:
         places: The places, group by group.
         known: The parameters, in the model's order.
+        sorted_names: They are in that of their names, as safetensors has them.
     """
     names = list(known)
     shapes = [known[name].shape for name in names]
     if not places or not names:
         return Answer((None,) * len(places), "order", proven=False)
-    for order in _orders(places, names, known):
+    registered = _registered(places, names, known) if sorted_names else None
+    for order in (registered,) if registered else _orders(places, names, known):
         if len(order) == len(places) and _fits(places, order, shapes):
             return Answer(tuple(names[at] for at in order), *_evidence(places, order, shapes))
     return _chosen(places, names, shapes) or _by_shape(places, names, shapes)
@@ -104,6 +107,39 @@ def _evidence(places: Sequence[Place], order: Sequence[int], shapes: Sequence[Sh
     return ("order" if list(order) == sorted(order) or not proven else "shape"), proven
 
 
+_SPLITS: tuple[Callable[[str, Shape], bool], ...] = (
+    lambda name, _: _NORM.search(name) is None,
+    lambda name, _: "bias" not in name and not name.rpartition(".")[0].lower().endswith("layernorm"),
+    lambda name, shape: len(shape) > 1 and "bias" not in name,
+    lambda _, shape: len(shape) > 1,
+    lambda name, _: "bias" not in name,
+)
+"""Which parameters are decayed, as trainers of all versions have it: the sizes of the groups tell which rule it was."""
+
+
+def _registered(places: Sequence[Place], names: Sequence[str], known: Mapping[str, TensorRef]) -> list[int] | None:
+    """The order of registration, where the names are sorted; groups are the decayed and the others."""
+    groups = [[place for place in places if place.group == number] for number in range(places[-1].group + 1)]
+
+    def fits(group: int, at: int, shape: Shape) -> bool:
+        return at < len(groups[group]) and groups[group][at].allows(shape)
+
+    sizes = [len(group) for group in groups]
+    while sizes and sizes[-1] == 0:
+        sizes.pop()
+    splits: list[Callable[[str], int]] = [lambda _: 0] if len(sizes) == 1 else []
+    if len(sizes) == 2:  # noqa: PLR2004
+        for decays in _SPLITS:
+            splits.append(lambda name, decays=decays: int(not decays(name, known[name].shape)))  # type: ignore[misc]
+            splits.append(lambda name, decays=decays: int(decays(name, known[name].shape)))  # type: ignore[misc]
+    at = {name: number for number, name in enumerate(names)}
+    for group_of in splits:
+        found = orders(known, sizes, fits, group_of)
+        if found is not None:
+            return [at[name] for name in found]
+    return None
+
+
 def _orders(places: Sequence[Place], names: Sequence[str], known: Mapping[str, TensorRef]) -> Iterator[list[int]]:
     """Orders in which programs hand parameters over, the likeliest first."""
     everything = list(range(len(names)))
@@ -111,16 +147,11 @@ def _orders(places: Sequence[Place], names: Sequence[str], known: Mapping[str, T
     first = sizes[0]
     yield everything
     natural = sorted(everything, key=lambda at: _natural(names[at]))
-    splits: tuple[Callable[[int], bool], ...] = (
-        lambda at: _NORM.search(names[at]) is None,
-        lambda at: "bias" not in names[at] and not names[at].rpartition(".")[0].lower().endswith("layernorm"),
-        lambda at: len(known[names[at]].shape) > 1,
-        lambda at: not names[at].endswith("bias"),
-    )
     for base in (everything, natural):
         if len(sizes) > 1:
-            for decays in splits:
-                one, two = [at for at in base if decays(at)], [at for at in base if not decays(at)]
+            for decays in _SPLITS:
+                one = [at for at in base if decays(names[at], known[names[at]].shape)]
+                two = [at for at in base if not decays(names[at], known[names[at]].shape)]
                 if len(one) == first:
                     yield one + two
                 if len(two) == first:
