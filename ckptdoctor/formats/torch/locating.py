@@ -10,6 +10,7 @@ from ckptdoctor.formats.contract import Target
 from ckptdoctor.state import Oddity
 
 _STATE = "trainer_state.json"
+_WHOLE = ("model.safetensors", "pytorch_model.bin")
 _RUN = re.compile(r"checkpoint-(\d{1,18})\Z")
 _AUTOMATIC = re.compile(r"checkpoint_(\d{1,18})\Z")
 _RANDOM = re.compile(r"random_states_\d+\.pkl\Z")
@@ -35,6 +36,8 @@ def _reader(names: AbstractSet[str]) -> str | None:
         return "deepspeed"
     files = [name for name in names if name.endswith((".safetensors", ".bin"))]
     weights = any(name.startswith(("model", "pytorch_model")) for name in files)
+    if files and names <= {*files, *(f"{name}.index.json" for name in _WHOLE)} and weights:
+        return "accelerate"  # `save_model`
     if "optimizer.bin" in names or (weights and any(map(_RANDOM.match, names))):
         return "accelerate"
     return "torch-parts" if names >= {"params.pt", "optimizer.pt"} else None

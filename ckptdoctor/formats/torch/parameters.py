@@ -32,6 +32,10 @@ _NORM = re.compile(
 """What trainers leave without decay (transformers.trainer_pt_utils.get_parameter_names), layers of GPT-2 included."""
 
 
+_TIED = re.compile(r"(?:.*\.)?(?:lm_head|cls\.predictions\.decoder|embed_out|(?:en|de)coder\.embed_tokens)\.weight\Z")
+"""Weights that language models share with their embeddings."""
+
+
 class Place(NamedTuple):
     """A place in the groups.
 
@@ -85,6 +89,9 @@ def assign(places: Sequence[Place], known: Mapping[str, TensorRef], *, sorted_na
         known: The parameters, in the model's order.
         sorted_names: They are in that of their names, as safetensors has them.
     """
+    untied = {name: ref for name, ref in known.items() if not _TIED.match(name)}
+    if len(untied) == len(places) < len(known):  # in other shards they are other bytes
+        known = untied
     names = list(known)
     shapes = [known[name].shape for name in names]
     if not places or not names:

@@ -95,7 +95,7 @@ class Parts:
         listed = self.json(index).get("weight_map")
         if not isinstance(listed, dict):
             raise UnreadableArtifact("has no weight_map", self.file(index))
-        names = list(dict.fromkeys(str(each) for each in listed.values()))
+        names = sorted({str(each) for each in listed.values()})  # in the order in which the model was cut
         if len(names) > _MAX_SHARDS:
             raise UnreadableArtifact(f"names {len(names):,} shards", self.file(index))
         outside = [name for name in names if not _PLAIN.match(name) or name in {".", ".."}]

@@ -21,7 +21,8 @@ MOST_STEPS = 200_000
 
 _KNOWN = (
     "base_model", "shared", "transformer", "bert", "roberta", "distilbert", "model", "embeddings", "embed_tokens",
-    "word_embeddings", "wte", "wpe", "tok_embeddings", "position_embeddings", "embed_positions", "token_type_embeddings",
+    "word_embeddings", "wte", "wpe", "tok_embeddings", "position_embeddings", "embed_positions",
+    "token_type_embeddings",
     "patch_embeddings", "encoder", "decoder", "h", "layers", "layer", "block", "blocks",
     "ln_1", "norm1", "layernorm_before", "self_attn", "attention", "attn", "SelfAttention", "EncDecAttention", "self",
     "c_attn", "query", "key", "value", "q", "k", "v", "o", "q_proj", "k_proj", "v_proj", "o_proj", "out_proj",
