@@ -74,12 +74,26 @@ class H5Data(NamedTuple):
     member: str | None = None
 
 
+class Archived(NamedTuple):
+    """The one tensor, or object, of an archive of torch.save within a file, as each chunk in a `.distcp` is.
+
+    Attributes:
+        path: The file.
+        offset: Where the archive begins.
+        length: Its bytes.
+    """
+
+    path: str
+    offset: int
+    length: int
+
+
 class Piece(NamedTuple):
     """One slice of a partitioned variable: `start` and `shape` say which part of the whole `location` holds."""
 
     start: tuple[int, ...]
     shape: tuple[int, ...]
-    location: FileRange | Inline
+    location: FileRange | Inline | Archived
 
 
 class Pieces(NamedTuple):
@@ -100,7 +114,7 @@ class Strided(NamedTuple):
     strides: tuple[int, ...]
 
 
-Location: TypeAlias = "FileRange | Inline | Coded | H5Data | Pieces | Strided"
+Location: TypeAlias = "FileRange | Inline | Coded | H5Data | Pieces | Strided | Archived"
 
 
 class TensorRef(NamedTuple):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.tensors.dtypes import ITEMSIZE, unpack_scalar
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.references import Coded, FileRange, H5Data, Inline, Pieces, Strided, TensorRef
+from ckptdoctor.references import Archived, Coded, FileRange, H5Data, Inline, Pieces, Strided, TensorRef
 from ckptdoctor.state import Scalar
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ def read_scalar(ref: TensorRef) -> Scalar | None:
     location = ref.location
     if isinstance(location, Pieces) and len(location.parts) == 1:
         location = location.parts[0].location
+    if isinstance(location, Archived):
+        return read_scalar(_inner(ref, location))
     if isinstance(location, Inline):
         return unpack_scalar(ref.dtype, location.data)
     if isinstance(location, FileRange):
@@ -125,6 +127,8 @@ def chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> Iterator[NDArray[Any]]:
 
         for part in coded.chunks(location, chunk_bytes):
             yield _array(bytearray(part), ref.dtype, big_endian=location.big_endian)
+    elif isinstance(location, Archived):
+        yield from ordered_chunks(_inner(ref, location), chunk_bytes)
     elif isinstance(location, Strided):
         from ckptdoctor.containers.tensors.strided import strided_chunks
 
@@ -133,6 +137,12 @@ def chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> Iterator[NDArray[Any]]:
         from ckptdoctor.containers.hdf5.pool import read_chunks
 
         yield from read_chunks(location, chunk_bytes=chunk_bytes)
+
+
+def _inner(ref: TensorRef, location: Archived) -> TensorRef:
+    from ckptdoctor.containers.torchfiles.inner import inner_tensor
+
+    return inner_tensor(ref, location)
 
 
 def ordered_chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> Iterator[NDArray[Any]]:

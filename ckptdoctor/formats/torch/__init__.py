@@ -36,6 +36,18 @@ FORMATS = (
         absent_hint="save it with trainer.save_checkpoint(path), without weights_only",
     ),
     ArtifactFormat(
+        Format.TORCH_DCP,
+        title="distributed checkpoint of PyTorch",
+        called="a directory of torch.distributed.checkpoint",
+        rename_to="what it is: a directory",
+        noun="checkpoint",
+        holds="named",
+        configuration="optional",
+        unwritable=_NO_WRITER,
+        release_hint="for a release, save the model alone: dcp.save({'model': get_model_state_dict(model)})",
+        absent_hint="save both: model_state, optimizer_state = get_state_dict(model, optimizer), then dcp.save of them",
+    ),
+    ArtifactFormat(
         Format.HF_TRAINER,
         title="checkpoint of transformers' Trainer",
         called="a checkpoint of transformers' Trainer",
@@ -64,6 +76,7 @@ _TRAINER, _CLAIM = f"{_ROOM}.trainer", f"{_ROOM}.locating:claim"
 READERS = (
     Reader("torch", f"{_ROOM}.checkpoint:read", (Format.TORCH_CHECKPOINT, Format.LIGHTNING_CHECKPOINT)),
     Reader("torch-parts", f"{_TRAINER}:read_parts", (Format.TORCH_CHECKPOINT,), _CLAIM),
+    Reader("torch-dcp", f"{_ROOM}.distributed:read", (Format.TORCH_DCP,), _CLAIM),
     Reader("hf-trainer", f"{_TRAINER}:read_trainer", (Format.HF_TRAINER,), _CLAIM),
     Reader("accelerate", f"{_TRAINER}:read_accelerate", (Format.ACCELERATE_STATE,), _CLAIM),
 )

@@ -121,13 +121,18 @@ def _visit(node: Node, label: str, found: Contents, depth: int) -> None:
         elif depth <= 1:
             _counter(label, node, found)
         return
-    if not _taken(node, fields, label, found):
-        for name, each in fields.items() if depth < _MAX_DEPTH else ():
-            where = _joined(label, written(name))
-            if isinstance(each, (int, float)) and not isinstance(each, bool):
-                _counter(where, each, found)
-            else:
-                _visit(each, where, found, depth + 1)
+    if _taken(node, fields, label, found):
+        return
+    loose = {written(name): each for name, each in fields.items() if isinstance(each, TensorRef)}
+    together = sum("float" in each.dtype for each in loose.values()) > 1
+    if together:  # a model's, with other things among them
+        found.models.append(Model(label, loose))
+    for name, each in fields.items() if depth < _MAX_DEPTH else ():
+        where = _joined(label, written(name))
+        if isinstance(each, (int, float)) and not isinstance(each, bool):
+            _counter(where, each, found)
+        elif not (isinstance(each, TensorRef) and together):
+            _visit(each, where, found, depth + 1)
 
 
 def _taken(node: Node, fields: Fields, label: str, found: Contents) -> bool:
