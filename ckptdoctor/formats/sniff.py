@@ -14,6 +14,7 @@ _NEWEST_PROTOCOL = 5
 _NPY = b"\x93NUMPY"
 _ZIP = b"PK\x03\x04"
 _TAR_AT = 257
+_OF_BASELINES = "_stable_baselines3_version"
 _OLD_PICKLE = re.compile(
     rb"\(+(?:[ld]p?\d*\n|[\](}]|c[\w.]+\n\w+\n|I-?\d+\n|F[-+.\de]+\n|[KMJ]|[VSUX])"  # a list, dict or tuple
     rb"|cnumpy[\w.]*\n\w+\n"  # an array
@@ -64,6 +65,8 @@ def _zip(path: str) -> str | None:
         return "keras-archive"
     if names and all(name.endswith(".npy") for name in names):
         return "optimizer-dump"
+    if _OF_BASELINES in names:
+        return "stable-baselines3"
     pickled = any(name.rpartition("/")[2] == "data.pkl" for name in names)
     compiled = any(name.rpartition("/")[2] == "constants.pkl" or "/code/" in name for name in names)
     return "torch" if pickled and not compiled else None

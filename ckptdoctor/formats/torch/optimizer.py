@@ -131,7 +131,7 @@ def _odd_numbers(found: Draft, state: Fields) -> Iterator[Oddity]:
 
 _LIKE_PARAMETER = frozenset({
     "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "square_avg", "grad_avg", "sqr_avg", "acc_delta",
-    "sum", "exp_inf", "ax", "prev", "step_size", "z", "momentum", "velocity",
+    "sum", "state1", "state2", "exp_inf", "ax", "prev", "step_size", "z", "momentum", "velocity",
 })  # fmt: skip
 """Slots that have their parameter's shape, in every optimizer that calls them so."""
 

@@ -40,7 +40,7 @@ def pair(drafts: Sequence[Draft], models: Sequence[Model]) -> list[Answer]:
     ]
     together = {name: ref for each in every for name, ref in each.known.items()}
     whole = Scope("", together, any(each.sorted_names for each in every))
-    if len(every) == 1 and len(drafts) > 1:
+    if len(every) == 1:
         every = _parts(every[0])
     taken: set[str] = set()
     found = []
