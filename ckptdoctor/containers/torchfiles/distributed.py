@@ -16,7 +16,7 @@ from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.pickles.machine import Machine
 from ckptdoctor.containers.pickles.values import NotThese, Opaque, Pairs, shape_of
 from ckptdoctor.containers.torchfiles.archive import MAX_STEPS
-from ckptdoctor.containers.torchfiles.imports import Dtype, TorchImports
+from ckptdoctor.containers.torchfiles.imports import Dtype, Name, TorchImports
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.references import Archived, Piece, Pieces, TensorRef
 
@@ -44,10 +44,14 @@ class Directory(NamedTuple):
     Attributes:
         entries: By their keys, in the order in which the program saved them.
         lost: Keys whose data is not there, and the file that should have it.
+        names: What the metadata's pickle names; torch loads it with pickle.load.
+        called: Those of them that an object was made of.
     """
 
     entries: dict[str, Stored]
     lost: dict[str, str]
+    names: tuple[Name, ...] = ()
+    called: tuple[Name, ...] = ()
 
 
 def read_directory(path: str) -> Directory:
@@ -57,8 +61,9 @@ def read_directory(path: str) -> Directory:
         UnreadableArtifact: It is missing, corrupt, or names files elsewhere.
     """
     where = os.path.join(path, METADATA)
+    imports = TorchImports()
     with RegularFile(where) as file:
-        root = Machine(Cursor(file, where), TorchImports(), MAX_STEPS).run()
+        root = Machine(Cursor(file, where), imports, MAX_STEPS).run()
     fields = _fields(root, where)
     tensors, planned = fields.get("state_dict_metadata"), fields.get("planner_data")
     if not isinstance(tensors, Pairs):
@@ -75,7 +80,7 @@ def read_directory(path: str) -> Directory:
             lost[key] = next((name for name, *_ in places.get(key, {}).values()), "")
         elif found.tensor is not None and found.tensor.location is None and found.tensor.size:
             lost[key] = next((name for name, place in places.get(key, {}).values() if place is None), "")
-    return Directory(entries, lost)
+    return Directory(entries, lost, tuple(imports.names), tuple(imports.called))
 
 
 def _fields(value: object, where: str) -> dict[str, object]:

@@ -101,11 +101,13 @@ class TorchImports(Imports):
     Attributes:
         names: Every name that is no part of arrays and plain containers, once.
         called: Those of them that something was made of.
+        arrays: Names of numpy.
     """
 
     def __init__(self) -> None:
         self.names: dict[Name, None] = {}
         self.called: dict[Name, None] = {}
+        self.arrays: dict[str, None] = {}
 
     def find(self, module: str, name: str) -> object | None:
         """A global; every name is known, and none is imported."""
@@ -113,6 +115,8 @@ class TorchImports(Imports):
             return Dtype(DTYPES[name])
         plain = super().find(module, name)
         if plain is not None:
+            if module.partition(".")[0] == "numpy":
+                self.arrays.setdefault(f"{module}.{name}")
             return plain
         found = Name(module, name)
         if found not in self.names and len(self.names) < MAX_NAMES:

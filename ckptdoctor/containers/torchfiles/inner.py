@@ -5,15 +5,15 @@ from __future__ import annotations
 import io
 
 from ckptdoctor.containers.bytes.files import RegularFile
-from ckptdoctor.containers.pickles.reading import Node
 from ckptdoctor.containers.torchfiles.archive import load_archive
+from ckptdoctor.containers.torchfiles.reading import Loaded
 from ckptdoctor.containers.zips.archive import SubFile, ZipArchive
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.references import Archived, TensorRef
 
 
-def inner_object(location: Archived) -> Node:
-    """What an archive within a file holds.
+def inner_file(location: Archived) -> Loaded:
+    """An archive within a file.
 
     Raises:
         UnreadableArtifact: It is none, or corrupt.
@@ -22,7 +22,7 @@ def inner_object(location: Archived) -> Node:
         stream = open(location.path, "rb")  # noqa: SIM115 - the archive closes it
     within = io.BufferedReader(SubFile(stream, location.offset, location.length))
     try:
-        return load_archive(location.path, ZipArchive(location.path, within), location.offset).root
+        return load_archive(location.path, ZipArchive(location.path, within), location.offset)
     finally:
         stream.close()
 
@@ -33,7 +33,7 @@ def inner_tensor(ref: TensorRef, location: Archived) -> TensorRef:
     Raises:
         UnreadableArtifact: It holds something else, or a tensor of another type or shape.
     """
-    found = inner_object(location)
+    found = inner_file(location).root
     if not isinstance(found, TensorRef) or (found.dtype, found.shape) != (ref.dtype, ref.shape):
         held = f"{found.dtype} {list(found.shape)}" if isinstance(found, TensorRef) else "no tensor"
         raise UnreadableArtifact(

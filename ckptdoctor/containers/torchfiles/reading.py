@@ -31,6 +31,7 @@ class Loaded(NamedTuple):
         devices: Where the storages were.
         lost: Keys of tensors whose bytes are not there.
         oddities: What was noticed.
+        arrays: What they name to build arrays of numpy.
         members: Records of an archive beside the storages.
     """
 
@@ -42,6 +43,7 @@ class Loaded(NamedTuple):
     devices: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     oddities: tuple[Oddity, ...] = ()
+    arrays: tuple[str, ...] = ()
     members: tuple[str, ...] = ()
 
 

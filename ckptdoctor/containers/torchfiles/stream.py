@@ -67,7 +67,7 @@ def load_stream(path: str, file: RegularFile) -> Loaded:
     devices = dict.fromkeys(each.location for each in imports.storages.values())
     return Loaded(
         node, "stream", protocol, tuple(imports.names), tuple(imports.called), tuple(devices), tuple(tree.lost),
-        oddities,
+        oddities, tuple(imports.arrays),
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from ckptdoctor.formats.torch.contents import Contents
 from ckptdoctor.formats.torch.optimizer import draft, optimizer_state
 from ckptdoctor.formats.torch.pairing import pair, path_of
+from ckptdoctor.formats.torch.parameters import strangers
 from ckptdoctor.formats.torch.schedulers import companions, schedulers
 from ckptdoctor.references import TensorRef
 from ckptdoctor.state import Format, ModelVariable, Oddity, Producer, TrainingState
@@ -33,6 +34,7 @@ def assemble(
     ]
     noticed = list(oddities)
     optimizers = []
+    known = [ref.shape for each in models for ref in each.tensors.values()]
     drafts = [draft(name, fields) for name, fields in found.optimizers.items()]
     for one, told in zip(drafts, pair(drafts, models), strict=True):
         if not models:  # an optimizer alone: its parameters are somewhere else
@@ -43,6 +45,12 @@ def assemble(
             )
         optimizers.append(optimizer_state(one, told))
         noticed += one.oddities
+        misfits = strangers(one.shapes, known) if models and told.mapping != "name" else 0
+        if misfits:
+            who = one.name or "the optimizer"
+            noticed.append(
+                Oddity("S016", f"{misfits:,} parameters of {who} have state of shapes that no weight here has")
+            )
         if not told.proven and told.mapping != "name" and None not in told.names and told.names:
             who = one.name or "the optimizer"
             noticed.append(Oddity("S010", f"{who}: equal shapes leave open which parameter is which"))

@@ -12,6 +12,7 @@ from ckptdoctor.containers.zips.archive import ZipArchive
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.torch.assembly import assemble
 from ckptdoctor.formats.torch.contents import Contents, add
+from ckptdoctor.formats.torch.safety import noticed
 from ckptdoctor.state import Format, Oddity, Producer, TrainingState
 
 MARK = "_stable_baselines3_version"
@@ -36,7 +37,7 @@ def read(path: str) -> TrainingState:
                 raise UnreadableArtifact("is packed in the archive, where its tensors cannot be read", path, place=name)
             with archive.open(name) as member:
                 loaded = load_archive(path, ZipArchive(path, member), archive.offset(name))
-            oddities += loaded.oddities
+            oddities += noticed(loaded, name)
             add(loaded.root, name, found)
         data = parse_object(archive.read("data", _MAX_DATA), path, "data") if "data" in archive else {}
     for name in ("num_timesteps", "_n_updates"):

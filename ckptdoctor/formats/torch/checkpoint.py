@@ -7,6 +7,7 @@ from ckptdoctor.containers.tensors.values import kept_open
 from ckptdoctor.containers.torchfiles.reading import load
 from ckptdoctor.formats.torch.assembly import assemble
 from ckptdoctor.formats.torch.contents import contents
+from ckptdoctor.formats.torch.safety import noticed
 from ckptdoctor.state import Format, Producer, TrainingState
 
 _LIGHTNING = "pytorch-lightning_version"
@@ -23,8 +24,8 @@ def read(path: str) -> TrainingState:
     version = _lightning(loaded.root)
     with kept_open():
         if version is None and not _is_published(path, loaded.root):
-            return assemble(path, Format.TORCH_CHECKPOINT, Producer("torch"), found, loaded.oddities)
-        return assemble(path, Format.LIGHTNING_CHECKPOINT, Producer("lightning", version), found, loaded.oddities)
+            return assemble(path, Format.TORCH_CHECKPOINT, Producer("torch"), found, noticed(loaded))
+        return assemble(path, Format.LIGHTNING_CHECKPOINT, Producer("lightning", version), found, noticed(loaded))
 
 
 def _lightning(root: Node) -> str | None:

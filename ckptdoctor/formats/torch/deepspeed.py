@@ -2,7 +2,7 @@
 
 Stage 0 keeps the optimizer in the file of the model. Stages 1 and 2 flatten each group and cut it into one partition a
 rank; `param_slice_mappings` says which parameter lies where. Stage 3 cuts every parameter: each rank has a part of
-each, one after the other in the order of `param_shapes`. Sources: deepspeed/runtime/zero/stage_1_and_2.py and stage3.py,
+each, one after the other in the order of `param_shapes`. Sources: deepspeed/runtime/zero, stage_1_and_2.py, stage3.py;
 utils/zero_to_fp32.py of 0.19; measured with 1 and 2 ranks.
 """
 
@@ -22,6 +22,7 @@ from ckptdoctor.containers.torchfiles.reading import load
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.torch.assembly import assemble
 from ckptdoctor.formats.torch.contents import Contents, Fields, Model, add
+from ckptdoctor.formats.torch.safety import noticed
 from ckptdoctor.references import FileRange, Piece, Pieces, TensorRef
 from ckptdoctor.state import Format, Oddity, Producer, TrainingState
 
@@ -65,7 +66,7 @@ def read(path: str) -> TrainingState:
     root = loaded.root
     if not isinstance(root, dict):
         raise UnreadableArtifact("holds no dictionary", os.path.join(path, models[0]))
-    found, oddities = Contents(), list(loaded.oddities)
+    found, oddities = Contents(), list(noticed(loaded, models[0]))
     for key, value in root.items():
         if key not in _APART and isinstance(key, str):
             add({key: value}, "", found)
@@ -92,7 +93,7 @@ def _partitioned(path: str, root: Fields, files: Mapping[int, str], found: Conte
     for rank, name in files.items():
         if rank < world:
             one = load(os.path.join(path, name))
-            oddities += one.oddities
+            oddities += noticed(one, name)
             stage, ranks[rank] = _rank(one.root, os.path.join(path, name))
     shapes = _shapes(root.get("param_shapes"), path)
     first = next(each for each in ranks if each is not None)

@@ -8,9 +8,10 @@ from typing import Any
 from ckptdoctor.containers.pickles.reading import Key, Node
 from ckptdoctor.containers.tensors.values import kept_open
 from ckptdoctor.containers.torchfiles.distributed import Stored, read_directory
-from ckptdoctor.containers.torchfiles.inner import inner_object
+from ckptdoctor.containers.torchfiles.inner import inner_file
 from ckptdoctor.formats.torch.assembly import assemble
 from ckptdoctor.formats.torch.contents import Contents, add
+from ckptdoctor.formats.torch.safety import dangers
 from ckptdoctor.references import TensorRef
 from ckptdoctor.state import Format, Oddity, Producer, TrainingState
 
@@ -30,6 +31,7 @@ def read(path: str) -> TrainingState:
         Oddity("I002", f"{name or 'the file'} lacks the data of {key}")
         for key, name in list(directory.lost.items())[:20]
     ]
+    oddities += dangers(directory.names, directory.called, ".metadata: ")
     root: dict[Key, Any] = {}
     parameters = _parameters(directory.entries)
     read_so_far = 0
@@ -40,7 +42,9 @@ def read(path: str) -> TrainingState:
             if entry.archive is None or read_so_far >= MAX_OBJECTS:
                 continue
             read_so_far += 1
-            value = _renamed(inner_object(entry.archive), key)
+            loaded = inner_file(entry.archive)
+            oddities += dangers(loaded.names, loaded.called, f"{key}: ")
+            value = _renamed(loaded.root, key)
         _put(root, where, value)
     found = Contents()
     add(_lists(root), "", found)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ckptdoctor.formats.torch.registration import orders
@@ -212,3 +212,9 @@ def _by_shape(places: Sequence[Place], names: Sequence[str], shapes: Sequence[Sh
     told = {shape: iter(found) for shape, found in open_to.items() if wanted[shape] == len(found)}
     found = tuple(names[next(told[shape])] if shape in told else None for shape in own)
     return Answer(found, "shape", proven=None not in found and set(wanted.values()) == {1})
+
+
+def strangers(places: Sequence[Place], shapes: Iterable[Shape]) -> int:
+    """How many places have state that no weight of these shapes could have."""
+    known = set(shapes)
+    return sum(bool(place.shapes) and not place.shapes & known for place in places)

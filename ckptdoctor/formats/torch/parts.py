@@ -12,6 +12,7 @@ from ckptdoctor.containers.strict_json import parse_object
 from ckptdoctor.containers.torchfiles.reading import load
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.torch.contents import Contents, Model, add
+from ckptdoctor.formats.torch.safety import noticed
 from ckptdoctor.references import TensorRef
 from ckptdoctor.state import Oddity
 
@@ -44,8 +45,13 @@ class Parts:
     def torch(self, name: str, label: str) -> None:
         """A part that torch.save wrote, whose content stands under `label`."""
         loaded = load(self.file(name))
-        self.oddities += loaded.oddities
+        self.oddities += noticed(loaded, name)
         add(loaded.root, label, self.found)
+
+    def beside(self, names: Iterable[str]) -> None:
+        """Parts of which only what their pickles name matters: random numbers, arguments of a trainer."""
+        for name in sorted(names):
+            self.oddities += noticed(load(self.file(name)), name)
 
     def json(self, name: str) -> dict[str, object]:
         """A part that is a JSON object; nothing if it is not there."""
@@ -86,7 +92,7 @@ class Parts:
             return read_safetensors(path).tensors
         found = Contents()
         loaded = load(path)
-        self.oddities += loaded.oddities
+        self.oddities += noticed(loaded, name)
         add(loaded.root, "", found)
         return {key: ref for model in found.models for key, ref in model.tensors.items()}
 

@@ -20,6 +20,7 @@ _RNG = re.compile(r"rng_state(?:_\d+)?\.pth\Z|random_states_\d+\.pkl\Z")
 _NUMBERED = re.compile(
     r"(?P<stem>model|pytorch_model|optimizer|scheduler)(?:_(?P<number>\d{1,6}))?\.(?:bin|safetensors)\Z"
 )
+_CUSTOM = re.compile(r"custom_checkpoint_\d+\.pkl\Z|sampler(?:_\d+)?\.bin\Z|dl_state_dict(?:_\d+)?\.bin\Z")
 _COUNTERS = ("global_step", "max_steps", "epoch")
 
 
@@ -37,6 +38,7 @@ def read_trainer(path: str) -> TrainingState:
     if "scaler.pt" in parts.names:
         parts.torch("scaler.pt", "scaler")
     parts.found.rng += sorted(filter(_RNG.match, parts.names))
+    parts.beside([*parts.found.rng, *({"training_args.bin"} & parts.names)])
     progress = parts.json("trainer_state.json")
     _count(parts, progress)
     version = parts.json("config.json").get("transformers_version")
@@ -85,6 +87,7 @@ def read_accelerate(path: str) -> TrainingState:
     if "scaler.pt" in parts.names:
         parts.torch("scaler.pt", "scaler")
     parts.found.rng += sorted(filter(_RNG.match, parts.names))
+    parts.beside([*parts.found.rng, *filter(_CUSTOM.match, parts.names)])
     with kept_open():
         return assemble(path, Format.ACCELERATE_STATE, Producer("accelerate"), parts.found, parts.oddities)
 
