@@ -51,7 +51,8 @@ class Parts:
     def beside(self, names: Iterable[str]) -> None:
         """Parts of which only what their pickles name matters: random numbers, arguments of a trainer."""
         for name in sorted(names):
-            self.oddities += noticed(load(self.file(name)), name)
+            loaded = load(self.file(name))  # their own loaders allow what they need
+            self.oddities += (each for each in noticed(loaded, name) if each.code != "X005")
 
     def json(self, name: str) -> dict[str, object]:
         """A part that is a JSON object; nothing if it is not there."""

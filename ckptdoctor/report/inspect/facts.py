@@ -90,7 +90,7 @@ def _scheduler(scheduler: SchedulerState) -> str:
         if scheduler.if_lost and any(
             not isclose(*pair) for pair in zip(scheduler.next, scheduler.if_lost, strict=True)
         ):
-            text += f"; if it were lost {', '.join(f'{rate:.6g}' for rate in scheduler.if_lost)}"
+            text += f"; if it were lost {', '.join(f'{rate:.6g}' for rate in lost)}"
     return text
 
 
