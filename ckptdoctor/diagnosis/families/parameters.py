@@ -28,8 +28,8 @@ def _scheduler_missing(evidence: Evidence) -> Iterator[Found]:
         rates = [group.hyperparameters.get(_SET_BY_SCHEDULER) for group in each.groups]
         if each.has_state and any(rate is not None for rate in rates):
             said = (
-                f"the groups of {each.name or 'the optimizer'} have initial_lr, which a scheduler sets, and no state of "
-                "one is here: the schedule would start over from another rate"
+                f"the groups of {each.name or 'the optimizer'} have initial_lr, which a scheduler sets, and no state "
+                "of one is here: the schedule would start over from another rate"
             )
             yield said, "save scheduler.state_dict() beside it; here, build it with last_epoch as the steps done"
 

@@ -87,9 +87,8 @@ def _scheduler(scheduler: SchedulerState) -> str:
         text += f": rate {scheduler.learning_rates[0]:.6g}"
     if scheduler.next:
         text += f", next {', '.join(f'{rate:.6g}' for rate in scheduler.next)}"
-        if scheduler.if_lost and any(
-            not isclose(*pair) for pair in zip(scheduler.next, scheduler.if_lost, strict=True)
-        ):
+        lost = scheduler.if_lost or scheduler.next
+        if any(not isclose(*pair) for pair in zip(scheduler.next, lost, strict=True)):
             text += f"; if it were lost {', '.join(f'{rate:.6g}' for rate in lost)}"
     return text
 
