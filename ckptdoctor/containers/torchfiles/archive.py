@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ckptdoctor.containers.bytes.cursor import Cursor
 from ckptdoctor.containers.pickles.machine import Machine
+from ckptdoctor.containers.torchfiles.fast import Unusual, fast_load
 from ckptdoctor.containers.torchfiles.imports import Storage, TorchImports
 from ckptdoctor.containers.torchfiles.reading import Loaded
 from ckptdoctor.containers.torchfiles.tree import TorchTree
@@ -26,6 +27,17 @@ def root_of(names: list[str]) -> str | None:
     """The folder of an archive, with its `/`; None if it is no archive of torch.save."""
     found = [name.removesuffix(_DATA) for name in names if name == _DATA or name.endswith(f"/{_DATA}")]
     return min(found, key=lambda each: (each.count("/"), len(each)), default=None)
+
+
+def _run(data: bytes, cursor: Cursor) -> tuple[TorchImports, object]:
+    """What the pickle builds, and what it names; the cursor stands behind it."""
+    imports = TorchImports()
+    try:
+        value, cursor.position = fast_load(data, 0, imports)
+    except Unusual:
+        imports = TorchImports()
+        value = Machine(cursor, imports, MAX_STEPS).run()
+    return imports, value
 
 
 def load_archive(path: str, archive: ZipArchive | None = None, start: int = 0) -> Loaded:
@@ -71,9 +83,9 @@ def _load(path: str, archive: ZipArchive, start: int) -> Loaded:
 
     data = archive.read(f"{root}{_DATA}", MAX_PICKLE)
     cursor = Cursor(data, path)
-    imports = TorchImports()
+    imports, root_value = _run(data, cursor)
     tree = TorchTree(cursor, stored)
-    node = tree.node(Machine(cursor, imports, MAX_STEPS).run(), (None, ""))
+    node = tree.node(root_value, (None, ""))
     if cursor.left:
         oddities.append(Oddity("I007", f"{cursor.left:,} bytes behind the end of the pickle are not read"))
     if packed:

@@ -12,6 +12,7 @@ from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.pickles.machine import Machine
 from ckptdoctor.containers.pickles.values import NotThese, Pairs
 from ckptdoctor.containers.torchfiles.archive import MAX_STEPS
+from ckptdoctor.containers.torchfiles.fast import Unusual, fast_load
 from ckptdoctor.containers.torchfiles.imports import Storage, TorchImports
 from ckptdoctor.containers.torchfiles.reading import Loaded
 from ckptdoctor.containers.torchfiles.tree import TorchTree, itemsize
@@ -21,6 +22,8 @@ from ckptdoctor.state import Oddity
 
 _PROTOCOL = 1001
 _COUNT = 8
+_HEAD = 16 << 20
+"""Bytes that are read at once: pickles that end within them are read fast."""
 
 
 class _Remembering(TorchImports):
@@ -29,6 +32,13 @@ class _Remembering(TorchImports):
     def __init__(self) -> None:
         super().__init__()
         self.storages: dict[str, Storage] = {}
+
+    def copy(self) -> _Remembering:
+        """As it is now, to begin a pickle anew."""
+        found = _Remembering()
+        found.names, found.called = dict(self.names), dict(self.called)
+        found.arrays, found.storages = dict(self.arrays), dict(self.storages)
+        return found
 
     def storage(self, found: Storage) -> Storage:
         before = self.storages.setdefault(found.key, found)
@@ -46,9 +56,17 @@ def load_stream(path: str, file: RegularFile) -> Loaded:
     cursor = Cursor(file, path)
     imports = _Remembering()
     protocol = cursor.peek(1, 1)[0]
+    head = file.read(0, min(file.size, _HEAD))
 
     def pickled() -> object:
-        return Machine(cursor, imports, MAX_STEPS).run()
+        nonlocal imports
+        before = imports.copy()
+        try:
+            value, cursor.position = fast_load(head, cursor.position, imports)
+        except Unusual:
+            imports = before
+            value = Machine(cursor, imports, MAX_STEPS).run()
+        return value
 
     pickled()  # the magic number, by which it was recognised
     version, system = pickled(), pickled()
