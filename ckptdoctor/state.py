@@ -11,7 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from ckptdoctor.chunked import Chunked
 
 Scalar: TypeAlias = "int | float | bool | str"
 
@@ -33,6 +36,7 @@ class Format(str, Enum):
     KERAS_ARCHIVE = "keras-archive"
     KERAS_WEIGHTS = "keras-weights"
     OPTIMIZER_DUMP = "optimizer-dump"
+    ORBAX_CHECKPOINT = "orbax-checkpoint"
     UNKNOWN = "unknown"
 
 
@@ -48,6 +52,8 @@ class Generation(str, Enum):
     KERAS2 = "keras2"
     """The rewritten optimizers of TensorFlow 2.11 to 2.15 and tf_keras (2.9 and 2.10: `optimizers.experimental`)."""
     KERAS3 = "keras3"
+    OPTAX = "optax"
+    """Chains of optax' gradient transformations, in JAX."""
 
 
 class Role(str, Enum):
@@ -163,7 +169,7 @@ class Pieces(NamedTuple):
     parts: tuple[Piece, ...]
 
 
-Location: TypeAlias = "FileRange | Inline | Coded | H5Data | Pieces"
+Location: TypeAlias = "FileRange | Inline | Coded | H5Data | Pieces | Chunked"
 
 
 class TensorRef(NamedTuple):

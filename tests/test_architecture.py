@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "ckptdoctor"
-GROUND = frozenset({"errors", "state", "words", "versions"})
+GROUND = frozenset({"errors", "state", "chunked", "words", "versions"})
 KNOWS: dict[str, frozenset[str]] = {
     "errors": frozenset(),
     "state": frozenset(),
+    "chunked": frozenset(),
     "words": frozenset(),
     "versions": frozenset(),
     "containers": GROUND,

@@ -10,6 +10,7 @@ from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
+from ckptdoctor.chunked import Chunked
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.tables.sstable import Table
 from ckptdoctor.containers.tensors.dtypes import array_nbytes
@@ -189,7 +190,7 @@ def _pairs(optimizer: OptimizerState) -> Iterator[_Pair]:
         if len(slots) < len(PAIR):
             continue
         first, second = (slots[role].tensor for role in PAIR)
-        simple = all(isinstance(ref.location, (FileRange, H5Data)) for ref in (first, second))
+        simple = all(isinstance(ref.location, (FileRange, H5Data, Chunked)) for ref in (first, second))
         if simple and first.shape == second.shape and first.dtype == second.dtype and first.dtype in _EXACT:
             yield _Pair(variable, limit, first, second)
 
