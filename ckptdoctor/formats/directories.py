@@ -12,6 +12,8 @@ from ckptdoctor.containers.bytes.files import reason
 from ckptdoctor.errors import LimitExceeded, UnknownFormat, UnreadableArtifact, UsageProblem
 from ckptdoctor.formats.contract import Target
 from ckptdoctor.formats.keras import shard_map
+from ckptdoctor.formats.orbax import locating as orbax
+from ckptdoctor.formats.orbax.places import TEMPORARY
 from ckptdoctor.formats.registry import endings
 from ckptdoctor.formats.single_files import SAVED_MODEL, SHARD, target_of
 from ckptdoctor.formats.tensorflow import state_file as checkpoint_state
@@ -50,6 +52,9 @@ def meant_by(given: str, path: str, *, everything: bool) -> tuple[Target, ...]:
     names = listing(path)
     if everything:
         return tuple(_all_below(path, names))
+    step = orbax.latest_in(given, path, names)
+    if step is not None:
+        return (step,)
     if state_file(path, names):
         found = from_state(given, path, names)
         if found is not None:
@@ -75,7 +80,7 @@ def artifact_at(given: str, path: str) -> Target | None:
         above = os.path.dirname(path) or os.path.join(path, os.pardir)
         if set(listing(above)).intersection(SAVED_MODEL):
             return Target(given, above, "saved-model", (Oddity("P003", f"{path} is a part of the SavedModel {above}"),))
-    return None
+    return orbax.checkpoint_at(given, path, there)
 
 
 # ------------------------------------------------------------------------------------------------------------ names
@@ -311,7 +316,7 @@ def _all_in(path: str, names: list[str]) -> Iterator[Target]:
         full = os.path.join(path, name)
         if full == listed_in or name.endswith((".index", ".meta")) or SHARD.match(name):
             continue
-        if shard_map.whole_of(full) is not None:
+        if shard_map.whole_of(full) is not None or TEMPORARY in name:
             continue
         try:
             own = artifact_at(full, full) if os.path.isdir(full) else target_of(full, full)

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ckptdoctor.errors import GraftRefused
-from ckptdoctor.formats import dumps, keras, tensorflow
+from ckptdoctor.formats import dumps, keras, orbax, tensorflow
 from ckptdoctor.formats.contract import ArtifactFormat, Reader, Written
 from ckptdoctor.state import Format, TrainingState
 
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from ckptdoctor.optimizers.planned import PlannedOptimizer
 
 UNKNOWN = ArtifactFormat(Format.UNKNOWN, title="unknown", called="of no known format", rename_to="what it is")
-FORMATS: tuple[ArtifactFormat, ...] = (*tensorflow.FORMATS, *keras.FORMATS, *dumps.FORMATS, UNKNOWN)
+FORMATS: tuple[ArtifactFormat, ...] = (*tensorflow.FORMATS, *keras.FORMATS, *dumps.FORMATS, *orbax.FORMATS, UNKNOWN)
 READERS: tuple[Reader, ...] = (
     *tensorflow.READERS,
     *keras.READERS,
     *dumps.READERS,
+    *orbax.READERS,
     Reader("unknown", "ckptdoctor.formats.single_files:say_why", (UNKNOWN.id,)),
 )
 
