@@ -53,3 +53,8 @@ class Chunked(NamedTuple):
     big_endian: bool = False
     axes: tuple[int, ...] = ()
     shard: Shard | None = None
+
+    @property
+    def is_summed(self) -> bool:
+        """Whether each chunk has a checksum of its own."""
+        return "crc32c" in (self.codecs if self.shard is None else self.shard.codecs)

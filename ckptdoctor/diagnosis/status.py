@@ -23,7 +23,7 @@ def optimizer_status(optimizer: OptimizerState) -> Status:
     if never_stepped(optimizer):
         return Status.FRESH
     if optimizer.iterations is None:
-        whole = needs_no_count(optimizer) and optimizer.slots and not optimizer.missing
+        whole = needs_no_count(optimizer) and (optimizer.slots or is_stateless(optimizer)) and not optimizer.missing
         return Status.COMPLETE if whole else Status.PARTIAL
     if optimizer.missing or lost_all_slots(optimizer) or not is_possible(optimizer.iterations):
         return Status.PARTIAL
@@ -47,6 +47,8 @@ def needs_no_count(optimizer: OptimizerState) -> bool:
     """Whether training goes on exactly without the count: neither the update nor a configured rate depends on it."""
     if optimizer.schedule is not None or optimizer.scheduled or optimizer.hyperparameters.get("decay"):
         return False
+    if optimizer.generation is Generation.OPTAX:  # what depends on a count keeps one: a transformation, a schedule
+        return not any(each.name.rpartition("/")[2] == "count" for each in optimizer.other)
     if optimizer.generation is Generation.TF1:
         powers = {
             name for each in TF1_OPTIMIZERS if each.class_name == optimizer.class_name for name in each.beta_powers
@@ -55,6 +57,11 @@ def needs_no_count(optimizer: OptimizerState) -> bool:
         known = optimizer.class_name is not None and optimizer.class_name not in _TF1_COUNTED
         return known and all(any(power in name for name in stored) for power in powers)
     return optimizer.class_name in _UNCOUNTED and not optimizer.class_inferred
+
+
+def is_stateless(optimizer: OptimizerState) -> bool:
+    """Whether it is a chain of optax of which every place is empty, as plain SGD's is: nothing of it can be lost."""
+    return optimizer.generation is Generation.OPTAX and optimizer.class_name is not None and not optimizer.slots
 
 
 def is_possible(iterations: int) -> bool:

@@ -30,12 +30,13 @@ class Database:
         missing: Data file that is not there → keys whose values it holds.
     """
 
-    def __init__(self, path: str, base: str) -> None:
+    def __init__(self, path: str, base: str, *, whole: bool = True) -> None:
         """Reads the manifest and the tree.
 
         Args:
             path: The directory with `manifest.ocdbt`.
             base: What no path and no link may lead out of.
+            whole: Read all of the tree, not its root alone.
 
         Raises:
             UnreadableArtifact: It is corrupt, or its files lie elsewhere.
@@ -50,7 +51,7 @@ class Database:
         self._stored = self._referred = 0
         root = self._root()
         if root is not None:
-            self._walk(root)
+            self._walk(root, whole=whole)
         self._check_sharing()
 
     def _root(self) -> Root | None:
@@ -71,7 +72,7 @@ class Database:
                 raise LimitExceeded(f"is larger than the {MAX_MANIFEST:,} bytes that are read", self.path, place=name)
             return manifest(file.read(0, file.size, "the manifest"), self.path, name)
 
-    def _walk(self, root: Root) -> None:
+    def _walk(self, root: Root, *, whole: bool) -> None:
         waiting = [(root.place, root.height, b"")]
         while waiting:
             place, height, prefix = waiting.pop()
@@ -84,6 +85,8 @@ class Database:
             found = node(self._read(place), place.base, self.path, "a node of its tree")
             if found.height != height:
                 raise UnreadableArtifact("a node of its tree is not where it should be: it is corrupt", self.path)
+            if not whole:
+                return
             # A child is one nearer to the leaves, so that no way down leads in a circle.
             waiting += [(each.place, height - 1, prefix + each.prefix) for each in found.children]
             for key, value in found.values:

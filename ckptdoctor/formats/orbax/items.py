@@ -17,6 +17,8 @@ from ckptdoctor.words import enumerate_some
 
 _PLACEHOLDER = "PLACEHOLDER://"
 _SHOWN = 4
+_MOST_PROCESSES = 64
+"""So many processes' databases are looked into; a save has one for each host."""
 _PROCESS = re.compile(r"process_\d+\Z")
 
 
@@ -80,6 +82,7 @@ def read_item(folder: str, name: str, base: str) -> Item:
     texts = json_object(folder, STRINGS, base) or {}
     oddities = [*_lost(name, found, reading, fills=fills), *_unread(found)]
     oddities += _files_missing(folder, names, base, tree, told=bool(values))
+    oddities += _processes(folder, names, base)
     return Item(
         name,
         leaves,
@@ -262,14 +265,35 @@ def _files_missing(
     if not arrays_there or AGGREGATE in names:
         return
     if "_sharding" not in names:
-        yield Oddity("I002", "_sharding is missing: Orbax before 0.12 restores it only into a target that is given")
+        yield Oddity("I007", "_sharding is missing: Orbax before 0.12 restores it only into a target that is given")
     if any(entry.shape is not None for entry in arrays_there):
         if not any(_PROCESS.match(each) for each in listed(os.path.join(folder, "array_metadatas"))):
-            yield Oddity("I002", "array_metadatas is missing, which this version of Orbax writes; it restores without")
+            yield Oddity("I007", "array_metadatas is missing, which this version of Orbax writes; it restores without")
         else:
             _shapes_agree(folder, base)
     if "_sharding" in names:
         json_object(folder, "_sharding", base)
+
+
+def _processes(folder: str, names: Collection[str], base: str) -> Iterator[Oddity]:
+    """The databases of the processes, from which the one that is read was merged: Orbax leaves them there.
+
+    They hold the data of larger values, which is looked for anyway; a lost one that held none is no loss.
+    """
+    if MANIFEST not in names:
+        return
+    own = sorted(name for name in names if name.startswith("ocdbt.process_"))
+    if not own and any(_PROCESS.match(each) for each in listed(os.path.join(folder, "array_metadatas"))):
+        yield Oddity(
+            "I007", "no ocdbt.process_N is there, as every save has them; no value is in one, and none is lost"
+        )
+    for name in own[:_MOST_PROCESSES]:
+        from ckptdoctor.containers.ocdbt.database import Database
+
+        try:
+            Database(os.path.join(folder, name), base, whole=False)
+        except UnreadableArtifact as error:
+            yield Oddity("I007", f"{name} is not whole ({error}); no value is in what it lacks, and none is lost")
 
 
 def _shapes_agree(folder: str, base: str) -> None:

@@ -14,7 +14,7 @@ from ckptdoctor.formats.orbax.places import STEP_METADATA, TREE
 
 MAX_LEAVES = 1_000_000
 MAX_DEPTH = 128
-_EMPTY = frozenset({"None", "Dict", "List"})
+EMPTY = frozenset({"None", "Dict", "List", "Tuple", "NamedTuple"})
 
 
 class Entry(NamedTuple):
@@ -37,7 +37,7 @@ class Entry(NamedTuple):
     @property
     def is_empty(self) -> bool:
         """Whether there is no value: an empty node that keeps its place."""
-        return self.value_type in _EMPTY
+        return self.value_type in EMPTY
 
 
 class Tree(NamedTuple):

@@ -16,6 +16,7 @@ _GENERATIONS = {
     Generation.OPTIMIZER_V2: "tf.keras up to 2.10 or legacy",
     Generation.KERAS2: "Keras 2.11+ or tf_keras",
     Generation.KERAS3: "Keras 3",
+    Generation.OPTAX: "optax",
 }
 
 
