@@ -165,7 +165,12 @@ def _scan_one(ref: TensorRef, place: TensorRef, places: _Places, *, crc32: bool)
     try:
         return _Outcome({ref: scan_tensor(place, places.file(place), crc32=crc32)})
     except UnreadableArtifact as error:
-        return _Outcome(problem=(ref.key, str(error)))
+        return _failed(ref.key, error)
+
+
+def _failed(keys: str, error: UnreadableArtifact) -> _Outcome:
+    """Of values that could not be read: what is known to be damaged is no matter of what was left out."""
+    return _Outcome(damaged=(str(error),)) if error.code == "I004" else _Outcome(problem=(keys, str(error)))
 
 
 def _scan_pair(pair: _Pair, where: Mapping[TensorRef, TensorRef], places: _Places, *, crc32: bool) -> _Outcome:
@@ -174,7 +179,7 @@ def _scan_pair(pair: _Pair, where: Mapping[TensorRef, TensorRef], places: _Place
         files = places.file(first), places.file(second)
         one, other, figures = scan_pair(first, second, pair.bound, files, crc32=crc32)
     except UnreadableArtifact as error:
-        return _Outcome(problem=(f"{pair.first.key}, {pair.second.key}", str(error)))
+        return _failed(f"{pair.first.key}, {pair.second.key}", error)
     return _Outcome({pair.first: one, pair.second: other}, PairScan(pair.variable, pair.bound, figures))
 
 

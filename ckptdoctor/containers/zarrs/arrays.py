@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from math import prod
 from typing import NamedTuple
 
 from ckptdoctor.chunked import Chunk, Chunked
 from ckptdoctor.containers.tensors.dtypes import ITEMSIZE
 from ckptdoctor.containers.zarrs.metadata import ArrayLayout, Unsupported, read_metadata
 from ckptdoctor.containers.zarrs.store import Store, small
+from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.state import FileRange, Inline, TensorRef
 
 _METADATA = ("/.zarray", "/zarr.json")
@@ -52,6 +54,7 @@ def arrays(store: Store) -> Arrays:
     parts = _parts(store, layouts)
     for name, layout in layouts.items():
         chunks = tuple(sorted(parts.get(name, ()), key=lambda chunk: chunk.start))
+        _check_sizes(store, name, layout, chunks)
         location = Chunked(
             layout.shape, layout.chunk, chunks, layout.codecs, layout.fill, layout.big_endian, layout.axes, layout.shard
         )
@@ -59,6 +62,22 @@ def arrays(store: Store) -> Arrays:
             found.lost[name] = (layout.chunks - len(chunks), layout.chunks)
         found.tensors[name] = TensorRef(name, layout.dtype, layout.shape, _plain(layout, location) or location)
     return found
+
+
+def _check_sizes(store: Store, name: str, layout: ArrayLayout, chunks: Iterable[Chunk]) -> None:
+    """How long chunks are is known before they are read where their bytes lie as they are."""
+    if layout.codecs or layout.shard:
+        return
+    size = prod(layout.chunk) * ITEMSIZE[layout.dtype]
+    for each in chunks:
+        place = each.location
+        nbytes = len(place.data) if isinstance(place, Inline) else place.nbytes
+        if nbytes != size:
+            raise UnreadableArtifact(
+                f"a chunk of {name!r} should be {size:,} bytes and is {nbytes:,}: it is truncated or corrupt",
+                store.path,
+                code="I003",
+            )
 
 
 def _parts(store: Store, layouts: dict[str, ArrayLayout]) -> dict[str, list[Chunk]]:
@@ -90,9 +109,6 @@ def _plain(layout: ArrayLayout, location: Chunked) -> FileRange | Inline | None:
     if layout.codecs or layout.shard or layout.axes or layout.shape != layout.chunk or len(location.parts) != 1:
         return None
     place = location.parts[0].location
-    size = ITEMSIZE[layout.dtype]
-    for extent in layout.shape:
-        size *= extent
     if isinstance(place, FileRange):
-        return place._replace(big_endian=layout.big_endian) if place.nbytes == size else None
-    return place if len(place.data) == size and not layout.big_endian else None
+        return place._replace(big_endian=layout.big_endian)
+    return None if layout.big_endian else place
