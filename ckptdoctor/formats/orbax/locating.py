@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from ckptdoctor.formats.contract import Target
 from ckptdoctor.formats.orbax.metadata import saved_at
-from ckptdoctor.formats.orbax.places import Latest, is_checkpoint, is_item, look, whole_of
+from ckptdoctor.formats.orbax.places import AGGREGATE, FILES, Latest, is_checkpoint, is_item, listed, look, whole_of
 from ckptdoctor.state import Oddity
 from ckptdoctor.words import enumerate_some
 
@@ -24,6 +24,17 @@ def checkpoint_at(given: str, path: str, names: Collection[str]) -> Target | Non
         return Target(given, path, "orbax")
     told = f"{os.path.basename(os.path.abspath(path))} is an item of the checkpoint {whole}"
     return Target(given, whole, "orbax", (Oddity("P003", told),))
+
+
+def checkpoint_of(given: str, file: str) -> Target | None:
+    """The checkpoint that a file of one stands for; None of other files."""
+    directory, name = os.path.split(os.path.abspath(file))
+    names = listed(directory) if name in FILES or name == AGGREGATE else []
+    found = checkpoint_at(given, directory, names) if names else None
+    if found is None:
+        return None
+    told = Oddity("P003", f"{name} is a file of the checkpoint {found.resolved}")
+    return found._replace(oddities=(told,))
 
 
 def latest_in(given: str, path: str, names: Sequence[str]) -> Target | None:
