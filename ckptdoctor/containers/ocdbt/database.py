@@ -6,7 +6,7 @@ import os
 import re
 
 from ckptdoctor.containers.bytes.files import RegularFile
-from ckptdoctor.containers.ocdbt.nodes import MANIFEST, MAX_MANIFEST, MAX_NODE, NUMBERED, Place, Root, manifest, node
+from ckptdoctor.containers.ocdbt.nodes import MAX_MANIFEST, MAX_NODE, NUMBERED, Place, Root, check_node, manifest, node
 from ckptdoctor.containers.zarrs.store import MAX_KEYS, is_inside, leaves
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 from ckptdoctor.state import FileRange, Inline
@@ -36,7 +36,7 @@ class Database:
         Args:
             path: The directory with `manifest.ocdbt`.
             base: What no path and no link may lead out of.
-            whole: Read all of the tree, not its root alone.
+            whole: Read the tree; else it is only seen whether its root is there.
 
         Raises:
             UnreadableArtifact: It is corrupt, or its files lie elsewhere.
@@ -50,8 +50,10 @@ class Database:
         self._seen: set[tuple[bytes, int]] = set()
         self._stored = self._referred = 0
         root = self._root()
-        if root is not None:
-            self._walk(root, whole=whole)
+        if root is not None and whole:
+            self._walk(root)
+        elif root is not None:
+            check_node(self._read(root.place), self.path, "a node of its tree")
         self._check_sharing()
 
     def _root(self) -> Root | None:
@@ -72,7 +74,7 @@ class Database:
                 raise LimitExceeded(f"is larger than the {MAX_MANIFEST:,} bytes that are read", self.path, place=name)
             return manifest(file.read(0, file.size, "the manifest"), self.path, name)
 
-    def _walk(self, root: Root, *, whole: bool) -> None:
+    def _walk(self, root: Root) -> None:
         waiting = [(root.place, root.height, b"")]
         while waiting:
             place, height, prefix = waiting.pop()
@@ -85,8 +87,6 @@ class Database:
             found = node(self._read(place), place.base, self.path, "a node of its tree")
             if found.height != height:
                 raise UnreadableArtifact("a node of its tree is not where it should be: it is corrupt", self.path)
-            if not whole:
-                return
             # A child is one nearer to the leaves, so that no way down leads in a circle.
             waiting += [(each.place, height - 1, prefix + each.prefix) for each in found.children]
             for key, value in found.values:
@@ -162,6 +162,3 @@ class Database:
             raise UnreadableArtifact(
                 f"{name} is missing, and with it {enumerate_some(keys, 4)}", self.path, code="I002"
             )
-
-
-__all__ = ["MANIFEST", "MANIFEST_NAME", "Database"]

@@ -97,6 +97,10 @@ class _Fields:
         return count
 
     def numbers(self, count: int) -> list[int]:
+        plain = self._body[self._at : self._at + count]
+        if len(plain) == count and plain.isascii():  # each is below 128, and a byte: most columns are
+            self._at += count
+            return list(plain)
         return [self.number() for _ in range(count)]
 
     @property
@@ -125,6 +129,11 @@ def manifest(data: bytes, path: str, what: str) -> tuple[int, Root | None]:
     if not count or places[-1] is None:
         return kind, None
     return kind, Root(places[-1], heights[-1])
+
+
+def check_node(data: bytes, path: str, what: str) -> None:
+    """Raises UnreadableArtifact if the frame of a node is not whole."""
+    _framed(data, NODE, MAX_NODE, path, what)
 
 
 def node(data: bytes, base: bytes, path: str, what: str) -> Node:

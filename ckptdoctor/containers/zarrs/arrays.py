@@ -38,13 +38,17 @@ def arrays(store: Store) -> Arrays:
     """
     found = Arrays({}, {}, {})
     layouts: dict[str, ArrayLayout] = {}
+    known: dict[tuple[str, bytes], ArrayLayout | None] = {}  # arrays of one shape and type have the same metadata
     for key in store.values:
         ending = next((each for each in _METADATA if key.endswith(each)), None)
         if ending is None:
             continue
         name = key.removesuffix(ending)
         try:
-            layout = read_metadata(small(store, key), store.path, key)
+            data = small(store, key)
+            if (ending, data) not in known:
+                known[ending, data] = read_metadata(data, store.path, key)
+            layout = known[ending, data]
         except Unsupported as error:
             found.unread[name] = str(error)
             found.tensors[name] = TensorRef(name, "unknown", (), None)

@@ -34,6 +34,7 @@ NAMES: Mapping[Generation, str] = {
     Generation.OPTIMIZER_V2: "tf.keras up to 2.10 (and optimizers.legacy)",
     Generation.KERAS2: "Keras 2.11 to 2.15 (and tf_keras)",
     Generation.KERAS3: "Keras 3",
+    Generation.OPTAX: "optax",
 }
 """Generations, for people."""
 

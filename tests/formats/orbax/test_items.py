@@ -10,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.museum import FIXTURES
 from support.orbax.ocdbt import database
 from support.orbax.zarr_arrays import v2, v3, write
 
+import ckptdoctor
 from ckptdoctor.checking.policy import Policy
 from ckptdoctor.checking.run import check_paths
+from ckptdoctor.errors import GraftRefused
 from ckptdoctor.examination import Examination, examine
 from ckptdoctor.state import Status
 
@@ -95,6 +98,16 @@ def test_a_database(tmp_path: Path) -> None:
     folder = _metadata(tmp_path / "item")
     database(folder, {f"{name}/{key}": data for name, values in _stored() for key, data in values.items()})
     _is_right(_one(folder))
+
+
+def test_grafts(museum: Path, tmp_path: Path) -> None:
+    """A chain of optax goes nowhere, and nothing goes into a checkpoint of Orbax."""
+    keras, optax = (str(museum / each) for each in ("orbax-keras3.15-jax/functional", "orbax-jax/adamw"))
+    archive, out = str(FIXTURES / "keras3.keras"), str(tmp_path / "out.keras")
+    for donor, target, says in ((optax, archive, "of optax"), (keras, keras, "are read, not written")):
+        with pytest.raises(GraftRefused, match=says):
+            ckptdoctor.graft(donor, target, out)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_first_layout(tmp_path: Path) -> None:
