@@ -103,10 +103,11 @@ def test_a_database(tmp_path: Path) -> None:
 def test_grafts(museum: Path, tmp_path: Path) -> None:
     """A chain of optax goes nowhere, and nothing goes into a checkpoint of Orbax."""
     keras, optax = (str(museum / each) for each in ("orbax-keras3.15-jax/functional", "orbax-jax/adamw"))
-    archive, out = str(FIXTURES / "keras3.keras"), str(tmp_path / "out.keras")
-    for donor, target, says in ((optax, archive, "of optax"), (keras, keras, "are read, not written")):
+    archive = str(FIXTURES / "keras3.keras")
+    cases = ((optax, archive, "out.keras", "of optax"), (keras, keras, "out", "are read, not written"))
+    for donor, target, name, says in cases:
         with pytest.raises(GraftRefused, match=says):
-            ckptdoctor.graft(donor, target, out)
+            ckptdoctor.graft(donor, target, str(tmp_path / name))
     assert not list(tmp_path.iterdir())
 
 
