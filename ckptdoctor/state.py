@@ -43,6 +43,7 @@ class Format(str, Enum):
     DEEPSPEED = "deepspeed"
     STABLE_BASELINES3 = "stable-baselines3"
     SAFETENSORS = "safetensors"
+    ORBAX_CHECKPOINT = "orbax-checkpoint"
     UNKNOWN = "unknown"
 
 
@@ -60,6 +61,8 @@ class Generation(str, Enum):
     KERAS3 = "keras3"
     TORCH = "torch"
     """`torch.optim`, and what follows the convention of its `state_dict`."""
+    OPTAX = "optax"
+    """Chains of optax' gradient transformations, in JAX."""
 
 
 class Role(str, Enum):

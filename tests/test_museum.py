@@ -46,6 +46,8 @@ GROUPS = (
     ("keras-weights", "keras"),
     ("keras-weights", "tf.keras"),
     ("keras-weights", "tf_keras"),
+    ("orbax-checkpoint", "keras"),
+    ("orbax-checkpoint", "jax"),
     ("optimizer-dump", "keras"),
     ("optimizer-dump", "tf.keras"),
     ("optimizer-dump", "tf_keras"),

@@ -77,6 +77,27 @@ def test_tensorflow_in_json(tmp_path: Path, kind: str) -> None:
     assert not _modules(report) & (FRAMEWORKS | {"numpy", "h5py", "rich", "ml_dtypes", "zipfile"})
 
 
+@pytest.mark.parametrize("name", ["orbax-keras3.15-jax/functional", "orbax-jax/manager", "orbax-jax/zarr3"])
+def test_orbax_in_json(museum: Path, name: str) -> None:
+    """An Orbax checkpoint needs a decoder of zstd, and neither numpy nor h5py nor rich nor what wrote it."""
+    report = _watched("inspect", "--format", "json", str(museum / name))
+    assert "zstandard" in _modules(report)
+    assert not _modules(report) & (FRAMEWORKS | {"numpy", "h5py", "rich", "ml_dtypes", "orbax", "tensorstore"})
+    assert not _outside(report, str(museum / name))
+    assert not report["forbidden"]
+
+
+def test_zstd_is_loaded_for_zstd_alone(tmp_path: Path) -> None:
+    """Chunks that lie as they are need no decoder, and nothing that is not in chunks does."""
+    folder = tmp_path / "item" / "params.w"
+    folder.mkdir(parents=True)
+    fields = {"zarr_format": 2, "shape": [2], "chunks": [2], "dtype": "<f4", "compressor": None, "order": "C"}
+    (folder / ".zarray").write_text(json.dumps({**fields, "fill_value": None, "filters": None}))
+    (folder / "0").write_bytes(bytes(8))
+    for path in (folder.parent, _artifacts(tmp_path)["object-based"]):
+        assert "zstandard" not in _modules(_watched("inspect", "--format", "json", str(path)))
+
+
 def test_tensorflow_in_text(tmp_path: Path) -> None:
     """For a terminal rich is loaded, and still neither numpy nor h5py."""
     loaded = _modules(_watched("inspect", _artifacts(tmp_path)["object-based"]))

@@ -19,7 +19,7 @@ from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.examination import Progress, tensors
 from ckptdoctor.formats.registry import tables
 from ckptdoctor.optimizers.moments import PAIR, bound
-from ckptdoctor.references import FileRange, H5Data, TensorRef
+from ckptdoctor.references import Chunked, FileRange, H5Data, TensorRef
 from ckptdoctor.state import OptimizerState, Role, Slot, TrainingState
 
 if TYPE_CHECKING:
@@ -165,7 +165,12 @@ def _scan_one(ref: TensorRef, place: TensorRef, places: _Places, *, crc32: bool)
     try:
         return _Outcome({ref: scan_tensor(place, places.file(place), crc32=crc32)})
     except UnreadableArtifact as error:
-        return _Outcome(problem=(ref.key, str(error)))
+        return _failed(ref.key, error)
+
+
+def _failed(keys: str, error: UnreadableArtifact) -> _Outcome:
+    """Of values that could not be read: what is known to be damaged is no matter of what was left out."""
+    return _Outcome(damaged=(str(error),)) if error.code == "I004" else _Outcome(problem=(keys, str(error)))
 
 
 def _scan_pair(pair: _Pair, where: Mapping[TensorRef, TensorRef], places: _Places, *, crc32: bool) -> _Outcome:
@@ -174,7 +179,7 @@ def _scan_pair(pair: _Pair, where: Mapping[TensorRef, TensorRef], places: _Place
         files = places.file(first), places.file(second)
         one, other, figures = scan_pair(first, second, pair.bound, files, crc32=crc32)
     except UnreadableArtifact as error:
-        return _Outcome(problem=(f"{pair.first.key}, {pair.second.key}", str(error)))
+        return _failed(f"{pair.first.key}, {pair.second.key}", error)
     return _Outcome({pair.first: one, pair.second: other}, PairScan(pair.variable, pair.bound, figures))
 
 
@@ -190,7 +195,7 @@ def _pairs(optimizer: OptimizerState) -> Iterator[_Pair]:
         if len(slots) < len(PAIR):
             continue
         first, second = (slots[role].tensor for role in PAIR)
-        simple = all(isinstance(ref.location, (FileRange, H5Data)) for ref in (first, second))
+        simple = all(isinstance(ref.location, (FileRange, H5Data, Chunked)) for ref in (first, second))
         if simple and first.shape == second.shape and first.dtype == second.dtype and first.dtype in _EXACT:
             yield _Pair(variable, limit, first, second)
 

@@ -68,6 +68,29 @@ def _no_momentum(_state: TrainingState, optimizer: OptimizerState) -> bool:
     return bool(optimizer.slots) and optimizer.hyperparameters.get("momentum") == 0
 
 
+# ----------------------------------------------------------------------------------------------- Orbax, as Keras does
+
+
+def _by_orbax(state: TrainingState, _optimizer: OptimizerState) -> bool:
+    return state.callback == "OrbaxCheckpoint"
+
+
+def _renamed(state: TrainingState, optimizer: OptimizerState) -> bool:
+    """Variables whose stored names begin with their model's own, which the rebuilt model leaves out: their alias."""
+    return _by_orbax(state, optimizer) and any(variable.aliases for variable in state.variables)
+
+
+def _item_of_3_13(state: TrainingState, optimizer: OptimizerState) -> bool:
+    """Keras 3.13 calls the item `state`, and writes no configuration beside it."""
+    return _by_orbax(state, optimizer) and (optimizer.iterations_key or "").startswith("state/")
+
+
+def _slots_within_wrapper(state: TrainingState, optimizer: OptimizerState) -> bool:
+    """TensorFlow puts a LossScaleOptimizer's name before those of the slots inside: `loss_scale_optimizer/adam`."""
+    deeper = [slot.tensor.key.partition("/optimizer_variables/")[2].count("/") > 1 for slot in optimizer.slots]
+    return _by_orbax(state, optimizer) and _wrapped(state, optimizer) and any(deeper)
+
+
 # ------------------------------------------------------------------------- slots against the variables that are trained
 
 
@@ -165,6 +188,9 @@ def _product_last(_state: TrainingState, optimizer: OptimizerState) -> bool:
 
 CIRCUMSTANCES: Mapping[str, Callable[[TrainingState, OptimizerState], bool]] = {
     "slots": _slots,
+    "renamed": _renamed,
+    "item-of-3.13": _item_of_3_13,
+    "slots-within-wrapper": _slots_within_wrapper,
     "wrapped": _wrapped,
     "by-hand": _by_hand,
     "by-backup": _by_backup,

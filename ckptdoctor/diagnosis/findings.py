@@ -22,7 +22,7 @@ class Severity(str, Enum):
 _GRAVEST_FIRST = (Severity.ERROR, Severity.WARNING, Severity.INFO)
 
 
-_ASIDE = frozenset({"P002", "S010", "S018", "S023", "X006"})
+_ASIDE = frozenset({"I009", "P002", "S010", "S018", "S023", "X006"})
 
 
 class Finding(NamedTuple):

@@ -25,7 +25,7 @@ def optimizer_status(optimizer: OptimizerState) -> Status:
         return Status.FRESH
     if optimizer.iterations is None:
         needless = needs_no_count(optimizer) or is_unknown(optimizer)
-        whole = needless and optimizer.slots and not optimizer.missing
+        whole = needless and (optimizer.slots or is_stateless(optimizer)) and not optimizer.missing
         return Status.COMPLETE if whole else Status.PARTIAL
     if optimizer.missing or lost_all_slots(optimizer) or not is_possible(optimizer.iterations):
         return Status.PARTIAL
@@ -49,7 +49,10 @@ def needs_no_count(optimizer: OptimizerState) -> bool:
     """Whether training goes on exactly without the count: neither the update nor a configured rate depends on it."""
     if optimizer.schedule is not None or optimizer.scheduled or optimizer.hyperparameters.get("decay"):
         return False
-    if dialect(optimizer.generation).by_graph:
+    told = dialect(optimizer.generation)
+    if told.chained:  # what depends on a count keeps one: a transformation, a schedule
+        return not any(each.name.rpartition("/")[2] == "count" for each in optimizer.other)
+    if told.by_graph:
         powers = {
             name for each in TF1_OPTIMIZERS if each.class_name == optimizer.class_name for name in each.beta_powers
         }
@@ -76,6 +79,11 @@ def keeps_nothing(optimizer: OptimizerState) -> bool:
 def is_unknown(optimizer: OptimizerState) -> bool:
     """Whether its class is not known, of a dialect where that says nothing of counts: each may keep one or none."""
     return optimizer.class_name is None and dialect(optimizer.generation).by_parameter
+
+
+def is_stateless(optimizer: OptimizerState) -> bool:
+    """Whether it is a chain of optax of which every place is empty, as plain SGD's is: nothing of it can be lost."""
+    return dialect(optimizer.generation).chained and optimizer.class_name is not None and not optimizer.slots
 
 
 def is_possible(iterations: int) -> bool:

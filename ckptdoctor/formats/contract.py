@@ -102,13 +102,15 @@ class Reader(NamedTuple):
         id: Its name.
         read: Function (path): what the artifact holds.
         formats: What it finds; the bytes tell which.
-        claims: Function (given, path, names): the artifact that a directory is or means; None if it is none of these.
+        claims: Function (given, path, names): the artifact that a directory is; None if it is none.
+        latest: The same of a directory of several: the one that training would resume from.
     """
 
     id: str
     read: str
     formats: tuple[Format, ...]
     claims: str | None = None
+    latest: str | None = None
 
 
 class Target(NamedTuple):

@@ -12,7 +12,8 @@ from ckptdoctor.containers.bytes.files import reason
 from ckptdoctor.errors import LimitExceeded, UnknownFormat, UnreadableArtifact, UsageProblem
 from ckptdoctor.formats.contract import Target
 from ckptdoctor.formats.keras import shard_map
-from ckptdoctor.formats.registry import claimed, endings
+from ckptdoctor.formats.orbax.places import TEMPORARY
+from ckptdoctor.formats.registry import claimed, endings, latest
 from ckptdoctor.formats.single_files import SAVED_MODEL, SHARD, target_of
 from ckptdoctor.formats.tensorflow import state_file as checkpoint_state
 from ckptdoctor.state import Oddity
@@ -50,6 +51,9 @@ def meant_by(given: str, path: str, *, everything: bool) -> tuple[Target, ...]:
     names = listing(path)
     if everything:
         return tuple(_all_below(path, names))
+    step = latest(given, path, names)
+    if step is not None:
+        return (step,)
     if state_file(path, names):
         found = from_state(given, path, names)
         if found is not None:
@@ -311,7 +315,7 @@ def _all_in(path: str, names: list[str]) -> Iterator[Target]:
         full = os.path.join(path, name)
         if full == listed_in or name.endswith((".index", ".meta")) or SHARD.match(name):
             continue
-        if shard_map.whole_of(full) is not None:
+        if shard_map.whole_of(full) is not None or TEMPORARY in name:
             continue
         try:
             own = artifact_at(full, full) if os.path.isdir(full) else target_of(full, full)

@@ -192,14 +192,6 @@ def _directory(path: str) -> Foreign | None:
 
 _DIRECTORIES: tuple[tuple[Callable[[set[str]], bool], str], ...] = (
     (
-        lambda names: "_CHECKPOINT_METADATA" in names or {"_METADATA", "_sharding"} <= names,
-        "an Orbax checkpoint (JAX)",
-    ),
-    (
-        lambda names: "manifest.ocdbt" in names or any(name.startswith("ocdbt.process_") for name in names),
-        "an OCDBT store: a part of an Orbax (JAX) checkpoint",
-    ),
-    (
         lambda names: ".metadata" in names and any(name.endswith(".distcp") for name in names),
         "a PyTorch distributed checkpoint",
     ),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ckptdoctor.errors import GraftRefused
-from ckptdoctor.formats import dumps, keras, tensorflow, torch
+from ckptdoctor.formats import dumps, keras, orbax, tensorflow, torch
 from ckptdoctor.formats.contract import ArtifactFormat, Reader, Target, Written
 from ckptdoctor.state import Format, Generation, TrainingState
 
@@ -16,12 +16,20 @@ if TYPE_CHECKING:
     from ckptdoctor.optimizers.planned import PlannedOptimizer
 
 UNKNOWN = ArtifactFormat(Format.UNKNOWN, title="unknown", called="of no known format", rename_to="what it is")
-FORMATS: tuple[ArtifactFormat, ...] = (*tensorflow.FORMATS, *keras.FORMATS, *dumps.FORMATS, *torch.FORMATS, UNKNOWN)
+FORMATS: tuple[ArtifactFormat, ...] = (
+    *tensorflow.FORMATS,
+    *keras.FORMATS,
+    *dumps.FORMATS,
+    *torch.FORMATS,
+    *orbax.FORMATS,
+    UNKNOWN,
+)
 READERS: tuple[Reader, ...] = (
     *tensorflow.READERS,
     *keras.READERS,
     *dumps.READERS,
     *torch.READERS,
+    *orbax.READERS,
     Reader("unknown", "ckptdoctor.formats.single_files:say_why", (UNKNOWN.id,)),
 )
 
@@ -66,9 +74,18 @@ def reader(name: str) -> Callable[[str], TrainingState]:
 
 
 def claimed(given: str, path: str, names: AbstractSet[str]) -> Target | None:
-    """The artifact that a directory is, or that is meant by it, as the readers of directories say."""
-    for function in dict.fromkeys(each.claims for each in READERS if each.claims is not None):
-        found: Target | None = named(function)(given, path, names)
+    """The artifact that a directory is, as the readers of directories say."""
+    return _first((each.claims for each in READERS), given, path, names)
+
+
+def latest(given: str, path: str, names: Sequence[str]) -> Target | None:
+    """The artifact that is meant by a directory of several, as the readers of such directories say."""
+    return _first((each.latest for each in READERS), given, path, names)
+
+
+def _first(functions: Iterable[str | None], *arguments: object) -> Target | None:
+    for function in dict.fromkeys(functions):
+        found: Target | None = named(function)(*arguments) if function is not None else None
         if found is not None:
             return found
     return None

@@ -56,7 +56,11 @@ def target_of(given: str, path: str) -> Target:
     if signature:
         return Target(given, path, "hdf5")
     from ckptdoctor.formats import foreign, sniff
+    from ckptdoctor.formats.orbax.locating import checkpoint_of
 
+    part = checkpoint_of(given, path)
+    if part is not None:
+        return part
     reader = sniff.sniff(path, head)
     if reader is not None:
         return Target(given, path, reader)

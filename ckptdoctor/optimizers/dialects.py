@@ -24,6 +24,7 @@ class Dialect(NamedTuple):
             no configuration of it is recorded, and its classes are in `name_based.py`.
         counts: It keeps a count of its own; TensorFlow 1's programs have one, `global_step`.
         by_parameter: It keeps a count for each parameter, if its class needs one; parameters without state are normal.
+        chained: It is a chain of transformations, each with a count of its own or none; no settings are stored.
         counts_with_decay: Classes that count only where a decay is set.
         place_for_count: The generation that a list has to be written as to have a place for a count; "" for itself.
         listed: Its state goes by place in a list in every format.
@@ -49,6 +50,7 @@ class Dialect(NamedTuple):
     by_graph: bool = False
     counts: bool = True
     by_parameter: bool = False
+    chained: bool = False
     counts_with_decay: frozenset[str] = frozenset()
     place_for_count: str = ""
     listed: bool = True
@@ -100,6 +102,11 @@ DIALECTS: Mapping[Generation, Dialect] = {
     # torch/optim
     Generation.TORCH: Dialect(
         "PyTorch", "PyTorch", package="torch", by_parameter=True, listed=False, rate_listed=False, accumulates=False,
+        momentum="gradient", nadam="slow", wrapper="",
+    ),
+    # optax/_src: transforms.py, alias.py
+    Generation.OPTAX: Dialect(
+        "optax", "optax", package="optax", chained=True, listed=False, rate_listed=False, accumulates=False,
         momentum="gradient", nadam="slow", wrapper="",
     ),
 }  # fmt: skip

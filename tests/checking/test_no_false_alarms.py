@@ -27,4 +27,6 @@ def test_the_museum(museum: Path, museum_truth: list[dict[str, Any]]) -> None:
                 if each.code.startswith(OF_DAMAGE):
                     found[each.code].add(record["case"])
                     told[each.code] = each.message
-    assert dict(found) == RIGHT, told
+    # Orbax' chunks never have checksums.
+    bare = {each["case"] for each in museum_truth if each["format"] == "orbax-checkpoint"}
+    assert dict(found) == {**RIGHT, "I009": bare}, told

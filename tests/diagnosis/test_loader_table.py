@@ -133,6 +133,9 @@ OWN = {
     "saved-model-no-metadata": r"-sm-(module_optimizer|tfsave_keras|checkpoint_object)$",
     "saved-model-legacy": r"^tf/v2\.\d+-tfk(_pkg)?-sm-",
     "saved-model": r"^tf/v2\.(10-tfk-sm-exp_|1[1-5]-tfk-sm-|21-tfk_pkg-sm-)|^tf2\.21-tf_keras/sm-",
+    "orbax-3.13": r"^orbax-keras3\.13",
+    "orbax-renamed": r"^orbax-keras3\.15-\w+/(sequential|subclass|nested)$",
+    "orbax-within-wrapper": r"^orbax-keras3\.15-tf/lossscale$",
     "saved-model-keras3": r"^tf/v2\.\d+-k3-sm-(module_optimizer|tfsave_keras)$",
 }
 """The rows that apply to what the producer's own version loads, and the artifacts that were measured to be lost so."""

@@ -11,7 +11,7 @@ from ckptdoctor.diagnosis.findings import Finding, Severity
 from ckptdoctor.diagnosis.rules import RULES
 from ckptdoctor.diagnosis.rules import judge as judge_evidence
 from ckptdoctor.diagnosis.status import optimizer_status, optimizer_verdict
-from ckptdoctor.references import TensorRef
+from ckptdoctor.references import Chunk, Chunked, Inline, TensorRef
 from ckptdoctor.state import (
     Format,
     Generation,
@@ -52,6 +52,12 @@ def judge(state: TrainingState) -> list[Finding]:
     return [each for each in judge_evidence(Evidence("p", state)) if each.code != "P002"]
 
 
+def _chunked(*codecs: str) -> TrainingState:
+    place = Chunked((3,), (3,), (Chunk((0,), Inline(b"")),), codecs)
+    held = tuple(ModelVariable(name, _ref(name)._replace(location=place)) for name in "ab")
+    return _state(ADAM)._replace(variables=held)
+
+
 CASES: dict[str, tuple[TrainingState, list[tuple[str, str]]]] = {
     "complete": (_state(ADAM), []),
     "weights only": (_state(), [("S001", "no optimizer state is here: training would start with a new optimizer")]),
@@ -66,6 +72,19 @@ CASES: dict[str, tuple[TrainingState, list[tuple[str, str]]]] = {
     "no count": (
         _state(ADAM._replace(iterations=None)),
         [("S002", "Adam has slots but no iteration count")],
+    ),
+    "chunks without checksums": (
+        _chunked("zstd"),
+        [("I009", "the values of 2 arrays have no checksums")],
+    ),
+    "chunks with checksums": (_chunked("zstd", "crc32c"), []),
+    "the latest holds nothing": (
+        _state(ADAM, oddities=(Oddity("I006", "latest_step() takes 9"),)),
+        [("I006", r"latest_step\(\) takes 9")],
+    ),
+    "two runs in a directory": (
+        _state(ADAM, oddities=(Oddity("P005", "1 was saved after 7"),)),
+        [("P005", "1 was saved after 7")],
     ),
     "fresh": (_state(ADAM._replace(iterations=0)), [("S004", "Adam never stepped: its count is 0")]),
     "missing": (

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import pickle
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from support.format_contract import FormatContract
+from support.format_contract import FormatContract, copied
 from support.museum import FIXTURES
 
+from ckptdoctor.checking.policy import Policy
+from ckptdoctor.checking.run import check_paths
+from ckptdoctor.examination import examine
 from ckptdoctor.formats.registry import FORMATS
 from ckptdoctor.state import Format
 
@@ -62,6 +66,58 @@ class TestKerasWeights(FormatContract):
     """`.weights.h5`."""
 
     kind = Format.KERAS_WEIGHTS
+
+
+_CHUNK = re.compile(r"/zarr[23]/.*/(c|[\d.]+|c/[\d/]+)\Z")
+
+
+class TestOrbax(FormatContract):
+    """Orbax' directories."""
+
+    kind = Format.ORBAX_CHECKPOINT
+    unread = frozenset({"commit_success.txt"})  # a path, which nobody reads
+
+    def is_read(self, file: Path) -> bool:
+        """Of the processes' databases only values are wanted, and small ones are in the merged one."""
+        return super().is_read(file) and "ocdbt.process_" not in str(file) and not _CHUNK.search(str(file))
+
+    def test_cut_chunks(self, museum: Path, tmp_path: Path) -> None:
+        """How long a compressed chunk should be nobody knows before it is unpacked, as `--deep` does."""
+        for name in ("zarr2", "zarr3"):
+            copy = Path(copied(str(museum / "orbax-jax" / name), tmp_path / name))
+            chunks = [each for each in copy.rglob("*") if _CHUNK.search(str(each)) and each.is_file()]
+            assert chunks
+            for each in chunks:
+                data = each.read_bytes()
+                each.write_bytes(data[:-1])
+                (found,) = check_paths([str(copy)], Policy(deep=True))
+                assert "I004" in {finding.code for finding in found.findings} or found.exit_code == 3, each
+                assert found.exit_code, each
+                each.write_bytes(data)
+
+    def test_values_of_processes(self, museum: Path, tmp_path: Path) -> None:
+        """Values above 1,024 bytes lie in the data of their process: it has to be there, and whole."""
+        copy = Path(copied(str(museum / "orbax-jax" / "large"), tmp_path / "copy"))
+        codes = set()
+        for each in copy.glob("ocdbt.process_0/d/*"):
+            data = each.read_bytes()
+            each.write_bytes(data[: len(data) // 2])
+            (cut,) = examine(str(copy))
+            each.unlink()
+            (gone,) = examine(str(copy))
+            codes.add((cut.error and cut.error.code, gone.error and gone.error.code))
+            each.write_bytes(data)
+        assert ("I003", "I002") in codes
+
+    def test_manifests_of_processes(self, artifacts: list[str], tmp_path: Path) -> None:
+        """Without those the merged database is whole, and what is missing is told."""
+        for number, path in enumerate(artifacts):
+            copy = Path(copied(path, tmp_path / str(number)))
+            for each in copy.rglob("ocdbt.process_*/manifest.ocdbt"):
+                each.write_bytes(each.read_bytes()[:-1])
+                (found,) = examine(str(copy))
+                assert found.error is None, each
+                assert "I007" in {finding.code for finding in found.findings}, each
 
 
 class TestDump(FormatContract):

@@ -130,8 +130,6 @@ def test_truncated_torch_archives(tmp_path: Path) -> None:
 
 
 DIRECTORIES = {
-    "Orbax": ["_CHECKPOINT_METADATA", "state/_METADATA"],
-    "OCDBT": ["manifest.ocdbt", "d/abc"],
     "distributed": [".metadata", "__0_0.distcp"],
     "DeepSpeed": ["mp_rank_00_model_states.pt"],
     "Zarr": [".zgroup", "w/0.0"],

@@ -21,6 +21,7 @@ from hostile.commands import run_commands
 from hostile.filesystem import paths
 from hostile.hdf5_content import contents
 from hostile.hdf5_files import hdf5
+from hostile.orbax import orbax
 from hostile.pickles import pickles
 from hostile.protobufs import protobufs
 from hostile.zip_files import archives
@@ -28,7 +29,9 @@ from support.pace import slowness
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel is asked what was opened (inotify)")
 
-CASES = [case for family in (hdf5, contents, archives, bundles, protobufs, pickles, paths) for case in family.cases]
+CASES = [
+    case for family in (hdf5, contents, archives, bundles, protobufs, pickles, orbax, paths) for case in family.cases
+]
 MEGABYTES = 300
 ENDLESS = 10.0
 """Seconds after which a loop in HDF5 is ended: such cases are inspected, and nothing more."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.tensors.dtypes import ITEMSIZE, unpack_scalar
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.references import Archived, Coded, FileRange, H5Data, Inline, Pieces, Strided, TensorRef
+from ckptdoctor.references import Archived, Chunked, Coded, FileRange, H5Data, Inline, Pieces, Strided, TensorRef
 from ckptdoctor.state import Scalar
 
 if TYPE_CHECKING:
@@ -92,6 +92,10 @@ def read_scalar(ref: TensorRef) -> Scalar | None:
                     code="I004",
                 )
         return unpack_scalar(ref.dtype, data, big_endian=location.big_endian)
+    if isinstance(location, Chunked):
+        from ckptdoctor.containers.zarrs.decoding import first_element
+
+        return unpack_scalar(ref.dtype, first_element(location, ref.dtype, ref.key))
     if isinstance(location, (H5Data, Coded, Strided)):
         if ref.size != 1 or ref.dtype not in ITEMSIZE:
             return None
@@ -104,7 +108,7 @@ def read_scalar(ref: TensorRef) -> Scalar | None:
 def chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> Iterator[NDArray[Any]]:
     """The elements of a tensor, flat, at most `chunk_bytes` at a time; types that numpy lacks come from ml_dtypes.
 
-    The order is C order for whole tensors; partitioned ones come slice by slice.
+    The order is C order for whole tensors; partitioned ones come slice by slice, and chunked ones chunk by chunk.
 
     Raises:
         UnreadableArtifact: The bytes are not there.
@@ -137,6 +141,10 @@ def chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> Iterator[NDArray[Any]]:
         from ckptdoctor.containers.hdf5.pool import read_chunks
 
         yield from read_chunks(location, chunk_bytes=chunk_bytes)
+    elif isinstance(location, Chunked):
+        from ckptdoctor.containers.zarrs.values import by_chunk
+
+        yield from by_chunk(ref, location, chunk_bytes)
 
 
 def _inner(ref: TensorRef, location: Archived) -> TensorRef:
@@ -156,8 +164,7 @@ def ordered_chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> Iterator[NDArray
     """
     location = ref.location
     if isinstance(location, Pieces):
-        along_first = all(piece.shape[1:] == ref.shape[1:] for piece in location.parts)
-        if along_first:  # parts are sorted by their start
+        if _in_a_row(ref, location):  # parts are sorted by their start
             yield from chunks(ref, chunk_bytes)
         else:
             yield assembled(ref)
@@ -167,8 +174,17 @@ def ordered_chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> Iterator[NDArray
         from ckptdoctor.containers.tensors.strided import strided_chunks
 
         yield from strided_chunks(ref, location, numpy_dtype(ref.dtype), chunk_bytes, expand=True)
+    elif isinstance(location, Chunked):
+        from ckptdoctor.containers.zarrs.values import ordered
+
+        yield from ordered(ref, location, chunk_bytes)
     else:
         yield from chunks(ref, chunk_bytes)
+
+
+def _in_a_row(ref: TensorRef, pieces: Pieces) -> bool:
+    """Whether a tensor's pieces follow each other in its order: cut along the first dimension, or as flat elements."""
+    return all(piece.shape[1:] == ref.shape[1:] or len(piece.shape) < len(ref.shape) for piece in pieces.parts)
 
 
 def paired_chunks(
@@ -200,14 +216,14 @@ def assembled(ref: TensorRef) -> NDArray[Any]:
     import numpy as np
 
     location = ref.location
-    if isinstance(location, Pieces):
+    if isinstance(location, Pieces) and not _in_a_row(ref, location):
         whole = np.empty(ref.shape, numpy_dtype(ref.dtype))
         for piece in location.parts:
             part = assembled(TensorRef(ref.key, ref.dtype, piece.shape, piece.location))
             window = tuple(slice(start, start + size) for start, size in zip(piece.start, piece.shape, strict=True))
             whole[window] = part.reshape(piece.shape)
         return whole.reshape(-1)
-    parts = list(ordered_chunks(ref) if isinstance(location, Strided) else chunks(ref))
+    parts = list(ordered_chunks(ref) if isinstance(location, (Strided, Chunked)) else chunks(ref))
     flat = np.concatenate(parts) if parts else np.empty(0, numpy_dtype(ref.dtype))
     if isinstance(location, FileRange) and location.fortran_order:
         return flat.reshape(ref.shape, order="F").ravel(order="C")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ckptdoctor.diagnosis.evidence import Evidence, Rule, noticed
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.errors import UnknownFormat
-from ckptdoctor.references import TensorRef
+from ckptdoctor.references import Chunked, TensorRef
 from ckptdoctor.state import TrainingState
 from ckptdoctor.words import enumerate_some
 
@@ -51,6 +51,7 @@ def _interrupted_save(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 
 def _newest_incomplete(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    yield from noticed("I006", "remove it once no process is saving there, or name the complete one")(evidence)
     for family in evidence.run.families.values() if evidence.run is not None else ():
         newest = family[-1]
         if newest.readable or len(family) == 1:
@@ -75,6 +76,18 @@ def _of_strange_types(state: TrainingState) -> list[TensorRef]:
     # Models have tables of texts, optimizers have none.
     texts = [ref for ref in slots if ref.dtype == "string"]
     return [ref for ref in (*variables, *slots) if ref.dtype in strange] + texts if strange or texts else []
+
+
+def _no_checksums(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    """Arrays in chunks whose codings have none; the other formats without checksums hold nothing that seems checked."""
+    slots = [slot.tensor for optimizer in evidence.optimizers for slot in optimizer.slots]
+    refs = [*(variable.tensor for variable in evidence.variables), *slots]
+    bare = [ref for ref in refs if isinstance(ref.location, Chunked) and not ref.location.is_summed]
+    if bare:
+        yield (
+            f"the values of {len(bare):,} arrays have no checksums: bytes that change are restored without a word",
+            "keep checksums of the files beside the checkpoint",
+        )
 
 
 def _not_fully_read(evidence: Evidence) -> Iterator[tuple[str, str]]:
@@ -138,4 +151,5 @@ RULES: tuple[Rule, ...] = (
         "a Git LFS pointer, an empty file, an error page under a model's name",
         noticed("I008", "fetch or copy the real file again"),
     ),
+    Rule("I009", "no-checksums", Severity.INFO, "nothing would tell that values were changed", _no_checksums),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from ckptdoctor.diagnosis.evidence import Evidence, Rule
+from ckptdoctor.diagnosis.evidence import Evidence, Found, Rule
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.loader_table import Loss, Row, rows
 from ckptdoctor.diagnosis.loaders import Loader, own_loader
@@ -54,10 +54,10 @@ def _count_dropped(evidence: Evidence, loss: Loss, loader: Loader) -> Iterator[t
         yield f"{loader.whose} {row.call} loses the count. {told[0].upper()}{told[1:]}", remedy(loss, evidence.path)
 
 
-def _losses(rule: str) -> Callable[[Evidence], Iterator[tuple[str, str]]]:
+def _losses(rule: str) -> Callable[[Evidence], Iterator[Found]]:
     """The rule's function: what the table says of the loader that was named, or of the producer's own."""
 
-    def find(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    def find(evidence: Evidence) -> Iterator[Found]:
         state = evidence.state
         if state is None:
             return
@@ -71,10 +71,16 @@ def _losses(rule: str) -> Callable[[Evidence], Iterator[tuple[str, str]]]:
             together.setdefault(loss.row, []).append(loss.optimizer.name)
         # Two optimizers of one kind are one finding.
         yield from dict.fromkeys(
-            (_message(loss, loader, noun), remedy(loss, evidence.path, together[loss.row])) for loss in found
+            (_message(loss, loader, noun), remedy(loss, evidence.path, together[loss.row]), _weight(loss.row))
+            for loss in found
         )
 
     return find
+
+
+def _weight(row: Row) -> Severity:
+    """New weights in silence are no matter of a warning."""
+    return Severity.ERROR if row.weights == "lost" and row.signal == "silent" else Severity.WARNING
 
 
 def _message(loss: Loss, loader: Loader, noun: str) -> str:

@@ -54,6 +54,7 @@ def _extension_lies(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 
 def _latest_is_older(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    yield from noticed("P005", "give every run a directory of its own; move the old run's steps away")(evidence)
     run = evidence.run
     latest = run.member(run.latest) if run is not None else None
     if run is None or latest is None or latest.iterations is None:
@@ -94,7 +95,7 @@ RULES: tuple[Rule, ...] = (
         "P005",
         "latest-is-older",
         Severity.WARNING,
-        "the state file's latest is behind another checkpoint beside it",
+        "what is taken for the latest is behind another checkpoint beside it",
         _latest_is_older,
     ),
     Rule(

@@ -96,13 +96,13 @@ FORMATS = (
         absent_hint="save it with accelerator.save_state(path), after accelerator.prepare(optimizer)",
     ),
 )
-_TRAINER, _CLAIM = f"{_ROOM}.trainer", f"{_ROOM}.locating:claim"
+_TRAINER, _CLAIM, _LATEST = f"{_ROOM}.trainer", f"{_ROOM}.locating:claim", f"{_ROOM}.locating:latest"
 READERS = (
     Reader("torch", f"{_ROOM}.checkpoint:read", (Format.TORCH_CHECKPOINT, Format.LIGHTNING_CHECKPOINT)),
     Reader("torch-parts", f"{_TRAINER}:read_parts", (Format.TORCH_CHECKPOINT,), _CLAIM),
     Reader("torch-dcp", f"{_ROOM}.distributed:read", (Format.TORCH_DCP,), _CLAIM),
     Reader("deepspeed", f"{_ROOM}.deepspeed:read", (Format.DEEPSPEED,), _CLAIM),
     Reader("stable-baselines3", f"{_ROOM}.baselines:read", (Format.STABLE_BASELINES3,)),
-    Reader("hf-trainer", f"{_TRAINER}:read_trainer", (Format.HF_TRAINER,), _CLAIM),
+    Reader("hf-trainer", f"{_TRAINER}:read_trainer", (Format.HF_TRAINER,), _CLAIM, _LATEST),
     Reader("accelerate", f"{_TRAINER}:read_accelerate", (Format.ACCELERATE_STATE,), _CLAIM),
 )

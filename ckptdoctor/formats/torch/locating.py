@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 
 from ckptdoctor.formats.contract import Target
@@ -18,13 +19,12 @@ _MODEL_STATES = re.compile(r"(?:zero_pp_rank_\d+_)?mp_rank_\d+_model_states\.pt\
 
 
 def claim(given: str, path: str, names: AbstractSet[str]) -> Target | None:
-    """The artifact that a directory is, or the newest that lies in it; None if it is none of these."""
+    """The artifact that a directory is; None if it is none of these."""
     reader = _reader(names)
     if reader is not None:
         return Target(given, path, reader)
-    if "latest" in names and (tag := _tag(path)) is not None:
-        return Target(given, tag, "deepspeed")
-    return _newest(given, path, names)
+    tag = _tag(path) if "latest" in names else None
+    return None if tag is None else Target(given, tag, "deepspeed")
 
 
 def _reader(names: AbstractSet[str]) -> str | None:
@@ -56,8 +56,8 @@ def _tag(path: str) -> str | None:
     return below if any(map(_MODEL_STATES.match, os.listdir(below))) else None
 
 
-def _newest(given: str, path: str, names: AbstractSet[str]) -> Target | None:
-    """The checkpoint of the largest number, as Trainer's `get_last_checkpoint` and accelerate take it."""
+def latest(given: str, path: str, names: Iterable[str]) -> Target | None:
+    """The checkpoint of a run with the largest number, as Trainer's `get_last_checkpoint` and accelerate take it."""
     for pattern in (_RUN, _AUTOMATIC):
         numbered = sorted((int(told[1]), name) for name in names if (told := pattern.match(name)))
         for _, name in reversed(numbered):

@@ -10,6 +10,7 @@ from ckptdoctor.grafting.options import Options
 from ckptdoctor.matching.lists import is_unplaced, numbered, read_against
 from ckptdoctor.matching.sides import Side, choose, make_side
 from ckptdoctor.matching.variables import match, named
+from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.state import ModelVariable, OptimizerState, Role, TrainingState
 
 
@@ -29,6 +30,10 @@ def donor_side(state: TrainingState, target: TrainingState, own: OptimizerState 
     optimizer = choose(state, options.donor_optimizer, "the donor")
     if optimizer is None or not optimizer.has_state:
         raise GraftRefused("the donor holds no optimizer state", state.path)
+    if dialect(optimizer.generation).chained:
+        raise GraftRefused(
+            "the donor's state is of optax, and no target holds its chains: it is read and compared only"
+        )
     if "slots" in options.only:
         if is_unplaced(state, optimizer):
             recorded = own.class_name if own is not None and not own.class_inferred else None

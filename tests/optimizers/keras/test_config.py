@@ -71,7 +71,7 @@ def test_answers_none_for_what_is_no_configuration(serialized: object) -> None:
     ("name", "class_name"),
     [("rmsprop", "RMSprop"), ("RMSProp", "RMSprop"), ("sgd", "SGD"), ("Nadam", "Nadam"), ("mine>Own", "Own")],
 )
-@pytest.mark.parametrize("generation", [each for each in Generation if each is not Generation.TF1])
+@pytest.mark.parametrize("generation", [each for each in DEFAULTS if each is not Generation.TF1])
 def test_a_bare_name_is_the_class_with_its_defaults(generation: Generation, name: str, class_name: str) -> None:
     """As `optimizers.get` takes it: whatever its case; its dialect is that of the generation."""
     found = read_config(name, None, generation)

@@ -1,0 +1,1 @@
+"""OCDBT, tensorstore's key-value database: its manifest and its B+tree."""

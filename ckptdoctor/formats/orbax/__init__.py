@@ -1,0 +1,35 @@
+"""Orbax checkpoints: those of Keras' OrbaxCheckpoint, and trees of JAX programs."""
+
+from ckptdoctor.formats.contract import ArtifactFormat, Reader
+from ckptdoctor.state import Format, Generation
+
+_ROOM = "ckptdoctor.formats.orbax"
+
+FORMATS = (
+    ArtifactFormat(
+        Format.ORBAX_CHECKPOINT,
+        title="Orbax checkpoint",
+        called="an Orbax checkpoint",
+        rename_to="any name: Orbax looks at what is in it",
+        noun="checkpoint",
+        holds="named",
+        configuration="optional",
+        config_form="object",
+        generations=(Generation.KERAS3, Generation.OPTAX),
+        metadata=("_METADATA", "_CHECKPOINT_METADATA"),
+        unwritable="Orbax checkpoints are read, not written: graft into a `.keras` or `.weights.h5` of the same model",
+        release_hint="for a release, save with OrbaxCheckpoint(..., save_weights_only=True), or the tree without its "
+        "optimizer state",
+        absent_hint="nothing was lost on the way: OrbaxCheckpoint(save_weights_only=True) or the program saved weights "
+        "alone; save again with the optimizer's state",
+    ),
+)
+READERS = (
+    Reader(
+        "orbax",
+        f"{_ROOM}.reading:read",
+        (Format.ORBAX_CHECKPOINT,),
+        claims=f"{_ROOM}.locating:checkpoint_at",
+        latest=f"{_ROOM}.locating:latest_in",
+    ),
+)

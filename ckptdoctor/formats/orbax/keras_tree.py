@@ -1,0 +1,184 @@
+"""The tree that Keras' OrbaxCheckpoint saves: `Model.get_state_tree()`, and beside it the model's configuration.
+
+Variables stand below `trainable_variables` and `non_trainable_variables` by their paths, and the optimizer's below
+`optimizer_variables`: `adam/iteration`, `adam/hidden_kernel_momentum`. Source: keras.src.callbacks.orbax_checkpoint and
+Model.get_state_tree, Keras 3.13 to 3.15.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from ckptdoctor.containers.strict_json import parse_object
+from ckptdoctor.containers.tensors.values import read_scalar
+from ckptdoctor.formats.keras.code import code_inside
+from ckptdoctor.formats.keras.model import layer_configs
+from ckptdoctor.formats.orbax.items import Item, Leaf
+from ckptdoctor.optimizers.inference import class_of_name
+from ckptdoctor.optimizers.keras.config import OptimizerConfig, read_config
+from ckptdoctor.optimizers.keras.naming import scalar_name
+from ckptdoctor.optimizers.lists.state import StateVariable, read_state
+from ckptdoctor.state import (
+    Format,
+    Generation,
+    MissingSlot,
+    ModelVariable,
+    OptimizerState,
+    Producer,
+    TrainingState,
+)  # fmt: skip
+
+_TRAINED, _OTHERS, _OPTIMIZER, _METRICS = (
+    "trainable_variables", "non_trainable_variables", "optimizer_variables", "metrics_variables",
+)  # fmt: skip
+_GROUPS = frozenset({_TRAINED, _OTHERS, _OPTIMIZER, _METRICS})
+_CONFIG = "config"
+_FIRST = "3.13"
+"""The first version that has the callback; no file names the version that wrote it."""
+_WRAPPER_OWN = ("iteration", "learning_rate", "step_counter", "dynamic_scale")
+"""What a LossScaleOptimizer has for itself, in the order of its `variables`."""
+_MAX_DEPTH = 32
+
+
+def is_keras(item: Item) -> bool:
+    """Whether an item is such a tree."""
+    groups = {leaf.path[0] for leaf in item.leaves if leaf.path}
+    return bool(groups) and groups <= _GROUPS and (_TRAINED in groups or _OPTIMIZER in groups)
+
+
+def read(path: str, tree: Item, items: Sequence[Item]) -> TrainingState:
+    """Reads the tree and the configuration beside it."""
+    texts = next((each.texts for each in items if _CONFIG in each.texts), {})
+    config = parse_object(texts[_CONFIG], path, "model_config") if _CONFIG in texts else {}
+    variables = tuple(_variables(tree, config))
+    state = [leaf for leaf in tree.leaves if leaf.path and leaf.path[0] == _OPTIMIZER]
+    compiled = config.get("compile_config")
+    node = compiled.get("optimizer") if isinstance(compiled, Mapping) else None
+    configured = read_config(node, _FIRST, Generation.KERAS3)
+    optimizers = () if not state and configured is None else (_optimizer(state, variables, configured),)
+    placed = {id(leaf) for leaf in tree.leaves if leaf.path and leaf.path[0] in {_TRAINED, _OTHERS, _OPTIMIZER}}
+    rest = [leaf for each in items for leaf in each.leaves if id(leaf) not in placed]
+    return TrainingState(
+        path=path,
+        format=Format.ORBAX_CHECKPOINT,
+        producer=Producer("keras"),
+        variables=variables,
+        optimizers=optimizers,
+        others=tuple(leaf.tensor for leaf in rest if leaf.tensor is not None),
+        oddities=code_inside(config),
+        callback="OrbaxCheckpoint",
+    )
+
+
+# -------------------------------------------------------------------------------------------------------- variables
+
+
+def _variables(tree: Item, config: Mapping[str, object]) -> Iterator[ModelVariable]:
+    lost = _own_names(config)
+    for group, trainable in ((_TRAINED, True), (_OTHERS, False)):
+        for leaf in tree.leaves:
+            if leaf.tensor is not None and leaf.path[0] == group and len(leaf.path) > 1:
+                path = "/".join(leaf.path[1:])
+                rebuilt = _rebuilt(leaf.path[1:], lost)
+                yield ModelVariable(path, leaf.tensor, trainable, (rebuilt,) if rebuilt != path else ())
+
+
+def _own_names(config: Mapping[str, object]) -> frozenset[str]:
+    """Names of the models that put their own name before those of their layers, and do so no more when rebuilt.
+
+    Sequential and subclassed models do, functional ones do not.
+    """
+    found: set[str] = set()
+    waiting: list[tuple[object, int]] = [(config, 0)]
+    while waiting:
+        node, depth = waiting.pop()
+        if not isinstance(node, Mapping) or depth > _MAX_DEPTH:
+            continue
+        settings = node.get("config")
+        name = settings.get("name") if isinstance(settings, Mapping) else None
+        layers = layer_configs(node)
+        is_root = not depth
+        if isinstance(name, str) and node.get("class_name") != "Functional" and (layers or is_root):
+            found.add(name)
+        waiting += [(each, depth + 1) for each in layers]
+    return frozenset(found)
+
+
+def _rebuilt(path: Sequence[str], own_names: frozenset[str]) -> str:
+    """The path of a variable in the model that `load_model` makes."""
+    parts = list(path)
+    while len(parts) > 1 and parts[0] in own_names:
+        parts.pop(0)
+    return "/".join(parts)
+
+
+# -------------------------------------------------------------------------------------------------------- optimizer
+
+
+def _optimizer(
+    leaves: Sequence[Leaf], variables: Sequence[ModelVariable], config: OptimizerConfig | None
+) -> OptimizerState:
+    state = [_state_variable(leaf) for leaf in leaves if len(leaf.path) > 1 and leaf.kind not in {"Dict", "None"}]
+    ordered = _in_order(state)
+    read = read_state(ordered, variables, config=config, generation=Generation.KERAS3, version=_FIRST)
+    read = _with_lost(read)
+    if config is not None:
+        return read
+    name = next((each.name for each in ordered if each.name is not None and "/" in each.name), "")
+    inner = _inner_name(ordered) or name.partition("/")[0]
+    return _named(read, inner)
+
+
+def _state_variable(leaf: Leaf) -> StateVariable:
+    ref = leaf.tensor
+    # A vector's element is no count.
+    value = read_scalar(ref) if ref is not None and ref.shape == () and ref.location is not None else None
+    return StateVariable(ref, value, "/".join(leaf.path[1:]))
+
+
+def _in_order(state: Sequence[StateVariable]) -> list[StateVariable]:
+    """The list in the framework's order as far as that matters: what a LossScaleOptimizer has for itself goes first."""
+    wrapper = next((_folder(each) for each in state if _last(each) == "dynamic_scale"), None)
+    own = {_last(each): each for each in state if wrapper is not None and _folder(each) == wrapper}
+    head = [own[name] for name in _WRAPPER_OWN if name in own]
+    rest = [each for each in state if each not in head]
+    counts = [each for each in rest if _scalar(each) == "iteration"]
+    rates = [each for each in rest if _scalar(each) == "learning_rate"]
+    return [*head, *counts, *rates, *(each for each in rest if each not in counts and each not in rates)]
+
+
+def _folder(each: StateVariable) -> str:
+    return (each.name or "").rpartition("/")[0]
+
+
+def _last(each: StateVariable) -> str:
+    return (each.name or "").rpartition("/")[2]
+
+
+def _scalar(each: StateVariable) -> str | None:
+    last = _last(each)
+    return last if each.is_scalar and scalar_name(last) == last else None
+
+
+def _inner_name(state: Iterable[StateVariable]) -> str:
+    """The name of the optimizer that counts: the inner one's, in a LossScaleOptimizer."""
+    counts = [_folder(each) for each in state if _scalar(each) == "iteration"]
+    return counts[-1].rpartition("/")[2] if counts else ""
+
+
+def _named(read: OptimizerState, name: str) -> OptimizerState:
+    """Without a configuration the optimizer's own name tells the class, where the slots allow it."""
+    hint = class_of_name(name) if name else None
+    fitting = (read.class_name, *read.class_candidates)
+    if hint is None or (read.slots and hint not in fitting):
+        return read
+    return read._replace(class_name=hint, class_inferred=True, class_candidates=())
+
+
+def _with_lost(read: OptimizerState) -> OptimizerState:
+    """Slots of which chunks are not there are missing."""
+    lost = [slot for slot in read.slots if slot.tensor.location is None and slot.tensor.dtype != "unknown"]
+    if not lost:
+        return read
+    gone = tuple(MissingSlot(slot.name, slot.role, slot.variable) for slot in lost)
+    return read._replace(slots=tuple(slot for slot in read.slots if slot not in lost), missing=(*read.missing, *gone))

@@ -1,0 +1,1 @@
+"""optax: states of gradient transformations, found in trees of arrays."""
