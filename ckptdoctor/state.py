@@ -43,6 +43,7 @@ class Format(str, Enum):
     DEEPSPEED = "deepspeed"
     STABLE_BASELINES3 = "stable-baselines3"
     SAFETENSORS = "safetensors"
+    FLAX_MSGPACK = "flax-msgpack"
     ORBAX_CHECKPOINT = "orbax-checkpoint"
     UNKNOWN = "unknown"
 

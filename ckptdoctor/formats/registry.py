@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ckptdoctor.errors import GraftRefused
-from ckptdoctor.formats import dumps, keras, orbax, tensorflow, torch
+from ckptdoctor.formats import dumps, flax, keras, orbax, safetensors, tensorflow, torch
 from ckptdoctor.formats.contract import ArtifactFormat, Reader, Target, Written
 from ckptdoctor.state import Format, Generation, TrainingState
 
@@ -16,20 +16,10 @@ if TYPE_CHECKING:
     from ckptdoctor.optimizers.planned import PlannedOptimizer
 
 UNKNOWN = ArtifactFormat(Format.UNKNOWN, title="unknown", called="of no known format", rename_to="what it is")
-FORMATS: tuple[ArtifactFormat, ...] = (
-    *tensorflow.FORMATS,
-    *keras.FORMATS,
-    *dumps.FORMATS,
-    *torch.FORMATS,
-    *orbax.FORMATS,
-    UNKNOWN,
-)
+_FAMILIES = (tensorflow, keras, dumps, torch, orbax, flax, safetensors)
+FORMATS: tuple[ArtifactFormat, ...] = (*(each for family in _FAMILIES for each in family.FORMATS), UNKNOWN)
 READERS: tuple[Reader, ...] = (
-    *tensorflow.READERS,
-    *keras.READERS,
-    *dumps.READERS,
-    *torch.READERS,
-    *orbax.READERS,
+    *(each for family in _FAMILIES for each in family.READERS),
     Reader("unknown", "ckptdoctor.formats.single_files:say_why", (UNKNOWN.id,)),
 )
 

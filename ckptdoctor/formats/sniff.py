@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 
+from ckptdoctor.containers import safetensors
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.torchfiles.reading import is_stream
 from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.formats.flax import reading as flax
 from ckptdoctor.formats.foreign import foreign_by_place, foreign_pickle
 
 _PICKLE_PROTO = 0x80
@@ -40,6 +43,10 @@ def sniff(path: str, head: bytes) -> str | None:
         return _zip(path)
     if _is_pickle(path, head):
         return "optimizer-dump"
+    if safetensors.begins_so(head, os.path.getsize(path)) or path.endswith(".safetensors"):
+        return "safetensors"
+    if flax.begins_so(head):
+        return "flax"
     if head.lstrip()[:1] == b"{" and b'"weight_map"' in _text(path, head):
         return "keras-weights"
     return None
