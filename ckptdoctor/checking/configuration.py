@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import NamedTuple, TypedDict
 
 from ckptdoctor.checking.policy import Override, Policy, pattern_problem
-from ckptdoctor.declarations import files
+from ckptdoctor.declarations import files, sources
 from ckptdoctor.declarations.places import Place, shown
 from ckptdoctor.diagnosis.expected import Part, Purpose
 from ckptdoctor.diagnosis.findings import Severity
@@ -68,16 +68,17 @@ def configure(given: Mapping[str, object], *, config: str | None = None, search:
     path = config if config is not None or not search else files.nearest(os.curdir)
     table = files.read(path) if path is not None else {}
     overrides = table.pop("overrides", [])
+    table.pop(sources.KEY, None)
     fields: dict[str, object] = {}
-    sources = dict.fromkeys(_SETTINGS, "default")
+    origins = dict.fromkeys(_SETTINGS, "default")
     for where, settings in ((path or "", table), ("command line", given)):
         for name, value in settings.items():
             field, read = _setting(name, where)
             fields[field] = read(value, Place(where, name))
-            sources[name] = where
+            origins[name] = where
     fields["overrides"] = _overrides(overrides, path or "")
     fields["fixed"] = frozenset(_setting(name, "command line")[0] for name in given)
-    return Configuration(Policy(**fields), path, sources)  # type: ignore[arg-type]  # each was read by its own reader
+    return Configuration(Policy(**fields), path, origins)  # type: ignore[arg-type]  # each was read by its own reader
 
 
 def explain(configuration: Configuration) -> str:

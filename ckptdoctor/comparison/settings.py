@@ -6,8 +6,8 @@ import struct
 from collections.abc import Iterator, Mapping
 
 from ckptdoctor.comparison.results import Item, Layer, Outcome, Said
-from ckptdoctor.optimizers.inference import V2_HYPERPARAMETERS
-from ckptdoctor.optimizers.keras.defaults import DEFAULTS, OPTIONAL
+from ckptdoctor.optimizers.inference import own_hypers
+from ckptdoctor.optimizers.keras.defaults import OPTIONAL, defaults_of
 from ckptdoctor.state import Generation, OptimizerState, Schedule
 
 _FAST_NADAM = frozenset({Generation.KERAS2, Generation.KERAS3})
@@ -113,13 +113,13 @@ def recorded(optimizer: OptimizerState, name: str) -> tuple[bool, object]:
     generation, class_name = optimizer.generation, optimizer.class_name
     if generation is None or class_name is None or not _configured(optimizer):
         return False, None
-    defaults = DEFAULTS.get(generation, {}).get(class_name)
+    defaults = defaults_of(class_name, generation)
     return (defaults is not None and name not in defaults) or name in OPTIONAL.get(generation, frozenset()), None
 
 
 def _configured(optimizer: OptimizerState) -> bool:
     """Whether there is a configuration, beyond the few numbers that are kept in variables."""
-    variables = {"learning_rate", "decay", "beta"} | V2_HYPERPARAMETERS.get(optimizer.class_name or "", frozenset())
+    variables = {"learning_rate", "decay", "beta"} | own_hypers(optimizer.class_name)
     return bool(set(optimizer.hyperparameters) - variables)
 
 

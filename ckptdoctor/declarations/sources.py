@@ -7,7 +7,7 @@ package's entry point names a file of its own, which is read as text: nothing of
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,11 +32,11 @@ class Source(NamedTuple):
 
     Attributes:
         path: This one.
-        search: Without one, the nearest from the working directory upwards.
+        start: Without one, the nearest from this directory upwards; None: no file.
     """
 
     path: str | None = None
-    search: bool = False
+    start: str | None = None
 
 
 class Declaration(NamedTuple):
@@ -56,6 +56,14 @@ def use(source: Source) -> None:
     if source != _source:
         _source = source
         everything.cache_clear()
+
+
+def nearest_file() -> Source:
+    """The nearest policy file from here upwards, as the commands have it."""
+    try:
+        return Source(start=os.getcwd())
+    except OSError:  # it was deleted
+        return Source()
 
 
 def source() -> Source:
@@ -79,11 +87,11 @@ def declared(kind: str, class_name: str) -> Declaration | None:
 @lru_cache(maxsize=1)
 def everything() -> Mapping[str, _Named]:
     """Kind → class → what is said of it: the user's word before a package's before ours."""
-    path = _source.path or (files.nearest(os.curdir) if _source.search else None)
-    users = _read(files.read(path), path) if path is not None else {}
+    path = _source.path or (files.nearest(_source.start) if _source.start is not None else None)
+    users = _read(path, files.read) if path is not None else {}
     packaged: dict[str, dict[str, Declaration]] = {kind: {} for kind in KINDS}
     for where in _packaged():
-        for kind, named in _read(files.parse(where), where).items():
+        for kind, named in _read(where).items():
             for name, each in named.items():
                 other = packaged[kind].setdefault(name, each)
                 if other.tables != each.tables and name not in users.get(kind, {}):
@@ -92,14 +100,17 @@ def everything() -> Mapping[str, _Named]:
                         "of your own, which counts before both",
                         where,
                     )
-    ours = _read(files.parse(OURS), OURS)
+    ours = _read(OURS)
     return {kind: {**ours.get(kind, {}), **packaged[kind], **users.get(kind, {})} for kind in KINDS}
 
 
-def _read(document: Mapping[str, object], where: str) -> dict[str, dict[str, Declaration]]:
-    """Kind → class → what a file says of it."""
-    declare = document.get(KEY, {})
-    place = Place(where, KEY)
+def _read(where: str, parse: Callable[[str], Mapping[str, object]] = files.parse) -> dict[str, dict[str, Declaration]]:
+    """Kind → class → what a file says of it. Sentences name the file: the command may be about another one."""
+    try:
+        declare = parse(where).get(KEY, {})
+    except UsageProblem as error:
+        raise UsageProblem(f"{where}: {error}", where) from error
+    place = at(where)
     if not isinstance(declare, Mapping):
         place.refuse(f"should be a table with {' and '.join(KINDS)}")
     found: dict[str, dict[str, Declaration]] = {}
@@ -107,16 +118,22 @@ def _read(document: Mapping[str, object], where: str) -> dict[str, dict[str, Dec
         if kind not in KINDS:
             place.refuse_key(kind, KINDS)
         if not isinstance(classes, Mapping):
-            Place(where, f"{KEY}.{kind}").refuse("should be a table of classes")
-        found[kind] = {name: _declaration(each, Place(where, f"{KEY}.{kind}.{name}")) for name, each in classes.items()}
+            at(where, kind).refuse("should be a table of classes")
+        found[kind] = {name: _declaration(each, at(where, kind, name)) for name, each in classes.items()}
     return found
 
 
+def at(where: str, *keys: str) -> Place:
+    """A place in a file of declarations."""
+    return Place(where, f"{where}: {'.'.join((KEY, *keys))}")
+
+
 def _declaration(value: object, place: Place) -> Declaration:
-    tables = value if isinstance(value, list) else [value]
-    if not tables or not all(isinstance(each, Mapping) for each in tables):
+    given = value if isinstance(value, list) else [value]
+    tables = tuple(each for each in given if isinstance(each, Mapping))
+    if not tables or len(tables) < len(given):
         place.refuse("should be a table, or a list of tables")
-    return Declaration(tuple(tables), place.where)
+    return Declaration(tables, place.where)
 
 
 def _packaged() -> Iterator[str]:

@@ -15,7 +15,7 @@ from ckptdoctor.optimizers.keras.config import OptimizerConfig, Settings
 from ckptdoctor.optimizers.lists.alone import fit_alone
 from ckptdoctor.optimizers.lists.layout import Fit, Item
 from ckptdoctor.optimizers.lists.state import Orders, StateVariable, default_orders, read_state
-from ckptdoctor.state import Generation, Inline, ModelVariable, OptimizerState, Slot, TensorRef, TrainingState
+from ckptdoctor.state import Generation, Inline, ModelVariable, OptimizerState, Slot, TensorRef, TrainingState, quantity
 
 UNTRAINED = frozenset({"moving_mean", "moving_variance"})
 """Weights that no layer ever trains, for artifacts that do not say what is trained."""
@@ -158,7 +158,8 @@ def numbered(optimizer: OptimizerState, class_name: str | None = None) -> Optimi
     name = class_name or optimizer.class_name
     roles = [slot.role for slot in optimizer.slots]
     fits = list(_fits(listed, name, optimizer.generation))
-    same = [each for each in fits if [kind.role for kind, *_ in _slots(each, listed)] == roles]
+    told = [quantity(slot.role, slot.name) for slot in optimizer.slots]
+    same = [each for each in fits if [quantity(kind.role, kind.name) for kind, *_ in _slots(each, listed)] == told]
     if same or (fits and class_name not in {None, optimizer.class_name}):
         best = (same or fits)[0]
         slots = tuple(

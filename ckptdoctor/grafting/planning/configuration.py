@@ -19,7 +19,6 @@ from ckptdoctor.optimizers.planned import PlannedOptimizer
 from ckptdoctor.state import Format, Generation, OptimizerState, Schedule
 from ckptdoctor.words import enumerate_some
 
-_MUST_AGREE = ("amsgrad", "momentum", "centered", "use_ema", "gradient_accumulation")
 _SAID_BY_FLAG = ("amsgrad", "centered", "use_ema")
 """Flags that are a hyperparameter of the same name, and on if there is state for them."""
 _LOOKING_ALIKE = frozenset({"use_ema", "gradient_accumulation"})
@@ -57,9 +56,9 @@ def settings_for(
     mine = settings_of(own)
     relevant = {kind.when.lstrip("!") for b in blocks(layout) if isinstance(b, PerVariable) for kind in b.kinds}
     recorded = bool(own.slots) or (_has_configuration(own) and bool(own.hyperparameters))
-    for flag in _MUST_AGREE:
+    for flag in sorted(relevant - {"", "schedule"}):
         differs = (flag in mine.flags) != (flag in theirs.flags)
-        if flag in relevant and differs and recorded and "slots" in options.only:
+        if differs and recorded and "slots" in options.only:
             has, lacks = ("target", "donor") if flag in mine.flags else ("donor", "target")
             raise GraftRefused(
                 f"the {has}'s {class_name} keeps state for {flag.replace('_', ' ')}, the {lacks}'s does not: "

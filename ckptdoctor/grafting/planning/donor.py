@@ -10,7 +10,7 @@ from ckptdoctor.grafting.options import Options
 from ckptdoctor.matching.lists import is_unplaced, numbered, read_against
 from ckptdoctor.matching.sides import Side, choose, make_side
 from ckptdoctor.matching.variables import match, named
-from ckptdoctor.state import ModelVariable, OptimizerState, Role, TrainingState
+from ckptdoctor.state import ModelVariable, OptimizerState, TrainingState, quantity
 
 
 def donor_side(state: TrainingState, target: TrainingState, own: OptimizerState | None, options: Options) -> Side:
@@ -84,7 +84,7 @@ def require_one(optimizer: OptimizerState, whose: str) -> None:
             f"{optimizer.wrapper.class_name}, which keeps slots of its own: a graft does not take the two apart"
         )
     seen = Counter(
-        (slot.variable, slot.role, slot.name if slot.role is Role.OTHER else "")
+        (slot.variable, slot.role, quantity(slot.role, slot.name))
         for slot in optimizer.slots
         if slot.variable is not None
     )

@@ -33,7 +33,7 @@ from ckptdoctor.grafting.planning.names import name_for, own_optimizer
 from ckptdoctor.grafting.planning.pairing import Paired, pair, trained_by_place
 from ckptdoctor.grafting.planning.slots import SlotMaker, Sources, other_betas
 from ckptdoctor.matching.lists import is_unplaced, is_unrecorded, numbered
-from ckptdoctor.matching.sides import Side, make_side, settings_of, trained_by
+from ckptdoctor.matching.sides import Side, by_quantity, make_side, settings_of, trained_by
 from ckptdoctor.matching.variables import Match
 from ckptdoctor.optimizers import translation
 from ckptdoctor.optimizers.catalogue import Layout
@@ -44,7 +44,6 @@ from ckptdoctor.state import Generation, OptimizerState, TrainingState
 
 _LISTED = frozenset({Generation.KERAS2, Generation.KERAS3})
 """Generations whose optimizers keep a list that goes by place, in every format."""
-_MUST_AGREE = ("amsgrad", "momentum", "centered", "use_ema", "gradient_accumulation")
 
 
 def make_plan(donor: TrainingState | None, target: TrainingState, output: str, options: Options | None = None) -> Plan:
@@ -155,8 +154,7 @@ class _Planner:
         if slots_from_donor:
             sources = Sources(theirs, self.donor.slots, matches)
         else:
-            own_slots = {(slot.variable, slot.role): slot for slot in mine.slots if slot.variable is not None}
-            sources = Sources(mine, own_slots, matches)
+            sources = Sources(mine, by_quantity(mine), matches)
         maker = SlotMaker(
             self.class_name, self.generation, self.layout, self.donor.optimizer, partial=self.options.partial
         )
