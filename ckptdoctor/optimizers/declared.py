@@ -57,6 +57,11 @@ def _of(class_name: str, _source: Source) -> tuple[Declared, ...]:
     return () if found is None else read(class_name, found)
 
 
+def every() -> tuple[Declared, ...]:
+    """Every declared class."""
+    return tuple(one for class_name in everything()["optimizers"] for one in of(class_name))
+
+
 def class_called(name: str) -> str | None:
     """The declared class whose instances are called so unless somebody names them."""
     return _names(source()).get(name)
@@ -64,12 +69,7 @@ def class_called(name: str) -> str | None:
 
 @lru_cache(maxsize=1)
 def _names(_source: Source) -> Mapping[str, str]:
-    return {
-        each: class_name
-        for class_name in everything()["optimizers"]
-        for one in of(class_name)
-        for each in (class_name, one.name)
-    }
+    return {name: one.layout.class_name for one in every() for name in (one.layout.class_name, one.name)}
 
 
 def around(wrapper: str | None, layouts: Iterable[Layout]) -> tuple[Layout, ...]:

@@ -113,11 +113,21 @@ def by_slots(
         fitting = [name for name in fitting if own_hypers(name) <= own] or fitting
         most = max((len(own_hypers(name)) for name in fitting), default=0)
         fitting = [name for name in fitting if len(own_hypers(name)) == most]
+    if not fitting and hint is None:
+        fitting = _declared(generation, there, scalars, attributes=attributes)
     ordered = sorted(fitting, key=popularity)
     if hint is not None and (hint in ordered or not there or not ordered):
         # The automatic name of a class is as good as a record of it: only who renames an optimizer could mislead.
         return Inference(hint)
     return Inference(ordered[0], tuple(ordered[1:])) if ordered else Inference(None)
+
+
+def _declared(generation: Generation, there: set[str], scalars: Collection[str], *, attributes: bool) -> list[str]:
+    """Declared classes that fit where none of the catalogue does; those around others are told by them."""
+    from ckptdoctor.optimizers import declared
+
+    known = [each.layout for each in declared.every() if each.layout.generation is generation and not each.wraps]
+    return [each.class_name for each in known if _fits(each, there, scalars, attributes=attributes)]
 
 
 def _fits(layout: Layout, there: set[str], scalars: Collection[str], *, attributes: bool) -> bool:
@@ -140,7 +150,8 @@ def _fits(layout: Layout, there: set[str], scalars: Collection[str], *, attribut
         wanted = own_hypers(layout.class_name)
         if layout.class_name != "Nadam" and "momentum_cache" in scalars:
             return False
-        if not wanted <= set(scalars):
+        kept = {name for name, _ in layout.hypers} | {single.name for single in singles} | _COUNTS_ALONE
+        if not wanted <= set(scalars) <= kept | {"beta"}:
             return False
     return there - head <= known and always <= there
 
