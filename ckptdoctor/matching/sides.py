@@ -106,6 +106,8 @@ def settings_of(optimizer: OptimizerState) -> Settings:
         slot.role for slot in optimizer.slots if slot.tensor.shape != (1,) or slot.role is not Role.MAX_SECOND_MOMENT
     }
     flags = {flag for role, flag in _FLAGS.items() if role in kinds}
+    if optimizer.wrapper is not None and not optimizer.wrapper.scales_loss:
+        flags.discard("use_ema")  # the average is that of the optimizer around
     for name in ("amsgrad", "centered", "use_ema"):
         if hyper.get(name) is True:
             flags.add(name)

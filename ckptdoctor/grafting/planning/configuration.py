@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import NamedTuple
@@ -121,8 +122,16 @@ def configure(
         if flag in settings.flags and generation is not Generation.TF1:
             merged[flag] = True
     same = own is not None and stays and schedule == own.schedule
-    same = same and all(own.hyperparameters.get(k) == v for k, v in merged.items()) if own is not None else False
+    same = same and all(_same(own.hyperparameters.get(k), v) for k, v in merged.items()) if own is not None else False
     return Configured(merged, schedule, same), warnings
+
+
+def _same(a: object, b: object) -> bool:
+    """Whether two settings are the same to a framework: a trained optimizer's come from variables of float32."""
+    numbers = [translation.finite(each) for each in (a, b)]
+    if a == b or None in numbers or any(isinstance(each, int) for each in (a, b)):
+        return a == b
+    return len({struct.pack("<f", each) for each in numbers if each is not None and abs(each) <= _LARGEST}) == 1
 
 
 def _shown(rate: float) -> str:

@@ -26,7 +26,7 @@ from ckptdoctor.grafting.planning.configuration import (
     require_place_for,
     settings_for,
 )
-from ckptdoctor.grafting.planning.donor import donor_side, require_one
+from ckptdoctor.grafting.planning.donor import donor_side, require_one, require_same_wrapper
 from ckptdoctor.grafting.planning.generations import generation_for
 from ckptdoctor.grafting.planning.layouts import pick_layout, tf1_layout, tf1_op_name
 from ckptdoctor.grafting.planning.names import name_for, own_optimizer
@@ -37,6 +37,7 @@ from ckptdoctor.matching.sides import Side, by_quantity, make_side, settings_of,
 from ckptdoctor.matching.variables import Match
 from ckptdoctor.optimizers import translation
 from ckptdoctor.optimizers.catalogue import Layout
+from ckptdoctor.optimizers.declared import around
 from ckptdoctor.optimizers.keras.config import Settings
 from ckptdoctor.optimizers.lists.layout import Trained
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
@@ -105,6 +106,8 @@ class _Planner:
         self.donor = donor
         self.target = target
         self.own = own if own is not None and (own.has_state or own.recorded) else None
+        if donor.state is not target:
+            require_same_wrapper(donor.optimizer, self.own, target)
         self.output = output
         self.options = options
         self.warnings: list[str] = []
@@ -204,9 +207,12 @@ class _Planner:
     def _layout(self, settings: Settings) -> Layout:
         if self.generation is Generation.TF1:
             return tf1_layout(self.class_name, settings)
-        wrapped = (self.own if self.own is not None else self.donor.optimizer).wrapper is not None
+        wrapper = (self.own if self.own is not None else self.donor.optimizer).wrapper
         version = self.target.producer.version
-        return pick_layout(self.class_name, self.generation, version, wrapped=wrapped, like=self.own)
+        nested = wrapper is not None and not wrapper.scales_loss
+        wrapped = wrapper is not None and not nested
+        found = pick_layout(self.class_name, self.generation, version, wrapped=wrapped, like=self.own)
+        return around(wrapper.class_name, [found])[0] if wrapper is not None and nested else found
 
     def _name(self) -> str:
         tf1 = tf1_op_name(self.class_name) if self.generation is Generation.TF1 else None

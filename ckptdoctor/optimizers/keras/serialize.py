@@ -94,6 +94,10 @@ def to_config(optimizer: PlannedOptimizer, form: Form, *, package: str = "keras"
             )
         known = ", ".join(classes(generation))
         raise GraftRefused(f"{NAMES[generation]} has no optimizer {optimizer.class_name!r}; it has {known}")
+    if optimizer.around is not None:
+        raise GraftRefused(
+            f"what configures a {optimizer.around} is not known: compile the target as the donor was and save it again"
+        )
     _require_numbers(optimizer)
     config = _config(optimizer, defaults, form)
     node = _node(optimizer.class_name, config, generation, form)
@@ -189,9 +193,12 @@ def default_rate(class_name: str, generation: Generation) -> float | None:
 
 def config_name(optimizer: PlannedOptimizer) -> str:
     """The name in the configuration and in front of state variables: in snake case since Keras 3."""
-    own = next((each.name for each in declared.of(optimizer.class_name) if each.name != optimizer.class_name), None)
-    if own is not None and optimizer.class_name not in classes(optimizer.generation):
-        return own
+    if optimizer.around is not None:
+        return optimizer.around.partition(" of ")[0]
+    if optimizer.class_name not in classes(optimizer.generation):
+        own = next((each.name for each in declared.of(optimizer.class_name)), optimizer.class_name)
+        if own != optimizer.class_name:
+            return own
     if optimizer.generation is Generation.KERAS3:
         return snake_case(optimizer.class_name)
     return optimizer.class_name
