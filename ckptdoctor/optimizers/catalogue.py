@@ -89,6 +89,20 @@ class Single(NamedTuple):
 Block: TypeAlias = "PerVariable | Single"
 
 
+class Hyper(NamedTuple):
+    """A setting that OptimizerV2 keeps as a variable (`_set_hyper`), which mostly has the setting's name.
+
+    Attributes:
+        name: The variable.
+        setting: What the configuration calls it.
+        as_given: The class leaves the argument as it is: `True` becomes a bool, 100 an int32, and not a float.
+    """
+
+    name: str
+    setting: str
+    as_given: bool = False
+
+
 class Layout(NamedTuple):
     """The state of one optimizer class in one generation.
 
@@ -101,7 +115,7 @@ class Layout(NamedTuple):
         attributes: Attributes of the object that are not in its list of variables, but tell the class.
         wrapped: The class keeps this only inside a LossScaleOptimizer.
         early: Of Keras 3.0 to 3.9, with `EARLY_KERAS3_HEAD`.
-        hypers: Settings that OptimizerV2 keeps as variables (`_set_hyper`): variable and setting, mostly of one name.
+        hypers: Settings that OptimizerV2 keeps as variables.
     """
 
     class_name: str
@@ -112,7 +126,7 @@ class Layout(NamedTuple):
     attributes: tuple[str, ...] = ()
     wrapped: bool = False
     early: bool = False
-    hypers: tuple[tuple[str, str], ...] = (("decay", "decay"), ("learning_rate", "learning_rate"))
+    hypers: tuple[Hyper, ...] = (Hyper("decay", "decay"), Hyper("learning_rate", "learning_rate"))
 
     @property
     def kinds(self) -> tuple[SlotKind, ...]:
@@ -153,9 +167,9 @@ def _each(*kinds: SlotKind) -> tuple[Block, ...]:
     return (PerVariable(kinds),)
 
 
-def _hypers(*names: str) -> tuple[tuple[str, str], ...]:
+def _hypers(*names: str) -> tuple[Hyper, ...]:
     """Settings kept as variables, besides those that every class keeps so; in the order in which they are created."""
-    return tuple((name, name) for name in sorted((*names, "decay", "learning_rate")))
+    return tuple(Hyper(name, name) for name in sorted((*names, "decay", "learning_rate")))
 
 
 def _keras1() -> tuple[Layout, ...]:

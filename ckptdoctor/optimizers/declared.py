@@ -13,7 +13,18 @@ from typing import NamedTuple, TypeVar
 
 from ckptdoctor.declarations.places import Place
 from ckptdoctor.declarations.sources import Declaration, Source, at, declared, everything, source
-from ckptdoctor.optimizers.catalogue import COPY, LAYOUTS, Below2D, Block, Extent, Layout, PerVariable, Single, SlotKind
+from ckptdoctor.optimizers.catalogue import (
+    COPY,
+    LAYOUTS,
+    Below2D,
+    Block,
+    Extent,
+    Hyper,
+    Layout,
+    PerVariable,
+    Single,
+    SlotKind,
+)
 from ckptdoctor.state import NOTHING, Generation, Role
 
 _GENERATIONS = tuple(each for each in Generation if each is not Generation.TF1)
@@ -184,21 +195,24 @@ def _kind(value: object, place: Place) -> SlotKind:
     )
 
 
-def _hypers(table: Mapping[str, object], place: Place) -> tuple[tuple[str, str], ...]:
-    """Variables that hold settings; `{name, setting}` where the two are not called alike."""
+def _hypers(table: Mapping[str, object], place: Place) -> tuple[Hyper, ...]:
+    """Variables that hold settings: a name, or a table where the setting has another one or its type stays."""
     if "variables" not in table:
         return Layout._field_defaults["hypers"]  # type: ignore[no-any-return]
-    found: list[tuple[str, str]] = []
+    found: list[Hyper] = []
     for at_, each in enumerate(_list(table["variables"], place)):
         if isinstance(each, str) and each:
-            found.append((each, each))
+            found.append(Hyper(each, each))
         elif isinstance(each, Mapping):
             here = _nth(place, at_)
-            _require_keys(each, ("name", "setting"), here)
-            texts = [_text(each, key, "", here, required=True) for key in ("name", "setting")]
-            found.append((texts[0], texts[1]))
+            _require_keys(each, ("name", "setting", "as-given"), here)
+            name = _text(each, "name", "", here, required=True)
+            as_given = each.get("as-given", False)
+            if not isinstance(as_given, bool):
+                _below(here, "as-given").refuse_value("true or false", as_given)
+            found.append(Hyper(name, _text(each, "setting", name, here), as_given))
         else:
-            _nth(place, at_).refuse_value("a text, or a table with name and setting", each)
+            _nth(place, at_).refuse_value("a text, or a table with name, setting and as-given", each)
     return tuple(sorted(found))
 
 

@@ -29,7 +29,7 @@ _EVERY_CLASS = frozenset({"decay", "learning_rate", "beta"})
 def own_hypers(class_name: str | None) -> frozenset[str]:
     """The settings that a class of OptimizerV2 keeps as variables, and that tell it."""
     known = layouts(class_name or "", Generation.OPTIMIZER_V2)
-    return frozenset(name for layout in known for name, _ in layout.hypers) - _EVERY_CLASS
+    return frozenset(each.name for layout in known for each in layout.hypers) - _EVERY_CLASS
 
 
 class Inference(NamedTuple):
@@ -150,7 +150,7 @@ def _fits(layout: Layout, there: set[str], scalars: Collection[str], *, attribut
         wanted = own_hypers(layout.class_name)
         if layout.class_name != "Nadam" and "momentum_cache" in scalars:
             return False
-        kept = {name for name, _ in layout.hypers} | {single.name for single in singles} | _COUNTS_ALONE
+        kept = {each.name for each in layout.hypers} | {single.name for single in singles} | _COUNTS_ALONE
         if not wanted <= set(scalars) <= kept | {"beta"}:
             return False
     return there - head <= known and always <= there

@@ -51,7 +51,7 @@ def _lost_kinds(reading: Reading, class_name: str | None, names: Sequence[str]) 
     """Kinds that a class keeps for every variable, as far as settings tell, and that no variable has."""
     due: list[set[str]] = []
     for layout in layouts(class_name or "", reading.generation):
-        stored = [(setting, reading.singles.get(name)) for name, setting in layout.hypers]
+        stored = [(each.setting, reading.singles.get(each.name)) for each in layout.hypers]
         on = frozenset(setting for setting, each in stored if each is not None and is_on(each.value))
         if reading.config is None and class_name in classes(reading.generation):
             on = frozenset()  # what switches Keras' own slots on is an argument, and its variable may say otherwise

@@ -173,7 +173,8 @@ def _hint(objects: Objects, node: OptimizerNode) -> str | None:
 
 def _hyperparameters(reading: Reading, class_name: str | None) -> dict[str, object]:
     found: dict[str, object] = dict(reading.config.hyperparameters) if reading.config else {}
-    settings = dict(each for layout in layouts(class_name or "", reading.generation) for each in layout.hypers)
+    known = layouts(class_name or "", reading.generation)
+    settings = {each.name: each.setting for layout in known for each in layout.hypers}
     for name, each in reading.singles.items():
         plain = settings.get(name, name.lstrip("_"))
         if each.value is None or plain in _NOT_HYPERPARAMETERS or "/" in name:

@@ -267,7 +267,7 @@ def _given(optimizer: PlannedOptimizer, defaults: Mapping[str, object]) -> dict[
         if key in defaults and key != "learning_rate":
             # TensorFlow 1.15 and Keras before 2.1.3 wrote null for "the backend's epsilon".
             if value is not None or defaults[key] is None:
-                found[key] = value
+                found[key] = _whole(value) if type(defaults[key]) is int else value
         elif key in OPTIONAL[generation]:
             if value is not None:
                 found[key] = value
@@ -278,6 +278,11 @@ def _given(optimizer: PlannedOptimizer, defaults: Mapping[str, object]) -> dict[
     if optimizer.settings.exclude_layers and "exclude_layers" in defaults:
         found["exclude_layers"] = list(optimizer.settings.exclude_layers)
     return found
+
+
+def _whole(value: object) -> object:
+    """A whole number as one, where a variable of floats held it: a class may take nothing else (RectifiedAdam)."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _renamed(optimizer: PlannedOptimizer) -> dict[str, object]:

@@ -28,14 +28,14 @@ def build_optimizer_v2(site: Site) -> None:
         place.object("base_optimizer")  # a node without children: its state is on this one
     place.variable("iter", f"{name}/iter", count_tensor(optimizer.iterations))
     unknown: list[str] = []
-    for each, setting in optimizer.layout.hypers:
+    for each, setting, as_given in optimizer.layout.hypers:
         value = _hyperparameter(optimizer, setting)
         if each == "learning_rate" and site.scheduled:
             continue
         if value is None:
             unknown += [each] if each != _SINCE_2_6 else []
         else:
-            place.variable(each, f"{name}/{each}", site.number(value))
+            place.variable(each, f"{name}/{each}", site.setting(value, as_given=as_given))
     note_unknown(site, unknown)
     for each, value in optimizer.singles.items():
         place.variable(each, f"{name}/{each}", site.number(value))
@@ -74,6 +74,6 @@ def _hyperparameter(optimizer: PlannedOptimizer, name: str) -> float | None:
     value = optimizer.hyperparameters.get(name)
     if value is None and (optimizer.class_name, name) == ("Nadam", "decay"):
         value = optimizer.hyperparameters.get("schedule_decay", _NADAM_DECAY)
-    if isinstance(value, (int, float)):  # NovoGrad keeps a switch so
-        return float(value)
+    if isinstance(value, (int, float)):
+        return value
     return 0.0 if value is None and name in _OFF_UNLESS_SET and name not in optimizer.settings.flags else None
