@@ -19,6 +19,8 @@ from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.loaders import parse_loader
 from ckptdoctor.diagnosis.rules import RULES
 from ckptdoctor.errors import UsageProblem
+from ckptdoctor.formats.keras import declared as layers
+from ckptdoctor.optimizers import declared as optimizers
 
 _MOST = (1 << 63) - 1
 """Counts are int64."""
@@ -47,11 +49,13 @@ class Configuration(NamedTuple):
         policy: What is in force.
         path: The configuration file; None without one.
         sources: Setting (as the file spells it) → `command line`, the file, or `default`.
+        declared: `optimizers` and `layers` → the classes that the file declares.
     """
 
     policy: Policy
     path: str | None
     sources: Mapping[str, str]
+    declared: Mapping[str, tuple[str, ...]]
 
 
 def configure(given: Mapping[str, object], *, config: str | None = None, search: bool = True) -> Configuration:
@@ -78,7 +82,16 @@ def configure(given: Mapping[str, object], *, config: str | None = None, search:
             origins[name] = where
     fields["overrides"] = _overrides(overrides, path or "")
     fields["fixed"] = frozenset(_setting(name, "command line")[0] for name in given)
-    return Configuration(Policy(**fields), path, origins)  # type: ignore[arg-type]  # each was read by its own reader
+    return Configuration(Policy(**fields), path, origins, _declared(path))  # type: ignore[arg-type]  # each was read by its own reader
+
+
+def _declared(path: str | None) -> Mapping[str, tuple[str, ...]]:
+    """The classes that a file declares, each of its declarations checked."""
+    found = sources.read_file(path, files.read) if path is not None else {}
+    for read, kind in ((optimizers.read, "optimizers"), (layers.read, "layers")):
+        for name, each in found.get(kind, {}).items():
+            read(name, each)
+    return {kind: tuple(found.get(kind, ())) for kind in sources.KINDS}
 
 
 def explain(configuration: Configuration) -> str:
@@ -91,6 +104,8 @@ def explain(configuration: Configuration) -> str:
             value = {json.dumps(each): {_SPELLED[key]: one for key, one in own.items()} for each, own in value.items()}
         unset = "# " if value is None else ""
         lines.append(f"{unset}{name} = {_toml(value)}  # {configuration.sources[name]}")
+    for kind, names in configuration.declared.items():
+        lines += [f"# declared {kind}: {', '.join(names)}"] if names else []
     for override in policy.overrides:
         lines += ["", "[[overrides]]", f"paths = {_toml(override.paths)}"]
         lines += [f"{_SPELLED[field]} = {_toml(value)}" for field, value in override.settings.items()]
@@ -119,7 +134,7 @@ _Reader = Callable[[object, Place], object]
 
 def _setting(name: str, where: str, beside: str = "overrides") -> tuple[str, _Reader]:
     if name not in _SETTINGS:
-        near = get_close_matches(name, [*_SETTINGS, beside], n=1, cutoff=0.5)
+        near = get_close_matches(name, [*_SETTINGS, beside, sources.KEY], n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(_SETTINGS)}"
         raise UsageProblem(f"unknown setting {shown(name)}{hint}", where or None)
     return _SETTINGS[name]

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator, Mapping
 
 from ckptdoctor.comparison.results import Item, Layer, Outcome, Said
-from ckptdoctor.optimizers.inference import own_hypers
+from ckptdoctor.optimizers.inference import settings_kept
 from ckptdoctor.optimizers.keras.defaults import OPTIONAL, defaults_of
 from ckptdoctor.state import Generation, OptimizerState, Schedule
 
@@ -119,7 +119,7 @@ def recorded(optimizer: OptimizerState, name: str) -> tuple[bool, object]:
 
 def _configured(optimizer: OptimizerState) -> bool:
     """Whether there is a configuration, beyond the few numbers that are kept in variables."""
-    variables = {"learning_rate", "decay", "beta"} | own_hypers(optimizer.class_name)
+    variables = {"learning_rate", "decay", "beta", *settings_kept(optimizer.class_name, optimizer.generation).values()}
     return bool(set(optimizer.hyperparameters) - variables)
 
 

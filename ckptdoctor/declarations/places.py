@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import NamedTuple, NoReturn
 
 from ckptdoctor.errors import UsageProblem
@@ -28,6 +27,8 @@ class Place(NamedTuple):
 
     def refuse_key(self, key: object, known: Iterable[str]) -> NoReturn:
         """Raises that there is no such key here, with those that there are."""
+        from difflib import get_close_matches
+
         near = get_close_matches(str(key), list(known), n=1, cutoff=0.5)
         self.refuse(f"has no {shown(key)}: " + (f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"))
 

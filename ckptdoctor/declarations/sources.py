@@ -46,7 +46,6 @@ class Declaration(NamedTuple):
     where: str
 
 
-_Named = Mapping[str, Declaration]
 _source = Source()
 
 
@@ -71,27 +70,18 @@ def source() -> Source:
     return _source
 
 
-def declared(kind: str, class_name: str) -> Declaration | None:
-    """What is said of a class; None if nothing is.
-
-    Args:
-        kind: One of `KINDS`.
-        class_name: The class, without the package that it is registered in.
+@lru_cache(maxsize=1)
+def everything() -> Mapping[str, Mapping[str, Declaration]]:
+    """Kind (of `KINDS`) → class → what is said of it: the user's word before a package's before ours.
 
     Raises:
         UsageProblem: A file of declarations is not what it should be; the sentence begins with the file.
     """
-    return everything()[kind].get(class_name)
-
-
-@lru_cache(maxsize=1)
-def everything() -> Mapping[str, _Named]:
-    """Kind → class → what is said of it: the user's word before a package's before ours."""
     path = _source.path or (files.nearest(_source.start) if _source.start is not None else None)
-    users = _read(path, files.read) if path is not None else {}
+    users = read_file(path, files.read) if path is not None else {}
     packaged: dict[str, dict[str, Declaration]] = {kind: {} for kind in KINDS}
     for where in _packaged():
-        for kind, named in _read(where).items():
+        for kind, named in read_file(where).items():
             for name, each in named.items():
                 other = packaged[kind].setdefault(name, each)
                 if other.tables != each.tables and name not in users.get(kind, {}):
@@ -100,12 +90,18 @@ def everything() -> Mapping[str, _Named]:
                         "of your own, which counts before both",
                         where,
                     )
-    ours = _read(OURS)
+    ours = read_file(OURS)
     return {kind: {**ours.get(kind, {}), **packaged[kind], **users.get(kind, {})} for kind in KINDS}
 
 
-def _read(where: str, parse: Callable[[str], Mapping[str, object]] = files.parse) -> dict[str, dict[str, Declaration]]:
-    """Kind → class → what a file says of it. Sentences name the file: the command may be about another one."""
+def read_file(
+    where: str, parse: Callable[[str], Mapping[str, object]] = files.parse
+) -> Mapping[str, Mapping[str, Declaration]]:
+    """Kind → class → what a file says of it.
+
+    Raises:
+        UsageProblem: It cannot be read so; the sentence names the file, for the command may be about another one.
+    """
     try:
         declare = parse(where).get(KEY, {})
     except UsageProblem as error:
@@ -113,7 +109,7 @@ def _read(where: str, parse: Callable[[str], Mapping[str, object]] = files.parse
     place = at(where)
     if not isinstance(declare, Mapping):
         place.refuse(f"should be a table with {' and '.join(KINDS)}")
-    found: dict[str, dict[str, Declaration]] = {}
+    found: dict[str, Mapping[str, Declaration]] = {}
     for kind, classes in declare.items():
         if kind not in KINDS:
             place.refuse_key(kind, KINDS)

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from ckptdoctor.declarations.places import Place
-from ckptdoctor.declarations.sources import Declaration, Source, at, declared, everything, source
+from ckptdoctor.declarations.sources import Declaration, Source, at, everything, source
 from ckptdoctor.optimizers.catalogue import (
     COPY,
     LAYOUTS,
@@ -57,20 +57,19 @@ def of(class_name: str) -> tuple[Declared, ...]:
     """What is declared of a class, an entry a generation; empty if nothing is.
 
     Raises:
-        UsageProblem: The declaration is not what it should be.
+        UsageProblem: Some declaration is not what it should be; each is checked before one is believed.
     """
-    return _of(class_name, source())
+    return _all(source()).get(class_name, ())
 
 
-@lru_cache(maxsize=256)
-def _of(class_name: str, _source: Source) -> tuple[Declared, ...]:
-    found = declared("optimizers", class_name)
-    return () if found is None else read(class_name, found)
+@lru_cache(maxsize=1)
+def _all(_source: Source) -> Mapping[str, tuple[Declared, ...]]:
+    return {class_name: read(class_name, each) for class_name, each in everything()["optimizers"].items()}
 
 
 def every() -> tuple[Declared, ...]:
     """Every declared class."""
-    return tuple(one for class_name in everything()["optimizers"] for one in of(class_name))
+    return tuple(one for several in _all(source()).values() for one in several)
 
 
 def class_called(name: str) -> str | None:

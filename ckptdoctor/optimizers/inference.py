@@ -32,6 +32,12 @@ def own_hypers(class_name: str | None) -> frozenset[str]:
     return frozenset(each.name for layout in known for each in layout.hypers) - _EVERY_CLASS
 
 
+def settings_kept(class_name: str | None, generation: Generation | None) -> dict[str, str]:
+    """Variable → setting, for the settings that a class keeps as variables."""
+    known = layouts(class_name or "", generation) if generation is Generation.OPTIMIZER_V2 else ()
+    return {each.name: each.setting for layout in known for each in layout.hypers}
+
+
 class Inference(NamedTuple):
     """A class that fits, and the others that would fit as well."""
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ckptdoctor.declarations.places import Place
-from ckptdoctor.declarations.sources import Declaration, Source, at, declared, source
+from ckptdoctor.declarations.sources import Declaration, Source, at, everything, source
 
 _KEYS = ("untrained", "weights")
 _UNIQUE = re.compile(r"_\d+$")
@@ -44,15 +44,14 @@ def layer(class_name: str | None) -> DeclaredLayer | None:
     """What is declared of a class; None if nothing is.
 
     Raises:
-        UsageProblem: The declaration is not what it should be.
+        UsageProblem: Some declaration is not what it should be; each is checked before one is believed.
     """
-    return _layer(class_name, source()) if class_name else None
+    return _all(source()).get(class_name) if class_name else None
 
 
-@lru_cache(maxsize=256)
-def _layer(class_name: str, _source: Source) -> DeclaredLayer | None:
-    found = declared("layers", class_name)
-    return None if found is None else read(class_name, found)
+@lru_cache(maxsize=1)
+def _all(_source: Source) -> Mapping[str, DeclaredLayer]:
+    return {class_name: read(class_name, each) for class_name, each in everything()["layers"].items()}
 
 
 def read(class_name: str, declaration: Declaration) -> DeclaredLayer:

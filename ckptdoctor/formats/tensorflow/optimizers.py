@@ -9,7 +9,6 @@ from ckptdoctor.containers.tensors.values import read_scalar
 from ckptdoctor.formats.tensorflow.objects import Kind, Objects, OptimizerNode, counter_beside
 from ckptdoctor.formats.tensorflow.optimizer_reading import Reading, scalars
 from ckptdoctor.optimizers import inference
-from ckptdoctor.optimizers.catalogue import layouts
 from ckptdoctor.optimizers.keras.config import OptimizerConfig
 from ckptdoctor.optimizers.lists.as_is import lost_inside
 from ckptdoctor.state import Generation, ModelVariable, Oddity, OptimizerState, OtherVariable, Scalar, Wrapper
@@ -173,8 +172,7 @@ def _hint(objects: Objects, node: OptimizerNode) -> str | None:
 
 def _hyperparameters(reading: Reading, class_name: str | None) -> dict[str, object]:
     found: dict[str, object] = dict(reading.config.hyperparameters) if reading.config else {}
-    known = layouts(class_name or "", reading.generation)
-    settings = {each.name: each.setting for layout in known for each in layout.hypers}
+    settings = inference.settings_kept(class_name, reading.generation)
     for name, each in reading.singles.items():
         plain = settings.get(name, name.lstrip("_"))
         if each.value is None or plain in _NOT_HYPERPARAMETERS or "/" in name:

@@ -1,8 +1,8 @@
 """Trains, saves and resumes with tensorflow_addons and tfmot, for test_declared_real.py; run in a process of its own.
 
-    python declared_child.py make FOLDER
-    python declared_child.py resume FOLDER < jobs
-    python declared_child.py catalogue FOLDER
+python declared_child.py make FOLDER
+python declared_child.py resume FOLDER < jobs
+python declared_child.py catalogue FOLDER
 """
 
 from __future__ import annotations
@@ -10,13 +10,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-warnings.filterwarnings("ignore")
-
 import numpy as np
 import tensorflow as tf
 import tensorflow_addons as tfa
@@ -114,22 +111,24 @@ def resume(jobs: list[list[str]]) -> dict[str, Any]:
             built.optimizer._create_all_weights(built.trainable_variables)
             checkpoint = tf.train.Checkpoint(model=built, optimizer=built.optimizer)
             checkpoint.read(path).assert_existing_objects_matched()
-        count, held = int(built.optimizer.iterations), type(built.optimizer).__name__
+        count, class_name = int(built.optimizer.iterations), type(built.optimizer).__name__
         try:
             train(built, BEFORE, AFTER)
         except tf.errors.InvalidArgumentError as error:
-            found[key] = {"count": count, "class": held, "away": str(error)}
+            found[key] = {"count": count, "class": class_name, "away": str(error)}
             continue
         expected = np.load(FOLDER / case / "expected.npz")
-        away = max(float(np.abs(a - expected[b]).max()) for a, b in zip(built.get_weights(), expected.files))
-        found[key] = {"count": count, "class": held, "away": away}
+        away = max(
+            float(np.abs(a - expected[b]).max()) for a, b in zip(built.get_weights(), expected.files, strict=True)
+        )
+        found[key] = {"count": count, "class": class_name, "away": away}
     for case in CASES:
         expected, fresh = (np.load(FOLDER / case / f"{name}.npz") for name in ("expected", "fresh"))
         found[f"{case} fresh"] = {"away": max(float(np.abs(expected[b] - fresh[b]).max()) for b in expected.files)}
     return found
 
 
-def catalogue() -> dict[str, Any]:
+def describe() -> dict[str, Any]:
     """What each class holds and is configured with, for the declarations to be held against."""
     found = {}
     for case in list(CASES)[:-2]:
@@ -141,7 +140,7 @@ def catalogue() -> dict[str, Any]:
             "class": type(outer).__name__,
             "weights": [[each.name, each.shape.as_list()] for each in outer.weights],
             "hypers": sorted(outer._hyper),
-            "config": sorted(outer.get_config()),
+            "config": outer.get_config(),
             "inner": type(inner).__name__ if inner is not None else None,
         }
     return found
@@ -149,5 +148,5 @@ def catalogue() -> dict[str, Any]:
 
 if __name__ == "__main__":
     given = json.load(sys.stdin) if MODE == "resume" else None
-    answer = make() if MODE == "make" else resume(given) if given is not None else catalogue()
-    print(json.dumps(answer))
+    answer = make() if MODE == "make" else resume(given) if given is not None else describe()
+    sys.stdout.write(json.dumps(answer, default=float) + "\n")
