@@ -285,11 +285,6 @@ class Schedule(NamedTuple):
     learning_rate_if_lost: float | None = None
 
 
-def keeps_no_slots(wrapper: str) -> bool:
-    """Whether a wrapper is a LossScaleOptimizer of some version."""
-    return wrapper.startswith("LossScaleOptimizer")
-
-
 class Wrapper(NamedTuple):
     """An optimizer around the optimizer: `LossScaleOptimizer`, or one with slots of its own (`Lookahead`, `SWA`).
 
@@ -308,7 +303,7 @@ class Wrapper(NamedTuple):
     @property
     def scales_loss(self) -> bool:
         """Whether it is a LossScaleOptimizer of some version, which keeps no slots."""
-        return keeps_no_slots(self.class_name)
+        return self.class_name.startswith("LossScaleOptimizer")
 
 
 class OptimizerState(NamedTuple):

@@ -81,7 +81,8 @@ def check(  # noqa: PLR0913 - a command takes its options as arguments
     PATH is a file, a SavedModel directory, a checkpoint prefix (run/ckpt-7), any of its files, or a run directory: then
     its latest checkpoint is judged, and the directory as a whole. `-` reads paths from standard input, one a line.
 
-    Settings come from the command line, from [tool.ckptdoctor] in the nearest pyproject.toml, or from ckptdoctor.toml.
+    Settings come from the command line, from [tool.ckptdoctor] in the nearest pyproject.toml, or from ckptdoctor.toml,
+    which for every command also declares optimizers and layers of your own (docs/declare.md).
     `ckptdoctor explain CODE` says what a rule means.
 
     \b

@@ -10,7 +10,7 @@ from ckptdoctor.containers.tensors.shard_data import Constant
 from ckptdoctor.optimizers.catalogue import Layout, SlotKind
 from ckptdoctor.optimizers.keras.config import Settings
 from ckptdoctor.optimizers.translation import finite
-from ckptdoctor.state import Generation, Schedule, TensorRef, keeps_no_slots
+from ckptdoctor.state import Generation, Schedule, TensorRef, Wrapper
 
 Matched: TypeAlias = Literal["map", "path", "name", "structure", "order", "weights", "equal", "own"]
 """How a donor's variable was found for a target's.
@@ -98,7 +98,7 @@ class PlannedOptimizer(NamedTuple):
     @property
     def around(self) -> str | None:
         """A wrapper that keeps slots of its own: they stand first in the layout."""
-        return None if self.wrapper is None or keeps_no_slots(self.wrapper[0]) else self.wrapper[0]
+        return None if self.wrapper is None or Wrapper(self.wrapper[0]).scales_loss else self.wrapper[0]
 
     @property
     def learning_rate(self) -> float | None:

@@ -12,7 +12,7 @@ from ckptdoctor.matching.sides import Side, choose, make_side
 from ckptdoctor.matching.variables import match, named
 from ckptdoctor.optimizers.catalogue import layouts
 from ckptdoctor.optimizers.declared import around
-from ckptdoctor.state import ModelVariable, OptimizerState, TrainingState, keeps_no_slots, quantity
+from ckptdoctor.state import ModelVariable, OptimizerState, TrainingState, quantity
 
 
 def donor_side(state: TrainingState, target: TrainingState, own: OptimizerState | None, options: Options) -> Side:
@@ -87,11 +87,13 @@ def require_same_wrapper(donor: OptimizerState, own: OptimizerState | None, targ
     Raises:
         GraftRefused: Only one side has the wrapper, or the result could not say that it has one.
     """
-    sides = [each.wrapper.class_name if each is not None and each.wrapper is not None else "" for each in (donor, own)]
-    if all(not each or keeps_no_slots(each) for each in sides):
+    sides = [None if each is None else each.wrapper for each in (donor, own)]
+    keeping = [each.class_name for each in sides if each is not None and not each.scales_loss]
+    if not keeping:
         return
-    if sides[0] != sides[1] or record(target.format).holds != "named-list" or own is None or own.class_inferred:
-        name = next(each for each in sides if each and not keeps_no_slots(each))
+    same = len(keeping) == len(sides) and len(set(keeping)) == 1
+    if not same or record(target.format).holds != "named-list" or own is None or own.class_inferred:
+        name = keeping[0]
         raise GraftRefused(
             f"a {name} keeps slots of its own, and a graft does not take the two apart: it goes into a whole HDF5 "
             f"model that is compiled with the same {name}, and from there to wherever the framework saves it"
