@@ -79,7 +79,15 @@ def class_called(name: str) -> str | None:
 
 @lru_cache(maxsize=1)
 def _names(_source: Source) -> Mapping[str, str]:
-    return {name: one.layout.class_name for one in every() for name in (one.layout.class_name, one.name)}
+    from ckptdoctor.optimizers.inference import snake_case
+
+    found: dict[str, str] = {}
+    for one in every():
+        class_name = one.layout.class_name
+        found |= dict.fromkeys((class_name, one.name), class_name)
+        if one.layout.generation is Generation.KERAS3 and one.name == class_name:
+            found[snake_case(class_name)] = class_name
+    return found
 
 
 def around(wrapper: str | None, layouts: Iterable[Layout]) -> tuple[Layout, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.commands import ckptdoctor
+from support.commands import ROOT, ckptdoctor
 from support.whole_models import layer, save, sequential
 
 from ckptdoctor.declarations.sources import Source, source, use
@@ -113,6 +113,20 @@ def test_what_is_wrong(tmp_path: Path, text: str, complaint: str) -> None:
         (declared.of("Yogi"), layers.layer("Yogi"))
     assert str(caught.value).startswith(f"{path}: ")
     assert caught.value.exit_code == 2
+
+
+def test_the_page(tmp_path: Path) -> None:
+    """What docs/declare.md shows is a declaration, and what it lists are the keys and roles that there are."""
+    page = (ROOT / "docs" / "declare.md").read_text(encoding="utf-8")
+    example = page.partition("```toml\n")[2].partition("```")[0].replace("tool.ckptdoctor.", "")
+    _declare(tmp_path, example)
+    assert [each.layout.generation for each in declared.of("Sophia")] == [Generation.KERAS2, K3]
+    found = layers.layer("Codebook")
+    assert found is not None
+    assert [found.is_untrained(each) for each in ("usage", "ema_mean", "codes")] == [True, True, False]
+    assert {each.value for each in Role if f"`{each.value}`" not in page} == set()
+    words = ("generations", "registered", "wraps", "below-2d", "as-given", "untrained", "weights", "single")
+    assert [each for each in words if each not in page] == []
 
 
 def test_twice(tmp_path: Path) -> None:

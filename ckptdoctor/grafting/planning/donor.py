@@ -95,8 +95,8 @@ def require_same_wrapper(donor: OptimizerState, own: OptimizerState | None, targ
     if not same or record(target.format).holds != "named-list" or own is None or own.class_inferred:
         name = keeping[0]
         raise GraftRefused(
-            f"a {name} keeps slots of its own, and a graft does not take the two apart: it goes into a whole HDF5 "
-            f"model that is compiled with the same {name}, and from there to wherever the framework saves it"
+            f"the optimizer is in a {name}, which keeps slots of its own, and a graft does not take the two apart: it "
+            f"goes into a whole HDF5 model that is compiled with the same {name}, and from there where Keras saves it"
         )
 
 

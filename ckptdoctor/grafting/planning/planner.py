@@ -106,8 +106,7 @@ class _Planner:
         self.donor = donor
         self.target = target
         self.own = own if own is not None and (own.has_state or own.recorded) else None
-        if donor.state is not target:
-            require_same_wrapper(donor.optimizer, self.own, target)
+        require_same_wrapper(donor.optimizer, self.own, target)
         self.output = output
         self.options = options
         self.warnings: list[str] = []
