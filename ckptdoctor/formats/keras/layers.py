@@ -134,7 +134,7 @@ def weight_names(class_name: str | None, count: int, config: Mapping[str, object
     """Names of a layer's own weights, as many as it stores; None where they cannot be told."""
     names = list(WEIGHT_NAMES.get(class_name or "", ()))
     if not names:
-        said = _declared(class_name) if count else None
+        said = described(class_name) if count else None
         return list(said.weights) if said is not None and len(said.weights) == count else None
     options = config or {}
     if len(names) == count:
@@ -149,10 +149,10 @@ def weight_names(class_name: str | None, count: int, config: Mapping[str, object
 
 def is_described(class_name: str) -> bool:
     """Whether it is known of each weight of a class whether it is trained."""
-    return class_name in BUILT_IN or _declared(class_name) is not None
+    return class_name in BUILT_IN or described(class_name) is not None
 
 
-def _declared(class_name: str | None) -> declared.DeclaredLayer | None:
+def described(class_name: str | None) -> declared.DeclaredLayer | None:
     """What is declared of a class that is none of Keras' own."""
     return None if class_name in BUILT_IN else declared.layer(class_name)
 
@@ -164,7 +164,7 @@ def untrained(class_name: str | None, names: Sequence[str]) -> list[bool]:
         class_name: The layer's class, where it is known.
         names: The weights' names, without the layer's; BatchNormalization stores its two statistics last.
     """
-    said = _declared(class_name) if names else None
+    said = described(class_name) if names else None
     if class_name in UNTRAINED_CLASSES or (said is not None and said.adds_untrained_only):
         return [True] * len(names)
     if said is not None:

@@ -15,12 +15,12 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from ckptdoctor.containers.tensors.dtypes import INTEGRAL
-from ckptdoctor.formats.keras import declared
 from ckptdoctor.formats.keras.layers import (
     BUILT_IN,
     UNTRAINED_CLASSES,
     UNTRAINED_NAMES,
     class_of_group,
+    described,
     is_described,
     snake_case,
     untrained,
@@ -201,7 +201,7 @@ class _Leaf(NamedTuple):
 
 def _adds(layer: Mapping[str, object] | None, last: str) -> bool:
     """Whether a weight, by the last part of its name, is what a layer around another one adds to it."""
-    said = declared.layer(_class(layer))
+    said = described(_class(layer))
     return said is not None and said.is_untrained(last)
 
 
@@ -348,9 +348,9 @@ def _own(
     known = weight_names(class_name, len(node.own), _settings(layer) if layer is not None else None)
     labels = known or [re.sub(r".*/", "", tensor.key) for tensor in node.own]
     skipped = untrained(class_name, labels)
-    said = None if class_name in BUILT_IN else declared.layer(class_name)
-    described = class_name in BUILT_IN if said is None else said.tells(len(node.own), known)
-    told = (walk.told or layer is not None) and described
+    said = described(class_name) if node.own else None
+    complete = class_name in BUILT_IN if said is None else said.tells(len(node.own), known)
+    told = (walk.told or layer is not None) and complete
     adapted = _lora(layer, node.own[0].shape if node.own else (), labels[0] if labels else "")
     for index, (label, tensor, skip) in enumerate(zip(labels, node.own, skipped, strict=True)):
         path = "/".join((*names, label)) if names else tensor.key  # the model's own: `vars/0`
