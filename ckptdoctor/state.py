@@ -133,6 +133,11 @@ class Slot(NamedTuple):
     mapping: Mapped = "name"
 
 
+def quantity(role: Role, name: str) -> Role | str:
+    """What a slot is, to tell it from others of its variable: its role, or its name where the vocabulary has none."""
+    return name if role is Role.OTHER else role
+
+
 class MissingSlot(NamedTuple):
     """A slot variable that this optimizer keeps and this artifact lacks.
 

@@ -15,6 +15,7 @@ from ckptdoctor.comparison.results import Item, Layer, Outcome, Said
 from ckptdoctor.comparison.values import Tolerance
 from ckptdoctor.optimizers import translation
 from ckptdoctor.optimizers.dialects import dialect
+from ckptdoctor.optimizers.inference import settings_kept
 from ckptdoctor.state import OptimizerState
 
 _NUMBER = re.compile(r"_\d+$")
@@ -61,6 +62,7 @@ def compare_scalars(a: OptimizerState, b: OptimizerState, tolerance: Tolerance) 
 
 def _kept(optimizer: OptimizerState) -> dict[str, float]:
     """Scalars that are state: not hyperparameters in variables, nor the count."""
+    settings = settings_kept(optimizer.class_name, optimizer.generation)
     found: dict[str, float] = {}
     for other in optimizer.other:
         plain = other.name.lstrip("_")
@@ -68,7 +70,7 @@ def _kept(optimizer: OptimizerState) -> dict[str, float]:
             # TensorFlow 1 puts name scopes before it, and numbers behind it where a graph has several optimizers.
             plain = _NUMBER.sub("", plain.rpartition("/")[2])
         scheduled = plain == "learning_rate" and optimizer.schedule is not None
-        if plain in optimizer.hyperparameters or plain in _COUNTS or scheduled:
+        if settings.get(plain, plain) in optimizer.hyperparameters or plain in _COUNTS or scheduled:
             continue
         if isinstance(other.value, (int, float)) and not isinstance(other.value, bool):
             found.setdefault(_SCALARS.get(plain, plain), float(other.value))

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 
 from ckptdoctor.comparison.results import Item, Layer, Outcome, Said
 from ckptdoctor.optimizers.dialects import dialect
-from ckptdoctor.optimizers.inference import V2_HYPERPARAMETERS
-from ckptdoctor.optimizers.keras.defaults import DEFAULTS, OPTIONAL
+from ckptdoctor.optimizers.inference import settings_kept
+from ckptdoctor.optimizers.keras.defaults import OPTIONAL, defaults_of
 from ckptdoctor.state import OptimizerState, Schedule
 
 _NADAM_SCHEDULE = "schedule_decay"
@@ -113,13 +113,13 @@ def recorded(optimizer: OptimizerState, name: str) -> tuple[bool, object]:
     generation, class_name = optimizer.generation, optimizer.class_name
     if generation is None or class_name is None or not _configured(optimizer):
         return False, None
-    defaults = DEFAULTS.get(generation, {}).get(class_name)
+    defaults = defaults_of(class_name, generation)
     return (defaults is not None and name not in defaults) or name in OPTIONAL.get(generation, frozenset()), None
 
 
 def _configured(optimizer: OptimizerState) -> bool:
     """Whether there is a configuration, beyond the few numbers that are kept in variables."""
-    variables = {"learning_rate", "decay", "beta"} | V2_HYPERPARAMETERS.get(optimizer.class_name or "", frozenset())
+    variables = {"learning_rate", "decay", "beta", *settings_kept(optimizer.class_name, optimizer.generation).values()}
     return bool(set(optimizer.hyperparameters) - variables)
 
 

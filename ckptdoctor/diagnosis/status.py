@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from ckptdoctor.formats.registry import record
-from ckptdoctor.optimizers.catalogue import LAYOUTS, layouts
+from ckptdoctor.optimizers.catalogue import is_known, layouts
 from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.name_based import TF1_OPTIMIZERS
 from ckptdoctor.state import OptimizerState, Status, TrainingState
@@ -38,7 +38,6 @@ def never_stepped(optimizer: OptimizerState) -> bool:
     return optimizer.iterations == 0 or (optimizer.iterations is None and told is not None and told.value == 0)
 
 
-KNOWN_CLASSES = frozenset(each.class_name for each in LAYOUTS)
 _UNCOUNTED = frozenset({"SGD", "RMSprop", "Adagrad", "Adadelta"})
 """Keras classes whose update does not depend on how many there were."""
 _TF1_COUNTED = frozenset({"AdagradDA"})
@@ -276,7 +275,7 @@ def optimizer_verdict(optimizer: OptimizerState) -> str:
     if not optimizer.slots:
         return (
             f"resumes at {at}; {name} keeps no slots"
-            if optimizer.class_name in KNOWN_CLASSES and not is_ambiguous(optimizer)
+            if is_known(optimizer.class_name) and not is_ambiguous(optimizer)
             else f"resumes at {at}; there are no slots"
         )
     return f"resumes at {at} with {_full_state(optimizer)}"

@@ -110,7 +110,7 @@ def test_a_count_alone_tells_no_class(tmp_path: Path) -> None:
     assert found.class_name == "Adam"  # by the name that its count carries
 
 
-@pytest.mark.parametrize("name", ["Yogi", "LAMB", "RectifiedAdam", "NovoGrad", "AdamW"])
+@pytest.mark.parametrize("name", ["Yogi", "LAMB", "RectifiedAdam", "LazyAdam", "AdamW"])
 def test_a_name_is_not_overruled_by_slots(tmp_path: Path, name: str) -> None:
     """Slots called m and v are no Adam's where the variables begin with another class's name."""
     found = _read(tmp_path, lambda trained: legacy(trained, name=name))

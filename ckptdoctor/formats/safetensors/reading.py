@@ -1,7 +1,7 @@
 """safetensors files as training state.
 
 No convention says how optimizer state is named. Three are read: flattened state_dicts of PyTorch
-(`optimizer.state.0.exp_avg`), MLX's (`layers.0.weight.m`), and trees of JAX whose keys are joined (`opt_state/1/0/mu/…`).
+(`optimizer.state.0.exp_avg`), MLX's (`layers.0.weight.m`), and trees of JAX, keys joined (`opt_state/1/0/mu/…`).
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _of_torch(path: str, found: Safetensors, producer: Producer) -> TrainingStat
     from ckptdoctor.formats.torch.contents import Contents, Model
 
     contents = Contents()
-    states: dict[str, dict[str, dict[str, TensorRef]]] = {}
+    states: dict[str, dict[str, dict[Key, Node]]] = {}
     weights: dict[str, TensorRef] = {}
     for name, ref in found.tensors.items():
         told = _TORCH.match(name)
@@ -95,7 +95,7 @@ def _of_torch(path: str, found: Safetensors, producer: Producer) -> TrainingStat
     for label, state in states.items():
         numbered = all(name.isdecimal() for name in state)
         order = sorted(state, key=int) if numbered else list(state)
-        keyed: dict[Key, Node] = {int(name) if numbered else name: dict(state[name]) for name in order}
+        keyed: dict[Key, Node] = {int(name) if numbered else name: state[name] for name in order}
         contents.optimizers[label] = {"state": keyed, "param_groups": [{"params": list(keyed)}]}
     if weights:
         prefix = "model." if all(name.startswith("model.") for name in weights) else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import NamedTuple
@@ -20,7 +21,6 @@ from ckptdoctor.optimizers.planned import PlannedOptimizer
 from ckptdoctor.state import Format, Generation, OptimizerState, Schedule
 from ckptdoctor.words import enumerate_some
 
-_MUST_AGREE = ("amsgrad", "momentum", "centered", "use_ema", "gradient_accumulation")
 _SAID_BY_FLAG = ("amsgrad", "centered", "use_ema")
 """Flags that are a hyperparameter of the same name, and on if there is state for them."""
 _LOOKING_ALIKE = frozenset({"use_ema", "gradient_accumulation"})
@@ -58,9 +58,9 @@ def settings_for(
     mine = settings_of(own)
     relevant = {kind.when.lstrip("!") for b in blocks(layout) if isinstance(b, PerVariable) for kind in b.kinds}
     recorded = bool(own.slots) or (_has_configuration(own) and bool(own.hyperparameters))
-    for flag in _MUST_AGREE:
+    for flag in sorted(relevant - {"", "schedule"}):
         differs = (flag in mine.flags) != (flag in theirs.flags)
-        if flag in relevant and differs and recorded and "slots" in options.only:
+        if differs and recorded and "slots" in options.only:
             has, lacks = ("target", "donor") if flag in mine.flags else ("donor", "target")
             raise GraftRefused(
                 f"the {has}'s {class_name} keeps state for {flag.replace('_', ' ')}, the {lacks}'s does not: "
@@ -123,8 +123,16 @@ def configure(
         if flag in settings.flags and not dialect(generation).by_graph:
             merged[flag] = True
     same = own is not None and stays and schedule == own.schedule
-    same = same and all(own.hyperparameters.get(k) == v for k, v in merged.items()) if own is not None else False
+    same = same and all(_same(own.hyperparameters.get(k), v) for k, v in merged.items()) if own is not None else False
     return Configured(merged, schedule, same), warnings
+
+
+def _same(a: object, b: object) -> bool:
+    """Whether two settings are the same to a framework: a trained optimizer's come from variables of float32."""
+    numbers = [translation.finite(each) for each in (a, b)]
+    if a == b or None in numbers or any(isinstance(each, int) for each in (a, b)):
+        return a == b
+    return len({struct.pack("<f", each) for each in numbers if each is not None and abs(each) <= _LARGEST}) == 1
 
 
 def _shown(rate: float) -> str:

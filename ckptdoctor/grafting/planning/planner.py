@@ -26,25 +26,24 @@ from ckptdoctor.grafting.planning.configuration import (
     require_place_for,
     settings_for,
 )
-from ckptdoctor.grafting.planning.donor import donor_side, require_one
+from ckptdoctor.grafting.planning.donor import donor_side, require_one, require_same_wrapper
 from ckptdoctor.grafting.planning.generations import generation_for
 from ckptdoctor.grafting.planning.layouts import graph_layout, pick_layout
 from ckptdoctor.grafting.planning.names import name_for, own_optimizer
 from ckptdoctor.grafting.planning.pairing import Paired, pair, trained_by_place
 from ckptdoctor.grafting.planning.slots import SlotMaker, Sources, other_betas
 from ckptdoctor.matching.lists import is_unplaced, is_unrecorded, numbered
-from ckptdoctor.matching.sides import Side, make_side, settings_of, trained_by
+from ckptdoctor.matching.sides import Side, by_quantity, make_side, settings_of, trained_by
 from ckptdoctor.matching.variables import Match
 from ckptdoctor.optimizers import translation
 from ckptdoctor.optimizers.catalogue import Layout
+from ckptdoctor.optimizers.declared import around
 from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.keras.config import Settings
 from ckptdoctor.optimizers.lists.layout import Trained
 from ckptdoctor.optimizers.name_based import op_name
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
 from ckptdoctor.state import OptimizerState, TrainingState
-
-_MUST_AGREE = ("amsgrad", "momentum", "centered", "use_ema", "gradient_accumulation")
 
 
 def make_plan(donor: TrainingState | None, target: TrainingState, output: str, options: Options | None = None) -> Plan:
@@ -106,6 +105,7 @@ class _Planner:
         self.donor = donor
         self.target = target
         self.own = own if own is not None and (own.has_state or own.recorded) else None
+        require_same_wrapper(donor.optimizer, self.own, target)
         self.output = output
         self.options = options
         self.warnings: list[str] = []
@@ -156,8 +156,7 @@ class _Planner:
         if slots_from_donor:
             sources = Sources(theirs, self.donor.slots, matches)
         else:
-            own_slots = {(slot.variable, slot.role): slot for slot in mine.slots if slot.variable is not None}
-            sources = Sources(mine, own_slots, matches)
+            sources = Sources(mine, by_quantity(mine), matches)
         maker = SlotMaker(
             self.class_name, self.generation, self.layout, self.donor.optimizer, partial=self.options.partial
         )
@@ -207,9 +206,12 @@ class _Planner:
     def _layout(self, settings: Settings) -> Layout:
         if self.dialect.by_graph:
             return graph_layout(self.class_name, settings, self.generation)
-        wrapped = (self.own if self.own is not None else self.donor.optimizer).wrapper is not None
+        wrapper = (self.own if self.own is not None else self.donor.optimizer).wrapper
         version = self.target.producer.version
-        return pick_layout(self.class_name, self.generation, version, wrapped=wrapped, like=self.own)
+        nested = wrapper is not None and not wrapper.scales_loss
+        wrapped = wrapper is not None and not nested
+        found = pick_layout(self.class_name, self.generation, version, wrapped=wrapped, like=self.own)
+        return around(wrapper.class_name, [found])[0] if wrapper is not None and nested else found
 
     def _name(self) -> str:
         default = op_name(self.class_name) if self.dialect.by_graph else None

@@ -85,6 +85,8 @@ def slot_shape(kind: SlotKind, shape: Shape) -> Shape | None:
         return shape
     if kind.extent is Extent.PLACEHOLDER:
         return (1,)
+    if kind.extent is Extent.SCALAR:
+        return ()
     if len(shape) < _FACTORED_RANK:
         return None if kind.below_2d is Below2D.ABSENT else ()
     return shape[:-1] if kind.extent is Extent.ROWS else (*shape[:-2], shape[-1])
@@ -151,7 +153,7 @@ def relevant_flags(layout: Layout) -> tuple[str, ...]:
     }
     if dialect(layout.generation).rate_listed:
         conditions.add("schedule")
-    return tuple(flag for flag in FLAGS if flag in conditions)
+    return (*(flag for flag in FLAGS if flag in conditions), *sorted(conditions.difference(FLAGS, {""})))
 
 
 def settings_to_try(layout: Layout, settings: Settings | None) -> Iterator[Settings]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from ckptdoctor.optimizers.catalogue import Layout, SlotKind
+from ckptdoctor.optimizers.catalogue import Layout, SlotKind, is_known
 from ckptdoctor.optimizers.inference import count_of, rate_conflict
 from ckptdoctor.optimizers.keras.config import OptimizerConfig
 from ckptdoctor.optimizers.keras.naming import generation_of, optimizer_name
@@ -17,7 +17,7 @@ from ckptdoctor.optimizers.lists.around import MULTI, is_multi, is_unbuilt, loss
 from ckptdoctor.optimizers.lists.as_is import gaps, lost_inside
 from ckptdoctor.optimizers.lists.layout import Trained, expand
 from ckptdoctor.optimizers.lists.loose import Loose
-from ckptdoctor.optimizers.lists.reading import KNOWN_CLASSES, Question, Reading, StateVariable, read_list
+from ckptdoctor.optimizers.lists.reading import Question, Reading, StateVariable, read_list
 from ckptdoctor.state import (
     Generation,
     MissingSlot,
@@ -27,6 +27,7 @@ from ckptdoctor.state import (
     OtherVariable,
     Slot,
     Wrapper,
+    quantity,
 )  # fmt: skip
 from ckptdoctor.versions import release
 
@@ -137,7 +138,7 @@ def _assemble(
     notes: list[str] = []
     if reading.unread:
         notes.append(f"{len(reading.unread)} state variables could not be told apart")
-    if config is not None and layout is None and config.class_name not in KNOWN_CLASSES:
+    if config is not None and layout is None and not is_known(config.class_name):
         notes.append(f"{config.class_name} is not in the catalogue: its state is given as it is")
     count = None if reading.iteration is None else count_of(reading.iteration.value)
     if reading.iteration is not None and count is None:
@@ -208,7 +209,7 @@ def _missing(reading: Reading, layout: Layout | None, orders: Orders, *, started
     """
     if layout is None or not (started or reading.slots):
         return ()
-    present = {(slot.variable, slot.role) for slot in reading.slots}
+    present = {(slot.variable, quantity(slot.role, slot.name)) for slot in reading.slots}
     seen = {slot.variable for slot in reading.slots}
     expected = [each for each in orders[0] if each.trainable is True or each.path in seen]
     known = {each.path for each in expected}
@@ -219,13 +220,15 @@ def _missing(reading: Reading, layout: Layout | None, orders: Orders, *, started
         for one in expand(layout, trained, reading.settings)
         if isinstance(one.kind, SlotKind)
         and one.variable is not None
-        and (trained[one.variable].path, one.kind.role) not in present
+        and (trained[one.variable].path, quantity(one.kind.role, one.kind.name)) not in present
     ]
-    nobodys = Counter((slot.role, slot.tensor.shape) for slot in reading.slots if slot.variable is None)
-    candidates = Counter((kind.role, shape) for kind, shape, _ in lacking)
+    nobodys = Counter(
+        (quantity(each.role, each.name), each.tensor.shape) for each in reading.slots if each.variable is None
+    )
+    candidates = Counter((quantity(kind.role, kind.name), shape) for kind, shape, _ in lacking)
     found: list[MissingSlot] = []
     for kind, shape, path in lacking:
-        place = kind.role, shape
+        place = quantity(kind.role, kind.name), shape
         if not nobodys[place]:
             found.append(MissingSlot(kind.name, kind.role, path))
         elif candidates[place] > nobodys[place]:  # some of them have one, whichever

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import log2
 
-from ckptdoctor.optimizers.catalogue import CLASSES_BY_POPULARITY, LAYOUTS, WRAPPED_LAYOUTS, Layout, SlotKind
+from ckptdoctor.optimizers.catalogue import LAYOUTS, WRAPPED_LAYOUTS, Layout, SlotKind, layouts, popularity
 from ckptdoctor.optimizers.keras.config import OptimizerConfig
 from ckptdoctor.optimizers.lists.alone import fit_alone
 from ckptdoctor.optimizers.lists.around import own_length
@@ -173,7 +173,9 @@ def _layouts(hints: Hints) -> list[Layout]:
     known = (*LAYOUTS, *WRAPPED_LAYOUTS) if hints.wrapped else LAYOUTS
     open_to = [each for each in known if generation in {None, each.generation}]
     # A class that is not in the catalogue: any layout of its generation that fits is better than none.
-    return [each for each in open_to if wanted in {None, each.class_name}] or open_to
+    found = [each for each in open_to if wanted in {None, each.class_name}]
+    generations = [each for each in Generation if generation in {None, each}]
+    return found or [layout for each in generations for layout in layouts(wanted or "", each)] or open_to
 
 
 def _ranked(items: Sequence[Observed], seen: Sequence[Observed], hints: Hints, lacking: int) -> list[_Ranked]:
@@ -201,7 +203,7 @@ def _rank(fit: Fit, judged: Fit, seen: Sequence[Observed], hints: Hints) -> tupl
         named,
         unconfigured,
         _length(fit) + _DOUBT_BITS * doubts(judged, seen),
-        CLASSES_BY_POPULARITY.index(fit.layout.class_name),
+        popularity(fit.layout.class_name),
         _unlikely_accumulation(judged, seen),
         len(flags),
         _GENERATIONS.index(fit.layout.generation),
