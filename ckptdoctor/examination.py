@@ -13,7 +13,7 @@ from ckptdoctor.errors import CkptDoctorError, UnreadableArtifact
 from ckptdoctor.formats.contract import Target
 from ckptdoctor.formats.directories import lying_in, spoken
 from ckptdoctor.formats.locate import locate
-from ckptdoctor.formats.registry import UNKNOWN, is_isolated, reader, record
+from ckptdoctor.formats.registry import UNKNOWN, is_isolated, only_format, reader, record
 from ckptdoctor.references import TensorRef
 from ckptdoctor.state import NOTHING, Format, OptimizerState, Status, TrainingState
 
@@ -36,6 +36,7 @@ class Examination(NamedTuple):
         findings: What the rules found.
         error: Why it cannot be read; None if it can.
         statistics: Figures per tensor, where they were asked for.
+        claimed: The format of what cannot be read, where its reader reads only that one.
     """
 
     path: str
@@ -47,6 +48,7 @@ class Examination(NamedTuple):
     findings: tuple[Finding, ...] = ()
     error: UnreadableArtifact | None = None
     statistics: Mapping[TensorRef, Statistics | None] = NOTHING
+    claimed: Format = UNKNOWN.id
 
     @property
     def verdict(self) -> str:
@@ -60,8 +62,8 @@ class Examination(NamedTuple):
 
     @property
     def format(self) -> Format:
-        """Its format; `unknown` if it cannot be read."""
-        return self.state.format if self.state else UNKNOWN.id
+        """Its format; `unknown` if it cannot be read and could be of several."""
+        return self.state.format if self.state else self.claimed
 
     @property
     def optimizers(self) -> tuple[OptimizerState, ...]:
@@ -188,7 +190,7 @@ def _examined(
         )
         statistics = _statistics(state, progress) if stats else {}
     except UnreadableArtifact as error:
-        return unreadable(target.path, target.resolved, error)
+        return unreadable(target.path, target.resolved, error)._replace(claimed=only_format(target.reader))
     except (MemoryError, RecursionError) as error:
         return unreadable(target.path, target.resolved, _exhausted(error))
     findings = rules.judge(Evidence(spoken(target.resolved), state, statistics=statistics)) if judged else ()

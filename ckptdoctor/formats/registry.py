@@ -86,6 +86,12 @@ def is_isolated(name: str) -> bool:
     return any(record(kind).isolated for kind in _READERS[name].formats)
 
 
+def only_format(name: str) -> Format:
+    """The format that a reader of this name reads; unknown if it reads several."""
+    formats = _READERS[name].formats
+    return formats[0] if len(formats) == 1 else UNKNOWN.id
+
+
 def program(state: TrainingState) -> Generation | None:
     """The generation of optimizers that an artifact's own framework has, where its structure tells that."""
     function = record(state.format).program
