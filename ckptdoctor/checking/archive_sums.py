@@ -6,6 +6,7 @@ sums up its own range, and only what lies between tensors is read for the checks
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -67,7 +68,8 @@ def _member(archive: ZipArchive, name: str, wanted: list[Part]) -> Member:
     end = start + archive.size(name)
     parts: list[Part] = []
     between: list[Part] = []
-    for each in (*(each for each in wanted if start <= each.offset and each.offset + each.nbytes <= end), Part(end, 0)):
+    within = wanted[bisect_left(wanted, (start, 0)) : bisect_left(wanted, (end, 0))]
+    for each in (*(each for each in within if each.offset + each.nbytes <= end), Part(end, 0)):
         if each.offset < start:
             continue  # it overlaps the one before
         if each.offset > start:
