@@ -28,7 +28,24 @@ if TYPE_CHECKING:
     from ckptdoctor.verification import Verification
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "check", "diff", "errors", "graft", "inspect", "plan_graft", "verify"]
+__all__ = ["__version__", "check", "declare", "diff", "errors", "graft", "inspect", "plan_graft", "verify"]
+
+
+def declare(path: str | os.PathLike[str] | None) -> None:
+    """Reads the declarations of optimizers and layers in a policy file, for every call from now on.
+
+    Args:
+        path: A `ckptdoctor.toml` or pyproject.toml; None: no file's any more. Those of packages are read without it.
+
+    Raises:
+        ckptdoctor.errors.UsageProblem: The file cannot be read, or a declaration is not what it should be.
+    """
+    from ckptdoctor.checking.configuration import configure
+    from ckptdoctor.declarations.sources import Source, use
+
+    if path is not None:
+        configure({}, config=os.fspath(path))
+    use(Source(None if path is None else os.fspath(path)))
 
 
 def inspect(

@@ -14,7 +14,8 @@ from ckptdoctor.formats.contract import Target
 from ckptdoctor.formats.directories import lying_in, spoken
 from ckptdoctor.formats.locate import locate
 from ckptdoctor.formats.registry import UNKNOWN, is_isolated, reader, record
-from ckptdoctor.state import NOTHING, Format, OptimizerState, Status, TensorRef, TrainingState
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import NOTHING, Format, OptimizerState, Status, TrainingState
 
 if TYPE_CHECKING:
     from ckptdoctor.containers.tensors.values import Statistics

@@ -1,7 +1,7 @@
 """The vocabulary: what an artifact holds, as pure frozen data.
 
 Every reader in `formats/` answers with these types, every rule, report and graft is a function of them. Nothing here
-opens a file, and nothing here is imported from elsewhere in the package.
+opens a file. The tensors that they hold are in `references.py`.
 
 They are named tuples: a checkpoint may have a million tensors and a command lives for a tenth of a second, and a frozen
 dataclass costs five times as much to make and nine times as much to define.
@@ -11,10 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
-if TYPE_CHECKING:
-    from ckptdoctor.chunked import Chunked
+from ckptdoctor.references import TensorRef
 
 Scalar: TypeAlias = "int | float | bool | str"
 
@@ -36,6 +35,15 @@ class Format(str, Enum):
     KERAS_ARCHIVE = "keras-archive"
     KERAS_WEIGHTS = "keras-weights"
     OPTIMIZER_DUMP = "optimizer-dump"
+    TORCH_CHECKPOINT = "torch-checkpoint"
+    TORCH_DCP = "torch-dcp"
+    LIGHTNING_CHECKPOINT = "lightning-checkpoint"
+    HF_TRAINER = "hf-trainer"
+    ACCELERATE_STATE = "accelerate-state"
+    DEEPSPEED = "deepspeed"
+    STABLE_BASELINES3 = "stable-baselines3"
+    SAFETENSORS = "safetensors"
+    FLAX_MSGPACK = "flax-msgpack"
     ORBAX_CHECKPOINT = "orbax-checkpoint"
     UNKNOWN = "unknown"
 
@@ -52,6 +60,8 @@ class Generation(str, Enum):
     KERAS2 = "keras2"
     """The rewritten optimizers of TensorFlow 2.11 to 2.15 and tf_keras (2.9 and 2.10: `optimizers.experimental`)."""
     KERAS3 = "keras3"
+    TORCH = "torch"
+    """`torch.optim`, and what follows the convention of its `state_dict`."""
     OPTAX = "optax"
     """Chains of optax' gradient transformations, in JAX."""
 
@@ -84,116 +94,6 @@ class Status(str, Enum):
     PARTIAL = "partial"
     ABSENT = "absent"
     UNREADABLE = "unreadable"
-
-
-# ------------------------------------------------------------------------------------------------ where bytes are
-
-
-class FileRange(NamedTuple):
-    """Raw little-endian C-order bytes in a file: a tensor in a TensorBundle shard, an array inside a pickle or npy.
-
-    Attributes:
-        path: The file.
-        offset: First byte.
-        nbytes: Number of bytes.
-        crc32c: Masked CRC-32C over the bytes (TensorBundle), or None.
-        big_endian: Elements are stored big-endian.
-        fortran_order: Elements are stored column-major.
-    """
-
-    path: str
-    offset: int
-    nbytes: int
-    crc32c: int | None = None
-    big_endian: bool = False
-    fortran_order: bool = False
-
-
-class Inline(NamedTuple):
-    """The value itself: scalars and small arrays that had to be decoded to be found."""
-
-    data: bytes
-
-
-class Coded(NamedTuple):
-    """Bytes that a file holds under a coding: a deflated npz member, an array that a pickle of protocol 0 to 2 wrote.
-
-    They can be streamed (`containers.coded.chunks`) but not addressed.
-
-    Attributes:
-        path: The file.
-        offset: First byte of the coded data.
-        stored: Number of coded bytes.
-        coding: How they are coded; the two texts stand for latin-1 bytes.
-        skip: Decoded bytes before the first element (an npy header).
-        nbytes: Decoded bytes of the elements.
-        big_endian: Elements are stored big-endian.
-        fortran_order: Elements are stored column-major.
-    """
-
-    path: str
-    offset: int
-    stored: int
-    coding: Literal["deflate", "utf-8", "raw-unicode-escape"]
-    skip: int
-    nbytes: int
-    big_endian: bool = False
-    fortran_order: bool = False
-
-
-class H5Data(NamedTuple):
-    """A data set in an HDF5 file, or in an HDF5 member of a zip archive.
-
-    Attributes:
-        path: The HDF5 file or zip archive.
-        dataset: Absolute name of the data set.
-        member: Name of the HDF5 member when `path` is an archive.
-    """
-
-    path: str
-    dataset: str
-    member: str | None = None
-
-
-class Piece(NamedTuple):
-    """One slice of a partitioned variable: `start` and `shape` say which part of the whole `location` holds."""
-
-    start: tuple[int, ...]
-    shape: tuple[int, ...]
-    location: FileRange | Inline
-
-
-class Pieces(NamedTuple):
-    """A partitioned variable, stored slice by slice."""
-
-    parts: tuple[Piece, ...]
-
-
-Location: TypeAlias = "FileRange | Inline | Coded | H5Data | Pieces | Chunked"
-
-
-class TensorRef(NamedTuple):
-    """A tensor that has not been read.
-
-    Attributes:
-        key: The artifact's own name for it (checkpoint key, data set, index in a dump).
-        dtype: numpy's or ml_dtypes' name (`float32`, `bfloat16`), `string`, or `unknown(N)`.
-        shape: Its dimensions.
-        location: Where its bytes are; None where they are known to be lost.
-    """
-
-    key: str
-    dtype: str
-    shape: tuple[int, ...]
-    location: Location | None
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        count = 1
-        for extent in self.shape:
-            count *= extent
-        return count
 
 
 # -------------------------------------------------------------------------------------------------- what it holds
@@ -231,6 +131,11 @@ class Slot(NamedTuple):
     variable: str | None
     tensor: TensorRef
     mapping: Mapped = "name"
+
+
+def quantity(role: Role, name: str) -> Role | str:
+    """What a slot is, to tell it from others of its variable: its role, or its name where the vocabulary has none."""
+    return name if role is Role.OTHER else role
 
 
 class MissingSlot(NamedTuple):
@@ -286,6 +191,78 @@ class Schedule(NamedTuple):
     learning_rate_if_lost: float | None = None
 
 
+class Count(NamedTuple):
+    """A count that an optimizer keeps: PyTorch has one a parameter, optax one a transform.
+
+    Attributes:
+        value: What is stored; None where that is no whole number.
+        of: What counts.
+        key: Where it is stored.
+        where: Path of the parameter, or of the transform in the chain; "" for the optimizer itself.
+        tensor: What it is stored in; None where a counter or a document holds it.
+    """
+
+    value: int | None
+    of: Literal["optimizer", "parameter", "transform", "schedule"]
+    key: str
+    where: str = ""
+    tensor: TensorRef | None = None
+
+
+class ParamGroup(NamedTuple):
+    """Variables that an optimizer trains with the same settings.
+
+    Attributes:
+        name: Its name, where it has one.
+        variables: Paths, in the optimizer's order; None for one that the artifact does not name.
+        hyperparameters: Its settings.
+    """
+
+    name: str | None
+    variables: tuple[str | None, ...]
+    hyperparameters: Mapping[str, object] = NOTHING
+
+
+class SchedulerState(NamedTuple):
+    """A learning-rate scheduler that keeps state of its own, as PyTorch's do.
+
+    Attributes:
+        name: Its name in the artifact.
+        class_name: Its class, recorded or inferred; None where nothing tells.
+        class_candidates: Other classes whose state looks the same.
+        last_epoch: Its count.
+        learning_rates: The rates in force, one a group.
+        next: Those of the first group in the next three steps; None where they cannot be computed.
+        if_lost: The same if the scheduler's state were not restored.
+        optimizer: Name of the optimizer whose rates it sets; None where that is not told.
+    """
+
+    name: str
+    class_name: str | None = None
+    class_candidates: tuple[str, ...] = ()
+    last_epoch: int | None = None
+    learning_rates: tuple[float, ...] = ()
+    next: tuple[float, ...] | None = None
+    if_lost: tuple[float, ...] | None = None
+    optimizer: str | None = None
+
+
+class Companion(NamedTuple):
+    """What exact resumption needs beside model and optimizer.
+
+    Attributes:
+        kind: What it is.
+        name: Its name in the artifact.
+        present: Whether its state is there.
+        lost: What training without it does otherwise, as a clause.
+    """
+
+    kind: Literal["scaler", "rng", "sampler", "averages", "loop", "callback"]
+    name: str
+    present: bool
+    lost: str
+
+
 class Wrapper(NamedTuple):
     """An optimizer around the optimizer: `LossScaleOptimizer`, or one with slots of its own (`Lookahead`, `SWA`).
 
@@ -316,12 +293,15 @@ class OptimizerState(NamedTuple):
         class_inferred: The class follows from the slots; no record names it.
         class_candidates: Other classes that fit as well.
         generation: Which implementation wrote it.
-        iterations: The count as stored; None means that it is not in the artifact.
+        iterations: The count as stored, that which stands for the optimizer where it keeps several; None means that
+            it is not in the artifact, or that they differ.
         iterations_key: Where it is stored.
         iterations_tensor: What it is stored in; None where a counter holds it, or nothing.
         iterations_reported: What the framework would report, where that differs (gradient accumulation).
         recoverable: A count that can be derived.
-        hyperparameters: From the configuration or the stored scalars.
+        counts: Every count, where it keeps more than that one.
+        hyperparameters: From the configuration or the stored scalars; what all groups agree on.
+        groups: Its parameter groups, of optimizers that have such.
         schedule: The learning-rate schedule, where one is configured.
         scheduled: A schedule sets the learning rate that only the training code knows.
         slots: Every slot variable.
@@ -343,8 +323,10 @@ class OptimizerState(NamedTuple):
     iterations_key: str | None = None
     iterations_tensor: TensorRef | None = None
     iterations_reported: int | None = None
+    counts: tuple[Count, ...] = ()
     recoverable: Recoverable | None = None
     hyperparameters: Mapping[str, object] = NOTHING
+    groups: tuple[ParamGroup, ...] = ()
     schedule: Schedule | None = None
     scheduled: bool = False
     slots: tuple[Slot, ...] = ()
@@ -359,7 +341,20 @@ class OptimizerState(NamedTuple):
     @property
     def has_state(self) -> bool:
         """Whether any of its state is in the artifact."""
-        return self.iterations is not None or bool(self.slots) or bool(self.other)
+        return self.iterations is not None or bool(self.slots) or bool(self.other) or bool(self.counts)
+
+    @property
+    def iterations_range(self) -> tuple[int, int] | None:
+        """The least and the greatest of its counts, where they differ."""
+        values = {each.value for each in self.counts if each.value is not None and each.of != "schedule"}
+        return (min(values), max(values)) if len(values) > 1 else None
+
+    @property
+    def all_counts(self) -> tuple[Count, ...]:
+        """Every count; that of the optimizer where it is the only one."""
+        if self.counts or self.iterations_key is None:
+            return self.counts
+        return (Count(self.iterations, "optimizer", self.iterations_key, "", self.iterations_tensor),)
 
 
 class Producer(NamedTuple):
@@ -378,11 +373,14 @@ class TrainingState(NamedTuple):
         producer: What wrote it.
         variables: The model's variables, in the model's order where that is known.
         optimizers: Each optimizer that the artifact records or holds state of.
+        schedulers: Learning-rate schedulers with state of their own; what a configuration says is in the optimizers.
+        companions: What else exact resumption needs.
         counters: Counts that are not an optimizer's (`global_step`, `save_counter`, a `step` attribute).
         counter_tensors: Name of a counter → what it is stored in.
         others: Tensors that are none of the above (metrics, strings, configuration).
         oddities: What the reader noticed.
         callback: The callback that saves and loads it, where its place tells.
+        by_objects: It is a graph of objects, which hang together by the names of attributes.
     """
 
     path: str
@@ -390,8 +388,11 @@ class TrainingState(NamedTuple):
     producer: Producer = Producer()
     variables: tuple[ModelVariable, ...] = ()
     optimizers: tuple[OptimizerState, ...] = ()
+    schedulers: tuple[SchedulerState, ...] = ()
+    companions: tuple[Companion, ...] = ()
     counters: Mapping[str, int] = NOTHING
     counter_tensors: Mapping[str, TensorRef] = NOTHING
     others: tuple[TensorRef, ...] = ()
     oddities: tuple[Oddity, ...] = ()
     callback: str | None = None
+    by_objects: bool = False

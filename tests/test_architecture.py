@@ -9,22 +9,24 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "ckptdoctor"
-GROUND = frozenset({"errors", "state", "chunked", "words", "versions"})
+GROUND = frozenset({"errors", "references", "state", "words", "versions"})
 KNOWS: dict[str, frozenset[str]] = {
     "errors": frozenset(),
-    "state": frozenset(),
-    "chunked": frozenset(),
+    "references": frozenset(),
+    "state": frozenset({"references"}),
     "words": frozenset(),
     "versions": frozenset(),
+    "declarations": GROUND,
     "containers": GROUND,
-    "optimizers": GROUND | {"containers"},
-    "isolation": GROUND,
-    "formats": GROUND | {"containers", "optimizers"},
+    "optimizers": GROUND | {"containers", "declarations"},
+    "isolation": GROUND | {"declarations"},
+    "formats": GROUND | {"containers", "optimizers", "declarations"},
     "diagnosis": GROUND | {"containers", "optimizers", "formats"},
     "matching": GROUND | {"containers", "optimizers", "formats"},
     "runs": GROUND | {"formats", "diagnosis"},
     "examination": GROUND | {"containers", "optimizers", "formats", "diagnosis", "isolation", "runs"},
-    "checking": GROUND | {"containers", "optimizers", "formats", "diagnosis", "isolation", "runs", "examination"},
+    "checking": GROUND
+    | {"containers", "optimizers", "formats", "diagnosis", "isolation", "runs", "examination", "declarations"},
     "comparison": GROUND | {"containers", "optimizers", "formats", "diagnosis", "matching", "examination"},
     "grafting": GROUND | {"containers", "optimizers", "formats", "diagnosis", "matching", "examination"},
     "verification": GROUND | {"containers", "optimizers", "formats", "diagnosis", "examination"},

@@ -13,7 +13,8 @@ import pytest
 
 import ckptdoctor
 from ckptdoctor.containers.tensors.values import Statistics
-from ckptdoctor.state import Format, OptimizerState, Slot, TensorRef, TrainingState
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Format, OptimizerState, Slot, TrainingState
 
 Record: TypeAlias = Mapping[str, Any]
 Figures: TypeAlias = Mapping[TensorRef, Statistics | None]

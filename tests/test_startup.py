@@ -50,6 +50,15 @@ def _watched(*arguments: str) -> dict[str, Any]:
     return report
 
 
+@pytest.mark.parametrize("name", ["whole-model.h5", "keras3.keras", "run-a", "savedmodel", "optimizer.pkl"])
+def test_declarations_are_not_looked_for(fixtures_dir: Path, name: str) -> None:
+    """Where every class is one of Keras', neither policy files nor installed packages are asked for others."""
+    looks = "import ckptdoctor.declarations.sources as s; from ckptdoctor.isolation import limits; import ckptdoctor\n"
+    done = python("-c", f"{looks}limits._is_worker = True; ckptdoctor.inspect({str(fixtures_dir / name)!r})\n"
+                        "assert not s.everything.cache_info().misses")  # fmt: skip
+    assert done.code == 0, done.err
+
+
 def _modules(report: dict[str, Any]) -> set[str]:
     return {name.partition(".")[0] for name in report["modules"]}
 

@@ -13,7 +13,7 @@ from ckptdoctor.containers.bytes.crc32 import combined, fastest
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.zips.archive import ZipArchive
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.state import FileRange
+from ckptdoctor.references import FileRange
 
 _BLOCK = 1 << 20
 

@@ -7,23 +7,21 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import NamedTuple, NoReturn, TypedDict
+from typing import NamedTuple, TypedDict
 
 from ckptdoctor.checking.policy import Override, Policy, pattern_problem
+from ckptdoctor.declarations import files, sources
+from ckptdoctor.declarations.places import Place, shown
 from ckptdoctor.diagnosis.expected import Part, Purpose
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.loaders import parse_loader
 from ckptdoctor.diagnosis.rules import RULES
 from ckptdoctor.errors import UsageProblem
+from ckptdoctor.formats.keras import declared as layers
+from ckptdoctor.optimizers import declared as optimizers
 
-OWN_FILE = "ckptdoctor.toml"
-PROJECT_FILE = "pyproject.toml"
-_MAX_SIZE = 1 << 20
-_SHOWN = 100
-"""Characters of a value that a complaint repeats."""
 _MOST = (1 << 63) - 1
 """Counts are int64."""
 
@@ -51,11 +49,13 @@ class Configuration(NamedTuple):
         policy: What is in force.
         path: The configuration file; None without one.
         sources: Setting (as the file spells it) → `command line`, the file, or `default`.
+        declared: `optimizers` and `layers` → the classes that the file declares.
     """
 
     policy: Policy
     path: str | None
     sources: Mapping[str, str]
+    declared: Mapping[str, tuple[str, ...]]
 
 
 def configure(given: Mapping[str, object], *, config: str | None = None, search: bool = True) -> Configuration:
@@ -69,19 +69,29 @@ def configure(given: Mapping[str, object], *, config: str | None = None, search:
     Raises:
         UsageProblem: A file cannot be read, a setting is not known, or its value makes no sense.
     """
-    path = config if config is not None or not search else _nearest(os.curdir)
-    table = _read(path) if path is not None else {}
+    path = config if config is not None or not search else files.nearest(os.curdir)
+    table = files.read(path) if path is not None else {}
     overrides = table.pop("overrides", [])
+    table.pop(sources.KEY, None)
     fields: dict[str, object] = {}
-    sources = dict.fromkeys(_SETTINGS, "default")
+    origins = dict.fromkeys(_SETTINGS, "default")
     for where, settings in ((path or "", table), ("command line", given)):
         for name, value in settings.items():
             field, read = _setting(name, where)
-            fields[field] = read(value, _Place(where, name))
-            sources[name] = where
+            fields[field] = read(value, Place(where, name))
+            origins[name] = where
     fields["overrides"] = _overrides(overrides, path or "")
     fields["fixed"] = frozenset(_setting(name, "command line")[0] for name in given)
-    return Configuration(Policy(**fields), path, sources)  # type: ignore[arg-type]  # each was read by its own reader
+    return Configuration(Policy(**fields), path, origins, _declared(path))  # type: ignore[arg-type]  # each was read by its own reader
+
+
+def _declared(path: str | None) -> Mapping[str, tuple[str, ...]]:
+    """The classes that a file declares, each of its declarations checked."""
+    found = sources.read_file(path, files.read) if path is not None else {}
+    for read, kind in ((optimizers.read, "optimizers"), (layers.read, "layers")):
+        for name, each in found.get(kind, {}).items():
+            read(name, each)
+    return {kind: tuple(found.get(kind, ())) for kind in sources.KINDS}
 
 
 def explain(configuration: Configuration) -> str:
@@ -94,6 +104,8 @@ def explain(configuration: Configuration) -> str:
             value = {json.dumps(each): {_SPELLED[key]: one for key, one in own.items()} for each, own in value.items()}
         unset = "# " if value is None else ""
         lines.append(f"{unset}{name} = {_toml(value)}  # {configuration.sources[name]}")
+    for kind, names in configuration.declared.items():
+        lines += [f"# declared {kind}: {', '.join(names)}"] if names else []
     for override in policy.overrides:
         lines += ["", "[[overrides]]", f"paths = {_toml(override.paths)}"]
         lines += [f"{_SPELLED[field]} = {_toml(value)}" for field, value in override.settings.items()]
@@ -114,136 +126,52 @@ def _toml(value: object) -> str:
     return json.dumps(str(getattr(value, "value", value)))
 
 
-# --------------------------------------------------------------------------------------------------- finding the file
-
-
-def _nearest(start: str) -> str | None:
-    directory = os.path.abspath(start)
-    while True:
-        own = os.path.join(directory, OWN_FILE)
-        if os.path.isfile(own):
-            return os.path.relpath(own)
-        project = os.path.join(directory, PROJECT_FILE)
-        if os.path.isfile(project) and "ckptdoctor" in _tools(_parse(project), project):
-            return os.path.relpath(project)
-        above = os.path.dirname(directory)
-        if above == directory:
-            return None
-        directory = above
-
-
-def _read(path: str) -> dict[str, object]:
-    document = _parse(path)
-    table = _tools(document, path).get("ckptdoctor", {}) if os.path.basename(path) == PROJECT_FILE else document
-    if not isinstance(table, dict):
-        raise UsageProblem("[tool.ckptdoctor] is not a table", path)
-    return dict(table)
-
-
-def _tools(document: Mapping[str, object], path: str) -> Mapping[str, object]:
-    tools = document.get("tool", {})
-    if not isinstance(tools, Mapping):
-        raise UsageProblem("[tool] is not a table", path)
-    return tools
-
-
-def _parse(path: str) -> dict[str, object]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-
-    try:
-        if os.path.getsize(path) > _MAX_SIZE:
-            raise UsageProblem(f"a configuration of more than {_MAX_SIZE:,} bytes is not read", path)
-        with open(path, "rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise UsageProblem(f"the configuration cannot be read: {error.strerror}", path) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageProblem(f"the configuration is not TOML: {error}", path) from error
-    except ValueError as error:  # a number of more digits than Python reads; it does not say which
-        raise UsageProblem(f"{_endless(path)} has more digits than any number that is meant", path) from error
-
-
-def _endless(path: str) -> str:
-    """The key of the longest number in a configuration."""
-    import re
-
-    with open(path, encoding="utf-8") as file:
-        found = [(max(map(len, re.findall(r"[\d_]+", line)), default=0), line) for line in file]
-    line = max(found)[1]
-    return line.partition("=")[0].strip()[:_SHOWN] if "=" in line else "a number"
-
-
 # ------------------------------------------------------------------------------------------------ reading the settings
 
 
-class _Place(NamedTuple):
-    """Where a value stands, for complaints."""
-
-    where: str
-    name: str
-
-    def refuse(self, what: str, between: str = " ") -> NoReturn:
-        raise UsageProblem(f"{self.name}{between}{what}", None if self.where == "command line" else self.where)
-
-    def refuse_value(self, wanted: str, value: object, hint: str = "") -> NoReturn:
-        self.refuse(f"should be {wanted}, not {_shown(value)}{hint}")
-
-
-def _shown(value: object) -> str:
-    """A value, as far as a sentence has room for it."""
-    try:
-        text = repr(value)
-    except ValueError:  # more digits than Python writes
-        return "a number of very many digits"
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-
-
-_Reader = Callable[[object, _Place], object]
+_Reader = Callable[[object, Place], object]
 
 
 def _setting(name: str, where: str, beside: str = "overrides") -> tuple[str, _Reader]:
     if name not in _SETTINGS:
-        near = get_close_matches(name, [*_SETTINGS, beside], n=1, cutoff=0.5)
+        near = get_close_matches(name, [*_SETTINGS, beside, sources.KEY], n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(_SETTINGS)}"
-        raise UsageProblem(f"unknown setting {_shown(name)}{hint}", where or None)
+        raise UsageProblem(f"unknown setting {shown(name)}{hint}", where or None)
     return _SETTINGS[name]
 
 
-def _strings(value: object, place: _Place) -> tuple[str, ...]:
+def _strings(value: object, place: Place) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)) or not all(isinstance(each, str) for each in value):
         place.refuse_value("a list of texts", value)
     return tuple(value)
 
 
-def _codes(value: object, place: _Place) -> tuple[str, ...]:
+def _codes(value: object, place: Place) -> tuple[str, ...]:
     codes = tuple(each.strip().upper() for each in _strings(value, place))
     for code in codes:
         _require_code(code, place)
     return codes
 
 
-def _require_code(code: str, place: _Place) -> None:
+def _require_code(code: str, place: Place) -> None:
     if not code or not any(rule.code.startswith(code) for rule in RULES):
         near = get_close_matches(code, [rule.code for rule in RULES], n=3, cutoff=0.5)
-        place.refuse(f"names no rule: {_shown(code)}" + (f"; near are {', '.join(near)}" if near else ""))
+        place.refuse(f"names no rule: {shown(code)}" + (f"; near are {', '.join(near)}" if near else ""))
 
 
-def _severities(value: object, place: _Place) -> Mapping[str, Severity]:
+def _severities(value: object, place: Place) -> Mapping[str, Severity]:
     if not isinstance(value, Mapping):
         place.refuse('should be a table of codes, such as {S010 = "warning"}')
     found: dict[str, Severity] = {}
     for name, text in value.items():
         code = str(name).strip().upper()
         _require_code(code, place)
-        found[code] = _choice(Severity)(text, _Place(place.where, f"{place.name}.{code}"))  # type: ignore[assignment]
+        found[code] = _choice(Severity)(text, Place(place.where, f"{place.name}.{code}"))  # type: ignore[assignment]
     return found
 
 
 def _choice(kind: type[Severity | Purpose | Part]) -> _Reader:
-    def read(value: object, place: _Place) -> object:
+    def read(value: object, place: Place) -> object:
         known = [each.value for each in kind]
         if value not in known:
             near = get_close_matches(str(value), known, n=1)
@@ -254,18 +182,18 @@ def _choice(kind: type[Severity | Purpose | Part]) -> _Reader:
     return read
 
 
-def _parts(value: object, place: _Place) -> tuple[object, ...]:
+def _parts(value: object, place: Place) -> tuple[object, ...]:
     read = _choice(Part)
     return tuple(read(each, place) for each in _strings(value, place))
 
 
-def _level(value: object, place: _Place) -> object:
+def _level(value: object, place: Place) -> object:
     if value not in (Severity.ERROR.value, Severity.WARNING.value):  # a set would have to hash what is given
         place.refuse_value("error or warning", value)
     return Severity(value)
 
 
-def _count(value: object, place: _Place) -> int:
+def _count(value: object, place: Place) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         place.refuse_value("a whole number from 0 on", value)
     if value > _MOST:
@@ -273,19 +201,19 @@ def _count(value: object, place: _Place) -> int:
     return value
 
 
-def _flag(value: object, place: _Place) -> bool:
+def _flag(value: object, place: Place) -> bool:
     if not isinstance(value, bool):
         place.refuse_value("true or false", value)
     return value
 
 
-def _text(value: object, place: _Place) -> str:
+def _text(value: object, place: Place) -> str:
     if not isinstance(value, str) or not value:
         place.refuse_value("a text", value)
     return value
 
 
-def _loader(value: object, place: _Place) -> str:
+def _loader(value: object, place: Place) -> str:
     text = _text(value, place)
     try:
         parse_loader(text)
@@ -298,17 +226,17 @@ _OF_ONE = ("require", "min-iterations", "optimizer")
 """What can be asked of one optimizer."""
 
 
-def _optimizers(value: object, place: _Place) -> Mapping[str, Mapping[str, object]]:
+def _optimizers(value: object, place: Place) -> Mapping[str, Mapping[str, object]]:
     wanted = f"a table of optimizers, each with some of {', '.join(_OF_ONE)}"
     if not isinstance(value, Mapping):
         place.refuse_value(wanted, value)
     found: dict[str, Mapping[str, object]] = {}
     for name, table in value.items():
         if not isinstance(table, Mapping) or not all(each in _OF_ONE for each in table):
-            _Place(place.where, f"{place.name}.{name}").refuse_value(f"a table with {', '.join(_OF_ONE)}", table)
+            Place(place.where, f"{place.name}.{name}").refuse_value(f"a table with {', '.join(_OF_ONE)}", table)
         read = {each: _SETTINGS[each] for each in table}
         found[str(name)] = {
-            field: reader(table[each], _Place(place.where, f"{place.name}.{name}.{each}"))
+            field: reader(table[each], Place(place.where, f"{place.name}.{name}.{each}"))
             for each, (field, reader) in read.items()
         }
     return found
@@ -339,18 +267,18 @@ def _overrides(value: object, path: str) -> tuple[Override, ...]:
 
 
 def _override(table: dict[str, object], path: str) -> Override:
-    place = _Place(path, "overrides.paths")
+    place = Place(path, "overrides.paths")
     paths = _strings(table.pop("paths", ()), place)
     settings: dict[str, object] = {}
     for name, value in table.items():
         field, read = _setting(name, path, "paths")
-        settings[field] = read(value, _Place(path, f"overrides.{name}"))
+        settings[field] = read(value, Place(path, f"overrides.{name}"))
     if not paths:
         raise UsageProblem("an override has no paths to apply to", path)
     for pattern in paths:
         problem = pattern_problem(pattern)
         if problem is not None:
-            place.refuse(f"has {_shown(pattern)}, which is no pattern: {problem}")
+            place.refuse(f"has {shown(pattern)}, which is no pattern: {problem}")
     return Override(paths, settings, os.path.dirname(path) or ".")
 
 

@@ -10,7 +10,6 @@ from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
-from ckptdoctor.chunked import Chunked
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.tables.sstable import Table
 from ckptdoctor.containers.tensors.dtypes import array_nbytes
@@ -20,7 +19,8 @@ from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.examination import Progress, tensors
 from ckptdoctor.formats.registry import tables
 from ckptdoctor.optimizers.moments import PAIR, bound
-from ckptdoctor.state import FileRange, H5Data, OptimizerState, Role, Slot, TensorRef, TrainingState
+from ckptdoctor.references import Chunked, FileRange, H5Data, TensorRef
+from ckptdoctor.state import OptimizerState, Role, Slot, TrainingState
 
 if TYPE_CHECKING:
     from ckptdoctor.checking.archive_sums import Member, Part

@@ -81,7 +81,8 @@ def check(  # noqa: PLR0913 - a command takes its options as arguments
     PATH is a file, a SavedModel directory, a checkpoint prefix (run/ckpt-7), any of its files, or a run directory: then
     its latest checkpoint is judged, and the directory as a whole. `-` reads paths from standard input, one a line.
 
-    Settings come from the command line, from [tool.ckptdoctor] in the nearest pyproject.toml, or from ckptdoctor.toml.
+    Settings come from the command line, from [tool.ckptdoctor] in the nearest pyproject.toml, or from ckptdoctor.toml,
+    which for every command also declares optimizers and layers of your own (docs/declare.md).
     `ckptdoctor explain CODE` says what a rule means.
 
     \b
@@ -92,6 +93,7 @@ def check(  # noqa: PLR0913 - a command takes its options as arguments
       3  something cannot be read
     """  # noqa: D301 - \b is a backspace: click leaves the paragraph after it unwrapped
     from ckptdoctor.checking.configuration import Configuration, configure, explain, split_codes
+    from ckptdoctor.declarations.sources import Source, nearest_file, use
 
     given: dict[str, object] = {
         "require": list(require) or None,
@@ -107,6 +109,7 @@ def check(  # noqa: PLR0913 - a command takes its options as arguments
     configuration: Configuration | None = None
     wanted: list[tuple[str, str]] = []
     with reporting() as outcome:
+        use(Source(config) if config is not None else Source() if no_config else nearest_file())
         set_here = {name: value for name, value in given.items() if value is not None}
         configuration = configure(set_here, config=config, search=not no_config)
         wanted = [_report_wanted(each) for each in reports]

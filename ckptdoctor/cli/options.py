@@ -67,7 +67,7 @@ def complain(error: CkptDoctorError, path: str | None = None) -> None:
     sentence = str(error)
     if where:
         # A reader names the file at fault; where that is the path itself, once is enough.
-        sentence = sentence.removeprefix(f"{os.path.basename(where.rstrip('/'))}: ")
+        sentence = sentence.removeprefix(f"{where}: ").removeprefix(f"{os.path.basename(where.rstrip('/'))}: ")
     click.echo(without_commands(f"ckptdoctor: {prefix}{printable(sentence)}"), err=True)
 
 

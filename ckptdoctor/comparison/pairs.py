@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from ckptdoctor.containers.tensors.values import kept_open
-from ckptdoctor.diagnosis.status import KNOWN_CLASSES
 from ckptdoctor.errors import Unmatchable
 from ckptdoctor.formats.registry import record
 from ckptdoctor.matching.lists import is_nameless, read_against
@@ -17,6 +16,7 @@ from ckptdoctor.matching.sides import Side, choose, make_side
 from ckptdoctor.matching.variables import Called, Match, Named, match, normalized
 from ckptdoctor.matching.weights import confirm
 from ckptdoctor.optimizers import translation
+from ckptdoctor.optimizers.catalogue import is_known
 from ckptdoctor.optimizers.planned import Matched
 from ckptdoctor.state import Format, Generation, OptimizerState, Role, Slot, TrainingState
 
@@ -141,7 +141,7 @@ def _as_the_other_lists(optimizer: OptimizerState, other: OptimizerState, form: 
     """A list whose class is not known, or not in the catalogue, in the order of a list that has the same shapes."""
     told = {optimizer.class_name, *optimizer.class_candidates} - {None}
     around = other.wrapper is not None and not other.wrapper.scales_loss
-    unknown = around or other.class_name not in KNOWN_CLASSES or optimizer.class_name is None
+    unknown = around or not is_known(other.class_name) or optimizer.class_name is None
     if (
         record(form).holds not in _IN_ORDER
         or not unknown

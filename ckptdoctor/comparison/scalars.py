@@ -14,7 +14,9 @@ from typing import NamedTuple
 from ckptdoctor.comparison.results import Item, Layer, Outcome, Said
 from ckptdoctor.comparison.values import Tolerance
 from ckptdoctor.optimizers import translation
-from ckptdoctor.state import Generation, OptimizerState
+from ckptdoctor.optimizers.dialects import dialect
+from ckptdoctor.optimizers.inference import settings_kept
+from ckptdoctor.state import OptimizerState
 
 _NUMBER = re.compile(r"_\d+$")
 _COUNTS = frozenset({"iter", "iteration", "iterations"})
@@ -60,14 +62,15 @@ def compare_scalars(a: OptimizerState, b: OptimizerState, tolerance: Tolerance) 
 
 def _kept(optimizer: OptimizerState) -> dict[str, float]:
     """Scalars that are state: not hyperparameters in variables, nor the count."""
+    settings = settings_kept(optimizer.class_name, optimizer.generation)
     found: dict[str, float] = {}
     for other in optimizer.other:
         plain = other.name.lstrip("_")
-        if optimizer.generation is Generation.TF1:
+        if dialect(optimizer.generation).by_graph:
             # TensorFlow 1 puts name scopes before it, and numbers behind it where a graph has several optimizers.
             plain = _NUMBER.sub("", plain.rpartition("/")[2])
         scheduled = plain == "learning_rate" and optimizer.schedule is not None
-        if plain in optimizer.hyperparameters or plain in _COUNTS or scheduled:
+        if settings.get(plain, plain) in optimizer.hyperparameters or plain in _COUNTS or scheduled:
             continue
         if isinstance(other.value, (int, float)) and not isinstance(other.value, bool):
             found.setdefault(_SCALARS.get(plain, plain), float(other.value))
@@ -121,8 +124,9 @@ def _follows(held: _Held) -> bool:
     if optimizer.iterations is None or optimizer.generation is None:
         return False
     hyperparameters = dict(optimizer.hyperparameters)
-    if optimizer.generation is Generation.OPTIMIZER_V2 and "decay" in hyperparameters:
-        hyperparameters["schedule_decay"] = hyperparameters["decay"]
+    name = dialect(optimizer.generation).nadam_decay
+    if name in hyperparameters:
+        hyperparameters["schedule_decay"] = hyperparameters[name]
     numbers = translation.numbers_of(optimizer.iterations, hyperparameters, scheduled=False)
     try:
         expected = translation.nadam_product(numbers, optimizer.generation)

@@ -6,11 +6,11 @@ import struct
 from collections.abc import Iterator, Mapping
 
 from ckptdoctor.comparison.results import Item, Layer, Outcome, Said
-from ckptdoctor.optimizers.inference import V2_HYPERPARAMETERS
-from ckptdoctor.optimizers.keras.defaults import DEFAULTS, OPTIONAL
-from ckptdoctor.state import Generation, OptimizerState, Schedule
+from ckptdoctor.optimizers.dialects import dialect
+from ckptdoctor.optimizers.inference import settings_kept
+from ckptdoctor.optimizers.keras.defaults import OPTIONAL, defaults_of
+from ckptdoctor.state import OptimizerState, Schedule
 
-_FAST_NADAM = frozenset({Generation.KERAS2, Generation.KERAS3})
 _NADAM_SCHEDULE = "schedule_decay"
 _NO_PART = frozenset({"is_legacy_optimizer", "jit_compile", "dtype", "name"})
 """What a configuration says that is no matter of training."""
@@ -21,7 +21,7 @@ def compare_settings(a: OptimizerState, b: OptimizerState) -> Iterator[Item]:
     yield from _rate(a, b)
     a, b = _with_nadam_schedule(a), _with_nadam_schedule(b)
     ours, theirs = a.hyperparameters, b.hyperparameters
-    fixed = bool({a.generation, b.generation} & _FAST_NADAM)
+    fixed = "fast" in {dialect(each.generation).nadam for each in (a, b)}
     for name in dict.fromkeys([*ours, *theirs]):
         if name == "learning_rate" or name in _NO_PART or _belongs_to_what_is_off(name, ours, theirs):
             continue
@@ -32,10 +32,10 @@ def compare_settings(a: OptimizerState, b: OptimizerState) -> Iterator[Item]:
 
 def _with_nadam_schedule(optimizer: OptimizerState) -> OptimizerState:
     """OptimizerV2's Nadam keeps Keras 1's `schedule_decay` under the name of `decay`."""
-    found = dict(optimizer.hyperparameters)
-    if optimizer.class_name != "Nadam" or optimizer.generation is not Generation.OPTIMIZER_V2 or "decay" not in found:
+    found, name = dict(optimizer.hyperparameters), dialect(optimizer.generation).nadam_decay
+    if optimizer.class_name != "Nadam" or name not in found:
         return optimizer
-    found[_NADAM_SCHEDULE] = found.pop("decay")
+    found[_NADAM_SCHEDULE] = found.pop(name)
     return optimizer._replace(hyperparameters=found)
 
 
@@ -113,13 +113,13 @@ def recorded(optimizer: OptimizerState, name: str) -> tuple[bool, object]:
     generation, class_name = optimizer.generation, optimizer.class_name
     if generation is None or class_name is None or not _configured(optimizer):
         return False, None
-    defaults = DEFAULTS.get(generation, {}).get(class_name)
+    defaults = defaults_of(class_name, generation)
     return (defaults is not None and name not in defaults) or name in OPTIONAL.get(generation, frozenset()), None
 
 
 def _configured(optimizer: OptimizerState) -> bool:
     """Whether there is a configuration, beyond the few numbers that are kept in variables."""
-    variables = {"learning_rate", "decay", "beta"} | V2_HYPERPARAMETERS.get(optimizer.class_name or "", frozenset())
+    variables = {"learning_rate", "decay", "beta", *settings_kept(optimizer.class_name, optimizer.generation).values()}
     return bool(set(optimizer.hyperparameters) - variables)
 
 

@@ -10,7 +10,8 @@ from ckptdoctor.comparison.results import Figures, Outcome, Place, SlotResult
 from ckptdoctor.comparison.values import Tell, Tolerance, compare_values
 from ckptdoctor.containers.tensors.dtypes import array_nbytes
 from ckptdoctor.containers.tensors.values import statistics
-from ckptdoctor.state import OptimizerState, Role, Slot, TensorRef
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import OptimizerState, Role, Slot
 
 _FACTORED = frozenset({Role.ROW_MOMENT, Role.COLUMN_MOMENT})
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ckptdoctor.comparison.results import Figures
 from ckptdoctor.containers.tensors.values import paired_chunks
-from ckptdoctor.state import TensorRef
+from ckptdoctor.references import TensorRef
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,7 +15,7 @@ from ckptdoctor.containers.bytes.cursor import Cursor
 from ckptdoctor.containers.tensors.dtypes import ITEMSIZE
 from ckptdoctor.containers.tensors.shapes import is_possible
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
-from ckptdoctor.state import FileRange, Inline, Piece, Pieces
+from ckptdoctor.references import FileRange, Inline, Piece, Pieces
 
 MAX_DEPTH = 128
 MAX_OBJECTS = 5_000_000

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from ckptdoctor.optimizers.lists.around import MULTI
 from ckptdoctor.state import ModelVariable, OptimizerState, Slot, TrainingState
 
 _LIST = "/_variables/"
 _MOST_DIGITS = 9
-_SEVERAL = "MultiOptimizer"
 
 
 def _slots(_state: TrainingState, optimizer: OptimizerState) -> bool:
@@ -99,7 +99,7 @@ def _kept_for(state: TrainingState, optimizer: OptimizerState) -> tuple[list[Slo
 
     None where one of the two cannot be told.
     """
-    if not optimizer.slots or optimizer.class_name == _SEVERAL:
+    if not optimizer.slots or optimizer.class_name == MULTI:
         return None
     owners = {slot.variable for slot in optimizer.slots}
     if any(variable.trainable is None and variable.path not in owners for variable in state.variables):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.status import in_use
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.state import NOTHING, ModelVariable, Oddity, OptimizerState, TensorRef, TrainingState
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import NOTHING, ModelVariable, Oddity, OptimizerState, TrainingState
 
 if TYPE_CHECKING:
     from ckptdoctor.containers.tensors.values import Statistics

@@ -22,7 +22,7 @@ class Severity(str, Enum):
 _GRAVEST_FIRST = (Severity.ERROR, Severity.WARNING, Severity.INFO)
 
 
-_ASIDE = frozenset({"I009", "P002", "S010"})
+_ASIDE = frozenset({"I009", "P002", "S010", "S018", "S023", "X006"})
 
 
 class Finding(NamedTuple):
@@ -42,5 +42,5 @@ class Finding(NamedTuple):
 
 
 def is_aside(finding: Finding) -> bool:
-    """Whether it is true of most healthy artifacts: the optimizer's share, an order that only positions tell."""
+    """Whether it is true of most healthy artifacts: the optimizer's share, an order by position, settings."""
     return finding.code in _ASIDE and finding.severity is Severity.INFO

@@ -6,7 +6,8 @@ import re
 from typing import Literal, NamedTuple, TypeAlias
 
 from ckptdoctor.errors import UsageProblem
-from ckptdoctor.state import Generation, TrainingState
+from ckptdoctor.optimizers.dialects import dialect
+from ckptdoctor.state import TrainingState
 from ckptdoctor.versions import release
 
 Line: TypeAlias = Literal["keras", "tf.keras", "standalone-keras"]
@@ -124,10 +125,10 @@ def own_loader(state: TrainingState) -> Loader | None:
         return Loader("tensorflow", plain)
     if framework == "tf_keras":
         return Loader("tf_keras", plain)
-    generations = {each.generation for each in state.optimizers if each.has_state}
-    if generations == {Generation.KERAS3}:
+    packages = {dialect(each.generation).package for each in state.optimizers if each.has_state}
+    if packages == {"keras"}:
         return Loader("keras", "")
-    if generations and generations <= {Generation.OPTIMIZER_V2, Generation.KERAS2}:
+    if packages == {"tf_keras"}:
         # TensorFlow since 2.16 writes these with the package tf_keras only.
         bundled = release(plain) >= _FIRST_BUNDLED
         return Loader("tf_keras" if bundled and plain else "tensorflow", plain)

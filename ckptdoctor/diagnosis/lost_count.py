@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from math import isclose, isfinite, sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
-from ckptdoctor.state import Generation, OptimizerState, Role
+from ckptdoctor.optimizers.dialects import dialect
+from ckptdoctor.state import OptimizerState, Role
 
 if TYPE_CHECKING:
     from ckptdoctor.diagnosis.scan import Scan
@@ -41,7 +42,7 @@ def consequences(
     rates, text = _rates(optimizer, count)
     if text:
         yield text
-    if count and optimizer.class_name in _ADAM and optimizer.generation is not Generation.TF1:
+    if count and optimizer.class_name in _ADAM and dialect(optimizer.generation).counts:
         # TensorFlow 1's Adam corrects by its beta powers, whatever the step.
         update = _fresh(optimizer, count, rates, scan) if slots_lost else _miscorrected(optimizer, count, rates)
         if update:

@@ -9,7 +9,7 @@ import string
 from typing import TYPE_CHECKING
 
 from ckptdoctor.diagnosis.names import ending_for
-from ckptdoctor.formats.registry import endings
+from ckptdoctor.formats.registry import endings, record
 
 if TYPE_CHECKING:
     from ckptdoctor.diagnosis.evidence import Evidence
@@ -33,6 +33,8 @@ def output_for(path: str, kind: Format | None = None) -> str:
 def graft_from(donor: str, target: str | Evidence, *options: str, output: str | None = None) -> str:
     """The command that puts a donor's state into a target; `DONOR` and `TARGET` stand for what is not known."""
     path, kind = _named(target)
+    if kind is not None and record(kind).write is None:
+        return record(kind).unwritable
     given = ["--from", donor, "--into", path, *options, "--output", output or output_for(path, kind)]
     return _shell(["ckptdoctor", "graft", *given])
 
@@ -40,6 +42,8 @@ def graft_from(donor: str, target: str | Evidence, *options: str, output: str | 
 def set_count(target: str | Evidence, count: int | str, *options: str) -> str:
     """The command that sets an iteration count by hand."""
     path, kind = _named(target)
+    if kind is not None and record(kind).write is None:
+        return record(kind).unwritable
     given = ["--into", path, "--iterations", str(count), *options, "--output", output_for(path, kind)]
     return _shell(["ckptdoctor", "graft", *given])
 

@@ -9,12 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ckptdoctor.diagnosis.evidence import Evidence, Rule
-from ckptdoctor.diagnosis.families import expectations, integrity, loading, packaging, safety, structure, values
+from ckptdoctor.diagnosis.families import (
+    expectations,
+    integrity,
+    loading,
+    packaging,
+    parameters,
+    safety,
+    structure,
+    values,
+)
 from ckptdoctor.diagnosis.findings import Finding, Severity
 
 RULES: tuple[Rule, ...] = (
     *integrity.RULES,
     *structure.RULES,
+    *parameters.RULES,
     *values.RULES,
     *loading.RULES,
     *packaging.RULES,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ckptdoctor.containers.tensors.scan import PairFigures, TensorScan
-from ckptdoctor.state import TensorRef
+from ckptdoctor.references import TensorRef
 
 
 class PairScan(NamedTuple):

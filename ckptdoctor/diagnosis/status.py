@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from ckptdoctor.formats.registry import record
-from ckptdoctor.optimizers.catalogue import LAYOUTS, layouts
+from ckptdoctor.optimizers.catalogue import is_known, layouts
+from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.name_based import TF1_OPTIMIZERS
-from ckptdoctor.state import Generation, OptimizerState, Status, TrainingState
+from ckptdoctor.state import OptimizerState, Status, TrainingState
 from ckptdoctor.words import counted, enumerate_some, shortened
 
 _ORDER = (Status.COMPLETE, Status.FRESH, Status.PARTIAL, Status.ABSENT, Status.UNREADABLE)
@@ -19,11 +20,12 @@ _OPTIMIZERS = 8
 def optimizer_status(optimizer: OptimizerState) -> Status:
     """Whether this optimizer's state suffices to go on."""
     if not optimizer.has_state:
-        return Status.ABSENT
+        return Status.COMPLETE if keeps_nothing(optimizer) else Status.ABSENT
     if never_stepped(optimizer):
         return Status.FRESH
     if optimizer.iterations is None:
-        whole = needs_no_count(optimizer) and (optimizer.slots or is_stateless(optimizer)) and not optimizer.missing
+        needless = needs_no_count(optimizer) or is_unknown(optimizer)
+        whole = needless and (optimizer.slots or is_stateless(optimizer)) and not optimizer.missing
         return Status.COMPLETE if whole else Status.PARTIAL
     if optimizer.missing or lost_all_slots(optimizer) or not is_possible(optimizer.iterations):
         return Status.PARTIAL
@@ -36,7 +38,6 @@ def never_stepped(optimizer: OptimizerState) -> bool:
     return optimizer.iterations == 0 or (optimizer.iterations is None and told is not None and told.value == 0)
 
 
-KNOWN_CLASSES = frozenset(each.class_name for each in LAYOUTS)
 _UNCOUNTED = frozenset({"SGD", "RMSprop", "Adagrad", "Adadelta"})
 """Keras classes whose update does not depend on how many there were."""
 _TF1_COUNTED = frozenset({"AdagradDA"})
@@ -47,21 +48,41 @@ def needs_no_count(optimizer: OptimizerState) -> bool:
     """Whether training goes on exactly without the count: neither the update nor a configured rate depends on it."""
     if optimizer.schedule is not None or optimizer.scheduled or optimizer.hyperparameters.get("decay"):
         return False
-    if optimizer.generation is Generation.OPTAX:  # what depends on a count keeps one: a transformation, a schedule
+    told = dialect(optimizer.generation)
+    if told.chained:  # what depends on a count keeps one: a transformation, a schedule
         return not any(each.name.rpartition("/")[2] == "count" for each in optimizer.other)
-    if optimizer.generation is Generation.TF1:
+    if told.by_graph:
         powers = {
             name for each in TF1_OPTIMIZERS if each.class_name == optimizer.class_name for name in each.beta_powers
         }
         stored = {each.name for each in optimizer.other}
         known = optimizer.class_name is not None and optimizer.class_name not in _TF1_COUNTED
         return known and all(any(power in name for name in stored) for power in powers)
+    if dialect(optimizer.generation).by_parameter and optimizer.class_name and optimizer.generation:
+        return not any(each.counted for each in layouts(optimizer.class_name, optimizer.generation))
     return optimizer.class_name in _UNCOUNTED and not optimizer.class_inferred
+
+
+def keeps_nothing(optimizer: OptimizerState) -> bool:
+    """Whether there is nothing to lose but settings, which are here: PyTorch's SGD without momentum."""
+    if not (dialect(optimizer.generation).by_parameter and optimizer.class_name and optimizer.generation):
+        return False
+    known = layouts(optimizer.class_name, optimizer.generation)
+    settings = optimizer.hyperparameters
+    return any(
+        not each.counted and all(kind.when in settings and not settings[kind.when] for kind in each.kinds)
+        for each in known
+    )
+
+
+def is_unknown(optimizer: OptimizerState) -> bool:
+    """Whether its class is not known, of a dialect where that says nothing of counts: each may keep one or none."""
+    return optimizer.class_name is None and dialect(optimizer.generation).by_parameter
 
 
 def is_stateless(optimizer: OptimizerState) -> bool:
     """Whether it is a chain of optax of which every place is empty, as plain SGD's is: nothing of it can be lost."""
-    return optimizer.generation is Generation.OPTAX and optimizer.class_name is not None and not optimizer.slots
+    return dialect(optimizer.generation).chained and optimizer.class_name is not None and not optimizer.slots
 
 
 def is_possible(iterations: int) -> bool:
@@ -71,8 +92,8 @@ def is_possible(iterations: int) -> bool:
 
 def is_uncounted(optimizer: OptimizerState) -> bool:
     """Whether a count of 0 says nothing: Keras 1's SGD counts only where it has a decay (SGD.get_updates, 1.2.2)."""
-    named = (optimizer.generation, optimizer.class_name) == (Generation.KERAS1, "SGD")
-    return named and optimizer.iterations == 0 and not optimizer.hyperparameters.get("decay")
+    by_decay = optimizer.class_name in dialect(optimizer.generation).counts_with_decay
+    return by_decay and optimizer.iterations == 0 and not optimizer.hyperparameters.get("decay")
 
 
 def lost_all_slots(optimizer: OptimizerState) -> bool:
@@ -84,7 +105,7 @@ def keeps_slots(optimizer: OptimizerState) -> bool:
     """Whether the class keeps slots in every version, as far as its configuration is known (SGD: with momentum)."""
     if optimizer.class_name is None or optimizer.generation is None:
         return False
-    if optimizer.generation is Generation.TF1:
+    if dialect(optimizer.generation).by_graph:
         return any(each.class_name == optimizer.class_name for each in TF1_OPTIMIZERS)
     known = layouts(optimizer.class_name, optimizer.generation)
     return bool(known) and all(
@@ -162,6 +183,8 @@ def summary(state: TrainingState) -> str:
 
 def _optimizer_summary(optimizer: OptimizerState) -> str:
     name = title(optimizer)
+    if keeps_nothing(optimizer):
+        return f"{name} with its settings, and nothing else to keep"
     if not optimizer.has_state:
         return f"{name} is configured, none of its state is here"
     if optimizer.iterations is None:
@@ -180,7 +203,7 @@ def _optimizer_summary(optimizer: OptimizerState) -> str:
 def verdict(state: TrainingState) -> str:
     """What an engineer acts on: does training resume, where, and what is lost."""
     optimizers = in_use(state)
-    with_state = [each for each in optimizers if each.has_state]
+    with_state = [each for each in optimizers if each.has_state or keeps_nothing(each)]
     if not with_state:
         if state.optimizers and state.optimizers[0].class_name:
             name = title(state.optimizers[0])
@@ -217,6 +240,8 @@ def _untold(state: TrainingState) -> str:
 def optimizer_verdict(optimizer: OptimizerState) -> str:
     """The verdict on one optimizer."""
     name = "the optimizer" if is_ambiguous(optimizer) else title(optimizer)
+    if keeps_nothing(optimizer):
+        return f"resumes with the settings of {name}, which keeps no state without momentum"
     if not optimizer.has_state:
         return f"{name} is configured, its state is not here"
     if optimizer.iterations is None:
@@ -228,6 +253,8 @@ def optimizer_verdict(optimizer: OptimizerState) -> str:
             return f"resumes with {_full_state(optimizer)}; no count is here, and it needs none{known}"
         if not optimizer.slots:
             return f"{name} state without slots and without a count{known}"
+        if is_unknown(optimizer):
+            return f"the state of an optimizer of unknown class is here; what it counts is not known{known}"
         return f"slots but no count: a schedule would restart{known}"
     if is_uncounted(optimizer):
         state = "momentum is here" if optimizer.slots else "there is no momentum"
@@ -248,7 +275,7 @@ def optimizer_verdict(optimizer: OptimizerState) -> str:
     if not optimizer.slots:
         return (
             f"resumes at {at}; {name} keeps no slots"
-            if optimizer.class_name in KNOWN_CLASSES and not is_ambiguous(optimizer)
+            if is_known(optimizer.class_name) and not is_ambiguous(optimizer)
             else f"resumes at {at}; there are no slots"
         )
     return f"resumes at {at} with {_full_state(optimizer)}"

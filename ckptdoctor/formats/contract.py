@@ -36,6 +36,7 @@ class ArtifactFormat(NamedTuple):
         adds_optimizers: A new optimizer may stand beside those that it has, under an attribute's name.
         isolated: HDF5's library reads it, which crashes on some corrupt files.
         metadata: Its files in which code may be that a framework runs, beyond what readers tell.
+        program: Function (state): the generation of its own framework's optimizers, where its structure tells that.
         bundle: Function (path): prefix of the checkpoint that holds its variables; None if there is none.
         tables: Function (path): its files that are tables with checksums of their own.
         write: Function that writes an optimizer into it: (optimizer, target, output), and of `write_options` by name.
@@ -66,6 +67,7 @@ class ArtifactFormat(NamedTuple):
     adds_optimizers: bool = False
     isolated: bool = False
     metadata: tuple[str, ...] = ()
+    program: str | None = None
     bundle: str | None = None
     tables: str | None = None
     write: str | None = None
@@ -100,11 +102,15 @@ class Reader(NamedTuple):
         id: Its name.
         read: Function (path): what the artifact holds.
         formats: What it finds; the bytes tell which.
+        claims: Function (given, path, names): the artifact that a directory is; None if it is none.
+        latest: The same of a directory of several: the one that training would resume from.
     """
 
     id: str
     read: str
     formats: tuple[Format, ...]
+    claims: str | None = None
+    latest: str | None = None
 
 
 class Target(NamedTuple):

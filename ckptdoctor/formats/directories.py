@@ -12,9 +12,8 @@ from ckptdoctor.containers.bytes.files import reason
 from ckptdoctor.errors import LimitExceeded, UnknownFormat, UnreadableArtifact, UsageProblem
 from ckptdoctor.formats.contract import Target
 from ckptdoctor.formats.keras import shard_map
-from ckptdoctor.formats.orbax import locating as orbax
 from ckptdoctor.formats.orbax.places import TEMPORARY
-from ckptdoctor.formats.registry import endings
+from ckptdoctor.formats.registry import claimed, endings, latest
 from ckptdoctor.formats.single_files import SAVED_MODEL, SHARD, target_of
 from ckptdoctor.formats.tensorflow import state_file as checkpoint_state
 from ckptdoctor.state import Oddity
@@ -52,7 +51,7 @@ def meant_by(given: str, path: str, *, everything: bool) -> tuple[Target, ...]:
     names = listing(path)
     if everything:
         return tuple(_all_below(path, names))
-    step = orbax.latest_in(given, path, names)
+    step = latest(given, path, names)
     if step is not None:
         return (step,)
     if state_file(path, names):
@@ -80,7 +79,7 @@ def artifact_at(given: str, path: str) -> Target | None:
         above = os.path.dirname(path) or os.path.join(path, os.pardir)
         if set(listing(above)).intersection(SAVED_MODEL):
             return Target(given, above, "saved-model", (Oddity("P003", f"{path} is a part of the SavedModel {above}"),))
-    return orbax.checkpoint_at(given, path, there)
+    return claimed(given, path, there)
 
 
 # ------------------------------------------------------------------------------------------------------------ names

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ckptdoctor.errors import GraftRefused
-from ckptdoctor.formats import dumps, keras, orbax, tensorflow
-from ckptdoctor.formats.contract import ArtifactFormat, Reader, Written
-from ckptdoctor.state import Format, TrainingState
+from ckptdoctor.formats import dumps, flax, keras, orbax, safetensors, tensorflow, torch
+from ckptdoctor.formats.contract import ArtifactFormat, Reader, Target, Written
+from ckptdoctor.state import Format, Generation, TrainingState
 
 if TYPE_CHECKING:
     from ckptdoctor.optimizers.planned import PlannedOptimizer
 
 UNKNOWN = ArtifactFormat(Format.UNKNOWN, title="unknown", called="of no known format", rename_to="what it is")
-FORMATS: tuple[ArtifactFormat, ...] = (*tensorflow.FORMATS, *keras.FORMATS, *dumps.FORMATS, *orbax.FORMATS, UNKNOWN)
+_FAMILIES = (tensorflow, keras, dumps, torch, orbax, flax, safetensors)
+FORMATS: tuple[ArtifactFormat, ...] = (*(each for family in _FAMILIES for each in family.FORMATS), UNKNOWN)
 READERS: tuple[Reader, ...] = (
-    *tensorflow.READERS,
-    *keras.READERS,
-    *dumps.READERS,
-    *orbax.READERS,
+    *(each for family in _FAMILIES for each in family.READERS),
     Reader("unknown", "ckptdoctor.formats.single_files:say_why", (UNKNOWN.id,)),
 )
 
@@ -64,9 +63,34 @@ def reader(name: str) -> Callable[[str], TrainingState]:
     return read
 
 
+def claimed(given: str, path: str, names: AbstractSet[str]) -> Target | None:
+    """The artifact that a directory is, as the readers of directories say."""
+    return _first((each.claims for each in READERS), given, path, names)
+
+
+def latest(given: str, path: str, names: Sequence[str]) -> Target | None:
+    """The artifact that is meant by a directory of several, as the readers of such directories say."""
+    return _first((each.latest for each in READERS), given, path, names)
+
+
+def _first(functions: Iterable[str | None], *arguments: object) -> Target | None:
+    for function in dict.fromkeys(functions):
+        found: Target | None = named(function)(*arguments) if function is not None else None
+        if found is not None:
+            return found
+    return None
+
+
 def is_isolated(name: str) -> bool:
     """Whether a reader of this name calls a library that crashes on some corrupt files."""
     return any(record(kind).isolated for kind in _READERS[name].formats)
+
+
+def program(state: TrainingState) -> Generation | None:
+    """The generation of optimizers that an artifact's own framework has, where its structure tells that."""
+    function = record(state.format).program
+    found: Generation | None = named(function)(state) if function else None
+    return found
 
 
 def bundle(kind: Format, path: str) -> str | None:

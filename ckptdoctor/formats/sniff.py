@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 
+from ckptdoctor.containers import safetensors
 from ckptdoctor.containers.bytes.files import RegularFile
+from ckptdoctor.containers.torchfiles.reading import is_stream
 from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.formats.flax import reading as flax
 from ckptdoctor.formats.foreign import foreign_by_place, foreign_pickle
 
 _PICKLE_PROTO = 0x80
 _NEWEST_PROTOCOL = 5
 _NPY = b"\x93NUMPY"
 _ZIP = b"PK\x03\x04"
+_TAR_AT = 257
+_OF_BASELINES = "_stable_baselines3_version"
 _OLD_PICKLE = re.compile(
     rb"\(+(?:[ld]p?\d*\n|[\](}]|c[\w.]+\n\w+\n|I-?\d+\n|F[-+.\de]+\n|[KMJ]|[VSUX])"  # a list, dict or tuple
     rb"|cnumpy[\w.]*\n\w+\n"  # an array
@@ -31,10 +37,16 @@ def sniff(path: str, head: bytes) -> str | None:
     """
     if head.startswith(_NPY):
         return "optimizer-dump"
+    if is_stream(head) or (head[_TAR_AT : _TAR_AT + 5] == b"ustar" and _is_tar_of_torch(head)):
+        return "torch"
     if _ZIP in head[:2048]:
         return _zip(path)
     if _is_pickle(path, head):
         return "optimizer-dump"
+    if safetensors.begins_so(head, os.path.getsize(path)) or path.endswith(".safetensors"):
+        return "safetensors"
+    if flax.begins_so(head):
+        return "flax"
     if head.lstrip()[:1] == b"{" and b'"weight_map"' in _text(path, head):
         return "keras-weights"
     return None
@@ -55,12 +67,29 @@ def _zip(path: str) -> str | None:
         with ZipArchive(path) as archive:
             names = set(archive.names)
     except UnreadableArtifact:
-        return "keras-archive"  # its reader says what is wrong
+        return "torch" if _first_member(path) == "data.pkl" else "keras-archive"  # its reader says what is wrong
     if "config.json" in names or {"model.weights.h5", "model.weights.npz"} & names:
         return "keras-archive"
     if names and all(name.endswith(".npy") for name in names):
         return "optimizer-dump"
-    return None
+    if _OF_BASELINES in names:
+        return "stable-baselines3"
+    pickled = any(name.rpartition("/")[2] == "data.pkl" for name in names)
+    compiled = any(name.rpartition("/")[2] == "constants.pkl" or "/code/" in name for name in names)
+    return "torch" if pickled and not compiled else None
+
+
+def _is_tar_of_torch(head: bytes) -> bool:
+    """The archive of torch 0.1 begins with one of its four members."""
+    name = head[:100].partition(b"\0")[0].rpartition(b"/")[2]
+    return name in {b"sys_info", b"pickle", b"tensors", b"storages"}
+
+
+def _first_member(path: str) -> str:
+    """The last part of the name of an archive's first member."""
+    with RegularFile(path) as file:
+        head = file.read(0, min(file.size, 1 << 10))
+    return head[30 : 30 + int.from_bytes(head[26:28], "little")].rpartition(b"/")[2].decode("latin-1")
 
 
 def _is_pickle(path: str, head: bytes) -> bool:

@@ -14,6 +14,7 @@ from functools import partial
 from threading import Lock
 from typing import Any, NoReturn, TypeVar
 
+from ckptdoctor.declarations.sources import source
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.isolation import MOST_EARLY, limits, messages, worker
 from ckptdoctor.isolation.process import KILL, Answered, Process, start
@@ -53,7 +54,7 @@ def isolated(
     """
     if _direct():
         return function(*arguments, **({"progress": progress} if progress is not None else {}))
-    call = worker.Call(function, arguments, progress is not None, limited, _directory())
+    call = worker.Call(function, arguments, progress is not None, limited, _directory(), source())
     with _lock:
         at_it = next((lane for lane in _lanes if lane.asked is not None and lane.asked[0] == call), None)
         if at_it is not None:
@@ -77,7 +78,7 @@ def ahead(function: Callable[..., object], *arguments: object, path: str) -> boo
     """
     if _direct():
         return False
-    call = worker.Call(function, arguments, progress=False, limited=True, directory=_directory())
+    call = worker.Call(function, arguments, progress=False, limited=True, directory=_directory(), source=source())
     with _lock:
         return any(lane.set_to(call, path) for lane in _lanes)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any, NamedTuple
 
+from ckptdoctor.declarations.sources import Source, use
 from ckptdoctor.errors import CkptDoctorError
 from ckptdoctor.isolation import limits, messages
 
@@ -28,6 +29,7 @@ class Call(NamedTuple):
         progress: Whether it takes `progress=`, which is told how many bytes of how many are done.
         limited: Whether memory and time are bounded.
         directory: The parent's working directory: paths are relative to it.
+        source: Which policy file declares classes.
     """
 
     function: Callable[..., Any]
@@ -35,6 +37,7 @@ class Call(NamedTuple):
     progress: bool
     limited: bool
     directory: str | None
+    source: Source
 
 
 def serve(requests: int, answers: int) -> None:
@@ -101,6 +104,7 @@ def _answer(call: Call, line: _Line) -> tuple[str, object]:
     try:
         if call.directory is not None:
             os.chdir(call.directory)
+        use(call.source)
         return DONE, call.function(*call.arguments, **({"progress": line.progress} if call.progress else {}))
     except BrokenPipeError:
         raise

@@ -10,12 +10,14 @@ from ckptdoctor.errors import Unmatchable
 from ckptdoctor.formats.registry import record
 from ckptdoctor.matching.sides import settings_of
 from ckptdoctor.matching.variables import IN_A_GRAFT, Called
-from ckptdoctor.optimizers.catalogue import SlotKind, layouts
+from ckptdoctor.optimizers.catalogue import CLASSES_BY_POPULARITY, SlotKind, layouts
 from ckptdoctor.optimizers.keras.config import OptimizerConfig, Settings
 from ckptdoctor.optimizers.lists.alone import fit_alone
+from ckptdoctor.optimizers.lists.elements import position
 from ckptdoctor.optimizers.lists.layout import Fit, Item
 from ckptdoctor.optimizers.lists.state import Orders, StateVariable, default_orders, read_state
-from ckptdoctor.state import Generation, Inline, ModelVariable, OptimizerState, Slot, TensorRef, TrainingState
+from ckptdoctor.references import Inline, TensorRef
+from ckptdoctor.state import Generation, ModelVariable, OptimizerState, Slot, TrainingState, quantity
 
 UNTRAINED = frozenset({"moving_mean", "moving_variance"})
 """Weights that no layer ever trains, for artifacts that do not say what is trained."""
@@ -73,7 +75,7 @@ def read_against(
     # Momentum or a mean gradient, an average or an accumulator: a list does not tell, the other side may.
     told = [settings_of(own)] if own is not None and (own.slots or not own.class_inferred) else []
     guessed = [] if class_name is not None and class_name not in fitting else [settings_of(optimizer)]
-    for generation in _generations(optimizer, own):
+    for generation in _generations(optimizer, own, wanted):
         for settings in dict.fromkeys([*told, *guessed]) or [Settings()]:
             config = OptimizerConfig(wanted, generation, settings=settings)
             read = read_state(
@@ -96,9 +98,15 @@ def read_against(
     )
 
 
-def _generations(optimizer: OptimizerState, own: OptimizerState | None) -> list[Generation | None]:
-    """The generation that the list is taken for; the other side's, where that one does not fit."""
-    return list(dict.fromkeys([optimizer.generation, *([own.generation] if own is not None else [])]))
+def _generations(optimizer: OptimizerState, own: OptimizerState | None, wanted: str) -> list[Generation | None]:
+    """The generation that the list is taken for; the other side's, where that one does not fit.
+
+    A declared class is of the generations that it is declared for, whatever the list was taken for.
+    """
+    likely = list(dict.fromkeys([optimizer.generation, *([own.generation] if own is not None else [])]))
+    having: list[Generation | None] = []
+    having += [] if wanted in CLASSES_BY_POPULARITY else [each for each in Generation if layouts(wanted, each)]
+    return [each for each in likely if each in having] or having or likely
 
 
 def _orders(variables: Sequence[ModelVariable]) -> Orders:
@@ -120,18 +128,13 @@ def in_list_order(optimizer: OptimizerState) -> list[StateVariable]:
     """The list as it was stored, from the places that the tensors' keys name."""
     refs: list[TensorRef] = [slot.tensor for slot in optimizer.slots] + [other.tensor for other in optimizer.other]
     state = [StateVariable(ref, read_scalar(ref) if ref.shape == () else None) for ref in refs]
-    numbers = [(_place(ref.key), each) for ref, each in zip(refs, state, strict=True)]
+    numbers = [(position(ref.key), each) for ref, each in zip(refs, state, strict=True)]
     if optimizer.iterations is not None:
         count = TensorRef(
             optimizer.iterations_key or "", "int64", (), Inline(optimizer.iterations.to_bytes(8, "little", signed=True))
         )
-        numbers.append((_place(count.key), StateVariable(count, optimizer.iterations)))
+        numbers.append((position(count.key), StateVariable(count, optimizer.iterations)))
     return [each for _, each in sorted(numbers, key=lambda pair: pair[0])]
-
-
-def _place(key: str) -> int:
-    digits = "".join(char if char.isdecimal() else " " for char in key).split()
-    return int(digits[-1][-9:]) if digits else 0
 
 
 # -------------------------------------------------------------------------------------------------- by their places
@@ -158,7 +161,8 @@ def numbered(optimizer: OptimizerState, class_name: str | None = None) -> Optimi
     name = class_name or optimizer.class_name
     roles = [slot.role for slot in optimizer.slots]
     fits = list(_fits(listed, name, optimizer.generation))
-    same = [each for each in fits if [kind.role for kind, *_ in _slots(each, listed)] == roles]
+    told = [quantity(slot.role, slot.name) for slot in optimizer.slots]
+    same = [each for each in fits if [quantity(kind.role, kind.name) for kind, *_ in _slots(each, listed)] == told]
     if same or (fits and class_name not in {None, optimizer.class_name}):
         best = (same or fits)[0]
         slots = tuple(

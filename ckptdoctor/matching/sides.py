@@ -7,14 +7,17 @@ from typing import NamedTuple
 from ckptdoctor.containers.tensors.values import statistics
 from ckptdoctor.errors import Unmatchable
 from ckptdoctor.matching.variables import Named, named
-from ckptdoctor.optimizers.keras.config import Settings
+from ckptdoctor.optimizers.catalogue import classes, layouts
+from ckptdoctor.optimizers.dialects import dialect
+from ckptdoctor.optimizers.keras.config import Settings, conditions, is_on
+from ckptdoctor.optimizers.keras.naming import same_kind
 from ckptdoctor.state import (
-    Generation,
     ModelVariable,
     OptimizerState,
     Role,
     Slot,
     TrainingState,
+    quantity,
 )
 
 _FLAGS = {
@@ -31,13 +34,13 @@ class Side(NamedTuple):
     Attributes:
         state: The artifact.
         optimizer: The optimizer.
-        slots: (variable, role) → slot, for slots whose variable is known.
+        slots: (variable, quantity) → slot, for slots whose variable is known.
         trained: The variables that it trains, in its order as far as that is known.
     """
 
     state: TrainingState
     optimizer: OptimizerState
-    slots: dict[tuple[str, Role], Slot]
+    slots: dict[tuple[str, Role | str], Slot]
     trained: tuple[Named, ...]
 
 
@@ -62,8 +65,14 @@ def choose(state: TrainingState, wanted: str | None, what: str) -> OptimizerStat
 
 def make_side(state: TrainingState, optimizer: OptimizerState) -> Side:
     """One optimizer of an artifact, with the variables that it trains."""
-    slots = {(slot.variable, slot.role): slot for slot in optimizer.slots if slot.variable is not None}
-    return Side(state, optimizer, slots, _trained(state, optimizer))
+    return Side(state, optimizer, by_quantity(optimizer), _trained(state, optimizer))
+
+
+def by_quantity(optimizer: OptimizerState) -> dict[tuple[str, Role | str], Slot]:
+    """(variable, quantity) → slot, for slots whose variable is known."""
+    return {
+        (each.variable, quantity(each.role, each.name)): each for each in optimizer.slots if each.variable is not None
+    }
 
 
 def _trained(state: TrainingState, optimizer: OptimizerState) -> tuple[Named, ...]:
@@ -97,6 +106,8 @@ def settings_of(optimizer: OptimizerState) -> Settings:
         slot.role for slot in optimizer.slots if slot.tensor.shape != (1,) or slot.role is not Role.MAX_SECOND_MOMENT
     }
     flags = {flag for role, flag in _FLAGS.items() if role in kinds}
+    if optimizer.wrapper is not None and not optimizer.wrapper.scales_loss:
+        flags.discard("use_ema")  # the average is that of the optimizer around
     for name in ("amsgrad", "centered", "use_ema"):
         if hyper.get(name) is True:
             flags.add(name)
@@ -112,17 +123,24 @@ def settings_of(optimizer: OptimizerState) -> Settings:
         flags.add("momentum")
     if optimizer.schedule is not None or _scheduled(optimizer):
         flags.add("schedule")
+    flags |= _declared(optimizer)
     return Settings(frozenset(flags))
+
+
+def _declared(optimizer: OptimizerState) -> set[str]:
+    """The settings of a declared class under which it keeps what is there, or that are on."""
+    if optimizer.generation is None or optimizer.class_name in classes(optimizer.generation):
+        return set()
+    known = layouts(optimizer.class_name or "", optimizer.generation)
+    names = {slot.name for slot in optimizer.slots}
+    kinds = [kind for layout in known for kind in layout.kinds if kind.when and not kind.when.startswith("!")]
+    on = {name for name in conditions(known) if is_on(optimizer.hyperparameters.get(name))}
+    return on | {kind.when for kind in kinds if any(same_kind(name, kind) for name in names)}
 
 
 def _keeps_it_unused(optimizer: OptimizerState) -> bool:
     """Whether momentum slots are only there because the class always makes them: then they are all zero."""
-    always = (optimizer.generation, optimizer.class_name) in {
-        (Generation.TF1, "RMSprop"),
-        (Generation.KERAS1, "SGD"),
-        (Generation.KERAS2, "SGD"),
-    }
-    if not always:
+    if optimizer.class_name not in dialect(optimizer.generation).always_momentum:
         return False
     found = [statistics(slot.tensor) for slot in optimizer.slots if slot.role is Role.MOMENTUM]
     return all(each is not None and each.min == each.max == 0 for each in found)
@@ -135,7 +153,7 @@ def _scheduled(optimizer: OptimizerState) -> bool:
     """
     if optimizer.scheduled:
         return True
-    if optimizer.generation is not Generation.KERAS3 or not optimizer.has_state:
+    if not dialect(optimizer.generation).rate_listed or not optimizer.has_state:
         return False
     stored = {other.name.lstrip("_") for other in optimizer.other}
     return "learning_rate" not in stored and not isinstance(

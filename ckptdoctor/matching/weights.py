@@ -9,7 +9,8 @@ from math import inf, isfinite, nextafter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ckptdoctor.matching.variables import Match
-from ckptdoctor.state import FileRange, ModelVariable, TensorRef
+from ckptdoctor.references import FileRange, TensorRef
+from ckptdoctor.state import ModelVariable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

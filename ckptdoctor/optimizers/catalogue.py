@@ -28,6 +28,10 @@ class Extent(Enum):
     """All but the last but one dimension (Adafactor's c)."""
     PLACEHOLDER = "placeholder"
     """A dummy of shape (1,), kept for variables of any shape (standalone Keras' vhat without amsgrad)."""
+    OWN = "own"
+    """A shape of its own, which says nothing of the variable's."""
+    SCALAR = "scalar"
+    """One number for the whole variable (NovoGrad's v)."""
 
 
 class Below2D(Enum):
@@ -35,6 +39,10 @@ class Below2D(Enum):
 
     ABSENT = "absent"
     SCALAR = "scalar"
+
+
+COPY = "variable"
+"""The start of a slot that begins as a copy of its variable."""
 
 
 class SlotKind(NamedTuple):
@@ -49,6 +57,7 @@ class SlotKind(NamedTuple):
         below_2d: For factored extents: what variables of fewer than two dimensions get.
         only: A condition on the variable: "adam_branch" (what Muon trains with Adam: all but matrices), or
             "adam_branch_3d" (all but matrices and rank 3); "" = every variable.
+        start: What it holds before the first step: a number, the setting that says it, or `COPY`.
     """
 
     name: str
@@ -58,6 +67,7 @@ class SlotKind(NamedTuple):
     extent: Extent = Extent.VARIABLE
     below_2d: Below2D = Below2D.SCALAR
     only: str = ""
+    start: float | str = 0.0
 
 
 class PerVariable(NamedTuple):
@@ -81,6 +91,20 @@ class Single(NamedTuple):
 Block: TypeAlias = "PerVariable | Single"
 
 
+class Hyper(NamedTuple):
+    """A setting that OptimizerV2 keeps as a variable (`_set_hyper`), which mostly has the setting's name.
+
+    Attributes:
+        name: The variable.
+        setting: What the configuration calls it.
+        as_given: The class leaves the argument as it is: `True` becomes a bool, 100 an int32, and not a float.
+    """
+
+    name: str
+    setting: str
+    as_given: bool = False
+
+
 class Layout(NamedTuple):
     """The state of one optimizer class in one generation.
 
@@ -93,6 +117,7 @@ class Layout(NamedTuple):
         attributes: Attributes of the object that are not in its list of variables, but tell the class.
         wrapped: The class keeps this only inside a LossScaleOptimizer.
         early: Of Keras 3.0 to 3.9, with `EARLY_KERAS3_HEAD`.
+        hypers: Settings that OptimizerV2 keeps as variables.
     """
 
     class_name: str
@@ -103,6 +128,7 @@ class Layout(NamedTuple):
     attributes: tuple[str, ...] = ()
     wrapped: bool = False
     early: bool = False
+    hypers: tuple[Hyper, ...] = (Hyper("decay", "decay"), Hyper("learning_rate", "learning_rate"))
 
     @property
     def kinds(self) -> tuple[SlotKind, ...]:
@@ -110,7 +136,7 @@ class Layout(NamedTuple):
         return tuple(kind for block in self.blocks if isinstance(block, PerVariable) for kind in block.kinds)
 
 
-EMA = SlotKind("average", Role.MOVING_AVERAGE, "_model_variables_moving_average", "use_ema")
+EMA = SlotKind("average", Role.MOVING_AVERAGE, "_model_variables_moving_average", "use_ema", start=COPY)
 ACCUMULATION = SlotKind(
     "gradient_accumulator", Role.GRADIENT_ACCUMULATOR, "_accumulated_gradients", "gradient_accumulation"
 )
@@ -118,6 +144,7 @@ ACCUMULATION = SlotKind(
 HEADS: dict[Generation, tuple[Block, ...]] = {
     Generation.TF1: (),
     Generation.KERAS1: (),
+    Generation.TORCH: (),
     Generation.OPTIMIZER_V2: (),
     Generation.KERAS2: (PerVariable((EMA,)),),
     # `learning_rate` comes before these, unless it is a schedule: the flag "schedule".
@@ -129,6 +156,8 @@ EARLY_KERAS3_HEAD: tuple[Block, ...] = (PerVariable((EMA, ACCUMULATION)),)
 """The same in Keras 3.0 to 3.9, where the two alternated; that shows only in an optimizer that has both."""
 
 _M, _V = Role.FIRST_MOMENT, Role.SECOND_MOMENT
+INITIAL = "initial_accumulator_value"
+"""The setting at which accumulators start."""
 
 
 def _grouped(*kinds: SlotKind) -> tuple[Block, ...]:
@@ -139,6 +168,11 @@ def _grouped(*kinds: SlotKind) -> tuple[Block, ...]:
 def _each(*kinds: SlotKind) -> tuple[Block, ...]:
     """One block for all kinds: they alternate, variable by variable."""
     return (PerVariable(kinds),)
+
+
+def _hypers(*names: str) -> tuple[Hyper, ...]:
+    """Settings kept as variables, besides those that every class keeps so; in the order in which they are created."""
+    return tuple(Hyper(name, name) for name in sorted((*names, "decay", "learning_rate")))
 
 
 def _keras1() -> tuple[Layout, ...]:
@@ -170,24 +204,48 @@ def _optimizer_v2() -> tuple[Layout, ...]:
     v2 = Generation.OPTIMIZER_V2
     m, v = SlotKind("m", _M), SlotKind("v", _V)
     momentum = SlotKind("momentum", Role.MOMENTUM, when="momentum")
+    betas = _hypers("beta_1", "beta_2")
     return (
-        Layout("SGD", v2, _grouped(momentum)),
+        Layout("SGD", v2, _grouped(momentum), hypers=_hypers("momentum")),
         Layout(
             "RMSprop",
             v2,
             _grouped(SlotKind("rms", Role.MEAN_SQUARE), momentum, SlotKind("mg", Role.MEAN_GRADIENT, when="centered")),
+            hypers=_hypers("momentum", "rho"),
         ),
-        Layout("Adagrad", v2, _grouped(SlotKind("accumulator", Role.ACCUMULATOR))),
+        Layout("Adagrad", v2, _grouped(SlotKind("accumulator", Role.ACCUMULATOR, start=INITIAL))),
         Layout(
             "Adadelta",
             v2,
             _grouped(SlotKind("accum_grad", Role.ACCUMULATOR), SlotKind("accum_var", Role.ACCUMULATED_UPDATE)),
+            hypers=_hypers("rho"),
         ),
-        Layout("Adam", v2, _grouped(m, v, SlotKind("vhat", Role.MAX_SECOND_MOMENT, when="amsgrad"))),
-        Layout("Adamax", v2, _grouped(m, SlotKind("v", Role.INFINITY_NORM))),
-        Layout("Nadam", v2, (Single("momentum_cache", "momentum_cache"), *_grouped(m, v))),
-        Layout("Ftrl", v2, _each(SlotKind("accumulator", Role.ACCUMULATOR), SlotKind("linear", Role.LINEAR))),
+        Layout("Adam", v2, _grouped(m, v, SlotKind("vhat", Role.MAX_SECOND_MOMENT, when="amsgrad")), hypers=betas),
+        Layout("Adamax", v2, _grouped(m, SlotKind("v", Role.INFINITY_NORM)), hypers=betas),
+        Layout("Nadam", v2, (Single("momentum_cache", "momentum_cache"), *_grouped(m, v)), hypers=betas),
+        Layout(
+            "Ftrl",
+            v2,
+            _each(SlotKind("accumulator", Role.ACCUMULATOR, start=INITIAL), SlotKind("linear", Role.LINEAR)),
+            hypers=_hypers("beta", "l1_regularization_strength", "l2_regularization_strength", "learning_rate_power"),
+        ),
     )
+
+
+# What Keras 2.11 and later and Keras 3 lay out alike.
+_RMSPROP = _grouped(
+    SlotKind("velocity", Role.MEAN_SQUARE, "_velocities"),
+    SlotKind("momentum", Role.MOMENTUM, "_momentums", "momentum"),
+    SlotKind("average_gradient", Role.MEAN_GRADIENT, "_average_gradients", "centered"),
+)
+_ADADELTA = _each(
+    SlotKind("accumulated_grad", Role.ACCUMULATOR, "_accumulated_grads"),
+    SlotKind("accumulated_delta_var", Role.ACCUMULATED_UPDATE, "_accumulated_delta_vars"),
+)
+_FTRL = _each(
+    SlotKind("accumulator", Role.ACCUMULATOR, "_accumulators", start=INITIAL),
+    SlotKind("linear", Role.LINEAR, "_linears"),
+)
 
 
 def _keras2() -> tuple[Layout, ...]:
@@ -199,37 +257,15 @@ def _keras2() -> tuple[Layout, ...]:
         Layout("SGD", k2, _grouped(SlotKind("m", Role.MOMENTUM, "momentums")), versions=">=2.11"),
         # `optimizers.experimental.SGD` of TensorFlow 2.10 builds none without momentum (sgd.py, SGD.build).
         Layout("SGD", k2, _grouped(SlotKind("m", Role.MOMENTUM, "momentums", "momentum")), versions="<2.11"),
-        Layout(
-            "RMSprop",
-            k2,
-            _grouped(
-                SlotKind("velocity", Role.MEAN_SQUARE, "_velocities"),
-                SlotKind("momentum", Role.MOMENTUM, "_momentums", "momentum"),
-                SlotKind("average_gradient", Role.MEAN_GRADIENT, "_average_gradients", "centered"),
-            ),
-        ),
-        Layout("Adagrad", k2, _grouped(SlotKind("accumulator", Role.ACCUMULATOR, "_accumulators"))),
-        Layout(
-            "Adadelta",
-            k2,
-            _each(
-                SlotKind("accumulated_grad", Role.ACCUMULATOR, "_accumulated_grads"),
-                SlotKind("accumulated_delta_var", Role.ACCUMULATED_UPDATE, "_accumulated_delta_vars"),
-            ),
-        ),
+        Layout("RMSprop", k2, _RMSPROP),
+        Layout("Adagrad", k2, _grouped(SlotKind("accumulator", Role.ACCUMULATOR, "_accumulators", start=INITIAL))),
+        Layout("Adadelta", k2, _ADADELTA),
         Layout("Adam", k2, (*_each(m, v), *_grouped(vhat))),
         Layout("AdamW", k2, (*_each(m, v), *_grouped(vhat))),
         Layout("Adamax", k2, _each(SlotKind("m", _M, "_m"), SlotKind("u", Role.INFINITY_NORM, "_u"))),
         # `_u_product` is an attribute of the optimizer, but not one of its `variables`.
         Layout("Nadam", k2, _each(m, v), attributes=("_u_product",)),
-        Layout(
-            "Ftrl",
-            k2,
-            _each(
-                SlotKind("accumulator", Role.ACCUMULATOR, "_accumulators"),
-                SlotKind("linear", Role.LINEAR, "_linears"),
-            ),
-        ),
+        Layout("Ftrl", k2, _FTRL),
         Layout("Lion", k2, _grouped(SlotKind("m", _M, "momentums"))),
         Layout(
             "Adafactor",
@@ -258,39 +294,17 @@ def _keras3() -> tuple[Layout, ...]:
     product = Single("u_product", "_u_product")
     return (
         Layout("SGD", k3, _grouped(SlotKind("momentum", Role.MOMENTUM, "momentums", "momentum"))),
-        Layout(
-            "RMSprop",
-            k3,
-            _grouped(
-                SlotKind("velocity", Role.MEAN_SQUARE, "_velocities"),
-                SlotKind("momentum", Role.MOMENTUM, "_momentums", "momentum"),
-                SlotKind("average_gradient", Role.MEAN_GRADIENT, "_average_gradients", "centered"),
-            ),
-        ),
-        Layout("Adagrad", k3, _grouped(SlotKind("accumulator", Role.ACCUMULATOR, "_accumulators"))),
-        Layout(
-            "Adadelta",
-            k3,
-            _each(
-                SlotKind("accumulated_grad", Role.ACCUMULATOR, "_accumulated_grads"),
-                SlotKind("accumulated_delta_var", Role.ACCUMULATED_UPDATE, "_accumulated_delta_vars"),
-            ),
-        ),
+        Layout("RMSprop", k3, _RMSPROP),
+        Layout("Adagrad", k3, _grouped(SlotKind("accumulator", Role.ACCUMULATOR, "_accumulators", start=INITIAL))),
+        Layout("Adadelta", k3, _ADADELTA),
         Layout("Adam", k3, adam),
         Layout("AdamW", k3, adam),
         Layout("Lamb", k3, _each(m, v)),
-        Layout("ScheduleFreeAdamW", k3, _each(m, v)),
+        Layout("ScheduleFreeAdamW", k3, _each(m._replace(start=COPY), v)),
         Layout("Adamax", k3, _each(SlotKind("momentum", _M, "_m"), SlotKind("norm", Role.INFINITY_NORM, "_u"))),
         Layout("Nadam", k3, (*_each(m, v), product), versions=">=3.10"),
         Layout("Nadam", k3, (product, *_each(m, v)), versions="<3.10"),
-        Layout(
-            "Ftrl",
-            k3,
-            _each(
-                SlotKind("accumulator", Role.ACCUMULATOR, "_accumulators"),
-                SlotKind("linear", Role.LINEAR, "_linears"),
-            ),
-        ),
+        Layout("Ftrl", k3, _FTRL),
         Layout("Lion", k3, _grouped(SlotKind("momentum", _M, "_momentums"))),
         Layout(
             "Adafactor",
@@ -339,30 +353,11 @@ WRAPPED_LAYOUTS: tuple[Layout, ...] = _keras3_wrapped()
 SAME_RULE = frozenset({"Adam", "AdamW"})
 """Weight decay changes the weights, not what the state means: these two are one rule with another setting."""
 _MOST_USED = (
-    "Adam",
-    "SGD",
-    "RMSprop",
-    "AdamW",
-    "Adagrad",
-    "Nadam",
-    "Adamax",
-    "Adadelta",
-    "Ftrl",
-    "Lion",
-    "Adafactor",
-    "Lamb",
+    "Adam", "SGD", "RMSprop", "AdamW", "Adagrad", "Nadam", "Adamax", "Adadelta", "Ftrl", "Lion", "Adafactor", "Lamb",
     "Muon",
-)
+)  # fmt: skip
 CLASSES_BY_POPULARITY = tuple(dict.fromkeys((*_MOST_USED, *(each.class_name for each in LAYOUTS))))
 """Where several classes fit what is stored, the first of these is named and the others are candidates."""
-
-THIRD_PARTY = frozenset(
-    {
-        "AdaBelief", "COCOB", "ConditionalGradient", "LAMB", "LazyAdam", "NovoGrad", "ProximalAdagrad",
-        "RectifiedAdam", "SGDW", "Yogi",
-    }
-)  # fmt: skip
-"""Optimizers of tensorflow_addons, whose variables begin with the class's name: slots called m and v are no Adam's."""
 
 WRAPPERS = {
     "LossScaleOptimizer": "inner_optimizer",
@@ -373,12 +368,36 @@ WRAPPERS = {
 
 
 def layouts(class_name: str, generation: Generation) -> tuple[Layout, ...]:
-    """The variants of one class in one generation, the newest first; empty if the catalogue does not know it."""
+    """The variants of one class in one generation, the newest first; empty if neither table nor declaration has it."""
+    if generation is Generation.TORCH:
+        from ckptdoctor.optimizers.torch.catalogue import torch_layouts
+
+        return torch_layouts(class_name)
     known = (*LAYOUTS, *WRAPPED_LAYOUTS)
-    return tuple(each for each in known if each.class_name == class_name and each.generation is generation)
+    found = tuple(each for each in known if each.class_name == class_name and each.generation is generation)
+    if found or not class_name or generation in {Generation.TF1, Generation.OPTAX}:
+        return found
+    from ckptdoctor.optimizers import declared  # which knows this module
+
+    return tuple(each.layout for each in declared.of(class_name) if each.layout.generation is generation)
 
 
 def classes(generation: Generation) -> tuple[str, ...]:
-    """The classes of one generation, the most common first."""
+    """The classes of one generation, the most common first; declared ones are known by name alone."""
     known = {each.class_name for each in LAYOUTS if each.generation is generation}
     return tuple(name for name in CLASSES_BY_POPULARITY if name in known)
+
+
+def popularity(class_name: str) -> int:
+    """A class's place among all, the most common first; declared ones come last."""
+    known = CLASSES_BY_POPULARITY
+    return known.index(class_name) if class_name in known else len(known)
+
+
+def is_known(class_name: str | None) -> bool:
+    """Whether the state of a class is known in some generation."""
+    if not class_name or class_name in CLASSES_BY_POPULARITY:
+        return bool(class_name)
+    from ckptdoctor.optimizers import declared
+
+    return bool(declared.of(class_name))

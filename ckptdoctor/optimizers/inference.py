@@ -12,26 +12,31 @@ from ckptdoctor.optimizers.catalogue import (
     CLASSES_BY_POPULARITY,
     HEADS,
     LAYOUTS,
-    THIRD_PARTY,
     Layout,
     PerVariable,
     Single,
     classes,
+    layouts,
+    popularity,
 )
 from ckptdoctor.optimizers.translation import finite
-from ckptdoctor.state import Generation, Oddity, OtherVariable, Recoverable, Scalar, TensorRef
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Generation, Oddity, OtherVariable, Recoverable, Scalar
 
-V2_HYPERPARAMETERS: dict[str, frozenset[str]] = {
-    "Adam": frozenset({"beta_1", "beta_2"}),
-    "Adamax": frozenset({"beta_1", "beta_2"}),
-    "Nadam": frozenset({"beta_1", "beta_2"}),
-    "SGD": frozenset({"momentum"}),
-    "RMSprop": frozenset({"rho", "momentum"}),
-    "Adadelta": frozenset({"rho"}),
-    "Adagrad": frozenset(),
-    "Ftrl": frozenset({"l1_regularization_strength", "l2_regularization_strength", "learning_rate_power"}),
-}
-"""OptimizerV2 keeps hyperparameters as variables (`_set_hyper`): which ones, besides learning_rate and decay."""
+_EVERY_CLASS = frozenset({"decay", "learning_rate", "beta"})
+"""Settings that tell no class of OptimizerV2: every class keeps them as variables; Ftrl's beta, since 2.3 only."""
+
+
+def own_hypers(class_name: str | None) -> frozenset[str]:
+    """The settings that a class of OptimizerV2 keeps as variables, and that tell it."""
+    known = layouts(class_name or "", Generation.OPTIMIZER_V2)
+    return frozenset(each.name for layout in known for each in layout.hypers) - _EVERY_CLASS
+
+
+def settings_kept(class_name: str | None, generation: Generation | None) -> dict[str, str]:
+    """Variable → setting, for the settings that a class keeps as variables."""
+    known = layouts(class_name or "", generation) if generation is Generation.OPTIMIZER_V2 else ()
+    return {each.name: each.setting for layout in known for each in layout.hypers}
 
 
 class Inference(NamedTuple):
@@ -42,7 +47,7 @@ class Inference(NamedTuple):
 
 
 _COUNTS_ALONE = frozenset({"iter", "iterations", "_iterations", "_variables"})
-_NAMED_ELSEWHERE = THIRD_PARTY | {"AdamW", "Lamb"}
+_NAMED_ELSEWHERE = frozenset({"AdamW", "Lamb"})
 """Classes that a generation of Keras lacks and others wrote for it."""
 
 
@@ -65,13 +70,19 @@ def snake_case(class_name: str) -> str:
 def class_of_name(name: str) -> str | None:
     """The class whose automatic name this is: `Adam`, `adam_w`, `adam_3`, `training/RMSprop`; None if it is none's."""
     last = name.rstrip("/").rpartition("/")[2]
-    for candidate in (last, re.sub(r"_\d+\Z", "", last)):
-        if candidate in THIRD_PARTY:
-            return candidate
+    candidates = dict.fromkeys((last, re.sub(r"_\d+\Z", "", last)))
+    for candidate in candidates:
         for known in CLASSES_BY_POPULARITY:
-            if candidate.lower() in {known.lower(), snake_case(known), known.lower().replace("prop", "_prop")}:
+            if candidate in {known, known.lower(), snake_case(known), known.lower().replace("prop", "_prop")}:
                 return known
-    return None
+    from ckptdoctor.optimizers import declared  # LAMB is another class than Lamb, and is declared
+
+    for candidate in candidates:
+        found = declared.class_called(candidate)
+        if found is not None:
+            return found
+    spelled = {known.lower(): known for known in reversed(CLASSES_BY_POPULARITY)}
+    return next((spelled[each.lower()] for each in candidates if each.lower() in spelled), None)
 
 
 def by_slots(
@@ -92,7 +103,7 @@ def by_slots(
         hint: A class that the optimizer's name suggests; wins among those that fit.
     """
     there = set(kinds)
-    if hint is not None and hint not in classes(generation) and hint in _NAMED_ELSEWHERE:
+    if hint is not None and hint not in classes(generation) and (hint in _NAMED_ELSEWHERE or layouts(hint, generation)):
         return Inference(hint)
     if not there and set(scalars) <= _COUNTS_ALONE:
         return Inference(hint)  # of a count alone nothing follows
@@ -106,14 +117,24 @@ def by_slots(
             fitting.append(layout.class_name)
     if not there and generation is Generation.OPTIMIZER_V2:
         own = set(scalars) - {"iter", "learning_rate", "decay"}
-        fitting = [name for name in fitting if V2_HYPERPARAMETERS.get(name, frozenset()) <= own] or fitting
-        most = max((len(V2_HYPERPARAMETERS.get(name, ())) for name in fitting), default=0)
-        fitting = [name for name in fitting if len(V2_HYPERPARAMETERS.get(name, ())) == most]
-    ordered = sorted(fitting, key=CLASSES_BY_POPULARITY.index)
+        fitting = [name for name in fitting if own_hypers(name) <= own] or fitting
+        most = max((len(own_hypers(name)) for name in fitting), default=0)
+        fitting = [name for name in fitting if len(own_hypers(name)) == most]
+    if not fitting and hint is None:
+        fitting = _declared(generation, there, scalars, attributes=attributes)
+    ordered = sorted(fitting, key=popularity)
     if hint is not None and (hint in ordered or not there or not ordered):
         # The automatic name of a class is as good as a record of it: only who renames an optimizer could mislead.
         return Inference(hint)
     return Inference(ordered[0], tuple(ordered[1:])) if ordered else Inference(None)
+
+
+def _declared(generation: Generation, there: set[str], scalars: Collection[str], *, attributes: bool) -> list[str]:
+    """Declared classes that fit where none of the catalogue does; those around others are told by them."""
+    from ckptdoctor.optimizers import declared
+
+    known = [each.layout for each in declared.every() if each.layout.generation is generation and not each.wraps]
+    return [each.class_name for each in known if _fits(each, there, scalars, attributes=attributes)]
 
 
 def _fits(layout: Layout, there: set[str], scalars: Collection[str], *, attributes: bool) -> bool:
@@ -133,10 +154,11 @@ def _fits(layout: Layout, there: set[str], scalars: Collection[str], *, attribut
     if not there - head:
         return True
     if layout.generation is Generation.OPTIMIZER_V2 and scalars:
-        wanted = V2_HYPERPARAMETERS.get(layout.class_name, frozenset())
+        wanted = own_hypers(layout.class_name)
         if layout.class_name != "Nadam" and "momentum_cache" in scalars:
             return False
-        if not wanted <= set(scalars):
+        kept = {each.name for each in layout.hypers} | {single.name for single in singles} | _COUNTS_ALONE
+        if not wanted <= set(scalars) <= kept | {"beta"}:
             return False
     return there - head <= known and always <= there
 

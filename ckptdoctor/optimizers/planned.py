@@ -10,7 +10,8 @@ from ckptdoctor.containers.tensors.shard_data import Constant
 from ckptdoctor.optimizers.catalogue import Layout, SlotKind
 from ckptdoctor.optimizers.keras.config import Settings
 from ckptdoctor.optimizers.translation import finite
-from ckptdoctor.state import Generation, Schedule, TensorRef
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Generation, Schedule, Wrapper
 
 Matched: TypeAlias = Literal["map", "path", "name", "structure", "order", "weights", "equal", "own"]
 """How a donor's variable was found for a target's.
@@ -94,6 +95,11 @@ class PlannedOptimizer(NamedTuple):
     slots: tuple[PlannedSlot, ...]
     wrapper: tuple[str, Mapping[str, float | int]] | None = None
     configured: bool = False
+
+    @property
+    def around(self) -> str | None:
+        """A wrapper that keeps slots of its own: they stand first in the layout."""
+        return None if self.wrapper is None or Wrapper(self.wrapper[0]).scales_loss else self.wrapper[0]
 
     @property
     def learning_rate(self) -> float | None:

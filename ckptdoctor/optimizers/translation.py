@@ -12,10 +12,8 @@ from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import NamedTuple
 
+from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.state import Generation, Role
-
-_KERAS = frozenset({Generation.KERAS1, Generation.OPTIMIZER_V2, Generation.KERAS2, Generation.KERAS3})
-_FAST_NADAM = frozenset({Generation.KERAS2, Generation.KERAS3})
 
 
 class Numbers(NamedTuple):
@@ -69,8 +67,8 @@ class SlotRule(NamedTuple):
     Attributes:
         class_name: The optimizer class.
         role: The slot.
-        donors: Generations that the values come from.
-        targets: Generations that they go to.
+        donors: What the values accumulate where they come from (`Dialect.momentum`).
+        targets: The same where they go to.
         factor: What they are multiplied by; raises `Untranslatable` where that is not known.
         formula: The same for people.
         source: Where the update rules stand.
@@ -78,8 +76,8 @@ class SlotRule(NamedTuple):
 
     class_name: str
     role: Role
-    donors: frozenset[Generation]
-    targets: frozenset[Generation]
+    donors: str
+    targets: str
     factor: Callable[[Numbers], float]
     formula: str
     source: str
@@ -110,11 +108,11 @@ _MOMENTUM_SOURCE = "tf.compat.v1.train.MomentumOptimizer against keras.optimizer
 
 SLOT_RULES: tuple[SlotRule, ...] = (
     SlotRule(
-        "SGD", Role.MOMENTUM, frozenset({Generation.TF1}), _KERAS, _tf1_to_keras,
+        "SGD", Role.MOMENTUM, "gradient", "step", _tf1_to_keras,
         "momentum = -learning_rate x accumulator", _MOMENTUM_SOURCE,
     ),
     SlotRule(
-        "SGD", Role.MOMENTUM, _KERAS, frozenset({Generation.TF1}), _keras_to_tf1,
+        "SGD", Role.MOMENTUM, "step", "gradient", _keras_to_tf1,
         "accumulator = -momentum / learning_rate", _MOMENTUM_SOURCE,
     ),
 )  # fmt: skip
@@ -123,8 +121,9 @@ SLOT_RULES: tuple[SlotRule, ...] = (
 
 def slot_rule(class_name: str, role: Role, donor: Generation, target: Generation) -> SlotRule | None:
     """The rule for one slot between two generations; None if its values stay as they are."""
+    way = dialect(donor).momentum, dialect(target).momentum
     for rule in SLOT_RULES:
-        if rule.class_name == class_name and rule.role is role and donor in rule.donors and target in rule.targets:
+        if rule.class_name == class_name and rule.role is role and (rule.donors, rule.targets) == way:
             return rule
     return None
 
@@ -140,7 +139,7 @@ def nadam_product(numbers: Numbers, target: Generation) -> float:
     """
     if numbers.iterations is None:
         raise Untranslatable("Nadam's product of momentum decays follows from the iteration count, which is not known")
-    exponent = 1.0 if target in _FAST_NADAM else numbers.schedule_decay
+    exponent = 1.0 if dialect(target).nadam == "fast" else numbers.schedule_decay
     product = 1.0
     for step in range(1, min(numbers.iterations, _ENOUGH) + 1):
         product *= numbers.beta_1 * (1.0 - 0.5 * 0.96 ** (exponent * step))
@@ -175,10 +174,13 @@ SINGLES: Mapping[str, Callable[[Numbers, Generation], float]] = {
     "u_product": nadam_product,
     "momentum_cache": nadam_product,
     "m_schedule": nadam_product,
-    "beta1_power": lambda numbers, _: beta_power(numbers.beta_1, numbers),
-    "beta2_power": lambda numbers, _: beta_power(numbers.beta_2, numbers),
 }
 """Scalars that follow from the count and the hyperparameters, by the name that the target gives them."""
+
+
+def power(kind: str, numbers: Numbers) -> float:
+    """The `beta1_power` or `beta2_power` that follows from the count."""
+    return beta_power(numbers.beta_1 if kind == "beta1_power" else numbers.beta_2, numbers)
 
 
 # --------------------------------------------------------------------------------------- what does not go over at all
@@ -189,7 +191,7 @@ def obstacles(class_name: str, target: Generation, hyperparameters: Mapping[str,
     found: list[str] = []
     # OptimizerV2's Nadam keeps its schedule_decay (0.004) in a variable called `decay`.
     decay = hyperparameters.get("decay") if class_name != "Nadam" else None
-    if target in _FAST_NADAM and isinstance(decay, (int, float)) and decay > 0:
+    if not dialect(target).one_over_t and isinstance(decay, (int, float)) and decay > 0:
         found.append(
             f"the donor's learning rate decays ({decay:g} per step, 1/t), which Keras 2.11 and later have only as an "
             "InverseTimeDecay schedule"
@@ -202,8 +204,6 @@ _NADAM = (
     "exact, the following updates differ"
 )
 
-
-_EPSILON_OUTSIDE = frozenset({Generation.KERAS1, Generation.OPTIMIZER_V2})
 _RMSPROP = (
     "RMSprop's epsilon stands outside the square root in Keras up to 2.10 (without momentum), inside in TensorFlow 1 "
     "and Keras 2.11 and later: the state is exact, the following updates differ as much as epsilon matters"
@@ -212,8 +212,9 @@ _RMSPROP = (
 
 def warnings(class_name: str, donor: Generation, target: Generation) -> list[str]:
     """What goes on differently although the state is exact."""
-    if class_name == "Nadam" and (donor in _FAST_NADAM) != (target in _FAST_NADAM):
+    one, other = dialect(donor), dialect(target)
+    if class_name == "Nadam" and one.nadam != other.nadam:
         return [_NADAM]
-    if class_name == "RMSprop" and (donor in _EPSILON_OUTSIDE) != (target in _EPSILON_OUTSIDE):
+    if class_name == "RMSprop" and one.epsilon_outside != other.epsilon_outside:
         return [_RMSPROP]
     return []

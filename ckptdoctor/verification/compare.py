@@ -9,9 +9,10 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from ckptdoctor.containers.tensors.values import kept_open, ordered_chunks
-from ckptdoctor.optimizers.catalogue import ACCUMULATION, EMA, LAYOUTS, WRAPPED_LAYOUTS, SlotKind
+from ckptdoctor.optimizers.catalogue import ACCUMULATION, EMA, LAYOUTS, WRAPPED_LAYOUTS, SlotKind, layouts
 from ckptdoctor.optimizers.name_based import TF1_AVERAGE, TF1_OPTIMIZERS
-from ckptdoctor.state import Role, TensorRef
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Generation, Role
 from ckptdoctor.verification.request import Wanted
 from ckptdoctor.verification.results import Attempt, OptimizerResult, Outcome, Restored, SlotResult
 from ckptdoctor.verification.trained import Expected, Trained
@@ -118,9 +119,13 @@ def _kinds(generation: str, class_name: str | None) -> Iterator[SlotKind]:
             if class_name is None or class_name.lower().startswith((each.op_name.lower(), each.class_name.lower())):
                 yield from each.slots
         return
-    for layout in (*LAYOUTS, *WRAPPED_LAYOUTS):
-        if layout.generation.value == generation and class_name in {None, layout.class_name}:
-            yield from layout.kinds
+    written = next((each for each in Generation if each.value == generation), None)
+    if class_name is None:
+        known = tuple(each for each in (*LAYOUTS, *WRAPPED_LAYOUTS) if each.generation is written)
+    else:
+        known = layouts(class_name, written) if written is not None else ()
+    for layout in known:
+        yield from layout.kinds
 
 
 def matched(trained: Sequence[Trained], found: Sequence[Found], *, given: bool) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 
 from ckptdoctor.containers.tensors.values import ordered_chunks
-from ckptdoctor.state import TensorRef
+from ckptdoctor.references import TensorRef
 
 
 def digest(ref: TensorRef) -> str:

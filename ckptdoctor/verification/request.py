@@ -11,11 +11,14 @@ from ckptdoctor.containers.tensors.values import assembled, kept_open
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.examination import Examination
 from ckptdoctor.formats.registry import bundle, record
+from ckptdoctor.optimizers.dialects import dialect
+from ckptdoctor.optimizers.lists.elements import position
 from ckptdoctor.optimizers.name_based import TF1_OPTIMIZERS
-from ckptdoctor.state import Generation, H5Data, OptimizerState, OtherVariable, Role, TensorRef, TrainingState
+from ckptdoctor.references import H5Data, TensorRef
+from ckptdoctor.state import OptimizerState, OtherVariable, Role, TrainingState
 from ckptdoctor.verification import graph
 from ckptdoctor.verification.digests import digest
-from ckptdoctor.verification.trained import Expected, Trained, position, read
+from ckptdoctor.verification.trained import Expected, Trained, read
 
 _COMPILED = "optimizer"
 """What readers call the optimizer of `model.compile`."""
@@ -119,7 +122,7 @@ def _kind(state: TrainingState, holding: Sequence[OptimizerState], *, by_objects
         raise NotVerifiable("no framework loads an optimizer from this format")
     if kind in {"objects", "saved_model"} and not by_objects:
         kind = "names"
-    if kind == "saved_model" and any(each.generation is Generation.KERAS3 for each in holding):
+    if kind == "saved_model" and any(dialect(each.generation).package == "keras" for each in holding):
         kind = "objects"
     if kind == "names" and any(_shared(each) for each in holding):
         raise NotVerifiable("the slots of several optimizers stand under one name, so none can be made to load them")
@@ -143,16 +146,16 @@ def _shared(optimizer: OptimizerState) -> bool:
 
 
 def _framework(state: TrainingState, holding: Sequence[OptimizerState], kind: str) -> str:
-    generations = {each.generation for each in holding}
+    packages = {dialect(each.generation).package for each in holding}
     if kind == "names":
         return "tensorflow"
-    if kind == "objects" and generations == {Generation.TF1}:
+    if kind == "objects" and packages == {"tensorflow"}:
         return "tensorflow"
-    if Generation.KERAS3 in generations:
+    if "keras" in packages:
         return "keras"
-    if generations == {None} and (state.producer.framework == "keras" and (state.producer.version or "3")[0] == "3"):
+    if packages == {""} and (state.producer.framework == "keras" and (state.producer.version or "3")[0] == "3"):
         return "keras"
-    return "standalone" if generations == {Generation.KERAS1} else "tf_keras"
+    return "standalone" if packages == {"standalone"} else "tf_keras"
 
 
 def _wanted(state: TrainingState, optimizer: OptimizerState) -> Wanted:
@@ -187,7 +190,7 @@ def _optimizer(optimizer: OptimizerState, slots: Sequence[Expected], *, by_objec
     return {
         "name": optimizer.name,
         "class": optimizer.class_name or "Adam",  # without slots every class loads the same
-        "legacy": optimizer.generation in {Generation.OPTIMIZER_V2, Generation.KERAS1},
+        "legacy": dialect(optimizer.generation).legacy,
         "config": config,
         "wrapped": optimizer.wrapper is not None,
         "scheduled": _scheduled(optimizer, by_objects=by_objects),
@@ -199,7 +202,7 @@ def _scheduled(optimizer: OptimizerState, *, by_objects: bool) -> bool:
     """Whether a schedule sets the rate, so that no variable holds it."""
     if optimizer.schedule is not None:
         return True
-    if optimizer.generation is Generation.KERAS3:
+    if dialect(optimizer.generation).rate_listed:
         return not any(each.name.lstrip("_") == "learning_rate" for each in optimizer.other)
     # Before Keras 3 lists of variables never have the rate; object graphs have it unless a schedule sets it.
     return by_objects and "learning_rate" not in optimizer.hyperparameters

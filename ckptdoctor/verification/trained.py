@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,9 +9,11 @@ from typing import NamedTuple
 from ckptdoctor.containers.tensors.dtypes import INTEGRAL
 from ckptdoctor.formats.registry import record
 from ckptdoctor.optimizers.catalogue import PerVariable, layouts
+from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.lists.alone import fit_alone
+from ckptdoctor.optimizers.lists.elements import position
 from ckptdoctor.optimizers.lists.layout import Item, blocks
-from ckptdoctor.state import Generation, OptimizerState, Role, Slot, TrainingState
+from ckptdoctor.state import OptimizerState, Role, Slot, TrainingState
 
 Shape = tuple[int, ...]
 
@@ -71,7 +72,7 @@ def read(state: TrainingState, optimizer: OptimizerState) -> tuple[list[Trained]
 def _is_placeholder(slot: Slot, optimizer: OptimizerState) -> bool:
     """Whether it is one of the dummies that standalone Keras' Adam kept for vhat: no loader wants them back."""
     return (
-        optimizer.generation in {Generation.KERAS1, Generation.OPTIMIZER_V2}
+        dialect(optimizer.generation).placeholders
         and slot.role is Role.MAX_SECOND_MOMENT
         and slot.tensor.shape == (1,)
         and optimizer.hyperparameters.get("amsgrad") is not True
@@ -84,12 +85,6 @@ def _in_order(state: TrainingState, optimizer: OptimizerState) -> tuple[Slot, ..
     if record(state.format).is_numbered:
         return sorted(optimizer.slots, key=lambda slot: position(slot.tensor.key))
     return optimizer.slots
-
-
-def position(key: str) -> int:
-    """The number in a key: `[3]`, `arr_3`, `optimizer/vars/3`; -1 if there is none."""
-    found = re.search(r"(\d+)\]?$", key)
-    return int(found[1]) if found else -1
 
 
 def _unnamed(optimizer: OptimizerState) -> tuple[list[Trained], list[Expected]]:

@@ -13,7 +13,7 @@ import pytest
 import ckptdoctor
 from ckptdoctor.checking.archive_sums import Part, checksum, members
 from ckptdoctor.containers.bytes.files import RegularFile
-from ckptdoctor.state import FileRange
+from ckptdoctor.references import FileRange
 
 WEIGHTS = "model.weights.h5"
 

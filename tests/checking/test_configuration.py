@@ -144,9 +144,9 @@ def test_patterns_that_python_warns_of(elsewhere: Path) -> None:
     assert configure({}).policy.for_path(str(elsewhere / "a")).deep
 
 
-@pytest.mark.parametrize("text", ["tool = 3", "[tool]\nckptdoctor = 3"])
+@pytest.mark.parametrize("text", ["tool = 3 # ckptdoctor", "[tool]\nckptdoctor = 3"])
 def test_pyproject_of_another_shape(elsewhere: Path, text: str) -> None:
-    """Tables that are none are complained about."""
+    """Tables that are none are complained about, where the file speaks of us."""
     (elsewhere / "pyproject.toml").write_text(text)
     with pytest.raises(UsageProblem, match="is not a table"):
         configure({})

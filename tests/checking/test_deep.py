@@ -19,7 +19,7 @@ from ckptdoctor.diagnosis.evidence import Evidence
 from ckptdoctor.diagnosis.rules import judge
 from ckptdoctor.diagnosis.scan import Scan
 from ckptdoctor.examination import examine
-from ckptdoctor.state import FileRange
+from ckptdoctor.references import FileRange
 
 h5py: Any = _h5py
 

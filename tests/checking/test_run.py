@@ -13,7 +13,7 @@ from support.objects import write_model
 import ckptdoctor
 from ckptdoctor.checking.results import Checked, CheckReport
 from ckptdoctor.errors import UsageProblem
-from ckptdoctor.state import FileRange
+from ckptdoctor.references import FileRange
 
 
 def codes(result: Checked) -> list[str]:

@@ -11,15 +11,8 @@ from ckptdoctor.comparison.results import Item, Layer, Outcome
 from ckptdoctor.comparison.settings import same_number
 from ckptdoctor.comparison.values import Tolerance
 from ckptdoctor.optimizers.translation import Numbers, nadam_product
-from ckptdoctor.state import (
-    Generation,
-    OptimizerState,
-    OtherVariable,
-    Recoverable,
-    Schedule,
-    TensorRef,
-    Wrapper,
-)
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Generation, OptimizerState, OtherVariable, Recoverable, Schedule, Wrapper
 
 TF1, V2, K2, K3 = Generation.TF1, Generation.OPTIMIZER_V2, Generation.KERAS2, Generation.KERAS3
 CONFIGURED = {"learning_rate": 0.01, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7, "amsgrad": False}

@@ -12,7 +12,7 @@ import pytest
 from ckptdoctor.comparison import values
 from ckptdoctor.comparison.results import Figures
 from ckptdoctor.comparison.values import Tolerance, compare_values
-from ckptdoctor.state import Inline, TensorRef
+from ckptdoctor.references import Inline, TensorRef
 
 EXACT = Tolerance()
 NAN, INF = math.nan, math.inf

@@ -13,7 +13,7 @@ from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.msgpack import Array, Opaque, read
 from ckptdoctor.containers.tensors.values import assembled
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
-from ckptdoctor.state import FileRange, Inline, TensorRef
+from ckptdoctor.references import FileRange, Inline, TensorRef
 
 
 def text(value: str) -> bytes:

@@ -19,17 +19,8 @@ from ckptdoctor.diagnosis.circumstances import CIRCUMSTANCES
 from ckptdoctor.diagnosis.loader_table import OBSERVED, every, holds, observed, rows, table
 from ckptdoctor.diagnosis.loaders import Loader
 from ckptdoctor.examination import Examination
-from ckptdoctor.state import (
-    Format,
-    Generation,
-    ModelVariable,
-    OptimizerState,
-    Producer,
-    Role,
-    Slot,
-    TensorRef,
-    TrainingState,
-)
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Format, Generation, ModelVariable, OptimizerState, Producer, Role, Slot, TrainingState
 
 DOCUMENT: dict[str, Any] = json.loads((Path(loader_table.__file__).parent / "loaders.json").read_text(encoding="utf-8"))
 

@@ -6,16 +6,15 @@ import re
 
 import pytest
 
-from ckptdoctor.chunked import Chunk, Chunked
 from ckptdoctor.diagnosis.evidence import Evidence
 from ckptdoctor.diagnosis.findings import Finding, Severity
 from ckptdoctor.diagnosis.rules import RULES
 from ckptdoctor.diagnosis.rules import judge as judge_evidence
 from ckptdoctor.diagnosis.status import optimizer_status, optimizer_verdict
+from ckptdoctor.references import Chunk, Chunked, Inline, TensorRef
 from ckptdoctor.state import (
     Format,
     Generation,
-    Inline,
     Mapped,
     MissingSlot,
     ModelVariable,
@@ -26,7 +25,6 @@ from ckptdoctor.state import (
     Schedule,
     Slot,
     Status,
-    TensorRef,
     TrainingState,
 )
 

@@ -16,6 +16,7 @@ from ckptdoctor.diagnosis.status import (
     verdict,
     worst,
 )
+from ckptdoctor.references import TensorRef
 from ckptdoctor.state import (
     Format,
     Generation,
@@ -27,7 +28,6 @@ from ckptdoctor.state import (
     Role,
     Slot,
     Status,
-    TensorRef,
     TrainingState,
 )
 from ckptdoctor.words import enumerate_some

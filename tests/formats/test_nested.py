@@ -24,16 +24,8 @@ from ckptdoctor.errors import GraftRefused
 from ckptdoctor.formats.tensorflow import checkpoint as tf_checkpoint
 from ckptdoctor.optimizers.keras.config import OptimizerConfig, read_config
 from ckptdoctor.optimizers.lists.state import StateVariable, read_state
-from ckptdoctor.state import (
-    Format,
-    Generation,
-    ModelVariable,
-    OptimizerState,
-    Role,
-    Status,
-    TensorRef,
-    TrainingState,
-)
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Format, Generation, ModelVariable, OptimizerState, Role, Status, TrainingState
 
 SHAPES = {"hidden/kernel": (3, 4), "hidden/bias": (4,), "out/kernel": (4, 2), "out/bias": (2,)}
 MODEL = tuple(ModelVariable(path, TensorRef(path, "float32", shape, None), True) for path, shape in SHAPES.items())
@@ -118,7 +110,7 @@ def test_a_count_alone_tells_no_class(tmp_path: Path) -> None:
     assert found.class_name == "Adam"  # by the name that its count carries
 
 
-@pytest.mark.parametrize("name", ["Yogi", "LAMB", "RectifiedAdam", "NovoGrad", "AdamW"])
+@pytest.mark.parametrize("name", ["Yogi", "LAMB", "RectifiedAdam", "LazyAdam", "AdamW"])
 def test_a_name_is_not_overruled_by_slots(tmp_path: Path, name: str) -> None:
     """Slots called m and v are no Adam's where the variables begin with another class's name."""
     found = _read(tmp_path, lambda trained: legacy(trained, name=name))

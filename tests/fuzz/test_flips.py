@@ -14,7 +14,7 @@ import ckptdoctor
 from ckptdoctor.containers.bundles.reading import read_bundle
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.tables.sstable import FOOTER, Table
-from ckptdoctor.state import FileRange, Pieces, TensorRef
+from ckptdoctor.references import FileRange, Pieces, TensorRef
 
 FLIPS = 12
 """In each file of each checkpoint; `nightly` has more."""

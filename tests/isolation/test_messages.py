@@ -10,7 +10,8 @@ import pytest
 from ckptdoctor.diagnosis.findings import Finding, Severity
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.isolation.messages import Garbled, distrusted
-from ckptdoctor.state import Format, OptimizerState, Producer, Schedule, TensorRef, TrainingState
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Format, OptimizerState, Producer, Schedule, TrainingState
 
 TYPES = (TensorRef, Producer, Finding, Schedule, OptimizerState, TrainingState, UnreadableArtifact, Severity, Format)
 STATES = (

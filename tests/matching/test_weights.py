@@ -9,7 +9,8 @@ import pytest
 
 from ckptdoctor.matching.variables import Match
 from ckptdoctor.matching.weights import Likeness, by_weights, confirm, likeness
-from ckptdoctor.state import Inline, ModelVariable, TensorRef
+from ckptdoctor.references import Inline, TensorRef
+from ckptdoctor.state import ModelVariable
 
 RANDOM = np.random.default_rng(3)
 

@@ -25,7 +25,7 @@ def test_every_class_has_one_rank_and_every_rank_a_class() -> None:
 def test_a_class_is_found_by_its_own_slots_and_by_its_name(layout: Layout) -> None:
     """Among others that fit as well, it is at least a candidate."""
     own = {block.attribute for block in layout.blocks if isinstance(block, Single)}
-    scalars = own | inference.V2_HYPERPARAMETERS.get(layout.class_name, frozenset())
+    scalars = own | inference.own_hypers(layout.class_name)
     found = inference.by_slots(layout.generation, {kind.name for kind in layout.kinds}, scalars=scalars)
     if layout.kinds:
         assert layout.class_name in {found.class_name, *found.candidates}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from ckptdoctor.optimizers.catalogue import EMA, SlotKind, layouts
-from ckptdoctor.optimizers.name_based import TF1_OPTIMIZERS
-from ckptdoctor.optimizers.starting import starting_value, starts_as_its_variable
+from ckptdoctor.optimizers.catalogue import COPY, EMA, SlotKind, layouts
+from ckptdoctor.optimizers.keras.defaults import defaults_of
+from ckptdoctor.optimizers.name_based import TF1_AVERAGE, TF1_OPTIMIZERS
+from ckptdoctor.optimizers.starting import starting_value
 from ckptdoctor.state import Generation, Role
 
 
@@ -30,21 +31,21 @@ def _kinds(class_name: str, generation: Generation) -> tuple[SlotKind, ...]:
 def test_the_number(class_name: str, generation: Generation, given: dict[str, object], values: list[float]) -> None:
     """Adagrad and Ftrl begin where they are told to, all others at zero."""
     kinds = _kinds(class_name, generation)
-    assert [starting_value(class_name, kind, generation, given) for kind in kinds] == values
+    defaults = defaults_of(class_name, generation) or {}
+    assert [starting_value(kind, given, defaults) for kind in kinds] == values
 
 
 def test_tensorflow_1() -> None:
     """RMSProp begins with ones, where its momentum and its mean gradient are zero."""
     centered = next(each for each in TF1_OPTIMIZERS if [kind.name for kind in each.slots] == ["rms", "mg", "momentum"])
-    assert [starting_value("RMSprop", kind, Generation.TF1, {}) for kind in centered.slots] == [1.0, 0.0, 0.0]
+    assert [starting_value(kind, {}, {}) for kind in centered.slots] == [1.0, 0.0, 0.0]
+    ftrl = next(each for each in TF1_OPTIMIZERS if each.class_name == "Ftrl")
+    assert [starting_value(kind, {}, {}) for kind in ftrl.slots] == [0.1, 0.0]
 
 
 def test_copies() -> None:
     """Averages and the point that ScheduleFreeAdamW steps from are the weights at first; no moment is."""
-    free = {
-        kind.role: starts_as_its_variable("ScheduleFreeAdamW", kind)
-        for kind in _kinds("ScheduleFreeAdamW", Generation.KERAS3)
-    }
+    free = {kind.role: kind.start == COPY for kind in _kinds("ScheduleFreeAdamW", Generation.KERAS3)}
     assert free == {Role.FIRST_MOMENT: True, Role.SECOND_MOMENT: False}
-    assert starts_as_its_variable("Adam", EMA)
-    assert not any(starts_as_its_variable("Adam", kind) for kind in _kinds("Adam", Generation.KERAS3))
+    assert EMA.start == TF1_AVERAGE.start == COPY
+    assert not any(kind.start for kind in _kinds("Adam", Generation.KERAS3))

@@ -25,7 +25,7 @@ from ckptdoctor.containers.tensors.dtypes import ITEMSIZE
 from ckptdoctor.containers.tensors.values import chunks, kept_open, numpy_dtype
 from ckptdoctor.formats.locate import locate
 from ckptdoctor.formats.tensorflow.saved_model import variables_prefix
-from ckptdoctor.state import FileRange, Pieces, TensorRef
+from ckptdoctor.references import FileRange, Pieces, TensorRef
 
 pytestmark = [
     pytest.mark.real,

@@ -10,15 +10,16 @@ FIXTURES = Path(__file__).resolve().parent.parent.parent / "fixtures"
 PARTS = ("museum.tar.xz", "orbax.tar.xz")
 
 
-def unpack(folder: Path) -> Path:
-    """Unpacks the museum into a folder, and answers it; its parts have a `truth.json` each, which become one."""
+def unpack(folder: Path, *names: str) -> Path:
+    """Unpacks the museum, or other archives of artifacts, and answers the folder; their records become one list."""
     records: list[object] = []
-    for name in PARTS:
+    for name in names or PARTS:
         with tarfile.open(FIXTURES / name) as archive:
             if hasattr(tarfile, "data_filter"):  # Python 3.10.12, 3.11.4 and newer
                 archive.extractall(folder, filter="data")
             else:
                 archive.extractall(folder)
-        records += json.loads((folder / "truth.json").read_text(encoding="utf-8"))
+        if (folder / "truth.json").exists():
+            records += json.loads((folder / "truth.json").read_text(encoding="utf-8"))
     (folder / "truth.json").write_text(json.dumps(records), encoding="utf-8")
     return folder

@@ -10,7 +10,8 @@ from ckptdoctor.optimizers.catalogue import Layout, Single, SlotKind, layouts
 from ckptdoctor.optimizers.keras.config import Settings
 from ckptdoctor.optimizers.lists.layout import Trained, blocks, expand
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
-from ckptdoctor.state import Generation, ModelVariable, OptimizerState, Role, Schedule, TensorRef, TrainingState
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Generation, ModelVariable, OptimizerState, Role, Schedule, TrainingState
 
 
 def settings_of(hyperparameters: Mapping[str, Any], schedule: Schedule | None) -> Settings:

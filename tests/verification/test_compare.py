@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ckptdoctor.state import Generation, Inline, OptimizerState, Role, Slot, TensorRef
+from ckptdoctor.references import Inline, TensorRef
+from ckptdoctor.state import Generation, OptimizerState, Role, Slot
 from ckptdoctor.verification import compare
 from ckptdoctor.verification.child import snapshot
 from ckptdoctor.verification.digests import digest

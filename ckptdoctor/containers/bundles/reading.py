@@ -20,7 +20,7 @@ from ckptdoctor.containers.tables.wire import CorruptBytes
 from ckptdoctor.containers.tensors.dtypes import ITEMSIZE, tensorflow_dtype
 from ckptdoctor.containers.tensors.shapes import is_possible
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.state import FileRange, Pieces, TensorRef
+from ckptdoctor.references import FileRange, Pieces, TensorRef
 from ckptdoctor.words import counted
 
 _READABLE_VERSION = 1

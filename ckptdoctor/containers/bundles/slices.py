@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ckptdoctor.containers.tables.ordered_code import Extent
 from ckptdoctor.containers.tables.wire import CorruptBytes
-from ckptdoctor.state import FileRange, Inline, Piece, Pieces
+from ckptdoctor.references import FileRange, Inline, Piece, Pieces
 from ckptdoctor.words import counted
 
 MAX_COMPARISONS = 250_000

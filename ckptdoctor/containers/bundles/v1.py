@@ -22,7 +22,7 @@ from ckptdoctor.containers.tables.wire import CorruptBytes, fields
 from ckptdoctor.containers.tensors.dtypes import ITEMSIZE, tensorflow_dtype
 from ckptdoctor.containers.tensors.shapes import MAX_ELEMENTS, is_possible
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.state import FileRange, Inline, Pieces, TensorRef
+from ckptdoctor.references import FileRange, Inline, Location, TensorRef
 
 _SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})\Z", re.DOTALL)
 
@@ -84,7 +84,7 @@ def read_v1(path: str) -> V1Checkpoint:
             whole = assemble(shape, pieces, ITEMSIZE.get(dtype))
         except CorruptBytes as error:
             raise UnreadableArtifact(f"the tensor {name!r}: {error}", path) from error
-        location: FileRange | Inline | Pieces = whole.parts[0].location if len(whole.parts) == 1 else whole
+        location: Location = whole.parts[0].location if len(whole.parts) == 1 else whole
         tensors[name] = TensorRef(name, dtype, shape, location)
     return V1Checkpoint(prefix, tensors, files)
 

@@ -26,7 +26,7 @@ from ckptdoctor.containers.tables.wire import CorruptBytes
 from ckptdoctor.containers.tensors.dtypes import TENSORFLOW
 from ckptdoctor.containers.tensors.shard_data import Constant, pieces
 from ckptdoctor.errors import GraftRefused, UnreadableArtifact
-from ckptdoctor.state import FileRange, TensorRef
+from ckptdoctor.references import FileRange, TensorRef
 
 _NUMBERS = {name: number for number, (name, _) in TENSORFLOW.items()}
 

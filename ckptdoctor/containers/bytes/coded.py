@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.state import Coded
+from ckptdoctor.references import Coded
 from ckptdoctor.words import counted
 
 _STORED_CHUNK = 1 << 16

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.state import FileRange, Inline
+from ckptdoctor.references import FileRange, Inline
 from ckptdoctor.words import counted
 
 _AHEAD = 1 << 14

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
-from ckptdoctor.state import FileRange, Inline
+from ckptdoctor.references import FileRange, Inline
 
 MAX_WINDOW = 8 << 20
 """Bytes that a zstd decoder may look back: what levels up to 19 need, and the limit of RFC 8878 that every decoder

@@ -25,7 +25,7 @@ from ckptdoctor.containers.tensors.raw_places import RawPlaces
 from ckptdoctor.containers.tensors.shard_data import Constant, pieces
 from ckptdoctor.containers.tensors.values import numpy_dtype
 from ckptdoctor.errors import GraftRefused, UnreadableArtifact
-from ckptdoctor.state import TensorRef
+from ckptdoctor.references import TensorRef
 
 h5py: Any = _h5py  # its stubs leave out the low-level interface, which is what this module speaks
 

@@ -24,7 +24,8 @@ from ckptdoctor.containers.hdf5.elements import bomb, dtype_name, read_elements,
 from ckptdoctor.containers.hdf5.names import decode_names, decode_text
 from ckptdoctor.containers.hdf5.order import Members, in_order_of_writing, join
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
-from ckptdoctor.state import H5Data, Oddity, TensorRef
+from ckptdoctor.references import H5Data, TensorRef
+from ckptdoctor.state import Oddity
 
 if TYPE_CHECKING:
     from ckptdoctor.containers.zips.archive import ZipArchive

@@ -12,7 +12,7 @@ import numpy as np
 
 from ckptdoctor.containers.hdf5.file import CHUNK_BYTES, H5File, sentence_of
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.state import H5Data
+from ckptdoctor.references import H5Data
 
 MOST_KEPT_OPEN = 4
 _kept: dict[tuple[str, str | None], tuple[tuple[int, int, int], H5File]] = {}

@@ -9,7 +9,7 @@ from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.ocdbt.nodes import MAX_MANIFEST, MAX_NODE, NUMBERED, Place, Root, check_node, manifest, node
 from ckptdoctor.containers.zarrs.store import MAX_KEYS, is_inside, leaves
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
-from ckptdoctor.state import FileRange, Inline
+from ckptdoctor.references import FileRange, Inline
 from ckptdoctor.words import enumerate_some
 
 MANIFEST_NAME = "manifest.ocdbt"

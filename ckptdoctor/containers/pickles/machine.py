@@ -9,17 +9,15 @@ import codecs
 from collections.abc import Callable
 
 from ckptdoctor.containers.bytes.cursor import Cursor
+from ckptdoctor.containers.pickles.imports import ARRAYS, Imports
 from ckptdoctor.containers.pickles.values import (
-    ALLOWED,
     Bag,
     Coding,
     ForbiddenImport,
-    Global,
     NotThese,
+    Opaque,
     Pairs,
     Stretch,
-    build,
-    call,
     float8,
 )
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
@@ -44,8 +42,17 @@ _MARK = _Mark()
 class Machine:
     """The pickle machine: a stack, a memo, and an effect for each opcode."""
 
-    def __init__(self, cursor: Cursor) -> None:
+    def __init__(self, cursor: Cursor, imports: Imports = ARRAYS, most: int = MAX_OPCODES) -> None:
+        """A machine for one pickle.
+
+        Args:
+            cursor: Where it begins.
+            imports: What it may name.
+            most: Steps that it may take.
+        """
         self._cursor = cursor
+        self._imports = imports
+        self._most = most
         self._stack: list[object] = []
         self._memo: dict[int, object] = {}
         self._start = cursor.position
@@ -82,9 +89,9 @@ class Machine:
 
     def _spend(self, work: int) -> None:
         self._work += work
-        if self._work > MAX_OPCODES:
+        if self._work > self._most:
             raise LimitExceeded(
-                f"the pickle takes more than {MAX_OPCODES:,} steps to read",
+                f"the pickle takes more than {self._most:,} steps to read",
                 self._cursor.path,
                 place=self._cursor.place(),
             )
@@ -195,13 +202,16 @@ class Machine:
 
     def _append(self, items: list[object]) -> None:
         target = self._top()
-        if not isinstance(target, list):
+        if isinstance(target, Opaque):
+            target.members.extend(items)
+        elif isinstance(target, list):
+            target.extend(items)
+        else:
             raise self._broken("items are appended to what is no list")
-        target.extend(items)
 
     def _set_items(self, items: list[object]) -> None:
         target = self._top()
-        if not isinstance(target, Pairs) or len(items) % 2:
+        if not isinstance(target, (Pairs, Opaque)) or len(items) % 2:
             raise self._broken("keys are set in what is no dict")
         target.items.extend(zip(items[::2], items[1::2], strict=True))
 
@@ -242,15 +252,15 @@ class Machine:
 
     # ---------------------------------------------------------------------------------------------------- objects
 
-    def _global(self, module: object, name: object, at: int) -> Global:
+    def _global(self, module: object, name: object, at: int) -> object:
         if not isinstance(module, str) or not isinstance(name, str):
             raise self._broken("an import is named by something other than text", at)
-        known = ALLOWED.get((module, name))
-        if known is None:
+        found = self._imports.find(module, name)
+        if found is None:
             raise ForbiddenImport(f"{module}.{name}"[:200], self._cursor.path, place=self._cursor.place(at))
-        return Global(known, name)
+        return found
 
-    def _named_global(self) -> Global:
+    def _named_global(self) -> object:
         at = self._cursor.position - 1
         module = self._cursor.line(MAX_NUMBER, "the name of an import").decode("utf-8", "replace")
         name = self._cursor.line(MAX_NUMBER, "the name of an import").decode("utf-8", "replace")
@@ -265,7 +275,7 @@ class Machine:
         # Constructors copy: what they copy counts as work, or a small file could ask for much.
         if isinstance(args, tuple):
             self._spend(sum(len(each) for each in args if isinstance(each, (list, tuple, str, bytes))))
-        self._push(call(function, args))
+        self._push(self._imports.call(function, args))
 
     def _reduce(self) -> None:
         args = self._pop()
@@ -289,7 +299,13 @@ class Machine:
 
     def _build(self) -> None:
         state = self._pop()
-        build(self._top(), state)
+        self._imports.build(self._top(), state)
+
+    def _persistent(self, reference: object) -> None:
+        self._push(self._imports.persistent(reference))
+
+    def _named_persistent(self) -> None:
+        self._persistent(self._cursor.line(MAX_NUMBER, "a persistent reference").decode("latin-1"))
 
     def _protocol(self) -> None:
         number = self._number(1)
@@ -319,8 +335,8 @@ _EFFECTS: dict[bytes, Callable[[Machine], object]] = {
     b"L": lambda self: self._push(self._decimal()),
     b"M": lambda self: self._push(self._number(2)),
     b"N": lambda self: self._push(None),
-    b"P": lambda self: self._refuse("persistent references"),
-    b"Q": lambda self: self._refuse("persistent references"),
+    b"P": lambda self: self._named_persistent(),
+    b"Q": lambda self: self._persistent(self._pop()),
     b"R": lambda self: self._reduce(),
     b"S": lambda self: self._quoted_line(),
     b"T": lambda self: self._old_string(4),

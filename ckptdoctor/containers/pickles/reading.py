@@ -7,28 +7,48 @@ Array data is not read but located, so that memory does not grow with the arrays
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from ckptdoctor.containers.bytes.cursor import Cursor
 from ckptdoctor.containers.bytes.files import RegularFile
+from ckptdoctor.containers.pickles.imports import ARRAYS, Imports
 from ckptdoctor.containers.pickles.machine import MAX_TEXT, Machine
-from ckptdoctor.containers.pickles.values import Array, Bag, ForbiddenImport, Held, Pairs, Stretch
+from ckptdoctor.containers.pickles.values import Array, Bag, ForbiddenImport, Held, Opaque, Pairs, Stretch
 from ckptdoctor.containers.tensors.array_bytes import c_order
 from ckptdoctor.containers.tensors.dtypes import unpack_scalar
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
-from ckptdoctor.state import Coded, Inline, Location, TensorRef
+from ckptdoctor.references import Coded, Inline, Location, TensorRef
 
 __all__ = ["ForbiddenImport", "Key", "Node", "load", "load_at"]
 
 Key: TypeAlias = "str | int | float | bool | bytes | tuple[Key, ...] | None"
 Node: TypeAlias = (
     "bool | int | float | complex | str | bytes | TensorRef | list[Node] | tuple[Node, ...] | dict[Key, Node]"
-    " | frozenset[Key] | None"
+    " | frozenset[Key] | Thing | None"
 )
-"""What a pickle holds. A TensorRef is a tuple too: ask for it first."""
+"""What a pickle holds. A TensorRef is a tuple too: ask for it first. Things are in files of torch.save only."""
 
-_Place: TypeAlias = "tuple[_Place | None, object]"
+Place: TypeAlias = "tuple[Place | None, object]"
 """A place in the structure: the one around it, and its index or key there. Written out only for tensors and errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """An object of a class that is not known here, as data.
+
+    Attributes:
+        name: Its class, `module.name`.
+        args: What it was made of.
+        fields: Its attributes, and the keys that were set in it.
+        members: What was appended to it, or is its whole state.
+    """
+
+    name: str
+    args: tuple[Node, ...] = ()
+    fields: dict[Key, Node] = field(default_factory=dict)
+    members: tuple[Node, ...] = ()
+
 
 MAX_PICKLES = 1000
 """Consecutive pickles in one file."""
@@ -40,8 +60,12 @@ MAX_TUPLE_KEYS = 1000
 """Tuples as keys: unlike text, a file can choose ones that collide in Python's hash tables."""
 
 
-def load(path: str) -> list[Node]:
+def load(path: str, imports: Imports = ARRAYS) -> list[Node]:
     """Reads every pickle of a file, one after the other as repeated `pickle.dump` calls leave them.
+
+    Args:
+        path: The file.
+        imports: What it may name.
 
     Returns:
         What each holds: plain lists, tuples, dicts, sets, numbers and strings, with a TensorRef for each numpy array
@@ -54,16 +78,16 @@ def load(path: str) -> list[Node]:
     with RegularFile(path) as file:
         cursor = Cursor(file, path)
         roots: list[Node] = []
-        tree = _Tree(cursor)
+        tree = Tree(cursor)
         while len(roots) < MAX_PICKLES and (not roots or _another(cursor)):
             root = (None, f"#{len(roots)}" if roots else "")
-            roots.append(tree.node(Machine(cursor).run(), root))
+            roots.append(tree.node(Machine(cursor, imports).run(), root))
         return roots
 
 
 def load_at(cursor: Cursor, key: str = "") -> Node:
     """Reads the one pickle that begins at a cursor: an object array in an npy file."""
-    return _Tree(cursor).node(Machine(cursor).run(), (None, key))
+    return Tree(cursor).node(Machine(cursor).run(), (None, key))
 
 
 def _another(cursor: Cursor) -> bool:
@@ -71,7 +95,7 @@ def _another(cursor: Cursor) -> bool:
     return cursor.left > 2 and cursor.peek(cursor.position, 1) == b"\x80"
 
 
-def _written(place: _Place) -> str:
+def _written(place: Place) -> str:
     """The place as Python would write it: `['m'][0]`."""
     parts: list[str] = []
     around, index = place
@@ -81,7 +105,7 @@ def _written(place: _Place) -> str:
     return "".join([str(index), *reversed(parts)])
 
 
-class _Tree:
+class Tree:
     """Turns what the machine built into the structure that it stands for, bounded."""
 
     def __init__(self, cursor: Cursor) -> None:
@@ -89,8 +113,9 @@ class _Tree:
         self._nodes = 0
         self._held = 0
         self._tuple_keys = 0
+        self._open: set[int] = set()
 
-    def node(self, value: object, key: _Place, depth: int = 0) -> Node:
+    def node(self, value: object, key: Place, depth: int = 0) -> Node:
         """The structure below `value`, whose tensors' keys begin with that of `key`."""
         self._count(key, depth)
         if value is None or isinstance(value, (bool, int, float, complex)):
@@ -116,28 +141,61 @@ class _Tree:
             return found
         if isinstance(value, Bag):
             return frozenset(self._key(each) for each in value.items)
-        raise self._odd(f"{_written(key) or 'it'} is an import, not data")
+        return self.other(value, key, depth)
+
+    def other(self, value: object, key: Place, depth: int) -> Node:
+        """What is neither plain data nor an array."""
+        if isinstance(value, Opaque):
+            return self._thing(value, key, depth)
+        raise self._odd(f"{self.written(key) or 'it'} is an import, not data")
+
+    def _thing(self, value: Opaque, key: Place, depth: int) -> Node:
+        if id(value) in self._open:  # a scheduler of torch 1.4 holds its own method
+            return Thing(value.name)
+        self._open.add(id(value))
+        fields: dict[Key, Node] = {}
+        members: list[Node] = []
+        state = value.state
+        states = state if isinstance(state, tuple) and len(state) == 2 else (state,)
+        for each in states:
+            if isinstance(each, Pairs):
+                for name, item in each.items:
+                    plain = self._key(name)
+                    fields[plain] = self.node(item, (key, plain), depth + 1)
+            elif each is not None:
+                members.append(self.node(each, (key, "state"), depth + 1))
+        for name, item in value.items:
+            plain = self._key(name)
+            fields[plain] = self.node(item, (key, plain), depth + 1)
+        members += [self.node(each, (key, index), depth + 1) for index, each in enumerate(value.members)]
+        args = tuple(self.node(each, (key, f"args/{index}"), depth + 1) for index, each in enumerate(value.args))
+        self._open.discard(id(value))
+        return Thing(value.name, args, fields, tuple(members))
+
+    def written(self, key: Place) -> str:
+        """A place as errors and tensors' keys name it."""
+        return _written(key)
 
     # ----------------------------------------------------------------------------------------------------- bounds
 
-    def _count(self, key: _Place, depth: int) -> None:
+    def _count(self, key: Place, depth: int) -> None:
         self._nodes += 1
         if self._nodes > MAX_NODES:
             raise LimitExceeded(f"what the pickle holds unfolds to more than {MAX_NODES:,} elements", self._cursor.path)
         if depth > MAX_DEPTH:
             raise LimitExceeded(
-                f"{_written(key)[:40]}… is nested more than {MAX_DEPTH} deep, or holds itself", self._cursor.path
+                f"{self.written(key)[:40]}… is nested more than {MAX_DEPTH} deep, or holds itself", self._cursor.path
             )
 
-    def _hold(self, count: int, key: _Place) -> None:
+    def _hold(self, count: int, key: Place) -> None:
         self._held += count
         if self._held > MAX_TEXT:
             raise LimitExceeded(
-                f"with {_written(key) or 'it'} the strings unfold to over {MAX_TEXT:,} bytes", self._cursor.path
+                f"with {self.written(key) or 'it'} the strings unfold to over {MAX_TEXT:,} bytes", self._cursor.path
             )
 
-    def _name(self, key: _Place) -> str:
-        written = _written(key)
+    def _name(self, key: Place) -> str:
+        written = self.written(key)
         self._hold(len(written), key)
         return written
 
@@ -166,13 +224,13 @@ class _Tree:
             return tuple(self._key(each, depth + 1) for each in value)
         raise self._odd("a dict has a key that is neither text nor a number")
 
-    def _stretch(self, value: Stretch, key: _Place) -> Node:
+    def _stretch(self, value: Stretch, key: Place) -> Node:
         if value.nbytes > MAX_TEXT >> 2:
             # Too long to be a name or a note: a file within the file.
             return TensorRef(self._name(key), "string", (), self._cursor.locate(value.offset, value.nbytes))
         return self._read(value, key)
 
-    def _read(self, value: Stretch, key: _Place) -> str | bytes:
+    def _read(self, value: Stretch, key: Place) -> str | bytes:
         self._hold(value.nbytes, key)
         data = self._cursor.peek(value.offset, value.nbytes)
         if not value.text:
@@ -185,32 +243,34 @@ class _Tree:
         except UnicodeDecodeError as error:
             raise self._odd(f"a string is not {coding} ({error.reason})") from error
 
-    def _array(self, value: Array, key: _Place, depth: int) -> Node:
+    def _array(self, value: Array, key: Place, depth: int) -> Node:
         if value.dtype is None:
-            raise self._odd(f"{_written(key) or 'an array'} is never given its contents")
+            raise self._odd(f"{self.written(key) or 'an array'} is never given its contents")
         if value.dtype.name == "object":
             return self._objects(value, key, depth)
         if value.dtype.itemsize == 0 and value.dtype.name.startswith("unknown"):
             raise self._odd(
-                f"{_written(key) or 'an array'} has elements of the type {value.dtype.name}, which is not read"
+                f"{self.written(key) or 'an array'} has elements of the type {value.dtype.name}, which is not read"
             )
         nbytes = value.dtype.itemsize
         for extent in value.shape:
             nbytes *= extent
         return TensorRef(self._name(key), value.dtype.name, value.shape, self._location(value, nbytes, key))
 
-    def _objects(self, value: Array, key: _Place, depth: int) -> Node:
+    def _objects(self, value: Array, key: Place, depth: int) -> Node:
         """An array of objects is a list; of rank 0 (`np.save` of a dict), the object itself."""
         if not isinstance(value.data, list):
-            raise self._odd(f"{_written(key) or 'an array'} of objects holds none")
+            raise self._odd(f"{self.written(key) or 'an array'} of objects holds none")
         size = 1
         for extent in value.shape:
             size *= extent
         if size != len(value.data):
-            raise self._odd(f"{_written(key) or 'an array'} of objects claims {size:,} and holds {len(value.data):,}")
+            raise self._odd(
+                f"{self.written(key) or 'an array'} of objects claims {size:,} and holds {len(value.data):,}"
+            )
         return self.node(value.data if value.shape else value.data[0], key, depth + 1)
 
-    def _location(self, value: Array, nbytes: int, key: _Place) -> Location:
+    def _location(self, value: Array, nbytes: int, key: Place) -> Location:
         data, dtype = value.data, value.dtype
         big = dtype is not None and dtype.big_endian
         if isinstance(data, Stretch):
@@ -221,7 +281,7 @@ class _Tree:
             raise self._wrong_size(value, nbytes, len(data) if isinstance(data, bytes) else 0, key)
         return Inline(c_order(data, value.shape, dtype.name if dtype else "", big=big, fortran=value.fortran))
 
-    def _in_place(self, data: Stretch, value: Array, nbytes: int, key: _Place) -> Location:
+    def _in_place(self, data: Stretch, value: Array, nbytes: int, key: Place) -> Location:
         """Bytes that stand as they are where they are as long as the array; coded text is longer than what it codes."""
         cursor, dtype = self._cursor, value.dtype
         big, name = (dtype.big_endian, dtype.name) if dtype else (False, "")
@@ -242,14 +302,14 @@ class _Tree:
         try:
             raw = cursor.peek(data.offset, data.nbytes).decode(data.coding).encode("latin-1")
         except UnicodeError as error:
-            raise self._odd(f"{_written(key) or 'an array'} is not {data.coding}") from error
+            raise self._odd(f"{self.written(key) or 'an array'} is not {data.coding}") from error
         if len(raw) != nbytes:
             raise self._wrong_size(value, nbytes, len(raw), key)
         return Inline(c_order(raw, value.shape, name, big=big, fortran=value.fortran))
 
-    def _wrong_size(self, value: Array, wanted: int, found: int, key: _Place) -> UnreadableArtifact:
+    def _wrong_size(self, value: Array, wanted: int, found: int, key: Place) -> UnreadableArtifact:
         what = value.dtype.name if value.dtype else "?"
         return self._odd(
-            f"{_written(key) or 'an array'} is {what} of shape {value.shape}: {wanted:,} bytes, "
+            f"{self.written(key) or 'an array'} is {what} of shape {value.shape}: {wanted:,} bytes, "
             f"where the pickle holds {found:,}"
         )

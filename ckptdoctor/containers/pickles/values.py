@@ -185,6 +185,25 @@ class Bag:
 
 
 @dataclass(slots=True)
+class Opaque:
+    """An object of a class that nobody here knows: what its pickle gives it, and nothing that it would do.
+
+    Attributes:
+        name: Its class, `module.name`; of a method, its own name behind it.
+        args: What it was made of.
+        state: What BUILD gave it.
+        items: Keys and values that were set in it.
+        members: What was appended to it.
+    """
+
+    name: str
+    args: tuple[object, ...] = ()
+    state: object = None
+    items: list[tuple[object, object]] = field(default_factory=list)
+    members: list[object] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Held:
     """A variable of a framework: nothing but the value that it holds."""
 

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Sequence
 from math import prod
 
-from ckptdoctor.state import FileRange, TensorRef
+from ckptdoctor.references import FileRange, TensorRef
 
 # tensorflow/core/framework/types.proto, DataType; sizes are those in a TensorBundle (sub-byte types take a whole byte).
 TENSORFLOW: dict[int, tuple[str, int]] = {

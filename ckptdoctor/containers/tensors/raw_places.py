@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ckptdoctor.containers.bytes.copying import Progress
 from ckptdoctor.containers.bytes.window import copy_range, same_range
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.state import FileRange, H5Data, TensorRef
+from ckptdoctor.references import FileRange, H5Data, TensorRef
 
 # HDF5 is loaded where a tensor lies in such a file.
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from ckptdoctor.containers.bytes import coded
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.tensors.array_bytes import swapped
 from ckptdoctor.containers.tensors.dtypes import ITEMSIZE
-from ckptdoctor.state import Coded, FileRange, Inline, TensorRef
+from ckptdoctor.references import Coded, FileRange, Inline, TensorRef
 
 WINDOWS = 4
 WINDOW = 128

@@ -14,7 +14,7 @@ from ckptdoctor.containers.bytes.crc import masked
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.tensors.values import chunks, numpy_dtype, ordered_chunks
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.state import FileRange, Piece, Pieces, TensorRef
+from ckptdoctor.references import FileRange, Piece, Pieces, TensorRef
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

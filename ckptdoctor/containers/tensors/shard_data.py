@@ -15,7 +15,7 @@ from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.tensors.dtypes import ITEMSIZE
 from ckptdoctor.containers.tensors.values import numpy_dtype, ordered_chunks
 from ckptdoctor.errors import GraftRefused, UnreadableArtifact
-from ckptdoctor.state import FileRange, TensorRef
+from ckptdoctor.references import FileRange, TensorRef
 from ckptdoctor.words import counted
 
 if TYPE_CHECKING:

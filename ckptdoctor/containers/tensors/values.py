@@ -10,11 +10,11 @@ from contextvars import ContextVar
 from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ckptdoctor.chunked import Chunked
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.tensors.dtypes import ITEMSIZE, unpack_scalar
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.state import Coded, FileRange, H5Data, Inline, Pieces, Scalar, TensorRef
+from ckptdoctor.references import Archived, Chunked, Coded, FileRange, H5Data, Inline, Pieces, Strided, TensorRef
+from ckptdoctor.state import Scalar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,6 +72,8 @@ def read_scalar(ref: TensorRef) -> Scalar | None:
     location = ref.location
     if isinstance(location, Pieces) and len(location.parts) == 1:
         location = location.parts[0].location
+    if isinstance(location, Archived):
+        return read_scalar(_inner(ref, location))
     if isinstance(location, Inline):
         return unpack_scalar(ref.dtype, location.data)
     if isinstance(location, FileRange):
@@ -94,7 +96,9 @@ def read_scalar(ref: TensorRef) -> Scalar | None:
         from ckptdoctor.containers.zarrs.decoding import first_element
 
         return unpack_scalar(ref.dtype, first_element(location, ref.dtype, ref.key))
-    if isinstance(location, H5Data):
+    if isinstance(location, (H5Data, Coded, Strided)):
+        if ref.size != 1 or ref.dtype not in ITEMSIZE:
+            return None
         for chunk in chunks(ref):
             value: Scalar = chunk[0].item()
             return value
@@ -127,6 +131,12 @@ def chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> Iterator[NDArray[Any]]:
 
         for part in coded.chunks(location, chunk_bytes):
             yield _array(bytearray(part), ref.dtype, big_endian=location.big_endian)
+    elif isinstance(location, Archived):
+        yield from ordered_chunks(_inner(ref, location), chunk_bytes)
+    elif isinstance(location, Strided):
+        from ckptdoctor.containers.tensors.strided import strided_chunks
+
+        yield from strided_chunks(ref, location, numpy_dtype(ref.dtype), chunk_bytes, expand=False)
     elif isinstance(location, H5Data):
         from ckptdoctor.containers.hdf5.pool import read_chunks
 
@@ -135,6 +145,12 @@ def chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> Iterator[NDArray[Any]]:
         from ckptdoctor.containers.zarrs.values import by_chunk
 
         yield from by_chunk(ref, location, chunk_bytes)
+
+
+def _inner(ref: TensorRef, location: Archived) -> TensorRef:
+    from ckptdoctor.containers.torchfiles.inner import inner_tensor
+
+    return inner_tensor(ref, location)
 
 
 def ordered_chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> Iterator[NDArray[Any]]:
@@ -154,6 +170,10 @@ def ordered_chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> Iterator[NDArray
             yield assembled(ref)
     elif isinstance(location, FileRange) and location.fortran_order and len(ref.shape) > 1:
         yield assembled(ref)
+    elif isinstance(location, Strided):
+        from ckptdoctor.containers.tensors.strided import strided_chunks
+
+        yield from strided_chunks(ref, location, numpy_dtype(ref.dtype), chunk_bytes, expand=True)
     elif isinstance(location, Chunked):
         from ckptdoctor.containers.zarrs.values import ordered
 
@@ -203,7 +223,7 @@ def assembled(ref: TensorRef) -> NDArray[Any]:
             window = tuple(slice(start, start + size) for start, size in zip(piece.start, piece.shape, strict=True))
             whole[window] = part.reshape(piece.shape)
         return whole.reshape(-1)
-    parts = list(ordered_chunks(ref) if isinstance(location, Chunked) else chunks(ref))
+    parts = list(ordered_chunks(ref) if isinstance(location, (Strided, Chunked)) else chunks(ref))
     flat = np.concatenate(parts) if parts else np.empty(0, numpy_dtype(ref.dtype))
     if isinstance(location, FileRange) and location.fortran_order:
         return flat.reshape(ref.shape, order="F").ravel(order="C")

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Iterator
 from math import prod
 from typing import NamedTuple
 
-from ckptdoctor.chunked import Chunk, Chunked
 from ckptdoctor.containers.tensors.dtypes import ITEMSIZE
 from ckptdoctor.containers.zarrs.metadata import ArrayLayout, Unsupported, read_metadata
 from ckptdoctor.containers.zarrs.store import Store, small
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.state import FileRange, Inline, TensorRef
+from ckptdoctor.references import Chunk, Chunked, FileRange, Inline, TensorRef
 
 _METADATA = ("/.zarray", "/zarr.json")
 

@@ -7,12 +7,11 @@ from collections.abc import Callable
 from itertools import product
 from math import prod
 
-from ckptdoctor.chunked import Chunk, Chunked, Shard
 from ckptdoctor.containers.bytes.unpacking import UNPACKERS, Source, exactly, is_corrupt, source_of
 from ckptdoctor.containers.tensors.array_bytes import swapped
 from ckptdoctor.containers.tensors.dtypes import ITEMSIZE
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
-from ckptdoctor.state import FileRange, Inline
+from ckptdoctor.references import Chunk, Chunked, FileRange, Inline, Shard
 
 _SUM = 4
 """Bytes of a CRC-32C."""

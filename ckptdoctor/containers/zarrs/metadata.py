@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import NamedTuple
 
-from ckptdoctor.chunked import Shard
 from ckptdoctor.containers.bytes.unpacking import UNPACKERS
 from ckptdoctor.containers.strict_json import parse_object
 from ckptdoctor.containers.tensors.dtypes import ITEMSIZE
 from ckptdoctor.containers.tensors.shapes import MAX_ELEMENTS
 from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.references import Shard
 
 MAX_RANK = 32
 """numpy's limit up to 1.26; JAX's arrays have no more."""

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ckptdoctor.containers.bytes.files import RegularFile, reason
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
-from ckptdoctor.state import FileRange, Inline
+from ckptdoctor.references import FileRange, Inline
 
 MAX_KEYS = 1_000_000
 MAX_DEPTH = 64

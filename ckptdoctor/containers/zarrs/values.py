@@ -11,11 +11,10 @@ from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from ckptdoctor.chunked import Chunk, Chunked
 from ckptdoctor.containers.tensors.dtypes import ITEMSIZE
 from ckptdoctor.containers.zarrs.decoding import ChunkStream, unsharded
 from ckptdoctor.errors import LimitExceeded
-from ckptdoctor.state import TensorRef
+from ckptdoctor.references import Chunk, Chunked, TensorRef
 
 if TYPE_CHECKING:
     import numpy as np

@@ -232,6 +232,10 @@ class ZipArchive:
         """Whether a member's bytes lie in the archive as they are."""
         return self._member(name).method == STORED
 
+    def packed_range(self, name: str) -> tuple[int, int]:
+        """Where the packed bytes of a member begin in the archive, and how many they are."""
+        return self._start(name), self._member(name).packed
+
     def crc(self, name: str) -> int:
         """The CRC-32 of a member, unpacked, as the archive has it."""
         return self._member(name).crc

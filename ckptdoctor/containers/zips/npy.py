@@ -19,7 +19,7 @@ from ckptdoctor.containers.pickles.values import NotThese, element_type, shape_o
 from ckptdoctor.containers.tensors.array_bytes import c_order
 from ckptdoctor.containers.zips.directory import DEFLATED, ENCRYPTED, STORED, Member, NoDirectory, read_directory
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
-from ckptdoctor.state import Coded, FileRange, Inline, TensorRef
+from ckptdoctor.references import Coded, FileRange, Inline, TensorRef
 from ckptdoctor.words import counted
 
 MAGIC = b"\x93NUMPY"

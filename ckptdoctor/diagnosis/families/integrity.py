@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ckptdoctor.chunked import Chunked
 from ckptdoctor.diagnosis.evidence import Evidence, Rule, noticed
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.errors import UnknownFormat
-from ckptdoctor.state import TensorRef, TrainingState
+from ckptdoctor.references import Chunked, TensorRef
+from ckptdoctor.state import TrainingState
 from ckptdoctor.words import enumerate_some
 
 _OLDER = "take an older artifact, or save again; a damaged file cannot be mended from itself"

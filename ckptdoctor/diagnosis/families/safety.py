@@ -34,4 +34,22 @@ RULES: tuple[Rule, ...] = (
         "escaping or duplicate member names, encrypted flags, bombs",
         noticed("X004", "do not unpack or load it; save the model again from its source"),
     ),
+    Rule(
+        "X005",
+        "unsafe-imports",
+        Severity.WARNING,
+        "names beyond tensors, which torch.load refuses by default",
+        noticed(
+            "X005",
+            "if you trust its source, allow them with torch.serialization.add_safe_globals([...]), or load it with "
+            "weights_only=False and save the state_dict again",
+        ),
+    ),
+    Rule(
+        "X006",
+        "path-inside",
+        Severity.INFO,
+        "an absolute path of the machine that saved it",
+        noticed("X006"),
+    ),
 )

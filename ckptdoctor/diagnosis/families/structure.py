@@ -13,6 +13,8 @@ from ckptdoctor.diagnosis.status import (
     covered,
     is_possible,
     is_uncounted,
+    is_unknown,
+    keeps_nothing,
     lacking_names,
     lost_all_slots,
     needs_no_count,
@@ -21,8 +23,9 @@ from ckptdoctor.diagnosis.status import (
 )
 from ckptdoctor.formats.registry import record
 from ckptdoctor.optimizers.catalogue import ACCUMULATION, EMA, Extent, SlotKind, layouts
+from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.lists.layout import Shape, slot_shape
-from ckptdoctor.state import Generation, OptimizerState, Role, Slot
+from ckptdoctor.state import OptimizerState, Role, Slot
 from ckptdoctor.words import enumerate_some, shortened
 
 _SAVE_BOTH = (
@@ -32,15 +35,15 @@ _SAVE_BOTH = (
 
 
 def _no_optimizer_state(evidence: Evidence) -> Iterator[tuple[str, str]]:
-    if evidence.state is None or any(each.has_state for each in evidence.optimizers):
+    if evidence.state is None or any(each.has_state or keeps_nothing(each) for each in evidence.optimizers):
         return
     because = next((f" ({each.message})" for each in evidence.oddities if each.code == "S001"), "")
     named = next((each.class_name for each in evidence.optimizers if each.class_name), None)
     what = f"{named} is configured, but none of its state is here" if named else "no optimizer state is here"
     # Archives never hold what the optimizers of tf.keras up to 2.10 keep (Optimizer.save_own_variables came later).
-    early = any(each.generation is Generation.OPTIMIZER_V2 for each in evidence.optimizers)
     kind = record(evidence.state.format)
-    options = () if not early or kind.takes(Generation.OPTIMIZER_V2) else ("--as", "keras2")
+    taken = all(each.generation is None or kind.takes(each.generation) for each in evidence.optimizers)
+    options = () if taken else ("--as", kind.generations[0].value)
     hint = f"put it back from where it is: {graft_from('DONOR', evidence, *options)}"
     if (because and kind.export_hint) or kind.absent_hint:
         hint = kind.export_hint or kind.absent_hint.replace("{graft}", graft_from("DONOR", "MODEL.keras"))
@@ -49,14 +52,16 @@ def _no_optimizer_state(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 def _iterations_missing(evidence: Evidence) -> Iterator[Found]:
     for each in evidence.optimizers:
-        if each.slots and each.iterations is None and not never_stepped(each):
+        if each.slots and each.iterations is None and not never_stepped(each) and not is_unknown(each):
             # The beta powers of TensorFlow 1 correct the bias, whatever the step.
             corrected = each.class_name in CORRECTED and each.recoverable is None
             lost = "schedules and bias correction" if corrected else "a schedule"
             who, way = _called(evidence, each), _way_to_a_count(evidence, each)
             if not needs_no_count(each):
                 yield f"{who} has slots but no iteration count: {lost} would start over", way
-            elif each.generation is Generation.TF1:
+            elif dialect(each.generation).by_parameter:
+                continue  # a scheduler of PyTorch has a count of its own
+            elif not dialect(each.generation).counts:
                 yield (
                     f"{who} has no count, and its update needs none; a schedule of the program would start over",
                     way,
@@ -92,11 +97,10 @@ def _chosen(evidence: Evidence, optimizer: OptimizerState) -> tuple[str, ...]:
 def _way_to_a_count(evidence: Evidence, optimizer: OptimizerState) -> str:
     known = known_count(evidence, optimizer)
     follows = f"{known[0]:,} follows from {known[1]}: " if known else "set the count by hand: "
-    linked = "/.OPTIMIZER_SLOT/" in optimizer.slots[0].tensor.key
-    if optimizer.generation is Generation.TF1 and linked:
+    told = dialect(optimizer.generation)
+    if evidence.state is not None and evidence.state.by_objects and not told.counts:
         return follows + "set global_step in the training script; this checkpoint has no place for it"
-    # Standalone Keras before 2.3 has no place for a count beside these slots.
-    options = ("--as", "optimizer-v2") if optimizer.generation is Generation.KERAS1 else ()
+    options = ("--as", told.place_for_count) if told.place_for_count else ()
     return follows + set_count(evidence, known[0] if known else "N", *options, *_chosen(evidence, optimizer))
 
 
@@ -152,6 +156,8 @@ def _slot_mismatch(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 
 def _fits(shape: Shape, kind: SlotKind, variable: Shape) -> bool:
+    if kind.extent is Extent.OWN:
+        return True
     # Object graphs also link the scalars that stand for an Adafactor's missing factors (tf_keras Adafactor.build).
     return shape in {slot_shape(kind, variable), () if kind.extent in {Extent.ROWS, Extent.COLUMNS} else None}
 
@@ -247,7 +253,7 @@ def _unplaced(slot: Slot) -> bool:
 def _strange(optimizer: OptimizerState) -> list[str]:
     """Slots that no variant of the recorded class keeps."""
     kinds = _kinds(optimizer)
-    if not kinds or optimizer.generation is Generation.TF1:
+    if not kinds or dialect(optimizer.generation).by_graph:
         return []
     names = dict.fromkeys(slot.name for slot in optimizer.slots if slot.role is not Role.OTHER)
     return [name for name in names if name not in {*kinds, EMA.name, ACCUMULATION.name}]
@@ -260,7 +266,7 @@ _TOLD = frozenset({"amsgrad", "momentum", "centered"})
 def _flag_conflicts(optimizer: OptimizerState) -> Iterator[str]:
     """Where a setting says that a slot exists and none does, or the other way round."""
     there = {slot.name for slot in optimizer.slots}
-    if not there or optimizer.class_inferred or optimizer.generation in {Generation.TF1, Generation.KERAS1}:
+    if not there or optimizer.class_inferred or not dialect(optimizer.generation).settings_tell_slots:
         return
     for name, kinds in _kinds(optimizer).items():
         told = {kind.when for kind in kinds}
@@ -304,15 +310,15 @@ def _averages(evidence: Evidence) -> Iterator[tuple[str, str]]:
         if not count:
             continue
         equal = evidence.scan.equal_averages if evidence.scan is not None else None
-        by_tf1 = each.generation is Generation.TF1
+        by_graph = dialect(each.generation).by_graph
         addon = each.wrapper is not None and not each.wrapper.scales_loss
-        keeper = "an ExponentialMovingAverage" if by_tf1 else title(each)
+        keeper = "an ExponentialMovingAverage" if by_graph else title(each)
         if addon and each.wrapper is not None:
             keeper = each.wrapper.class_name
         text = f"{keeper} keeps moving averages of {count:,} {'variable' if count == 1 else 'variables'}"
         if equal:
             text += f"; {len(equal):,} of them equal the weights: they are already swapped in"
-        yield text, "" if equal else _SWAP_IN_TF1 if by_tf1 else _SWAP_IN_ADDON if addon else _SWAP_IN
+        yield text, "" if equal else _SWAP_IN_TF1 if by_graph else _SWAP_IN_ADDON if addon else _SWAP_IN
 
 
 RULES: tuple[Rule, ...] = (

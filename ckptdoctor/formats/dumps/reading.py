@@ -10,24 +10,26 @@ import re
 from collections.abc import Sequence
 
 from ckptdoctor.containers.bytes.files import RegularFile
-from ckptdoctor.containers.pickles.reading import Key, Node, load
+from ckptdoctor.containers.pickles.reading import ForbiddenImport, Key, Node, load
 from ckptdoctor.containers.tensors.dtypes import INTEGRAL
 from ckptdoctor.containers.tensors.samples import sample
 from ckptdoctor.containers.tensors.values import kept_open
 from ckptdoctor.containers.zips.npy import MAGIC, read_npy, read_npz
 from ckptdoctor.errors import UnknownFormat
+from ckptdoctor.formats.dumps import jax
 from ckptdoctor.formats.dumps.names import named_state, tagged_state
 from ckptdoctor.formats.dumps.structure import Contents, Element, Group, contents
 from ckptdoctor.optimizers.catalogue import SlotKind
+from ckptdoctor.optimizers.lists.around import is_multi, loss_scale, own_length
 from ckptdoctor.optimizers.lists.evidence import Kind, Observed, observe
 from ckptdoctor.optimizers.lists.layout import ITERATION, Trained
 from ckptdoctor.optimizers.lists.placement import Placement, place
 from ckptdoctor.optimizers.lists.state import StateVariable, read_state
 from ckptdoctor.optimizers.lists.unnamed import Hints, Verdict, judge
-from ckptdoctor.state import (
+from ckptdoctor.references import Inline
+from ckptdoctor.state import (  # fmt: skip
     Format,
     Generation,
-    Inline,
     ModelVariable,
     Oddity,
     OptimizerState,
@@ -35,11 +37,9 @@ from ckptdoctor.state import (
     Role,
     Slot,
     TrainingState,
-    Wrapper,
-)  # fmt: skip
+)
 
 _NUMBERED = re.compile(r"arr_(\d{1,9})\Z")
-_WRAPPER_OWN = ("iteration", "learning_rate", "step_counter", "dynamic_scale")
 
 
 def read(path: str) -> TrainingState:
@@ -48,7 +48,12 @@ def read(path: str) -> TrainingState:
     Raises:
         UnreadableArtifact: It is broken, or a pickle of something other than plain data and arrays.
     """
-    root = _root(path)
+    try:
+        root = _root(path)
+    except ForbiddenImport as error:
+        if not error.name.startswith(jax.PACKAGES):
+            raise
+        return jax.read(path)
     found = contents(root)
     # An optimizer that keeps nothing dumps an empty list.
     if root not in ([], (), {}) and not (found.groups or found.others):
@@ -145,15 +150,9 @@ def _judged(group: Group) -> Verdict | tuple[OptimizerState, tuple[ModelVariable
 
 
 def _is_multi(group: Group) -> bool:
-    """A MultiOptimizer's list: its own count and learning rate, which is always 0, before the inner lists."""
-    front = group.elements[:3]
-    return (
-        len(group.elements) > len(front) + 1
-        and all(each.tensor.shape == () for each in front)
-        and [each.tensor.dtype in INTEGRAL for each in front] == [True, False, True]
-        and front[1].value == 0
-        and not (group.elements[3].tensor.shape == () and group.elements[4].tensor.dtype in INTEGRAL)
-    )
+    """A MultiOptimizer's list, whose fourth element is no scalar that only a wrapper's would be."""
+    kinds = [each.tensor.dtype in INTEGRAL if each.tensor.shape == () else None for each in group.elements[:5]]
+    return not own_length(kinds) and is_multi(kinds, group.elements[min(1, len(kinds) - 1)].value)
 
 
 def _observed(element: Element) -> Observed:
@@ -221,7 +220,7 @@ def _model(group: Group) -> list[ModelVariable]:
 
 
 def _optimizer(group: Group, verdict: Verdict, name: str, variables: Sequence[ModelVariable]) -> OptimizerState:
-    elements = group.elements[verdict.start :]
+    own, elements = group.elements[: verdict.start], group.elements[verdict.start :]
     where = _placement(verdict, variables)
     slots: list[Slot] = []
     other: list[OtherVariable] = []
@@ -252,7 +251,7 @@ def _optimizer(group: Group, verdict: Verdict, name: str, variables: Sequence[Mo
         schedule=config.schedule if config else None,
         slots=tuple(slots),
         other=tuple(other),
-        wrapper=_wrapper(group.elements[: verdict.start]),
+        wrapper=loss_scale((each.tensor, each.value) for each in own) if own else None,
         notes=tuple(_notes(verdict)),
     )
 
@@ -261,16 +260,6 @@ def _placement(verdict: Verdict, variables: Sequence[ModelVariable]) -> Placemen
     if not variables:
         return Placement((), "order")
     return place(verdict.fit.trained, [Trained(each.path, each.tensor.shape) for each in variables])
-
-
-def _wrapper(own: Sequence[Element]) -> Wrapper | None:
-    if not own:
-        return None
-    variables = tuple(
-        OtherVariable(label, each.tensor, each.value) for label, each in zip(_WRAPPER_OWN, own, strict=True)
-    )
-    scale = own[-1].value
-    return Wrapper("LossScaleOptimizer", float(scale) if isinstance(scale, (int, float)) else None, variables)
 
 
 def _notes(verdict: Verdict) -> list[str]:

@@ -18,7 +18,8 @@ from ckptdoctor.containers.tensors.values import read_scalar
 from ckptdoctor.optimizers.catalogue import LAYOUTS
 from ckptdoctor.optimizers.inference import class_of_name
 from ckptdoctor.optimizers.keras.config import OptimizerConfig, read_config
-from ckptdoctor.state import Inline, Scalar, TensorRef
+from ckptdoctor.references import Inline, TensorRef
+from ckptdoctor.state import Scalar
 
 COUNT_NAMES = frozenset({"iterations", "iteration", "iter", "step", "steps", "t", "global_step"})
 """Keys under which a hand-made dict of slots keeps its count."""

@@ -23,10 +23,11 @@ from ckptdoctor.containers.zips.npy import MAGIC, read_npz
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.formats.contract import Written
 from ckptdoctor.formats.dumps import reading as optimizer_dump
-from ckptdoctor.optimizers.keras.serialize import NAMES
+from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.lists.elements import Element, elements, notes, require_listable, wrapper_elements
 from ckptdoctor.optimizers.planned import PlannedOptimizer
-from ckptdoctor.state import Generation, TensorRef
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Generation
 
 _GETS_WEIGHTS = frozenset({Generation.KERAS1, Generation.OPTIMIZER_V2})
 """Generations with `get_weights`, which answers scalars as numpy scalars; `variables` are arrays, all of them."""
@@ -62,8 +63,8 @@ def write_dump(optimizer: PlannedOptimizer, target: str, output: str) -> Written
         else "for variable, value in zip(optimizer.variables, list): variable.assign(value)"
     )
     call = (
-        f"a dump names no class: build the same {optimizer.class_name} of {NAMES[optimizer.generation]} for the same "
-        f"variables, then {setting}"
+        f"a dump names no class: build the same {optimizer.class_name} of {dialect(optimizer.generation).title} "
+        f"for the same variables, then {setting}"
     )
     return Written((call, *notes(optimizer)), size)
 

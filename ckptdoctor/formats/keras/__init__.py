@@ -73,6 +73,7 @@ FORMATS = (
         holds="list",
         generations=SAVING_THEIR_OWN,
         isolated=True,
+        program=f"{_ROOM}.weights:program",
         write=f"{_ROOM}.writing.files:write_keras_weights",
         write_options=("progress",),
         check=f"{_ROOM}.writing.checks:check_weights",

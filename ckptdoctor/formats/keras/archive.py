@@ -16,8 +16,9 @@ from ckptdoctor.containers.zips.archive import ZipArchive
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 from ckptdoctor.formats.keras.code import code_inside
 from ckptdoctor.formats.keras.optimizer_groups import OPTIMIZER
-from ckptdoctor.formats.keras.producer import generation, producer
+from ckptdoctor.formats.keras.producer import producer
 from ckptdoctor.formats.keras.tree import Store, load_h5, read_store
+from ckptdoctor.optimizers.dialects import of_keras
 from ckptdoctor.optimizers.keras.config import read_config
 from ckptdoctor.state import Format, Generation, Oddity, OptimizerState, TrainingState
 
@@ -113,7 +114,7 @@ def _read(source: _Source) -> TrainingState:
     compiled = config.get("compile_config")
     node = compiled.get("optimizer") if isinstance(compiled, Mapping) else None
     forgotten = isinstance(compiled, Mapping) and node is None
-    optimizer = read_config(node, version, generation(version) or Generation.KERAS3)
+    optimizer = read_config(node, version, of_keras(version) or Generation.KERAS3)
     contents = read_store(store, config=config or None, optimizer=optimizer, version=version)
     return TrainingState(
         path=source.path,

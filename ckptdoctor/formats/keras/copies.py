@@ -14,7 +14,7 @@ from ckptdoctor.containers.hdf5.file import H5File
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.keras.model import LayerWeights
 from ckptdoctor.optimizers.keras.naming import plain
-from ckptdoctor.state import H5Data, TensorRef
+from ckptdoctor.references import H5Data, TensorRef
 
 _SAMPLE = 1 << 16
 """Bytes that are compared of two weights: initial values are random, and differ from the first."""

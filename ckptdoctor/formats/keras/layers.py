@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from ckptdoctor.formats.keras import declared
+
 UNTRAINED_NAMES = frozenset({
     # BatchNormalization: Keras 2 and later; Keras 1
     "moving_mean", "moving_variance", "running_mean", "running_std", "renorm_mean", "renorm_stddev",
@@ -20,7 +22,7 @@ UNTRAINED_NAMES = frozenset({
 
 UNTRAINED_CLASSES = frozenset({
     "Normalization", "SeedGenerator", "Discretization", "IntegerLookup", "StringLookup", "TextVectorization", "Mean",
-    "MeanMetricWrapper", "FeatureExtractor", "PruneLowMagnitude",
+    "MeanMetricWrapper", "FeatureExtractor",
 })  # fmt: skip
 """Classes none of whose own variables is trained."""
 
@@ -85,19 +87,8 @@ BUILT_IN = frozenset({
 })  # fmt: skip
 """Keras' own classes: all of their weights are trained but for those that the tables above name.
 
-Of a class that somebody else wrote nothing is known: `add_weight(trainable=False)` leaves no trace in the file.
-"""
-
-_QUANTIZED = re.compile(r"(^|_)(min|max)$|^optimizer_step$")
-AROUND: dict[str, re.Pattern[str]] = {
-    "QuantizeLayer": _QUANTIZED,
-    "QuantizeWrapper": _QUANTIZED,
-    "QuantizeWrapperV2": _QUANTIZED,
-    "PruneLowMagnitude": re.compile(r"^(mask|threshold|pruning_step)(_\d+)?$"),
-}
-"""Layers of tensorflow_model_optimization → the weights that they add to the layer in them; none is trained.
-
-Sources: `quantize_wrapper.py`, `quantize_layer.py`, `quantizers.py` and `pruning_wrapper.py` of 0.8.
+Of a class that somebody else wrote nothing is known unless it is declared: `add_weight(trainable=False)` leaves no
+trace in the file.
 """
 
 _BY_GROUP = {"seed_generator": "SeedGenerator"}
@@ -143,7 +134,8 @@ def weight_names(class_name: str | None, count: int, config: Mapping[str, object
     """Names of a layer's own weights, as many as it stores; None where they cannot be told."""
     names = list(WEIGHT_NAMES.get(class_name or "", ()))
     if not names:
-        return None
+        said = described(class_name) if count else None
+        return list(said.weights) if said is not None and len(said.weights) == count else None
     options = config or {}
     if len(names) == count:
         return names
@@ -155,6 +147,16 @@ def weight_names(class_name: str | None, count: int, config: Mapping[str, object
     return names[:count] if 0 < count < len(names) and names[-1] == "bias" else None
 
 
+def is_described(class_name: str) -> bool:
+    """Whether it is known of each weight of a class whether it is trained."""
+    return class_name in BUILT_IN or described(class_name) is not None
+
+
+def described(class_name: str | None) -> declared.DeclaredLayer | None:
+    """What is declared of a class that is none of Keras' own."""
+    return None if class_name in BUILT_IN else declared.layer(class_name)
+
+
 def untrained(class_name: str | None, names: Sequence[str]) -> list[bool]:
     """For each of a layer's own weights, whether no optimizer ever trains it.
 
@@ -162,8 +164,11 @@ def untrained(class_name: str | None, names: Sequence[str]) -> list[bool]:
         class_name: The layer's class, where it is known.
         names: The weights' names, without the layer's; BatchNormalization stores its two statistics last.
     """
-    if class_name in UNTRAINED_CLASSES:
+    said = described(class_name) if names else None
+    if class_name in UNTRAINED_CLASSES or (said is not None and said.adds_untrained_only):
         return [True] * len(names)
+    if said is not None:
+        return [said.is_untrained(name) or name in UNTRAINED_NAMES for name in names]
     if class_name in {"BatchNormalization", "SyncBatchNormalization"} and not any(n in UNTRAINED_NAMES for n in names):
         return [index >= len(names) - 2 for index in range(len(names))]
     return [name in UNTRAINED_NAMES for name in names]

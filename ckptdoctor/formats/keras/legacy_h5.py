@@ -14,11 +14,13 @@ from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.keras.code import code_inside
 from ckptdoctor.formats.keras.copies import without_copies
 from ckptdoctor.formats.keras.model import TOP_LEVEL, LayerWeights, Model, read_layer_lists
-from ckptdoctor.formats.keras.producer import generation, producer
+from ckptdoctor.formats.keras.producer import producer
+from ckptdoctor.optimizers.dialects import of_keras
 from ckptdoctor.optimizers.keras.config import OptimizerConfig, read_config
 from ckptdoctor.optimizers.keras.naming import generation_of
 from ckptdoctor.optimizers.lists.state import StateVariable, configured_only, read_state
-from ckptdoctor.state import Format, Generation, Oddity, OptimizerState, TensorRef, TrainingState
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Format, Generation, Oddity, OptimizerState, TrainingState
 
 MODEL = "model_weights"
 OPTIMIZER = "optimizer_weights"
@@ -103,23 +105,23 @@ def _optimizers(file: H5File, model: Model, version: str | None, oddities: list[
     config = None
     if isinstance(training, Mapping):
         names = file.names(OPTIMIZER, "weight_names") if file.has_group(OPTIMIZER) else None
-        kind = generation_of(names or ()) or generation(version)
+        kind = generation_of(names or ()) or of_keras(version)
         config = read_config(training.get("optimizer_config", training.get("optimizer")), version, kind)
     if not file.has_group(OPTIMIZER):
-        return (configured_only(config, generation(version)),) if config is not None else ()
+        return (configured_only(config, of_keras(version)),) if config is not None else ()
     names = file.names(OPTIMIZER, "weight_names")
     if names is None:
         raise UnreadableArtifact("no list of weight names", file.path, place=f"{OPTIMIZER}@weight_names")
     state = _state(file, names, oddities)
     if not state:
-        return (configured_only(config, generation(version)),) if config is not None else ()
+        return (configured_only(config, of_keras(version)),) if config is not None else ()
     kind = _generation(config, names, version)
     return (read_state(state, model.variables, config=config, generation=kind, version=version, orders=model.orders),)
 
 
 def _generation(config: OptimizerConfig | None, names: list[str], version: str | None) -> Generation | None:
     """Which implementation wrote the state: its own names say it best, then the configuration, then the version."""
-    return generation_of(names) or (config.generation if config is not None else None) or generation(version)
+    return generation_of(names) or (config.generation if config is not None else None) or of_keras(version)
 
 
 def _state(file: H5File, names: list[str], oddities: list[Oddity]) -> list[StateVariable]:

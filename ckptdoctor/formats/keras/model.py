@@ -16,11 +16,12 @@ from typing import NamedTuple
 
 from ckptdoctor.containers.tensors.dtypes import INTEGRAL
 from ckptdoctor.formats.keras.layers import (
-    AROUND,
     BUILT_IN,
     UNTRAINED_CLASSES,
     UNTRAINED_NAMES,
     class_of_group,
+    described,
+    is_described,
     snake_case,
     untrained,
     weight_names,
@@ -29,7 +30,8 @@ from ckptdoctor.formats.keras.nodes import CONTAINERS, MAX_DEPTH, SavedNode, cou
 from ckptdoctor.optimizers.keras.naming import plain
 from ckptdoctor.optimizers.lists.loose import Loose, LooseLink
 from ckptdoctor.optimizers.lists.state import Orders
-from ckptdoctor.state import Generation, ModelVariable, TensorRef
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Generation, ModelVariable
 from ckptdoctor.versions import release
 
 _MODEL_CLASSES = frozenset({"Sequential", "Functional", "Model"})
@@ -200,8 +202,8 @@ class _Leaf(NamedTuple):
 
 def _adds(layer: Mapping[str, object] | None, last: str) -> bool:
     """Whether a weight, by the last part of its name, is what a layer around another one adds to it."""
-    own = AROUND.get(_class(layer))
-    return own is not None and own.search(last) is not None
+    said = described(_class(layer))
+    return said is not None and said.is_untrained(last)
 
 
 def _leaf(layer: Mapping[str, object] | None, weight: str, last: str) -> _Leaf:
@@ -220,12 +222,12 @@ def _leaf(layer: Mapping[str, object] | None, weight: str, last: str) -> _Leaf:
                 break
             layer = max(fits, key=lambda each: len(_name(each)))
         elif wrapped is not None and not _adds(layer, last):
-            told = told and _class(layer) in BUILT_IN | AROUND.keys()
+            told = told and is_described(_class(layer))
             layer = wrapped
         else:
             break
         frozen = frozen or _frozen(layer)
-    known = _class(layer) in BUILT_IN | AROUND.keys() or bool(layer_configs(layer))
+    known = is_described(_class(layer)) or bool(layer_configs(layer))
     return _Leaf(layer, frozen, told and known)
 
 
@@ -268,7 +270,7 @@ def _object(
     last = walk.generation is Generation.KERAS2 and (class_name in _MODEL_CLASSES or not names)
     if not last:
         yield from own
-    told = walk.told and class_name in BUILT_IN
+    told = walk.told and (not node.children or is_described(class_name))
     below = replace(walk, parent=snake_case(class_name) or node.group, depth=walk.depth + 1, told=told)
     done: set[str] = set()
     inner = layer_configs(layer) if layer is not None and walk.depth < MAX_DEPTH else []
@@ -344,10 +346,12 @@ def _own(
     *,
     frozen: bool,
 ) -> Iterator[_Found]:
-    labels = weight_names(class_name, len(node.own), _settings(layer) if layer is not None else None)
-    labels = labels or [re.sub(r".*/", "", tensor.key) for tensor in node.own]
+    known = weight_names(class_name, len(node.own), _settings(layer) if layer is not None else None)
+    labels = known or [re.sub(r".*/", "", tensor.key) for tensor in node.own]
     skipped = untrained(class_name, labels)
-    told = (walk.told or layer is not None) and class_name in BUILT_IN
+    said = described(class_name) if node.own else None
+    complete = class_name in BUILT_IN if said is None else said.tells(len(node.own), known)
+    told = (walk.told or layer is not None) and complete
     adapted = _lora(layer, node.own[0].shape if node.own else (), labels[0] if labels else "")
     for index, (label, tensor, skip) in enumerate(zip(labels, node.own, skipped, strict=True)):
         path = "/".join((*names, label)) if names else tensor.key  # the model's own: `vars/0`

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ckptdoctor.formats.keras.layers import CHILD_ORDER
-from ckptdoctor.state import TensorRef
+from ckptdoctor.references import TensorRef
 
 CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
 MAX_DEPTH = 64

@@ -16,7 +16,8 @@ from ckptdoctor.containers.zips.archive import ZipArchive
 from ckptdoctor.containers.zips.npy import read_header
 from ckptdoctor.formats.keras.optimizer_groups import VARS
 from ckptdoctor.formats.keras.tree import Store, portable
-from ckptdoctor.state import Oddity, TensorRef
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Oddity
 
 _MAX_PACKED = 256 << 20
 

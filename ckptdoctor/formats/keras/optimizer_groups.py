@@ -15,7 +15,8 @@ from ckptdoctor.containers.tensors.dtypes import INTEGRAL
 from ckptdoctor.formats.keras.layers import snake_case
 from ckptdoctor.formats.keras.nodes import CONTAINERS, split
 from ckptdoctor.optimizers.catalogue import classes
-from ckptdoctor.state import Generation, ModelVariable, TensorRef
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Generation, ModelVariable
 
 VARS = "vars"
 OPTIMIZER = "optimizer"

@@ -21,10 +21,11 @@ from ckptdoctor.formats.keras.optimizer_groups import (
     own_orders,
     owner,
 )
-from ckptdoctor.formats.keras.producer import generation as generation_by_version
+from ckptdoctor.optimizers.dialects import of_keras
 from ckptdoctor.optimizers.keras.config import OptimizerConfig
 from ckptdoctor.optimizers.lists.state import StateVariable, read_state
-from ckptdoctor.state import Generation, Oddity, OptimizerState, Scalar, TensorRef, Wrapper
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Generation, Oddity, OptimizerState, Scalar, Wrapper
 
 _MOST_DIGITS = 10
 
@@ -116,7 +117,7 @@ def read_store(
         optimizer: The optimizer's configuration, where the artifact has one.
         version: The Keras version, where the artifact tells.
     """
-    generation = generation_by_version(version) or _generation(store)
+    generation = of_keras(version) or _generation(store)
     root = SavedNode()
     others: list[TensorRef] = []
     attributes = dict.fromkeys(optimizer_groups(store.groups, store.labels))

@@ -13,6 +13,8 @@ from ckptdoctor.formats.keras.shard_map import shards
 from ckptdoctor.formats.keras.tree import MARKERS, Contents, Store, load_h5, portable, read_store
 from ckptdoctor.state import Format, Generation, Oddity, Producer, TrainingState
 
+_PROGRAMS = {"keras": Generation.KERAS3, "tf.keras": Generation.KERAS2}
+
 
 def is_weights(file: H5File) -> bool:
     """Whether an HDF5 file has this layout."""
@@ -47,7 +49,12 @@ def _framework(contents: Contents, store: Store) -> str | None:
     if store.labels:
         return "keras"
     found = contents.optimizers[0].generation if contents.optimizers else None
-    return {Generation.KERAS3: "keras", Generation.KERAS2: "tf.keras"}.get(found) if found else None
+    return next((name for name, generation in _PROGRAMS.items() if generation is found), None)
+
+
+def program(state: TrainingState) -> Generation | None:
+    """The optimizers of the framework that the file gives away."""
+    return _PROGRAMS.get(state.producer.framework or "")
 
 
 def read(path: str) -> TrainingState:

@@ -24,4 +24,12 @@ FORMATS = (
         "alone; save again with the optimizer's state",
     ),
 )
-READERS = (Reader("orbax", f"{_ROOM}.reading:read", (Format.ORBAX_CHECKPOINT,)),)
+READERS = (
+    Reader(
+        "orbax",
+        f"{_ROOM}.reading:read",
+        (Format.ORBAX_CHECKPOINT,),
+        claims=f"{_ROOM}.locating:checkpoint_at",
+        latest=f"{_ROOM}.locating:latest_in",
+    ),
+)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import struct
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
@@ -12,7 +11,9 @@ from ckptdoctor.containers.zarrs.arrays import Arrays, arrays
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.orbax.metadata import Entry, Tree, json_object, json_value, read_tree
 from ckptdoctor.formats.orbax.places import AGGREGATE, MANIFEST, STRINGS, TREE, listed
-from ckptdoctor.state import Inline, Oddity, TensorRef
+from ckptdoctor.formats.trees import as_tensor
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Oddity
 from ckptdoctor.words import enumerate_some
 
 _PLACEHOLDER = "PLACEHOLDER://"
@@ -166,7 +167,7 @@ class _Reading:
             return Leaf(path, indices, "", tensor)
         key = self._key(path)
         kind = "None" if value is None or value in ({}, []) else "string" if isinstance(value, str) else ""
-        return Leaf(path, indices, kind, _as_tensor(key, value))
+        return Leaf(path, indices, kind, as_tensor(key, value))
 
     def _named(self, name: str, path: tuple[str, ...]) -> TensorRef | None:
         found = self._found.tensors.get(name)
@@ -177,20 +178,6 @@ class _Reading:
 
     def _key(self, path: tuple[str, ...]) -> str:
         return "/".join((self._name, *path) if self._name else path)
-
-
-def _as_tensor(key: str, value: object) -> TensorRef | None:
-    from ckptdoctor.containers.msgpack import Array
-
-    if isinstance(value, Array):
-        return TensorRef(key, value.dtype, value.shape, value.location)
-    if isinstance(value, bool):
-        return TensorRef(key, "bool", (), Inline(bytes([value])))
-    if isinstance(value, int) and -(1 << 63) <= value < 1 << 63:
-        return TensorRef(key, "int64", (), Inline(struct.pack("<q", value)))
-    if isinstance(value, float):
-        return TensorRef(key, "float64", (), Inline(struct.pack("<d", value)))
-    return None
 
 
 _Place = tuple[tuple[str, ...], tuple[bool, ...]]

@@ -17,6 +17,7 @@ FORMATS = (
         is_prefix=True,
         holds="linked",
         adds_optimizers=True,
+        program=f"{_ROOM}.checkpoint:program",
         bundle=f"{_ROOM}.checkpoint:bundle",
         tables=f"{_ROOM}.checkpoint:tables",
         write=f"{_ROOM}.writing.checkpoint:write",

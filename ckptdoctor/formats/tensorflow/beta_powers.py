@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from ckptdoctor.containers.tensors.dtypes import INTEGRAL
 from ckptdoctor.containers.tensors.values import read_scalar
 from ckptdoctor.optimizers import inference
-from ckptdoctor.state import Oddity, OtherVariable, Recoverable, TensorRef, Wrapper
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Oddity, OtherVariable, Recoverable, Wrapper
 
 _POWER = re.compile(r"(beta[12]_power)(?:_(\d{1,6}))?\Z")
 _SCALES = ("current_loss_scale", "loss_scale")

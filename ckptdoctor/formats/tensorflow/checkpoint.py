@@ -9,12 +9,15 @@ from ckptdoctor.containers.bundles.object_graph import GRAPH_KEY, read_object_gr
 from ckptdoctor.containers.bundles.reading import read_bundle
 from ckptdoctor.containers.tensors.values import kept_open, read_scalar
 from ckptdoctor.optimizers.keras.config import OptimizerConfig
-from ckptdoctor.state import Format, ModelVariable, Oddity, OptimizerState, Producer, TensorRef, TrainingState
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Format, Generation, ModelVariable, Oddity, OptimizerState, Producer, TrainingState
 
 # A checkpoint is object-based or name-based: what reads the other kind is not imported.
 if TYPE_CHECKING:
     from ckptdoctor.formats.tensorflow.names import Names
     from ckptdoctor.formats.tensorflow.objects import Objects
+
+_KERAS3_PARTS = ("/_operations/", "/_kernel/.ATTRIBUTES/")
 
 
 def bundle(prefix: str) -> str:
@@ -25,6 +28,12 @@ def bundle(prefix: str) -> str:
 def tables(prefix: str) -> tuple[str, ...]:
     """Its index."""
     return (f"{prefix}.index",)
+
+
+def program(state: TrainingState) -> Generation | None:
+    """Keras 3, where its layers or its models have attributes that no earlier Keras has: they stand in keys."""
+    keys = (f"/{variable.tensor.key}" for variable in state.variables)
+    return Generation.KERAS3 if any(part in key for key in keys for part in _KERAS3_PARTS) else None
 
 
 def read(prefix: str) -> TrainingState:
@@ -52,6 +61,7 @@ def read(prefix: str) -> TrainingState:
             counters=counters(objects),
             counter_tensors=objects.counters,
             others=(*objects.others, *left_over(objects, variables, optimizers)),
+            by_objects=True,
         )
 
 

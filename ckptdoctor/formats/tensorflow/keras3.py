@@ -11,7 +11,8 @@ from ckptdoctor.optimizers import inference
 from ckptdoctor.optimizers.catalogue import LAYOUTS, SlotKind, layouts
 from ckptdoctor.optimizers.lists.layout import Assigned, Fit, Item, Trained, expand, fit
 from ckptdoctor.optimizers.lists.state import StateVariable, read_state
-from ckptdoctor.state import MissingSlot, ModelVariable, Role, Slot, TensorRef
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import MissingSlot, ModelVariable, Role, Slot
 
 Items = Sequence[tuple[int, TensorRef]]
 
@@ -22,6 +23,7 @@ def read_keras3(reading: Reading) -> inference.Inference:
     The lists per slot kind are empty up to Keras 3.9, and for some classes later; where they are filled they agree.
     """
     known = {kind.attribute for each in LAYOUTS if each.generation is reading.generation for kind in each.kinds} - {""}
+    known |= reading.slot_lists().keys()  # a list that no class of Keras has is another class's
     inferred = inference.by_slots(
         reading.generation,
         [name for name in reading.children if name in known],

@@ -8,7 +8,8 @@ from ckptdoctor.errors import LimitExceeded
 from ckptdoctor.formats.keras.layers import TRAINED_NAMES
 from ckptdoctor.formats.tensorflow.optimizer_reading import Reading
 from ckptdoctor.optimizers import inference
-from ckptdoctor.optimizers.catalogue import EMA, layouts
+from ckptdoctor.optimizers.catalogue import EMA, Extent, classes, layouts
+from ckptdoctor.optimizers.keras.config import Settings, is_on
 from ckptdoctor.optimizers.name_based import TF1_OPTIMIZERS
 from ckptdoctor.state import Generation, MissingSlot, Role, Slot
 
@@ -28,7 +29,8 @@ def read_linked(reading: Reading) -> inference.Inference:
     else:
         inferred = inference.by_slots(reading.generation, names, scalars=reading.singles, hint=reading.hint)
     inferred = _with_shapes(reading, inferred)
-    roles = _roles(reading.generation, reading.config.class_name if reading.config else inferred.class_name)
+    class_name = reading.config.class_name if reading.config else inferred.class_name
+    roles = _roles(reading.generation, class_name)
     nodes, tensors, by_node = reading.objects.graph.nodes, reading.objects.bundle.tensors, reading.objects.by_node
     new = tuple.__new__  # what the named tuple's constructor calls: this runs once per slot
     for owner, name, slot in links:
@@ -41,18 +43,35 @@ def read_linked(reading: Reading) -> inference.Inference:
         elif variable is not None:
             reading.missing.append(MissingSlot(name, role, variable.path))
     if reading.slots:
-        _complete(reading, names, roles)
+        _complete(reading, [*names, *_lost_kinds(reading, class_name, names)], roles)
     return inferred
 
 
+def _lost_kinds(reading: Reading, class_name: str | None, names: Sequence[str]) -> list[str]:
+    """Kinds that a class keeps for every variable, as far as settings tell, and that no variable has."""
+    due: list[set[str]] = []
+    for layout in layouts(class_name or "", reading.generation):
+        stored = [(each.setting, reading.singles.get(each.name)) for each in layout.hypers]
+        on = frozenset(setting for setting, each in stored if each is not None and is_on(each.value))
+        if reading.config is None and class_name in classes(reading.generation):
+            on = frozenset()  # what switches Keras' own slots on is an argument, and its variable may say otherwise
+        settings = reading.config.settings if reading.config else Settings(on)
+        due.append({kind.name for kind in layout.kinds if not kind.when.startswith("!") and settings.has(kind.when)})
+    return sorted(set.intersection(*due).difference(names)) if due else []
+
+
 def _with_shapes(reading: Reading, inferred: inference.Inference) -> inference.Inference:
-    """No class of these generations keeps one number for a whole variable (tensorflow_addons' NovoGrad does)."""
+    """Keeps a class only if it keeps one number for a whole variable where that is what is there (NovoGrad)."""
+    known = layouts(inferred.class_name or "", reading.generation)
+    scalar = {kind.name for layout in known for kind in layout.kinds if kind.extent is Extent.SCALAR}
     kinds: dict[str, list[bool]] = {}
     for owner, name, slot in reading.objects.node(reading.node.index).slots:
         ref, variable = reading.objects.tensor(slot), reading.objects.by_node.get(owner)
         if ref is not None and variable is not None and variable.tensor.shape:
             kinds.setdefault(name, []).append(not ref.shape)
-    return inference.Inference(None) if any(all(each) for each in kinds.values()) else inferred
+    wrong = any(all(each) for name, each in kinds.items() if name not in scalar)
+    wrong = wrong or any(not all(each) for name, each in kinds.items() if name in scalar)
+    return inference.Inference(None) if wrong else inferred
 
 
 def _complete(reading: Reading, names: Sequence[str], roles: Mapping[str, Role]) -> None:

@@ -14,7 +14,8 @@ from ckptdoctor.formats.tensorflow.training_order import in_order_of_training
 from ckptdoctor.optimizers import inference
 from ckptdoctor.optimizers.catalogue import Extent, SlotKind
 from ckptdoctor.optimizers.keras.naming import MOST_PARTS
-from ckptdoctor.state import MissingSlot, ModelVariable, Role, Slot, TensorRef
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import MissingSlot, ModelVariable, Role, Slot
 
 Lists = Mapping[str, Sequence[tuple[int, int]]]
 Owners = dict[int, str]

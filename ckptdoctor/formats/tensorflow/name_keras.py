@@ -12,9 +12,11 @@ from collections.abc import Iterable, Mapping
 
 from ckptdoctor.containers.tensors.values import read_scalar
 from ckptdoctor.optimizers import inference
-from ckptdoctor.optimizers.catalogue import LAYOUTS
+from ckptdoctor.optimizers.catalogue import LAYOUTS, Extent, SlotKind, classes, layouts
 from ckptdoctor.optimizers.lists.as_is import gaps
-from ckptdoctor.state import Generation, ModelVariable, OptimizerState, OtherVariable, Role, Slot, TensorRef
+from ckptdoctor.optimizers.lists.layout import slot_shape
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Generation, ModelVariable, OptimizerState, OtherVariable, Role, Slot
 
 COUNTS = frozenset({"iter", "iterations", "iteration"})
 _ALWAYS = "decay"
@@ -63,6 +65,8 @@ def _optimizer(
     own: dict[str, OtherVariable] = {}
     slots: list[Slot] = []
     generation = Generation.OPTIMIZER_V2
+    hint = inference.class_of_name(prefix) if prefix else None
+    kinds = {**_KINDS, **_declared_kinds(hint)}
     for name, inner in _below(prefix, left):
         ref = left[name]
         head, _, tail = inner.partition("/")
@@ -71,11 +75,11 @@ def _optimizer(
             continue
         if ref.shape == () and inner in _SCALARS:
             own[inner] = OtherVariable(inner, ref, read_scalar(ref))
-        elif stem in tensors and last in _KINDS and tensors[stem].shape == ref.shape:
-            slots.append(Slot(last, _KINDS[last], stem, ref, "name"))
-        elif tail in tensors and head in _KINDS and tensors[tail].shape == ref.shape:
+        elif stem in tensors and last in kinds and slot_shape(kinds[last], tensors[stem].shape) == ref.shape:
+            slots.append(Slot(last, kinds[last].role, stem, ref, "name"))
+        elif tail in tensors and head in kinds and slot_shape(kinds[head], tensors[tail].shape) == ref.shape:
             generation = Generation.KERAS2
-            slots.append(Slot(head, _KINDS[head], tail, ref, "name"))
+            slots.append(Slot(head, kinds[head].role, tail, ref, "name"))
         elif _UNNAMED.fullmatch(inner):
             generation = Generation.KERAS1
             slots.append(Slot(inner, Role.OTHER, None, ref, "order"))
@@ -85,7 +89,6 @@ def _optimizer(
         del left[taken.key]
     counter = left.pop(count) if count is not None else None
     value = inference.count_of(read_scalar(counter)) if counter is not None else steps[1] if steps else None
-    hint = inference.class_of_name(prefix) if prefix else None
     inferred = inference.by_slots(generation, {slot.name for slot in slots}, scalars=own, hint=hint)
     owners = {slot.variable: slot for slot in slots if slot.variable is not None}
     return OptimizerState(
@@ -105,8 +108,17 @@ def _optimizer(
 
 
 _KINDS = {
-    kind.name: kind.role for layout in LAYOUTS if layout.generation is not Generation.KERAS3 for kind in layout.kinds
+    kind.name: kind._replace(extent=Extent.VARIABLE)
+    for layout in LAYOUTS
+    if layout.generation is not Generation.KERAS3
+    for kind in layout.kinds
 }
+
+
+def _declared_kinds(class_name: str | None) -> dict[str, SlotKind]:
+    """What a class keeps that is not Keras' own: its kinds of slots, by name."""
+    known = (each for each in (Generation.OPTIMIZER_V2, Generation.KERAS2) if class_name not in classes(each))
+    return {kind.name: kind for each in known for layout in layouts(class_name or "", each) for kind in layout.kinds}
 
 
 def _below(prefix: str, left: Mapping[str, TensorRef]) -> list[tuple[str, str]]:

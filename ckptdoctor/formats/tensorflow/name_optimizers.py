@@ -14,16 +14,8 @@ from ckptdoctor.formats.tensorflow.name_slots import Found
 from ckptdoctor.optimizers.catalogue import SlotKind
 from ckptdoctor.optimizers.inference import Inference
 from ckptdoctor.optimizers.name_based import TF1_OPTIMIZERS, Tf1Optimizer
-from ckptdoctor.state import (
-    Generation,
-    MissingSlot,
-    ModelVariable,
-    OptimizerState,
-    Recoverable,
-    Role,
-    Slot,
-    TensorRef,
-)
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Generation, MissingSlot, ModelVariable, OptimizerState, Recoverable, Role, Slot
 
 _PAIR = 2
 """Slots of an Adam."""

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 
 from ckptdoctor.optimizers.keras.naming import MOST_PARTS
 from ckptdoctor.optimizers.name_based import TF1_AVERAGE, TF1_OPTIMIZERS
-from ckptdoctor.state import TensorRef
+from ckptdoctor.references import TensorRef
 
 _NUMBERED = re.compile(r"(.+)_(\d{1,3})\Z", re.DOTALL)
 _KNOWN = {each.op_name for each in TF1_OPTIMIZERS if not each.suffixes} | {TF1_AVERAGE.name}

@@ -17,13 +17,8 @@ from ckptdoctor.formats.tensorflow.name_optimizers import Steps, optimizers, rec
 from ckptdoctor.formats.tensorflow.name_slots import Found, find_slots
 from ckptdoctor.optimizers import inference
 from ckptdoctor.optimizers.name_based import TF1_AVERAGE
-from ckptdoctor.state import (
-    Generation,
-    ModelVariable,
-    OptimizerState,
-    Slot,
-    TensorRef,
-)
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Generation, ModelVariable, OptimizerState, Slot
 
 _STEPS = ("global_step", "step", "GlobalStep", "train_step")
 _NON_TRAINABLE = ("moving_mean", "moving_variance")

@@ -15,7 +15,8 @@ from ckptdoctor.containers.bundles.object_graph import ObjectGraph
 from ckptdoctor.containers.bundles.reading import TensorBundle
 from ckptdoctor.containers.tensors.dtypes import INTEGRAL
 from ckptdoctor.errors import LimitExceeded
-from ckptdoctor.state import ModelVariable, TensorRef
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import ModelVariable
 
 # Children through which Keras objects hang metrics and bookkeeping onto a model: what is reachable only through them is
 # not the model's. `_all_variables` is the second copy of every weight in a Keras 3 export.

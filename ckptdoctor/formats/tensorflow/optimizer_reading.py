@@ -9,7 +9,8 @@ from ckptdoctor.containers.tensors.values import read_scalar
 from ckptdoctor.formats.tensorflow.objects import Objects, OptimizerNode
 from ckptdoctor.optimizers.catalogue import ACCUMULATION, EMA, SlotKind, layouts
 from ckptdoctor.optimizers.keras.config import OptimizerConfig
-from ckptdoctor.state import Generation, MissingSlot, ModelVariable, OtherVariable, Slot, TensorRef
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Generation, MissingSlot, ModelVariable, OtherVariable, Slot
 
 NOT_SLOTS = frozenset({"_variables", "_trainable_variables", "_trainable_variables_indices", "_index_dict"})
 

@@ -75,15 +75,17 @@ def _nested(objects: Objects, node: OptimizerNode, config: OptimizerConfig | Non
     reading = Reading(objects, replace(node, index=innermost), config, generation, None, singles)
     inferred = read_linked(reading)
     own: dict[str, OtherVariable] = {}
+    name = config.wrapper if config is not None and config.wrapper else _name_of(objects, innermost)
     for index in around:
-        part = Reading(objects, replace(node, index=index), config, generation, None, scalars(objects, index))
+        # Of two around one, names tell the outermost only.
+        hint = name if len(around) == 1 else None
+        part = Reading(objects, replace(node, index=index), None, generation, hint, scalars(objects, index))
         read_linked(part)
         reading.slots += part.slots
         reading.missing += part.missing
         own.update(part.singles)
     count = own.pop("iter", None) or inside
     state = _state(reading, inferred, count)
-    name = config.wrapper if config is not None and config.wrapper else _name_of(objects, innermost)
     left = [*own.values(), *([inside] if inside is not None and inside is not count else [])]
     return Found(state._replace(name=node.path, wrapper=Wrapper(name, None, tuple(left))), tuple(reading.unstored))
 
@@ -132,7 +134,7 @@ def _state(reading: Reading, inferred: inference.Inference, count: OtherVariable
         iterations_key=count.tensor.key if count is not None and iterations is not None else None,
         iterations_tensor=None if count is None or count.name == "global_step" else count.tensor,
         recoverable=recoverable,
-        hyperparameters=_hyperparameters(reading),
+        hyperparameters=_hyperparameters(reading, class_name),
         schedule=config.schedule if config else None,
         scheduled=scheduled,
         slots=tuple(reading.slots),
@@ -162,15 +164,17 @@ def _hint(objects: Objects, node: OptimizerNode) -> str | None:
             return found
     listed = children.get("_variables")
     for _, child in objects.graph.listed(listed) if listed is not None else ():
-        if found := inference.class_of_name(objects.node(child).full_name.partition("/")[0]):
+        prefix, slash, _ = objects.node(child).full_name.partition("/")
+        if slash and (found := inference.class_of_name(prefix)):
             return found
     return None
 
 
-def _hyperparameters(reading: Reading) -> dict[str, object]:
+def _hyperparameters(reading: Reading, class_name: str | None) -> dict[str, object]:
     found: dict[str, object] = dict(reading.config.hyperparameters) if reading.config else {}
+    settings = inference.settings_kept(class_name, reading.generation)
     for name, each in reading.singles.items():
-        plain = name.lstrip("_")
+        plain = settings.get(name, name.lstrip("_"))
         if each.value is None or plain in _NOT_HYPERPARAMETERS or "/" in name:
             continue
         if plain == "learning_rate" and isinstance(found.get(plain), str):

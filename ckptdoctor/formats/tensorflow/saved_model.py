@@ -12,10 +12,10 @@ from ckptdoctor.containers.strict_json import parse_json
 from ckptdoctor.containers.tensors.values import kept_open
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.keras.code import lambda_layers
-from ckptdoctor.formats.keras.producer import generation
 from ckptdoctor.formats.tensorflow.checkpoint import counters, from_names, left_over, read_objects
 from ckptdoctor.formats.tensorflow.names import read_names
 from ckptdoctor.formats.tensorflow.objects import Objects, classify
+from ckptdoctor.optimizers.dialects import of_keras
 from ckptdoctor.optimizers.keras.config import OptimizerConfig, read_config
 from ckptdoctor.state import Format, Oddity, OptimizerState, Producer, TrainingState
 from ckptdoctor.versions import release
@@ -181,4 +181,4 @@ def _keras(directory: str, parts: SavedModelParts) -> tuple[OptimizerConfig | No
     if not isinstance(training, Mapping):
         return None, version
     node = training.get("optimizer_config", training.get("optimizer"))
-    return read_config(node, version, generation(version)), version
+    return read_config(node, version, of_keras(version)), version

@@ -17,8 +17,10 @@ from ckptdoctor.grafting.building.kept import by_key, untouched
 from ckptdoctor.grafting.building.readback import slots_by_number
 from ckptdoctor.grafting.planning.completeness import require_no_fewer
 from ckptdoctor.matching.lists import is_unrecorded
+from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
-from ckptdoctor.state import FileRange, Generation, OptimizerState, Role, Slot, TensorRef, TrainingState
+from ckptdoctor.references import FileRange, TensorRef
+from ckptdoctor.state import OptimizerState, Role, Slot, TrainingState, quantity
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,7 +51,7 @@ def hold_against_plan(
     """
     found = _optimizer(result, optimizer)
     count = found.iterations
-    if count is None and found.generation is Generation.TF1:
+    if count is None and not dialect(found.generation).counts:
         # In a tf.train.Checkpoint they keep no count, and global_step may not be there: Adam's beta powers tell it.
         if found.recoverable is None:
             raise GraftRefused(
@@ -60,7 +62,7 @@ def hold_against_plan(
     if count != optimizer.iterations:
         raise _failed(f"the count is {count} instead of {optimizer.iterations}")
     _require_as_many(found, target, optimizer, partial=partial)
-    slots = {(slot.variable, slot.role): slot for slot in found.slots}
+    slots = {(slot.variable, quantity(slot.role, slot.name)): slot for slot in found.slots}
     if is_unrecorded(result, found.name):
         slots = slots_by_number(found, optimizer)
     elif record(result.format).is_numbered:  # what is loaded goes by place, whatever the reader takes it for
@@ -70,7 +72,7 @@ def hold_against_plan(
         slots = {**_by_place(found, optimizer), **slots}
     with kept_open(), RawPlaces() as raw:
         for planned in optimizer.slots:
-            slot = slots.get((planned.variable, planned.kind.role))
+            slot = slots.get((planned.variable, quantity(planned.kind.role, planned.kind.name)))
             if slot is None:
                 raise _failed(f"{planned.kind.name} of {planned.variable} is not in it")
             source = planned.content if planned.factor == 1.0 else None
@@ -94,15 +96,13 @@ def _require_as_many(found: OptimizerState, target: TrainingState, planned: Plan
         require_no_fewer(own[0] if len(own) == 1 else None, planned.slots)
 
 
-def _by_place(found: OptimizerState, planned: PlannedOptimizer) -> dict[tuple[str | None, Role], Slot]:
-    """The slots of a list, which names no variables: the n-th of a role is the n-th planned one's."""
-    places: dict[Role, Iterator[Slot]] = {}
-    for role in {slot.role for slot in found.slots}:
-        places[role] = iter([slot for slot in found.slots if slot.role is role])
-    pairs = [
-        ((each.variable, each.kind.role), next(places.get(each.kind.role, iter(())), None)) for each in planned.slots
-    ]
-    return {key: slot for key, slot in pairs if slot is not None}
+def _by_place(found: OptimizerState, planned: PlannedOptimizer) -> dict[tuple[str | None, Role | str], Slot]:
+    """The slots of a list, which names no variables: the n-th of a quantity is the n-th planned one's."""
+    places: dict[Role | str, list[Slot]] = {}
+    for slot in reversed(found.slots):
+        places.setdefault(quantity(slot.role, slot.name), []).append(slot)
+    planned_places = [(each.variable, quantity(each.kind.role, each.kind.name)) for each in planned.slots]
+    return {(variable, what): places[what].pop() for variable, what in planned_places if places.get(what)}
 
 
 def _optimizer(result: TrainingState, planned: PlannedOptimizer) -> OptimizerState:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ckptdoctor.optimizers.planned import PlannedOptimizer
-from ckptdoctor.state import OptimizerState, Role, TensorRef, TrainingState
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import OptimizerState, Role, TrainingState
 
 
 def untouched(state: TrainingState, planned: PlannedOptimizer) -> Iterator[tuple[str, TensorRef]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from ckptdoctor.containers.zips.archive import ZipArchive
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.state import Coded, FileRange, H5Data, Location, Pieces, TensorRef
+from ckptdoctor.references import Coded, FileRange, H5Data, Location, Pieces, TensorRef
 
 _SIGNATURE = b"PK\x03\x04"
 

@@ -10,6 +10,7 @@ from ckptdoctor.matching.lists import in_list_order, is_unrecorded
 from ckptdoctor.matching.sides import Side, make_side, settings_of
 from ckptdoctor.matching.variables import Named
 from ckptdoctor.optimizers.catalogue import SAME_RULE, PerVariable, layouts
+from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.keras.config import OptimizerConfig, Settings
 from ckptdoctor.optimizers.lists.layout import blocks
 from ckptdoctor.optimizers.lists.state import default_orders, read_state
@@ -73,7 +74,7 @@ def doubts(
     told = asked is not None or (own is not None and own.class_name is not None and not own.class_candidates)
     nameless = record(target.format).is_nameless and donor.generation in {generation, None}
     # TensorFlow 1 writes slots under the operation's name, which the donor tells, and no class.
-    nameless = nameless or donor.generation is generation is Generation.TF1
+    nameless = nameless or (donor.generation is generation and dialect(generation).by_graph)
     others = {*donor.class_candidates, donor.class_name} - {name, None}
     if name in SAME_RULE:
         others -= SAME_RULE

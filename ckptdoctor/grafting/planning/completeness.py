@@ -9,8 +9,8 @@ from ckptdoctor.containers.tensors.values import kept_open, statistics
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.matching.variables import Match
 from ckptdoctor.optimizers.catalogue import Layout, PerVariable
+from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.keras.config import Settings
-from ckptdoctor.optimizers.keras.serialize import NAMES
 from ckptdoctor.optimizers.lists.layout import blocks
 from ckptdoctor.optimizers.planned import PlannedSlot
 from ckptdoctor.state import Generation, OptimizerState, Role, Slot
@@ -95,7 +95,7 @@ def unused_slots(
                 continue
             else:
                 class_name, generation = written
-                reason = f"{class_name} of {NAMES[generation]} has no place for it here"
+                reason = f"{class_name} of {dialect(generation).title} has no place for it here"
             found.setdefault((slot.variable, reason), []).append(slot.name)
     return [Unused(variable, tuple(dict.fromkeys(names)), reason) for (variable, reason), names in found.items()]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from ckptdoctor.grafting.options import Options
 from ckptdoctor.matching.sides import Side, settings_of
 from ckptdoctor.optimizers import translation
 from ckptdoctor.optimizers.catalogue import Layout, PerVariable
+from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.keras.config import CURRENT_RATE, Settings
 from ckptdoctor.optimizers.keras.serialize import Form, assumed, require_agreement, to_config, vocabulary
 from ckptdoctor.optimizers.lists.layout import blocks
@@ -19,7 +21,6 @@ from ckptdoctor.optimizers.planned import PlannedOptimizer
 from ckptdoctor.state import Format, Generation, OptimizerState, Schedule
 from ckptdoctor.words import enumerate_some
 
-_MUST_AGREE = ("amsgrad", "momentum", "centered", "use_ema", "gradient_accumulation")
 _SAID_BY_FLAG = ("amsgrad", "centered", "use_ema")
 """Flags that are a hyperparameter of the same name, and on if there is state for them."""
 _LOOKING_ALIKE = frozenset({"use_ema", "gradient_accumulation"})
@@ -57,9 +58,9 @@ def settings_for(
     mine = settings_of(own)
     relevant = {kind.when.lstrip("!") for b in blocks(layout) if isinstance(b, PerVariable) for kind in b.kinds}
     recorded = bool(own.slots) or (_has_configuration(own) and bool(own.hyperparameters))
-    for flag in _MUST_AGREE:
+    for flag in sorted(relevant - {"", "schedule"}):
         differs = (flag in mine.flags) != (flag in theirs.flags)
-        if flag in relevant and differs and recorded and "slots" in options.only:
+        if differs and recorded and "slots" in options.only:
             has, lacks = ("target", "donor") if flag in mine.flags else ("donor", "target")
             raise GraftRefused(
                 f"the {has}'s {class_name} keeps state for {flag.replace('_', ' ')}, the {lacks}'s does not: "
@@ -116,14 +117,22 @@ def configure(
             raise GraftRefused(
                 f"the learning rate is {_shown(rate)}, which no training uses: set another with --learning-rate"
             )
-    if generation is not Generation.KERAS2 or "schedule" not in settings.flags:
+    if not dialect(generation).rate_of_schedule or "schedule" not in settings.flags:
         merged.pop(CURRENT_RATE, None)  # what a schedule gave last: it follows from the schedule
     for flag in _SAID_BY_FLAG:
-        if flag in settings.flags and generation is not Generation.TF1:
+        if flag in settings.flags and not dialect(generation).by_graph:
             merged[flag] = True
     same = own is not None and stays and schedule == own.schedule
-    same = same and all(own.hyperparameters.get(k) == v for k, v in merged.items()) if own is not None else False
+    same = same and all(_same(own.hyperparameters.get(k), v) for k, v in merged.items()) if own is not None else False
     return Configured(merged, schedule, same), warnings
+
+
+def _same(a: object, b: object) -> bool:
+    """Whether two settings are the same to a framework: a trained optimizer's come from variables of float32."""
+    numbers = [translation.finite(each) for each in (a, b)]
+    if a == b or None in numbers or any(isinstance(each, int) for each in (a, b)):
+        return a == b
+    return len({struct.pack("<f", each) for each in numbers if each is not None and abs(each) <= _LARGEST}) == 1
 
 
 def _shown(rate: float) -> str:
@@ -176,7 +185,7 @@ def require_place_for(
             near = get_close_matches(name, known, n=1) or sorted(known)
             raise GraftRefused(f"{class_name} has no {name!r}, which --set names: it has {', '.join(near)}")
     into = record(target)
-    stored = into.holds == "linked" and generation is Generation.OPTIMIZER_V2
+    stored = into.holds == "linked" and dialect(generation).stores_settings
     if in_attribute or (into.configuration == "none" and not stored):
         raise GraftRefused(
             f"the target records no configuration of this optimizer, so there is no place for {', '.join(by_hand)}: "
@@ -206,7 +215,7 @@ def check_recorded(optimizer: PlannedOptimizer, target: Format, donor: Side, own
     into = record(target)
     if optimizer.configured or into.configuration == "none":
         return []
-    if optimizer.generation is Generation.TF1 or not into.takes(optimizer.generation):
+    if dialect(optimizer.generation).by_graph or not into.takes(optimizer.generation):
         return []  # the writer says which generations this format can hold
     try:
         _require_told_apart(optimizer, donor)
@@ -228,7 +237,8 @@ def _require_told_apart(optimizer: PlannedOptimizer, donor: Side) -> None:
         GraftRefused: There is one, and a configuration would have to say it.
     """
     nameless = record(donor.state.format).is_nameless and donor.optimizer.class_inferred
-    if nameless and optimizer.generation is Generation.KERAS3 and len(optimizer.settings.flags & _LOOKING_ALIKE) == 1:
+    two = dialect(optimizer.generation).accumulates
+    if nameless and two and len(optimizer.settings.flags & _LOOKING_ALIKE) == 1:
         raise GraftRefused(
             "the donor's list holds moving averages or accumulated gradients, and nothing tells which: compile the "
             "target as the donor was and save it again"

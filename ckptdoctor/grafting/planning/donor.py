@@ -10,7 +10,10 @@ from ckptdoctor.grafting.options import Options
 from ckptdoctor.matching.lists import is_unplaced, numbered, read_against
 from ckptdoctor.matching.sides import Side, choose, make_side
 from ckptdoctor.matching.variables import match, named
-from ckptdoctor.state import Generation, ModelVariable, OptimizerState, Role, TrainingState
+from ckptdoctor.optimizers.catalogue import layouts
+from ckptdoctor.optimizers.declared import around
+from ckptdoctor.optimizers.dialects import dialect
+from ckptdoctor.state import ModelVariable, OptimizerState, TrainingState, quantity
 
 
 def donor_side(state: TrainingState, target: TrainingState, own: OptimizerState | None, options: Options) -> Side:
@@ -29,7 +32,7 @@ def donor_side(state: TrainingState, target: TrainingState, own: OptimizerState 
     optimizer = choose(state, options.donor_optimizer, "the donor")
     if optimizer is None or not optimizer.has_state:
         raise GraftRefused("the donor holds no optimizer state", state.path)
-    if optimizer.generation is Generation.OPTAX:
+    if dialect(optimizer.generation).chained:
         raise GraftRefused(
             "the donor's state is of optax, and no target holds its chains: it is read and compared only"
         )
@@ -75,6 +78,33 @@ def _as_trained(target: TrainingState, own: OptimizerState | None) -> list[Model
     return [each._replace(trainable=each.path in owners) for each in target.variables]
 
 
+def is_laid_out(optimizer: OptimizerState) -> bool:
+    """Whether it is declared what an optimizer keeps together with the one around it."""
+    if optimizer.wrapper is None or optimizer.generation is None:
+        return False
+    known = layouts(optimizer.class_name or "", optimizer.generation)
+    return bool(around(optimizer.wrapper.class_name, known))
+
+
+def require_same_wrapper(donor: OptimizerState, own: OptimizerState | None, target: TrainingState) -> None:
+    """Refuses to move what optimizers around others keep, but from one to the same of a list that is configured so.
+
+    Raises:
+        GraftRefused: Only one side has the wrapper, or the result could not say that it has one.
+    """
+    sides = [None if each is None else each.wrapper for each in (donor, own)]
+    keeping = [each.class_name for each in sides if each is not None and not each.scales_loss]
+    if not keeping:
+        return
+    same = len(keeping) == len(sides) and len(set(keeping)) == 1
+    if not same or record(target.format).holds != "named-list" or own is None or own.class_inferred:
+        name = keeping[0]
+        raise GraftRefused(
+            f"the optimizer is in a {name}, which keeps slots of its own, and a graft does not take the two apart: it "
+            f"goes into a whole HDF5 model that is compiled with the same {name}, and from there where Keras saves it"
+        )
+
+
 def require_one(optimizer: OptimizerState, whose: str) -> None:
     """Refuses an optimizer of which a variable has a slot twice.
 
@@ -82,13 +112,13 @@ def require_one(optimizer: OptimizerState, whose: str) -> None:
         GraftRefused: Several optimizers of one class kept them, and nothing tells which of them is meant; or one around
             another has its slots among them.
     """
-    if optimizer.wrapper is not None and not optimizer.wrapper.scales_loss:
+    if optimizer.wrapper is not None and not optimizer.wrapper.scales_loss and not is_laid_out(optimizer):
         raise GraftRefused(
             f"{whose}'s optimizer is {optimizer.class_name or 'one of unknown class'} in a "
             f"{optimizer.wrapper.class_name}, which keeps slots of its own: a graft does not take the two apart"
         )
     seen = Counter(
-        (slot.variable, slot.role, slot.name if slot.role is Role.OTHER else "")
+        (slot.variable, slot.role, quantity(slot.role, slot.name))
         for slot in optimizer.slots
         if slot.variable is not None
     )

@@ -7,7 +7,8 @@ from ckptdoctor.formats.registry import record
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.matching.lists import COMPILED
 from ckptdoctor.matching.sides import Side, choose
-from ckptdoctor.state import Generation, OptimizerState, TrainingState
+from ckptdoctor.optimizers.dialects import dialect
+from ckptdoctor.state import OptimizerState, TrainingState
 
 
 def own_optimizer(target: TrainingState, donor: TrainingState | None, options: Options) -> OptimizerState | None:
@@ -50,10 +51,11 @@ def name_for(
     if options.target_optimizer is not None:
         return options.target_optimizer
     theirs = donor.optimizer
+    by_graph = dialect(theirs.generation).by_graph
     if default is not None:
-        return theirs.name if theirs.generation is Generation.TF1 and theirs.name else default
+        return theirs.name if by_graph and theirs.name else default
     both = all(record(each.format).adds_optimizers for each in (target, donor.state))
-    if not both or theirs.generation is Generation.TF1 or not theirs.name:
+    if not both or by_graph or not theirs.name:
         return COMPILED
     parent, _, attribute = theirs.name.rpartition("/")
     there = not parent or any(variable.tensor.key.startswith(f"{parent}/") for variable in target.variables)

@@ -14,7 +14,8 @@ from ckptdoctor.matching.lists import UNTRAINED, is_place, numbered
 from ckptdoctor.matching.sides import Side, trained_by
 from ckptdoctor.matching.variables import Match, Named, by_shape, explain_unmatched, map_lines, match, named
 from ckptdoctor.matching.weights import by_weights, confirm
-from ckptdoctor.state import Generation, ModelVariable, OptimizerState, TrainingState
+from ckptdoctor.optimizers.dialects import dialect
+from ckptdoctor.state import ModelVariable, OptimizerState, TrainingState
 from ckptdoctor.words import enumerate_some
 
 
@@ -196,7 +197,7 @@ class _Pairing:
         """
         if self._tells_order(variables) or (self.own and self.own.slots):
             return variables
-        if self.donor.optimizer.generation is Generation.TF1:
+        if dialect(self.donor.optimizer.generation).by_graph:
             if self._holds == "list" and len({each.shape for each in variables}) < len(variables):
                 self.warnings.append(
                     "neither side tells the order of the optimizer's list: it is written in the order in which the "

@@ -26,25 +26,24 @@ from ckptdoctor.grafting.planning.configuration import (
     require_place_for,
     settings_for,
 )
-from ckptdoctor.grafting.planning.donor import donor_side, require_one
+from ckptdoctor.grafting.planning.donor import donor_side, require_one, require_same_wrapper
 from ckptdoctor.grafting.planning.generations import generation_for
-from ckptdoctor.grafting.planning.layouts import pick_layout, tf1_layout, tf1_op_name
+from ckptdoctor.grafting.planning.layouts import graph_layout, pick_layout
 from ckptdoctor.grafting.planning.names import name_for, own_optimizer
 from ckptdoctor.grafting.planning.pairing import Paired, pair, trained_by_place
 from ckptdoctor.grafting.planning.slots import SlotMaker, Sources, other_betas
 from ckptdoctor.matching.lists import is_unplaced, is_unrecorded, numbered
-from ckptdoctor.matching.sides import Side, make_side, settings_of, trained_by
+from ckptdoctor.matching.sides import Side, by_quantity, make_side, settings_of, trained_by
 from ckptdoctor.matching.variables import Match
 from ckptdoctor.optimizers import translation
 from ckptdoctor.optimizers.catalogue import Layout
+from ckptdoctor.optimizers.declared import around
+from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.keras.config import Settings
 from ckptdoctor.optimizers.lists.layout import Trained
+from ckptdoctor.optimizers.name_based import op_name
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
-from ckptdoctor.state import Generation, OptimizerState, TrainingState
-
-_LISTED = frozenset({Generation.KERAS2, Generation.KERAS3})
-"""Generations whose optimizers keep a list that goes by place, in every format."""
-_MUST_AGREE = ("amsgrad", "momentum", "centered", "use_ema", "gradient_accumulation")
+from ckptdoctor.state import OptimizerState, TrainingState
 
 
 def make_plan(donor: TrainingState | None, target: TrainingState, output: str, options: Options | None = None) -> Plan:
@@ -106,11 +105,13 @@ class _Planner:
         self.donor = donor
         self.target = target
         self.own = own if own is not None and (own.has_state or own.recorded) else None
+        require_same_wrapper(donor.optimizer, self.own, target)
         self.output = output
         self.options = options
         self.warnings: list[str] = []
         self.unmatched: list[tuple[str, str]] = []
         self.generation, told = generation_for(donor, target, self.own, options.generation)
+        self.dialect = dialect(self.generation)
         self.warnings += told
         donor = informed(donor, self.own, trained_by(target, self.own))
         if self.own is not None:
@@ -143,7 +144,7 @@ class _Planner:
         configured, told = configure(theirs, self.own, settings, self.class_name, self.generation, self.options)
         self.warnings += told
         iterations = self._iterations()
-        if not self.layout.counted and self.generation is Generation.KERAS1 and "iterations" in self.options.only:
+        if self.dialect.counts and not self.layout.counted and "iterations" in self.options.only:
             raise GraftRefused(
                 f"Keras {self.layout.versions} keeps no count for {self.class_name}: write the layout of tf.keras with "
                 "--as optimizer-v2, or leave the count out with --only slots --only hyperparameters"
@@ -155,8 +156,7 @@ class _Planner:
         if slots_from_donor:
             sources = Sources(theirs, self.donor.slots, matches)
         else:
-            own_slots = {(slot.variable, slot.role): slot for slot in mine.slots if slot.variable is not None}
-            sources = Sources(mine, own_slots, matches)
+            sources = Sources(mine, by_quantity(mine), matches)
         maker = SlotMaker(
             self.class_name, self.generation, self.layout, self.donor.optimizer, partial=self.options.partial
         )
@@ -166,7 +166,7 @@ class _Planner:
         self.unmatched += maker.unmatched
         donor_generation = theirs.generation or self.generation
         self.warnings += translation.warnings(self.class_name, donor_generation, self.generation)
-        if donor_generation is Generation.TF1 and self.generation is not Generation.TF1:
+        if dialect(donor_generation).by_graph and not self.dialect.by_graph:
             self.warnings += other_betas(theirs, numbers)
         optimizer = PlannedOptimizer(
             name=self._name(),
@@ -204,15 +204,18 @@ class _Planner:
         return recording and self.own is not None and is_unrecorded(self.target, self.own.name)
 
     def _layout(self, settings: Settings) -> Layout:
-        if self.generation is Generation.TF1:
-            return tf1_layout(self.class_name, settings)
-        wrapped = (self.own if self.own is not None else self.donor.optimizer).wrapper is not None
+        if self.dialect.by_graph:
+            return graph_layout(self.class_name, settings, self.generation)
+        wrapper = (self.own if self.own is not None else self.donor.optimizer).wrapper
         version = self.target.producer.version
-        return pick_layout(self.class_name, self.generation, version, wrapped=wrapped, like=self.own)
+        nested = wrapper is not None and not wrapper.scales_loss
+        wrapped = wrapper is not None and not nested
+        found = pick_layout(self.class_name, self.generation, version, wrapped=wrapped, like=self.own)
+        return around(wrapper.class_name, [found])[0] if wrapper is not None and nested else found
 
     def _name(self) -> str:
-        tf1 = tf1_op_name(self.class_name) if self.generation is Generation.TF1 else None
-        return name_for(self.donor, self.target, self.own, tf1, self.options)
+        default = op_name(self.class_name) if self.dialect.by_graph else None
+        return name_for(self.donor, self.target, self.own, default, self.options)
 
     # ------------------------------------------------------------------------------------------------------- matching
 
@@ -252,7 +255,7 @@ class _Planner:
             require_no_fewer(self.own, slots)
         nowhere = [each.variable for each in unused if each.variable is not None and each.reason == NOWHERE]
         told = {each.path for each in self.target.variables if each.trainable is not None}
-        if nowhere and self.generation in _LISTED and not self.options.partial and not told.issuperset(sources.matches):
+        if nowhere and self.dialect.listed and not self.options.partial and not told.issuperset(sources.matches):
             raise GraftRefused(
                 f"{len(nowhere)} donor variables have no counterpart in the target ({', '.join(nowhere[:4])}), "
                 "which does not say whether it holds all that its model trains: the places in the optimizer's list "

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.optimizers import inference, translation
+from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.name_based import TF1_OPTIMIZERS
-from ckptdoctor.state import Generation, OptimizerState, Recoverable
+from ckptdoctor.state import OptimizerState, Recoverable
 
 _NUMBER = re.compile(r"_\d+\Z")
 _DIGITS = 4
@@ -20,6 +21,10 @@ _USUAL = {"beta1_power": 0.9, "beta2_power": 0.999}
 def kind_of(name: str) -> str:
     """`train/beta1_power_2` as "beta1_power"."""
     return _NUMBER.sub("", name.rpartition("/")[2])
+
+
+def _by_graph(optimizer: OptimizerState) -> bool:
+    return dialect(optimizer.generation).by_graph
 
 
 def stored_powers(optimizer: OptimizerState) -> dict[str, float]:
@@ -45,13 +50,13 @@ def beta_powers(
     Raises:
         GraftRefused: Nothing tells what they would be.
     """
-    given = stored_powers(donor) if donor.generation is Generation.TF1 else {}
-    held = stored_powers(own) if own is not None and own.generation is Generation.TF1 else {}
+    given = stored_powers(donor) if _by_graph(donor) else {}
+    held = stored_powers(own) if own is not None and _by_graph(own) else {}
     names = list(held or given or _kept(class_name, own if own is not None and own.name else donor))
     if names or given:
         _require_known(donor, own)
     if not given:
-        return {name: translation.SINGLES[kind_of(name)](numbers, Generation.TF1) for name in names}
+        return {name: translation.power(kind_of(name), numbers) for name in names}
     sources = {name: _source(name, names, given) for name in names}
     if numbers.iterations == donor.iterations or numbers.iterations is None:
         return {name: given[source] for name, source in sources.items()}
@@ -79,12 +84,12 @@ def beta_powers(
 def _kept(class_name: str, named: OptimizerState) -> Sequence[str]:
     """The powers that the class makes; those who name their slots (BERT's) keep none."""
     entries = [each for each in TF1_OPTIMIZERS if each.class_name == class_name]
-    by_name = [each for each in entries if each.op_name == named.name and named.generation is Generation.TF1]
+    by_name = [each for each in entries if each.op_name == named.name and _by_graph(named)]
     return next((each.beta_powers for each in by_name or entries), ())
 
 
 def _require_known(donor: OptimizerState, own: OptimizerState | None) -> None:
-    sides = (("target", own), ("donor", donor if donor.generation is Generation.TF1 else None))
+    sides = (("target", own), ("donor", donor if _by_graph(donor) else None))
     for side, each in sides:
         if each is not None and each.shared:
             names = ", ".join(other.name for other in each.shared)
@@ -128,7 +133,7 @@ def _moved(members: Mapping[str, float], donor: OptimizerState, numbers: transla
         if power == 0 and steps is not None and _USUAL[kind] ** (steps + 1) > translation.SMALLEST:
             found[name] = 0.0  # the beta itself is 0
         elif power <= translation.SMALLEST:
-            found[name] = translation.SINGLES[kind](numbers, Generation.TF1)
+            found[name] = translation.power(kind, numbers)
         else:
             beta = translation.implied_beta(power, steps) if steps is not None else None
             if beta is None or abs(beta - round(beta, _DIGITS)) > _SHORT:

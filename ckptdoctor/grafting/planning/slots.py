@@ -11,12 +11,15 @@ from ckptdoctor.grafting.planning.powers import beta_powers, kind_of
 from ckptdoctor.matching.sides import settings_of
 from ckptdoctor.matching.variables import Match
 from ckptdoctor.optimizers import inference, translation
-from ckptdoctor.optimizers.catalogue import Extent, Layout, Single, SlotKind
+from ckptdoctor.optimizers.catalogue import COPY, Extent, Layout, Single, SlotKind
+from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.keras.config import Settings
+from ckptdoctor.optimizers.keras.defaults import defaults_of
 from ckptdoctor.optimizers.lists.layout import Trained, blocks, expand
 from ckptdoctor.optimizers.planned import PlannedSlot
-from ckptdoctor.optimizers.starting import starting_value, starts_as_its_variable
-from ckptdoctor.state import Generation, OptimizerState, Role, Slot, TensorRef
+from ckptdoctor.optimizers.starting import starting_value
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Generation, OptimizerState, Role, Slot, quantity
 from ckptdoctor.words import enumerate_some
 
 _COPIED_BITS = {
@@ -30,7 +33,7 @@ class Sources(NamedTuple):
     """Where slots come from: the side, each target variable's name there, and the side's slots."""
 
     optimizer: OptimizerState
-    slots: Mapping[tuple[str, Role], Slot]
+    slots: Mapping[tuple[str, Role | str], Slot]
     matches: Mapping[str, Match]
 
 
@@ -82,7 +85,8 @@ class SlotMaker:
                 continue
             path = trained[each.variable].path
             found = sources.matches.get(path)
-            slot = sources.slots.get((found.donor, each.kind.role)) if found is not None else None
+            what = quantity(each.kind.role, each.kind.name)
+            slot = sources.slots.get((found.donor, what)) if found is not None else None
             if slot is not None and slot.tensor.shape != each.shape:
                 slot = None if each.kind.extent is Extent.PLACEHOLDER or slot.tensor.shape == (1,) else slot
             if slot is None:
@@ -113,8 +117,9 @@ class SlotMaker:
     ) -> PlannedSlot:
         """A slot that nothing is known of: as an optimizer begins with it."""
         dtype = (variable.dtype if variable is not None else "") or "float32"
-        start: float | TensorRef = starting_value(self.class_name, kind, self.generation, hyperparameters)
-        if variable is not None and variable.location is not None and starts_as_its_variable(self.class_name, kind):
+        defaults = defaults_of(self.class_name, self.generation) or {}
+        start: float | TensorRef = starting_value(kind, hyperparameters, defaults)
+        if variable is not None and variable.location is not None and kind.start == COPY:
             start = variable
         return PlannedSlot(kind, path, shape, dtype, None, start=start)
 
@@ -154,10 +159,11 @@ class SlotMaker:
 
     def singles(self, numbers: translation.Numbers, own: OptimizerState | None) -> dict[str, float]:
         """Scalars of the target's layout: stored ones of the same generation, else what their formula gives."""
-        if self.generation is Generation.TF1:
+        told = dialect(self.generation)
+        if told.by_graph:
             return beta_powers(self.class_name, self.donor, own, numbers)
         names = [block.name for block in blocks(self.layout) if isinstance(block, Single)]
-        if self.class_name == "Nadam" and self.generation in {Generation.KERAS2, Generation.KERAS3}:
+        if self.class_name == "Nadam" and told.nadam == "fast":
             names = ["u_product"]  # an attribute of the object, where it is not one of its variables
         stored: dict[str, float] = {}
         for other in self.donor.other if self.donor.generation is self.generation else ():
@@ -169,6 +175,8 @@ class SlotMaker:
             if name in stored and (steps is None or steps == numbers.iterations):
                 found[name] = float(stored[name])
                 continue
+            if name not in translation.SINGLES:
+                raise GraftRefused(f"{self.whose} does not hold {self.class_name}'s {name!r} of this count")
             try:
                 found[name] = translation.SINGLES[name](numbers, self.generation)
             except translation.Untranslatable as error:

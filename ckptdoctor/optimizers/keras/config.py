@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
-from ckptdoctor.optimizers.catalogue import WRAPPERS
-from ckptdoctor.optimizers.keras.defaults import DEFAULTS
+from ckptdoctor.optimizers.catalogue import CLASSES_BY_POPULARITY, WRAPPERS, Layout, layouts
+from ckptdoctor.optimizers.keras.defaults import DEFAULTS, defaults_of
 from ckptdoctor.state import NOTHING, Generation, Schedule
 
 FLAGS = ("amsgrad", "momentum", "centered", "use_ema", "gradient_accumulation", "schedule")
@@ -33,7 +33,7 @@ class Settings(NamedTuple):
     """What a configuration says about which state variables exist.
 
     Attributes:
-        flags: Those of `FLAGS` that are on.
+        flags: Those of `FLAGS` that are on, and others on which a declared class depends.
         exclude_layers: Muon: patterns of variable paths that Adam trains.
         exclude_embeddings: Muon: Adam trains embeddings.
     """
@@ -120,7 +120,8 @@ def read_config(
     if not isinstance(class_name, str) or not isinstance(config, Mapping):
         return None
     class_name = class_name.rpartition(">")[2]
-    around = config.get(WRAPPERS.get(class_name, "")) or next((config[key] for key in _INNER if key in config), None)
+    holding = (WRAPPERS.get(class_name) or wrapping_key(class_name), *_INNER)
+    around = next((config[key] for key in holding if config.get(key)), None)
     if around is not None:
         inner = read_config(around, keras_version, generation)
         if inner is not None:
@@ -129,12 +130,13 @@ def read_config(
     inner_configs = tuple(each for one in _children(config) if (each := read_config(one, keras_version)) is not None)
     schedule = _schedule(config.get("learning_rate", config.get("lr")))
     name = config.get("name")
+    dialect = _declared_generation(class_name, _generation(node, config, keras_version))
     return OptimizerConfig(
         class_name=class_name,
-        generation=_generation(node, config, keras_version),
+        generation=dialect,
         name=name if isinstance(name, str) else None,
         hyperparameters=_hyperparameters(config, schedule),
-        settings=_settings(config, schedule),
+        settings=_settings(class_name, dialect, config, schedule),
         schedule=schedule,
         inner=inner_configs,
     )
@@ -218,8 +220,42 @@ def _positive(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
 
 
-def _settings(config: Mapping[str, object], schedule: Schedule | None) -> Settings:
+def is_on(value: object) -> bool:
+    """Whether a setting on which a declared slot depends makes the class keep it: it is true, or more than 0."""
+    return value is True or _positive(value)
+
+
+def conditions(known: Iterable[Layout]) -> frozenset[str]:
+    """The settings on which slots of these layouts depend."""
+    return frozenset(kind.when.lstrip("!") for layout in known for kind in layout.kinds) - {""}
+
+
+def wrapping_key(class_name: str) -> str:
+    """The setting that holds the optimizer that a declared class is around; "" if none is declared to."""
+    if class_name in CLASSES_BY_POPULARITY:
+        return ""
+    from ckptdoctor.optimizers import declared
+
+    return next((each.wraps for each in declared.of(class_name) if each.wraps), "")
+
+
+def _declared_generation(class_name: str, told: Generation | None) -> Generation | None:
+    """The generation of a class: where its configuration's dialect has no such class, the only one declared."""
+    if class_name in CLASSES_BY_POPULARITY or (told is not None and layouts(class_name, told)):
+        return told
+    from ckptdoctor.optimizers import declared
+
+    known = {each.layout.generation for each in declared.of(class_name)}
+    return known.pop() if len(known) == 1 else told
+
+
+def _settings(
+    class_name: str, generation: Generation | None, config: Mapping[str, object], schedule: Schedule | None
+) -> Settings:
     flags = {name for name in ("amsgrad", "centered", "use_ema") if config.get(name) is True}
+    for name in conditions(layouts(class_name, generation)).difference(FLAGS) if generation is not None else ():
+        if is_on(config.get(name, (defaults_of(class_name, generation) or {}).get(name))):
+            flags.add(name)
     if _positive(config.get("momentum")):
         flags.add("momentum")
     if _positive(config.get("gradient_accumulation_steps")):

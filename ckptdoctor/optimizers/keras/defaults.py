@@ -156,3 +156,14 @@ ADDED: Mapping[Generation, frozenset[str]] = {
     Generation.OPTIMIZER_V2: frozenset({"beta"}),  # Ftrl's, since TensorFlow 2.3
 }
 """Arguments that a generation's first versions refuse; at their default they are left out, which means the same."""
+
+
+def defaults_of(class_name: str | None, generation: Generation | None) -> Config | None:
+    """What a class is configured with unless told otherwise; None where neither table nor declaration tells."""
+    table = DEFAULTS.get(generation, {}) if generation is not None else {}
+    if not class_name or class_name in table or generation not in DEFAULTS:
+        return table.get(class_name or "")
+    from ckptdoctor.optimizers import declared  # which knows the catalogue
+
+    known = (each for each in declared.of(class_name) if each.layout.generation is generation)
+    return next((dict(each.defaults) for each in known if each.defaults), None)

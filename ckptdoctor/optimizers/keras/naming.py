@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from ckptdoctor.optimizers.catalogue import LAYOUTS, SlotKind
+from ckptdoctor.optimizers.catalogue import LAYOUTS, SlotKind, layouts
 from ckptdoctor.state import Generation, Role
 
 _OUTPUT = re.compile(r":\d+$")
@@ -93,11 +93,11 @@ def generation_of(names: Iterable[str]) -> Generation | None:
 
 def role_of(slot: str, generation: Generation | None, class_name: str | None = None) -> Role:
     """The role of a slot by its name: the class's own entry of the catalogue first, then any of the generation."""
-    kinds = [(each.class_name, kind) for each in LAYOUTS if each.generation is generation for kind in each.kinds]
+    own = layouts(class_name or "", generation) if generation is not None else ()
     wanted = _UNIQUE.sub("", slot)
-    for same_class in (True, False):
-        for owner, kind in kinds:
-            if kind.name == wanted and (owner == class_name or not same_class):
+    for layout in (*own, *(each for each in LAYOUTS if each.generation is generation)):
+        for kind in layout.kinds:
+            if kind.name == wanted:
                 return kind.role
     return {"average": Role.MOVING_AVERAGE, "gradient_accumulator": Role.GRADIENT_ACCUMULATOR}.get(wanted, Role.OTHER)
 

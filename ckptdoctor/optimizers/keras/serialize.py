@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from enum import Enum
 
 from ckptdoctor.errors import GraftRefused
+from ckptdoctor.optimizers import declared
 from ckptdoctor.optimizers.catalogue import classes
+from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.inference import snake_case
 from ckptdoctor.optimizers.keras.config import CURRENT_RATE, read_config
-from ckptdoctor.optimizers.keras.defaults import ADDED, DEFAULTS, OPTIONAL
+from ckptdoctor.optimizers.keras.defaults import ADDED, DEFAULTS, OPTIONAL, defaults_of
 from ckptdoctor.optimizers.lists.layout import relevant_flags
 from ckptdoctor.optimizers.planned import PlannedOptimizer
 from ckptdoctor.state import Generation, Schedule
@@ -27,16 +29,6 @@ class Form(Enum):
     OBJECT = "object"
     """`{"module", "class_name", "config", "registered_name"}`: `compile_config` of `.keras` archives."""
 
-
-NAMES: Mapping[Generation, str] = {
-    Generation.TF1: "TensorFlow 1",
-    Generation.KERAS1: "Keras 1 to 2.3",
-    Generation.OPTIMIZER_V2: "tf.keras up to 2.10 (and optimizers.legacy)",
-    Generation.KERAS2: "Keras 2.11 to 2.15 (and tf_keras)",
-    Generation.KERAS3: "Keras 3",
-    Generation.OPTAX: "optax",
-}
-"""Generations, for people."""
 
 _MODULE = "keras.optimizers"
 _SCHEDULES = "keras.optimizers.schedules"
@@ -62,11 +54,6 @@ _WITH_MOMENTUM = frozenset({"SGD", "RMSprop"})
 _EMA = frozenset({"ema_momentum", "ema_overwrite_frequency"})
 _NADAM_DECAY = "schedule_decay"
 
-_WRAPPER_CLASSES = {
-    Generation.OPTIMIZER_V2: "LossScaleOptimizer",
-    Generation.KERAS2: "LossScaleOptimizerV3",
-    Generation.KERAS3: "LossScaleOptimizer",
-}
 _INITIAL_SCALE = 2.0**15
 _GROWTH_STEPS = 2000
 
@@ -83,13 +70,21 @@ def to_config(optimizer: PlannedOptimizer, form: Form, *, package: str = "keras"
         GraftRefused: The generation has no such class, or no word for one of its settings.
     """
     generation = optimizer.generation
-    table = DEFAULTS.get(generation)
-    if table is None:
-        raise GraftRefused(f"{NAMES[generation]} optimizers have no configuration that could be written")
-    defaults = table.get(optimizer.class_name)
+    if generation not in DEFAULTS:
+        raise GraftRefused(f"{dialect(generation).title} optimizers have no configuration that could be written")
+    defaults = defaults_of(optimizer.class_name, generation)
     if defaults is None:
+        if registered_name(optimizer.class_name, generation) is not None:
+            raise GraftRefused(
+                f"the defaults of {optimizer.class_name} are not declared, so that no configuration can be written: "
+                "declare them (docs: declare), or compile the target as the donor was and save it again"
+            )
         known = ", ".join(classes(generation))
-        raise GraftRefused(f"{NAMES[generation]} has no optimizer {optimizer.class_name!r}; it has {known}")
+        raise GraftRefused(f"{dialect(generation).title} has no optimizer {optimizer.class_name!r}; it has {known}")
+    if optimizer.around is not None:
+        raise GraftRefused(
+            f"what configures a {optimizer.around} is not known: compile the target as the donor was and save it again"
+        )
     _require_numbers(optimizer)
     config = _config(optimizer, defaults, form)
     node = _node(optimizer.class_name, config, generation, form)
@@ -150,7 +145,7 @@ def assumed(optimizer: PlannedOptimizer, donor: Generation | None) -> dict[str, 
 
     What state shows (a flag that is off) is known, and so is what the donor's generation did not have.
     """
-    defaults = DEFAULTS.get(optimizer.generation, {}).get(optimizer.class_name, {})
+    defaults = defaults_of(optimizer.class_name, optimizer.generation) or {}
     known, flags = optimizer.hyperparameters, optimizer.settings.flags
     silent = _SILENT | (_EMA if "use_ema" not in flags else frozenset())
     if "momentum" not in flags and optimizer.class_name in _WITH_MOMENTUM:
@@ -173,29 +168,47 @@ def vocabulary(class_name: str, generation: Generation | None) -> frozenset[str]
         generation, optional = Generation.OPTIMIZER_V2, frozenset[str]()
     else:
         optional = OPTIONAL[generation]
-    own = DEFAULTS[generation].get(class_name)
+    own = defaults_of(class_name, generation)
     return None if own is None else frozenset({*own, *optional})
 
 
 def default_rate(class_name: str, generation: Generation) -> float | None:
     """The learning rate of a class that nobody told one."""
-    rate = DEFAULTS.get(generation, {}).get(class_name, {}).get("learning_rate")
+    rate = (defaults_of(class_name, generation) or {}).get("learning_rate")
     return rate if isinstance(rate, float) else None
 
 
 def config_name(optimizer: PlannedOptimizer) -> str:
     """The name in the configuration and in front of state variables: in snake case since Keras 3."""
+    if optimizer.around is not None:
+        return optimizer.around.partition(" of ")[0]
+    if optimizer.class_name not in classes(optimizer.generation):
+        own = next((each.name for each in declared.of(optimizer.class_name)), optimizer.class_name)
+        if own != optimizer.class_name:
+            return own
     if optimizer.generation is Generation.KERAS3:
         return snake_case(optimizer.class_name)
     return optimizer.class_name
 
 
 def _node(class_name: str, config: dict[str, object], generation: Generation, form: Form) -> dict[str, object]:
+    registered = registered_name(class_name, generation)
     if form is Form.OBJECT:
-        return {"module": _MODULE, "class_name": class_name, "config": config, "registered_name": None}
+        module = _MODULE if registered is None else None
+        return {"module": module, "class_name": class_name, "config": config, "registered_name": registered}
+    if registered is not None:
+        return {"class_name": registered, "config": config}
     # The rewritten optimizers are registered (keras.utils.register_keras_serializable), their legacy twins are not.
     name = f"Custom>{class_name}" if generation is Generation.KERAS2 else class_name
     return {"class_name": name, "config": config}
+
+
+def registered_name(class_name: str, generation: Generation) -> str | None:
+    """What a configuration calls a declared class; None for those of Keras itself."""
+    if class_name in classes(generation):
+        return None
+    known = (each for each in declared.of(class_name) if each.layout.generation is generation)
+    return next((each.registered for each in known), None)
 
 
 def _config(optimizer: PlannedOptimizer, defaults: Mapping[str, object], form: Form) -> dict[str, object]:
@@ -241,7 +254,7 @@ def _given(optimizer: PlannedOptimizer, defaults: Mapping[str, object]) -> dict[
         if key in defaults and key != "learning_rate":
             # TensorFlow 1.15 and Keras before 2.1.3 wrote null for "the backend's epsilon".
             if value is not None or defaults[key] is None:
-                found[key] = value
+                found[key] = _whole(value) if type(defaults[key]) is int else value
         elif key in OPTIONAL[generation]:
             if value is not None:
                 found[key] = value
@@ -254,6 +267,11 @@ def _given(optimizer: PlannedOptimizer, defaults: Mapping[str, object]) -> dict[
     return found
 
 
+def _whole(value: object) -> object:
+    """A whole number as one, where a variable of floats held it: a class may take nothing else (RectifiedAdam)."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _renamed(optimizer: PlannedOptimizer) -> dict[str, object]:
     """Nadam's own decay, of its momentum: `decay` in OptimizerV2, `schedule_decay` in Keras 1, fixed in the others."""
     known = dict(optimizer.hyperparameters)
@@ -261,10 +279,9 @@ def _renamed(optimizer: PlannedOptimizer) -> dict[str, object]:
         return known
     decay = known.pop("decay", None)
     decay = known.pop(_NADAM_DECAY, decay)
-    if optimizer.generation is Generation.OPTIMIZER_V2 and decay is not None:
-        known["decay"] = decay
-    elif optimizer.generation is Generation.KERAS1 and decay is not None:
-        known[_NADAM_DECAY] = decay
+    name = dialect(optimizer.generation).nadam_decay
+    if name and decay is not None:
+        known[name] = decay
     return known
 
 
@@ -277,7 +294,7 @@ def _is_off(class_name: str, key: str, value: object) -> bool:
 
 
 def _cannot_say(class_name: str, generation: Generation, key: str, value: object) -> str:
-    sentence = f"{NAMES[generation]}'s {class_name} has no {key!r}, which is {value!r} here"
+    sentence = f"{dialect(generation).title}'s {class_name} has no {key!r}, which is {value!r} here"
     if key == "decay":
         return (
             f"{sentence}: it would be an InverseTimeDecay schedule (initial_learning_rate, decay_steps=1, "
@@ -291,11 +308,13 @@ def _cannot_say(class_name: str, generation: Generation, key: str, value: object
 
 def _schedule(schedule: Schedule, generation: Generation, form: Form) -> dict[str, object]:
     if generation is Generation.KERAS1:
-        raise GraftRefused(f"{NAMES[generation]} has no learning-rate schedules; this is a {schedule.class_name}")
+        raise GraftRefused(
+            f"{dialect(generation).title} has no learning-rate schedules; this is a {schedule.class_name}"
+        )
     if schedule.class_name not in _SCHEDULE_CLASSES:
         raise GraftRefused(
-            f"the learning rate is a {schedule.class_name}, which is no schedule of {NAMES[generation]}: compile the "
-            "target with it, then graft"
+            f"the learning rate is a {schedule.class_name}, which is no schedule of {dialect(generation).title}: "
+            "compile the target with it, then graft"
         )
     config = dict(schedule.config)
     if any(isinstance(value, Mapping) for value in config.values()):
@@ -323,10 +342,10 @@ def _schedule(schedule: Schedule, generation: Generation, form: Form) -> dict[st
 def _wrapped(optimizer: PlannedOptimizer, inner: dict[str, object], form: Form, package: str) -> dict[str, object]:
     """A LossScaleOptimizer around a serialized optimizer (`get_config` of the class of each generation)."""
     generation = optimizer.generation
-    class_name = _WRAPPER_CLASSES.get(generation)
+    class_name = dialect(generation).wrapper
     own = optimizer.wrapper[1] if optimizer.wrapper is not None else {}
-    if class_name is None:
-        raise GraftRefused(f"{NAMES[generation]} has no LossScaleOptimizer to put around the optimizer")
+    if not class_name:
+        raise GraftRefused(f"{dialect(generation).title} has no LossScaleOptimizer to put around the optimizer")
     scale = {
         "initial_scale": float(own.get("initial_scale", _INITIAL_SCALE)),
         "dynamic_growth_steps": int(own.get("dynamic_growth_steps", _GROWTH_STEPS)),

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from ckptdoctor.optimizers.catalogue import Layout, layouts
 from ckptdoctor.optimizers.keras.config import OptimizerConfig
 from ckptdoctor.optimizers.keras.naming import plain, role_of
-from ckptdoctor.state import Generation, MissingSlot, ModelVariable, OtherVariable, Role, Slot, TensorRef
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Generation, MissingSlot, ModelVariable, OtherVariable, Role, Slot
 
 _NUMBERED = re.compile(r"(.+?)_(\d{1,6})(?:_\d+)?\Z")
 """Keras 2.3 numbers the slots of a kind: `training/Lookahead/sp_0`, made unique `sp_0_1`."""

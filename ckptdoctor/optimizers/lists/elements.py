@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -10,12 +11,13 @@ from typing import NamedTuple
 from ckptdoctor.containers.tensors.shard_data import Constant
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.optimizers.catalogue import PerVariable, Single
+from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.keras.serialize import default_rate
 from ckptdoctor.optimizers.lists.layout import ITERATION, LEARNING_RATE, blocks, head
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
-from ckptdoctor.state import Generation, TensorRef
+from ckptdoctor.references import TensorRef
 
-_WITH_PRODUCT = frozenset({Generation.KERAS2, Generation.KERAS3})
+_NUMBERS = re.compile(r"[0-9]{1,9}(?![0-9])")
 _STEP_COUNTER = "step_counter"
 _DYNAMIC_SCALE = "dynamic_scale"
 _INITIAL_SCALE = 2.0**15
@@ -87,6 +89,12 @@ def _slot(slot: PlannedSlot) -> Element:
     return Element(slot.kind.name, slot.variable, slot.dtype, slot.shape, slot.content, slot.factor)
 
 
+def position(key: str) -> int:
+    """An element's place in its list, the last number of its key (`[3]`, `arr_3`, `optimizer/vars/3`); -1 for none."""
+    numbers = _NUMBERS.findall(key)
+    return int(numbers[-1]) if numbers else -1
+
+
 def count_element(label: str, value: int) -> Element:
     """A count: int64, as every Keras on TensorFlow keeps it; others cast it when they load."""
     return Element(label, None, "int64", (), struct.pack("<q", value))
@@ -123,7 +131,7 @@ def notes(optimizer: PlannedOptimizer) -> tuple[str, ...]:
 def _lost_product(optimizer: PlannedOptimizer) -> str | None:
     """Keras 2.11 to 2.15 and wrappers of Keras 3 keep Nadam's `_u_product` out of `variables`, and so of every file."""
     has_product = any(isinstance(block, Single) for block in optimizer.layout.blocks)
-    if optimizer.class_name != "Nadam" or has_product or optimizer.generation not in _WITH_PRODUCT:
+    if optimizer.class_name != "Nadam" or has_product or dialect(optimizer.generation).nadam != "fast":
         return None
     return (
         "this Keras never saves Nadam's product of momentum decays (_u_product), and starts it at 1 again after "
@@ -146,7 +154,7 @@ def wrapper_elements(optimizer: PlannedOptimizer) -> tuple[Element, ...]:
 
     In every other generation it saves the inner optimizer's list only.
     """
-    if optimizer.wrapper is None or optimizer.generation is not Generation.KERAS3:
+    if optimizer.wrapper is None or not dialect(optimizer.generation).rate_listed:
         return ()
     own: Mapping[str, float | int] = optimizer.wrapper[1]
     scale = own.get(_DYNAMIC_SCALE, own.get("initial_scale", _INITIAL_SCALE))

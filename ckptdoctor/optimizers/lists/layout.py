@@ -23,8 +23,8 @@ from ckptdoctor.optimizers.catalogue import (
     Single,
     SlotKind,
 )
+from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.keras.config import FLAGS, Settings, every_setting
-from ckptdoctor.state import Generation
 
 Shape = tuple[int, ...]
 
@@ -85,6 +85,8 @@ def slot_shape(kind: SlotKind, shape: Shape) -> Shape | None:
         return shape
     if kind.extent is Extent.PLACEHOLDER:
         return (1,)
+    if kind.extent is Extent.SCALAR:
+        return ()
     if len(shape) < _FACTORED_RANK:
         return None if kind.below_2d is Below2D.ABSENT else ()
     return shape[:-1] if kind.extent is Extent.ROWS else (*shape[:-2], shape[-1])
@@ -117,7 +119,7 @@ def _matches(pattern: str, path: str) -> bool:
 
 def head(layout: Layout, settings: Settings) -> tuple[Single, ...]:
     """The scalars at the front of the list: the count, and in Keras 3 the learning rate unless it is a schedule."""
-    if layout.generation is Generation.KERAS3:
+    if dialect(layout.generation).rate_listed:
         return (ITERATION,) if "schedule" in settings.flags else (ITERATION, LEARNING_RATE)
     return (ITERATION,) if layout.counted else ()
 
@@ -149,9 +151,9 @@ def relevant_flags(layout: Layout) -> tuple[str, ...]:
     conditions = {
         kind.when.lstrip("!") for block in blocks(layout) if isinstance(block, PerVariable) for kind in block.kinds
     }
-    if layout.generation is Generation.KERAS3:
+    if dialect(layout.generation).rate_listed:
         conditions.add("schedule")
-    return tuple(flag for flag in FLAGS if flag in conditions)
+    return (*(flag for flag in FLAGS if flag in conditions), *sorted(conditions.difference(FLAGS, {""})))
 
 
 def settings_to_try(layout: Layout, settings: Settings | None) -> Iterator[Settings]:
@@ -228,7 +230,7 @@ def predicts(
 def variants(layout: Layout, settings: Settings) -> Iterator[tuple[Layout, Settings]]:
     """The layout, and the early variant of it where the two differ."""
     yield layout, settings
-    if layout.generation is Generation.KERAS3 and {"use_ema", "gradient_accumulation"} <= settings.flags:
+    if {"use_ema", "gradient_accumulation"} <= settings.flags:
         yield layout._replace(early=True), settings
 
 

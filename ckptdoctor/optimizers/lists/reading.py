@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from ckptdoctor.optimizers.catalogue import (
-    LAYOUTS,
     WRAPPED_LAYOUTS,
     Layout,
     PerVariable,
@@ -40,7 +39,8 @@ from ckptdoctor.optimizers.lists.layout import (
 )
 from ckptdoctor.optimizers.lists.loose import Loose, arrange
 from ckptdoctor.optimizers.lists.placement import Placement, place
-from ckptdoctor.state import Generation, Mapped, ModelVariable, OtherVariable, Role, Scalar, Slot, TensorRef
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Generation, Mapped, ModelVariable, OtherVariable, Role, Scalar, Slot
 
 
 class StateVariable(NamedTuple):
@@ -132,6 +132,10 @@ class Question(NamedTuple):
     def _recorded(self, config: OptimizerConfig, generation: Generation) -> tuple[Layout, ...]:
         known = layouts(config.class_name, generation)
         inside = [one for one in WRAPPED_LAYOUTS if (one.class_name, one.generation) == (config.class_name, generation)]
+        if config.nested:
+            from ckptdoctor.optimizers.declared import around
+
+            return around(config.wrapper, known)
         return (*known, *inside) if self.wrapped else known
 
 
@@ -142,8 +146,9 @@ def read_list(question: Question) -> Reading:
         return named
     if not any(each.tensor is not None for each in question.state):
         return Reading(unread=question.state)
-    nested = question.config is not None and question.config.nested  # what is around has slots of its own
-    placed = _head_only(question) or (None if nested else _in_known_order(question) or _alone(question))
+    # What is around may have slots of its own, which no layout tells unless they are declared.
+    untold = question.config is not None and question.config.nested and not any(question.layouts())
+    placed = _head_only(question) or (None if untold else _in_known_order(question) or _alone(question))
     if placed is None:
         return named or _as_it_is(question)
     found = sum(slot.variable is not None for slot in placed.slots)
@@ -388,7 +393,3 @@ def _as_it_is(question: Question) -> Reading:
     class_name = question.config.class_name if question.config is not None else None
     slots = slots_as_they_are(listed, question.orders, question.generation, class_name)
     return Reading(slots, iteration, scalars_as_they_are(scalars))
-
-
-KNOWN_CLASSES = frozenset(each.class_name for each in LAYOUTS)
-"""Every class that the catalogue knows, of any generation."""

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from ckptdoctor.optimizers.catalogue import Layout, SlotKind
+from ckptdoctor.optimizers.catalogue import Layout, SlotKind, is_known
 from ckptdoctor.optimizers.inference import count_of, rate_conflict
 from ckptdoctor.optimizers.keras.config import OptimizerConfig
 from ckptdoctor.optimizers.keras.naming import generation_of, optimizer_name
+from ckptdoctor.optimizers.lists.around import MULTI, is_multi, is_unbuilt, loss_scale, own_length
 from ckptdoctor.optimizers.lists.as_is import gaps, lost_inside
 from ckptdoctor.optimizers.lists.layout import Trained, expand
 from ckptdoctor.optimizers.lists.loose import Loose
-from ckptdoctor.optimizers.lists.reading import KNOWN_CLASSES, Question, Reading, StateVariable, read_list
+from ckptdoctor.optimizers.lists.reading import Question, Reading, StateVariable, read_list
 from ckptdoctor.state import (
     Generation,
     MissingSlot,
@@ -26,6 +27,7 @@ from ckptdoctor.state import (
     OtherVariable,
     Slot,
     Wrapper,
+    quantity,
 )  # fmt: skip
 from ckptdoctor.versions import release
 
@@ -34,10 +36,6 @@ __all__ = ["Orders", "StateVariable", "configured_only", "default_orders", "read
 Orders = tuple[tuple[ModelVariable, ...], ...]
 """Orders in which an optimizer may hold a model's variables, likeliest first, the widest last."""
 
-_WRAPPER_OWN = ("iteration", "learning_rate", "step_counter", "dynamic_scale")
-_UNBUILT_WRAPPER = 4
-"""Two counts and two learning rates: the wrapper's and the inner optimizer's."""
-_MULTI = "MultiOptimizer"
 _REPORTS_STEPS_SINCE = (3, 6)
 
 
@@ -140,7 +138,7 @@ def _assemble(
     notes: list[str] = []
     if reading.unread:
         notes.append(f"{len(reading.unread)} state variables could not be told apart")
-    if config is not None and layout is None and config.class_name not in KNOWN_CLASSES:
+    if config is not None and layout is None and not is_known(config.class_name):
         notes.append(f"{config.class_name} is not in the catalogue: its state is given as it is")
     count = None if reading.iteration is None else count_of(reading.iteration.value)
     if reading.iteration is not None and count is None:
@@ -211,7 +209,7 @@ def _missing(reading: Reading, layout: Layout | None, orders: Orders, *, started
     """
     if layout is None or not (started or reading.slots):
         return ()
-    present = {(slot.variable, slot.role) for slot in reading.slots}
+    present = {(slot.variable, quantity(slot.role, slot.name)) for slot in reading.slots}
     seen = {slot.variable for slot in reading.slots}
     expected = [each for each in orders[0] if each.trainable is True or each.path in seen]
     known = {each.path for each in expected}
@@ -222,13 +220,15 @@ def _missing(reading: Reading, layout: Layout | None, orders: Orders, *, started
         for one in expand(layout, trained, reading.settings)
         if isinstance(one.kind, SlotKind)
         and one.variable is not None
-        and (trained[one.variable].path, one.kind.role) not in present
+        and (trained[one.variable].path, quantity(one.kind.role, one.kind.name)) not in present
     ]
-    nobodys = Counter((slot.role, slot.tensor.shape) for slot in reading.slots if slot.variable is None)
-    candidates = Counter((kind.role, shape) for kind, shape, _ in lacking)
+    nobodys = Counter(
+        (quantity(each.role, each.name), each.tensor.shape) for each in reading.slots if each.variable is None
+    )
+    candidates = Counter((quantity(kind.role, kind.name), shape) for kind, shape, _ in lacking)
     found: list[MissingSlot] = []
     for kind, shape, path in lacking:
-        place = kind.role, shape
+        place = quantity(kind.role, kind.name), shape
         if not nobodys[place]:
             found.append(MissingSlot(kind.name, kind.role, path))
         elif candidates[place] > nobodys[place]:  # some of them have one, whichever
@@ -240,51 +240,26 @@ def _missing(reading: Reading, layout: Layout | None, orders: Orders, *, started
 # ------------------------------------------------------------------------------- optimizers around optimizers
 
 
-def _wrapped_length(state: Sequence[StateVariable], config: OptimizerConfig | None) -> int:
-    """How many variables at the front are a Keras 3 LossScaleOptimizer's own; 0 if there is none around.
+def _front(state: Sequence[StateVariable]) -> list[bool | None]:
+    """What the first elements are: whole numbers, other scalars, or arrays (None)."""
+    return [each.is_count if each.is_scalar else None for each in state[:5]]
 
-    Its list is its own count (never advanced), learning rate (0.0), step counter and scale, then the inner optimizer's
-    whole list, which begins with a count again. `mixed_float16` wraps without telling the configuration, so that the
-    pattern has to do: no optimizer's own list has whole numbers at 0, 2 and 4 and other scalars between them.
-    """
-    counts = [each.is_count for each in state[:5]]
-    scalars = all(each.is_scalar for each in state[:5])
-    if scalars and counts == [True, False, True, False, True]:
-        return 4
-    # Compiled and never built: step counter and scale do not exist yet.
-    unbuilt = scalars and counts == [True, False, True, False]
-    return 2 if unbuilt and len(state) == _UNBUILT_WRAPPER and not _is_named_multi(config) else 0
+
+def _wrapped_length(state: Sequence[StateVariable], config: OptimizerConfig | None) -> int:
+    """How many elements at the front are those of a LossScaleOptimizer around."""
+    named_multi = config is not None and config.class_name == MULTI
+    front = _front(state)
+    return own_length(front) or (2 if is_unbuilt(front) and not named_multi else 0)
 
 
 def _wrapper(own: Sequence[StateVariable], config: OptimizerConfig | None) -> Wrapper:
-    others = tuple(
-        OtherVariable(label, each.tensor, each.value)
-        for label, each in zip(_WRAPPER_OWN, own, strict=False)
-        if each.tensor is not None
-    )
-    scale = next((each.value for each in others if each.name == "dynamic_scale"), None)
-    return Wrapper(
-        config.wrapper if config is not None and config.wrapper else "LossScaleOptimizer",
-        float(scale) if isinstance(scale, (int, float)) else None,
-        others,
-        configured=config is None or bool(config.wrapper),
-    )
-
-
-def _is_named_multi(config: OptimizerConfig | None) -> bool:
-    return config is not None and config.class_name == _MULTI
+    named = config.wrapper if config is not None and config.wrapper else ""
+    elements = ((each.tensor, each.value) for each in own)
+    return loss_scale(elements, named or "LossScaleOptimizer", configured=config is None or bool(named))
 
 
 def _is_multi(state: Sequence[StateVariable], config: OptimizerConfig | None) -> bool:
-    """Whether the list is a MultiOptimizer's: its own count and learning rate (0.0), then each inner list."""
-    if config is not None:
-        return config.class_name == _MULTI
-    return (
-        len(state) > _UNBUILT_WRAPPER
-        and all(each.is_scalar for each in state[:3])
-        and [each.is_count for each in state[:3]] == [True, False, True]
-        and state[1].value == 0
-    )
+    return config.class_name == MULTI if config is not None else is_multi(_front(state), state[1].value)
 
 
 def _multi(state: Sequence[StateVariable], config: OptimizerConfig | None, orders: Orders, name: str) -> OptimizerState:
@@ -310,7 +285,7 @@ def _multi(state: Sequence[StateVariable], config: OptimizerConfig | None, order
         other += [each._replace(name=f"{label}/{each.name}") for each in inner.other]
     return OptimizerState(
         name=name,
-        class_name=_MULTI,
+        class_name=MULTI,
         class_inferred=config is None,
         generation=Generation.KERAS3,
         iterations=count_of(head[0].value),

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import log2
 
-from ckptdoctor.optimizers.catalogue import CLASSES_BY_POPULARITY, LAYOUTS, WRAPPED_LAYOUTS, Layout, SlotKind
+from ckptdoctor.optimizers.catalogue import LAYOUTS, WRAPPED_LAYOUTS, Layout, SlotKind, layouts, popularity
 from ckptdoctor.optimizers.keras.config import OptimizerConfig
 from ckptdoctor.optimizers.lists.alone import fit_alone
+from ckptdoctor.optimizers.lists.around import own_length
 from ckptdoctor.optimizers.lists.evidence import Observed, all_zero, contradicts, doubts, doubts_of_class, supported
 from ckptdoctor.optimizers.lists.layout import ITERATION, LEARNING_RATE, Fit, Item
 from ckptdoctor.state import Generation, Role
@@ -33,9 +34,6 @@ _RARE_BITS = 8
 _DOUBT_BITS = 6
 _PEERS = 3
 """Readings that agree in so many parts of their rank differ by what is common only."""
-
-WRAPPER_LENGTH = 4
-"""Keras 3's LossScaleOptimizer: iteration (always 0), learning_rate (0.0), step_counter, dynamic_scale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +103,7 @@ def judge(items: Sequence[Observed], hints: Hints | None = None) -> Verdict | No
 
 
 def _judge(items: Sequence[Observed], hints: Hints) -> Verdict | None:
-    wrapped = _wrapped(items)
+    wrapped = own_length([item.integral if _is_number(item) else None for item in items[:5]])
     if wrapped:
         inner = _counted(items[wrapped:], replace(hints, wrapped=True, generation=Generation.KERAS3))
         if inner is not None:
@@ -117,14 +115,6 @@ def _judge(items: Sequence[Observed], hints: Hints) -> Verdict | None:
 
 def _is_number(item: Observed) -> bool:
     return item.shape == () and item.value is not None
-
-
-def _wrapped(items: Sequence[Observed]) -> int:
-    """How many elements at the front are a LossScaleOptimizer's: whole numbers at 0, 2 and 4, others between."""
-    front = items[: WRAPPER_LENGTH + 1]
-    if len(front) <= WRAPPER_LENGTH or not all(map(_is_number, front)):
-        return 0
-    return WRAPPER_LENGTH if [item.integral for item in front] == [True, False, True, False, True] else 0
 
 
 def _counted(items: Sequence[Observed], hints: Hints) -> Verdict | None:
@@ -183,7 +173,9 @@ def _layouts(hints: Hints) -> list[Layout]:
     known = (*LAYOUTS, *WRAPPED_LAYOUTS) if hints.wrapped else LAYOUTS
     open_to = [each for each in known if generation in {None, each.generation}]
     # A class that is not in the catalogue: any layout of its generation that fits is better than none.
-    return [each for each in open_to if wanted in {None, each.class_name}] or open_to
+    found = [each for each in open_to if wanted in {None, each.class_name}]
+    generations = [each for each in Generation if generation in {None, each}]
+    return found or [layout for each in generations for layout in layouts(wanted or "", each)] or open_to
 
 
 def _ranked(items: Sequence[Observed], seen: Sequence[Observed], hints: Hints, lacking: int) -> list[_Ranked]:
@@ -211,7 +203,7 @@ def _rank(fit: Fit, judged: Fit, seen: Sequence[Observed], hints: Hints) -> tupl
         named,
         unconfigured,
         _length(fit) + _DOUBT_BITS * doubts(judged, seen),
-        CLASSES_BY_POPULARITY.index(fit.layout.class_name),
+        popularity(fit.layout.class_name),
         _unlikely_accumulation(judged, seen),
         len(flags),
         _GENERATIONS.index(fit.layout.generation),

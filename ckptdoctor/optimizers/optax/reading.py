@@ -15,7 +15,8 @@ from ckptdoctor.optimizers.optax.states import (
     kind_of,
 )  # fmt: skip
 from ckptdoctor.optimizers.optax.tree import Path, StateLeaf, count_in, value_of
-from ckptdoctor.state import (
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import (  # fmt: skip
     Generation,
     MissingSlot,
     ModelVariable,
@@ -25,8 +26,7 @@ from ckptdoctor.state import (
     Role,
     Scalar,
     Slot,
-    TensorRef,
-)  # fmt: skip
+)
 
 _HYPERPARAMETERS = "hyperparams"
 _SCHEDULE_FREE = frozenset({"z"})

@@ -15,7 +15,8 @@ from ckptdoctor.containers.tensors.dtypes import INTEGRAL
 from ckptdoctor.containers.tensors.values import chunks, read_scalar
 from ckptdoctor.optimizers.inference import count_of
 from ckptdoctor.optimizers.optax.states import SLOT_FIELDS
-from ckptdoctor.state import ModelVariable, Scalar, TensorRef
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import ModelVariable, Scalar
 
 Path = tuple[str, ...]
 
@@ -246,8 +247,17 @@ def count_in(ref: TensorRef | None) -> int | None:
 
 
 def value_of(ref: TensorRef | None) -> Scalar | None:
-    """The number of a scalar; None for everything else."""
-    return read_scalar(ref) if ref is not None and ref.shape == () and ref.location is not None else None
+    """The number of a scalar, or the one that every replica of it has (`flax.jax_utils.replicate`); else None."""
+    if ref is None or ref.location is None or (ref.shape and not _is_replicated(ref)):
+        return None
+    if ref.shape == ():
+        return read_scalar(ref)
+    seen = {each.item() for part in chunks(ref) for each in part}
+    return seen.pop() if len(seen) == 1 else None
+
+
+def _is_replicated(ref: TensorRef) -> bool:
+    return len(ref.shape) == 1 and 0 < ref.size <= _MOST_DEVICES and ref.dtype in INTEGRAL
 
 
 def _unique(variables: Sequence[ModelVariable]) -> tuple[ModelVariable, ...]:

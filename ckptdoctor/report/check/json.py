@@ -42,6 +42,7 @@ def render_configuration(found: Configuration) -> str:
         "configuration_file": found.path,
         "policy": policy(found.policy),
         "sources": dict(found.sources),
+        "declared": {kind: list(names) for kind, names in found.declared.items()},
     }
     return json.dumps(document, allow_nan=False) + "\n"
 
@@ -105,6 +106,8 @@ def checked(each: Checked) -> dict[str, Any]:
         "verdict": each.verdict,
         "model": None,
         "optimizers": [],
+        "schedulers": [],
+        "companions": [],
         "counters": {},
         "findings": _findings(each.findings),
         "error": each.problem,

@@ -9,11 +9,12 @@ from typing import Any
 from ckptdoctor import __version__
 from ckptdoctor.grafting.building.receipt import FileRecord, Receipt
 from ckptdoctor.grafting.plan import Plan
+from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.planned import PlannedSlot
+from ckptdoctor.references import TensorRef
 from ckptdoctor.report.inspect.json import plain
 from ckptdoctor.report.shared.escape import printable
-from ckptdoctor.report.shared.facts import generation, human_bytes, shape_text
-from ckptdoctor.state import TensorRef
+from ckptdoctor.report.shared.facts import human_bytes, shape_text
 
 SCHEMA = "ckptdoctor.graft/1"
 _MATCHED = {
@@ -144,7 +145,7 @@ def _about(plan: Plan) -> list[tuple[str, str]]:
     optimizer = plan.optimizer
     size = sum(slot.nbytes for slot in optimizer.slots)
     lines = [
-        ("optimizer", f"{optimizer.class_name}, {generation(optimizer.generation)}, as {optimizer.name}"),
+        ("optimizer", f"{optimizer.class_name}, {dialect(optimizer.generation).short}, as {optimizer.name}"),
         ("slots", f"{_origins(optimizer.slots)}, {human_bytes(size)}"),
     ]
     formulas = sorted({slot.formula for slot in optimizer.slots if slot.formula})

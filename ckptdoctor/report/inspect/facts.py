@@ -10,15 +10,20 @@ from ckptdoctor.containers.tensors.dtypes import total_nbytes
 from ckptdoctor.diagnosis.findings import Finding, is_aside
 from ckptdoctor.diagnosis.status import lacking_names
 from ckptdoctor.formats.registry import record
-from ckptdoctor.report.shared.facts import figure, generation, human_bytes, worth_showing
-from ckptdoctor.state import OptimizerState, TrainingState
-from ckptdoctor.words import enumerate_some
+from ckptdoctor.optimizers.dialects import dialect
+from ckptdoctor.report.shared.facts import figure, human_bytes, worth_showing
+from ckptdoctor.state import OptimizerState, SchedulerState, TrainingState
+from ckptdoctor.words import counted, enumerate_some
 
 if TYPE_CHECKING:
     from ckptdoctor.examination import Examination
 
 _CANDIDATES = 3
 _MISSING = 8
+_KINDS = {
+    "scaler": "GradScaler", "rng": "random numbers", "sampler": "sampler", "averages": "averages", "loop": "loops",
+    "callback": "callback",
+}  # fmt: skip
 
 
 class Fact(NamedTuple):
@@ -39,13 +44,18 @@ def facts(each: Examination, state: TrainingState) -> Iterator[Fact]:
     yield Fact("model", (_model(state),))
     for optimizer in state.optimizers:
         yield from _of_optimizer(optimizer)
+    for scheduler in state.schedulers:
+        yield Fact("scheduler", (_scheduler(scheduler),))
+    beside = [each for each in state.companions if each.present]
+    if beside:
+        yield Fact("beside it", tuple(f"{_KINDS[each.kind]} ({each.name})" for each in beside[:_MISSING]))
     if state.counters:
         yield Fact("counters", tuple(f"{name} {value:,}" for name, value in state.counters.items()))
 
 
 def told(each: Examination, *, tensors: bool = False) -> list[Finding]:
     """The findings to be shown: what is true of most healthy artifacts only beside their tensors."""
-    return [finding for finding in each.findings if not is_aside(finding) or (tensors and finding.code == "S010")]
+    return [finding for finding in each.findings if not is_aside(finding) or (tensors and finding.code != "P002")]
 
 
 def _format(each: Examination, state: TrainingState) -> str:
@@ -67,6 +77,30 @@ def _model(state: TrainingState) -> str:
     return f"{text}, {frozen:,} not trainable" if frozen else text
 
 
+def _scheduler(scheduler: SchedulerState) -> str:
+    """`StepLR at 7: rate 0.01, then 0.001; if it were lost 0.01`."""
+    name = scheduler.class_name or "of unknown class"
+    if scheduler.class_candidates:
+        name += f" ({' or '.join(scheduler.class_candidates)} would fit too)"
+    text = name if scheduler.last_epoch is None else f"{name} at {scheduler.last_epoch:,}"
+    if scheduler.learning_rates:
+        text += f": rate {scheduler.learning_rates[0]:.6g}"
+    if scheduler.next:
+        text += f", next {', '.join(f'{rate:.6g}' for rate in scheduler.next)}"
+        lost = scheduler.if_lost or scheduler.next
+        if any(not isclose(*pair) for pair in zip(scheduler.next, lost, strict=True)):
+            text += f"; if it were lost {', '.join(f'{rate:.6g}' for rate in lost)}"
+    return text
+
+
+def _groups(optimizer: OptimizerState) -> Iterator[str]:
+    """What groups have that is not the same in all of them."""
+    for number, group in enumerate(optimizer.groups):
+        own = {key: value for key, value in group.hyperparameters.items() if key not in optimizer.hyperparameters}
+        said = ", ".join(f"{key} {figure(value)}" for key, value in own.items())
+        yield f"{group.name or number}: {counted(len(group.variables), 'parameter')}{f' with {said}' if said else ''}"
+
+
 def _of_optimizer(optimizer: OptimizerState) -> Iterator[Fact]:
     yield Fact("optimizer", (_called(optimizer),))
     count = _count(optimizer)
@@ -75,6 +109,8 @@ def _of_optimizer(optimizer: OptimizerState) -> Iterator[Fact]:
     settings = tuple(f"{key} {figure(value)}" for key, value in worth_showing(optimizer.hyperparameters))
     if settings:
         yield Fact("settings", settings)
+    if len(optimizer.groups) > 1:
+        yield Fact("groups", (enumerate_some(list(_groups(optimizer)), _MISSING),))
     rates = schedule_text(optimizer)
     if rates:
         yield Fact("schedule", (rates,))
@@ -95,7 +131,7 @@ def _called(optimizer: OptimizerState) -> str:
         name += " (inferred)"
     parts = [name]
     if optimizer.generation is not None:
-        parts.append(generation(optimizer.generation))
+        parts.append(dialect(optimizer.generation).short)
     if optimizer.name and optimizer.name != "optimizer":
         parts.append(f"named {optimizer.name}")
     if optimizer.wrapper is not None:
@@ -108,6 +144,9 @@ def _count(optimizer: OptimizerState) -> str:
     if optimizer.iterations is not None:
         reported = optimizer.iterations_reported
         return f"{optimizer.iterations:,}" + (f" (the framework reports {reported:,})" if reported is not None else "")
+    if optimizer.iterations_range is not None:
+        least, most = optimizer.iterations_range
+        return f"{least:,} to {most:,}: its {len(optimizer.counts):,} counts differ"
     if optimizer.recoverable is not None:
         return f"not stored; {optimizer.recoverable.value:,} follows from {optimizer.recoverable.source}"
     return "not stored" if optimizer.has_state else ""

@@ -12,13 +12,14 @@ from ckptdoctor import __version__
 from ckptdoctor.containers.tensors.dtypes import total_nbytes
 from ckptdoctor.diagnosis.status import optimizer_status
 from ckptdoctor.examination import Examination
+from ckptdoctor.references import TensorRef
 from ckptdoctor.state import (
     ModelVariable,
     OptimizerState,
     OtherVariable,
     Role,
     Schedule,
-    TensorRef,
+    SchedulerState,
     TrainingState,
     Wrapper,
 )
@@ -84,6 +85,8 @@ def _fields(examination: Examination, slots: Slots, *, tensors: bool, stats: boo
         "verdict": examination.verdict,
         "model": _model(state, figures, tensors=tensors) if state else None,
         "optimizers": [_optimizer(each, figures, slots) for each in state.optimizers] if state else [],
+        "schedulers": [_scheduler(each) for each in state.schedulers] if state else [],
+        "companions": [each._asdict() for each in state.companions] if state else [],
         "counters": dict(state.counters) if state else {},
         "loaders": _losses(state, examination.path) if state else [],
         "findings": [
@@ -184,7 +187,15 @@ def _optimizer(optimizer: OptimizerState, figures: Stats | None, slots: Slots) -
         "status": optimizer_status(optimizer).value,
         "iterations": optimizer.iterations,
         "iterations_key": optimizer.iterations_key,
+        "counts": [
+            {"value": each.value, "of": each.of, "where": each.where or None, "key": each.key}
+            for each in optimizer.all_counts
+        ],
         "hyperparameters": {name: plain(value) for name, value in optimizer.hyperparameters.items()},
+        "groups": [
+            {"name": each.name, "variables": list(each.variables), "hyperparameters": plain(each.hyperparameters)}
+            for each in optimizer.groups
+        ],
         "schedule": _schedule(optimizer.schedule),
         "slots": slots(optimizer, figures),
         "missing": [
@@ -201,6 +212,8 @@ def _optimizer(optimizer: OptimizerState, figures: Stats | None, slots: Slots) -
         entry["class_candidates"] = list(optimizer.class_candidates)
     if optimizer.iterations_reported is not None:
         entry["iterations_reported"] = optimizer.iterations_reported
+    if optimizer.iterations_range is not None:
+        entry["iterations_range"] = list(optimizer.iterations_range)
     if optimizer.recoverable is not None:
         entry["iterations_recoverable"] = {"value": optimizer.recoverable.value, "from": optimizer.recoverable.source}
     if optimizer.wrapper is not None:
@@ -279,6 +292,11 @@ def _schedule(schedule: Schedule | None) -> dict[str, Any] | None:
         "learning_rate": plain(schedule.learning_rate),
         "learning_rate_if_lost": plain(schedule.learning_rate_if_lost),
     }
+
+
+def _scheduler(scheduler: SchedulerState) -> dict[str, Any]:
+    fields = {name: plain(value) for name, value in scheduler._asdict().items()}
+    return {("class" if name == "class_name" else name): value for name, value in fields.items()}
 
 
 def _wrapper(wrapper: Wrapper, figures: Stats | None) -> dict[str, Any]:

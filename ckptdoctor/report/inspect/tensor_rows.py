@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from ckptdoctor.state import OptimizerState, TensorRef, TrainingState
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import OptimizerState, TrainingState
 
 if TYPE_CHECKING:
     from ckptdoctor.containers.tensors.values import Statistics

@@ -8,22 +8,7 @@ from typing import NamedTuple
 
 from ckptdoctor.containers.tensors.dtypes import nbytes
 from ckptdoctor.diagnosis.status import covered
-from ckptdoctor.state import Generation, OptimizerState
-
-_GENERATIONS = {
-    Generation.TF1: "TensorFlow 1",
-    Generation.KERAS1: "standalone Keras 1.x to 2.3",
-    Generation.OPTIMIZER_V2: "tf.keras up to 2.10 or legacy",
-    Generation.KERAS2: "Keras 2.11+ or tf_keras",
-    Generation.KERAS3: "Keras 3",
-    Generation.OPTAX: "optax",
-}
-
-
-def generation(value: Generation) -> str:
-    """A generation, as its users know it."""
-    return _GENERATIONS[value]
-
+from ckptdoctor.state import OptimizerState
 
 _KILO = 1000
 
@@ -89,7 +74,7 @@ def slot_rows(optimizer: OptimizerState) -> list[SlotRow]:
     return [SlotRow(name, role, have, have + lacking, size) for name, (role, have, lacking, size) in rows.items()]
 
 
-__all__ = ["SlotRow", "covered", "figure", "generation", "human_bytes", "shape_text", "slot_rows"]
+__all__ = ["SlotRow", "covered", "figure", "human_bytes", "shape_text", "slot_rows"]
 
 
 _COMMAND = re.compile(r"(?:^|(?<=: ))ckptdoctor .*?(?=; |$)")

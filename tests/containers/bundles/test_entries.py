@@ -18,7 +18,7 @@ from ckptdoctor.containers.protos import checkpoint_pb2 as pb
 from ckptdoctor.containers.tables.wire import CorruptBytes
 from ckptdoctor.containers.tensors.dtypes import ITEMSIZE
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.state import TensorRef
+from ckptdoctor.references import TensorRef
 
 
 class _Nothing(Heads):

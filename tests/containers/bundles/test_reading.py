@@ -19,7 +19,7 @@ from ckptdoctor.containers.protos import checkpoint_pb2 as pb
 from ckptdoctor.containers.tensors.dtypes import ITEMSIZE
 from ckptdoctor.containers.tensors.values import chunks, read_scalar
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.state import FileRange, Pieces, TensorRef
+from ckptdoctor.references import FileRange, Pieces, TensorRef
 
 A, B = array([1.0, 2.0, 3.0]), array([[4, 5], [6, 7]], "int64")
 

@@ -15,7 +15,7 @@ from ckptdoctor.containers.protos import checkpoint_pb2 as pb
 from ckptdoctor.containers.tables.ordered_code import Extent
 from ckptdoctor.containers.tables.wire import CorruptBytes
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.state import Inline
+from ckptdoctor.references import Inline
 
 
 @pytest.mark.parametrize(

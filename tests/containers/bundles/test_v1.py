@@ -16,7 +16,7 @@ from ckptdoctor.containers.protos import checkpoint_pb2 as pb
 from ckptdoctor.containers.tables.ordered_code import encode_slice_key
 from ckptdoctor.containers.tensors.values import chunks, read_scalar
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.state import FileRange, Inline, Pieces, TensorRef
+from ckptdoctor.references import FileRange, Inline, Pieces, TensorRef
 
 Entries = list[tuple[bytes, bytes]]
 

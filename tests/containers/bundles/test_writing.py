@@ -23,7 +23,7 @@ from ckptdoctor.containers.tables.sstable import Table
 from ckptdoctor.containers.tensors.shard_data import pieces
 from ckptdoctor.containers.tensors.values import assembled
 from ckptdoctor.errors import GraftRefused, UnreadableArtifact
-from ckptdoctor.state import FileRange, Inline, TensorRef
+from ckptdoctor.references import FileRange, Inline, TensorRef
 
 
 def _value(bundle: TensorBundle, name: str) -> Any:

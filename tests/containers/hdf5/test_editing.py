@@ -15,7 +15,7 @@ import pytest
 from ckptdoctor.containers.hdf5.editing import ATTRIBUTE_BYTES, Edit, NewDataset, create_file, edit_file
 from ckptdoctor.containers.hdf5.file import H5File
 from ckptdoctor.errors import GraftRefused, UnreadableArtifact
-from ckptdoctor.state import H5Data, Inline, TensorRef
+from ckptdoctor.references import H5Data, Inline, TensorRef
 
 h5py: Any = _h5py
 

@@ -20,7 +20,7 @@ from ckptdoctor.containers.hdf5 import file as hdf5
 from ckptdoctor.containers.hdf5.file import H5File
 from ckptdoctor.containers.hdf5.pool import read_chunks, release
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
-from ckptdoctor.state import H5Data, TensorRef
+from ckptdoctor.references import H5Data, TensorRef
 
 h5py: Any = _h5py  # the stubs leave half of it out
 

@@ -13,7 +13,7 @@ from ckptdoctor.containers.ocdbt import nodes
 from ckptdoctor.containers.ocdbt.database import Database
 from ckptdoctor.containers.zarrs.store import small
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
-from ckptdoctor.state import Inline
+from ckptdoctor.references import Inline
 
 
 def _read(folder: Path) -> Database:

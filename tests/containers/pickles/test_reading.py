@@ -28,7 +28,7 @@ from hypothesis.extra import numpy as hnp
 from ckptdoctor.containers.pickles.reading import Node, load
 from ckptdoctor.containers.tensors.values import chunks
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.state import Coded, FileRange, Inline, TensorRef
+from ckptdoctor.references import Coded, FileRange, Inline, TensorRef
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

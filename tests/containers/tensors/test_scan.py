@@ -13,7 +13,7 @@ from support.bundles import array, write_bundle
 
 from ckptdoctor.containers.bundles.reading import read_bundle
 from ckptdoctor.containers.tensors.scan import TensorScan, scan_tensor
-from ckptdoctor.state import FileRange, TensorRef
+from ckptdoctor.references import FileRange, TensorRef
 
 SHORT = [
     "float16",

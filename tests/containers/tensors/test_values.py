@@ -17,7 +17,7 @@ from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.tensors.dtypes import ITEMSIZE, tensorflow_dtype, unpack_scalar
 from ckptdoctor.containers.tensors.values import Statistics, chunks, kept_open, numpy_dtype, read_scalar, statistics
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.state import FileRange, Inline, TensorRef
+from ckptdoctor.references import FileRange, Inline, TensorRef
 
 PLAIN = [name for name in ITEMSIZE if not name.startswith(("complex", "q"))]
 

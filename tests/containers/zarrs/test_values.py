@@ -21,7 +21,7 @@ from ckptdoctor.containers.tensors.values import assembled, chunks, ordered_chun
 from ckptdoctor.containers.zarrs.arrays import Arrays, arrays
 from ckptdoctor.containers.zarrs.store import Directory
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
-from ckptdoctor.state import TensorRef
+from ckptdoctor.references import TensorRef
 
 
 def _array(shape: tuple[int, ...], dtype: str = "float32") -> NDArray[Any]:

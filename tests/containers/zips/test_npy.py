@@ -23,7 +23,7 @@ from ckptdoctor.containers.pickles.reading import ForbiddenImport
 from ckptdoctor.containers.tensors.values import chunks
 from ckptdoctor.containers.zips.npy import MAGIC, read_npy, read_npz
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
-from ckptdoctor.state import Coded, FileRange, Inline, TensorRef
+from ckptdoctor.references import Coded, FileRange, Inline, TensorRef
 
 SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 

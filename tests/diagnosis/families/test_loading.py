@@ -16,6 +16,7 @@ from ckptdoctor.diagnosis.lost_count import consequences
 from ckptdoctor.diagnosis.rules import judge
 from ckptdoctor.diagnosis.scan import PairScan, Scan
 from ckptdoctor.optimizers.keras.schedules import evaluate
+from ckptdoctor.references import TensorRef
 from ckptdoctor.state import (
     Format,
     Generation,
@@ -26,7 +27,6 @@ from ckptdoctor.state import (
     Role,
     Schedule,
     Slot,
-    TensorRef,
     TrainingState,
 )
 

@@ -18,7 +18,8 @@ from ckptdoctor.formats.keras import archive as keras_archive
 from ckptdoctor.formats.keras import hdf5
 from ckptdoctor.formats.keras import hdf5 as hdf5_file
 from ckptdoctor.formats.keras import weights as keras_weights
-from ckptdoctor.state import Format, Generation, H5Data, Producer
+from ckptdoctor.references import H5Data
+from ckptdoctor.state import Format, Generation, Producer
 
 h5py: Any = _h5py  # the stubs leave half of it out
 

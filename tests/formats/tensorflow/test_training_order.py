@@ -11,7 +11,7 @@ from ckptdoctor.containers.bundles.object_graph import ObjectGraph
 from ckptdoctor.containers.bundles.reading import TensorBundle
 from ckptdoctor.formats.tensorflow.objects import Objects, classify
 from ckptdoctor.formats.tensorflow.training_order import in_order_of_training
-from ckptdoctor.state import TensorRef
+from ckptdoctor.references import TensorRef
 
 
 def graph_of(paths: list[str], full_name: str, kinds: Mapping[str, str] | None = None) -> Objects:

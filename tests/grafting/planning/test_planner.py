@@ -10,10 +10,10 @@ import pytest
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.grafting.planning.planner import make_plan
+from ckptdoctor.references import Inline, TensorRef
 from ckptdoctor.state import (
     Format,
     Generation,
-    Inline,
     ModelVariable,
     OptimizerState,
     OtherVariable,
@@ -21,7 +21,6 @@ from ckptdoctor.state import (
     Recoverable,
     Role,
     Slot,
-    TensorRef,
     TrainingState,
     Wrapper,
 )

@@ -6,7 +6,8 @@ import pytest
 
 from ckptdoctor.grafting.planning.slots import other_betas
 from ckptdoctor.optimizers.translation import numbers_of
-from ckptdoctor.state import Generation, OptimizerState, OtherVariable, TensorRef
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Generation, OptimizerState, OtherVariable
 
 
 def donor(**powers: float) -> OptimizerState:

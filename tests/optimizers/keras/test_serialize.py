@@ -90,7 +90,8 @@ def test_clipping_is_kept() -> None:
         ("RMSprop", K1, {"centered": True}, "centered"),
         ("SGD", K1, {"global_clipnorm": 1.0}, "global_clipnorm"),
         ("LAMB", K3, {}, "no optimizer 'LAMB'"),
-        ("AdamW", V2, {}, "no optimizer 'AdamW'"),
+        ("Adafactor", V2, {}, "no optimizer 'Adafactor'"),
+        ("AdamW", V2, {}, "the defaults of AdamW are not declared"),
         ("Adam", Generation.TF1, {}, "no configuration"),
     ],
 )

@@ -8,7 +8,8 @@ import pytest
 
 from ckptdoctor.optimizers.keras.config import OptimizerConfig, read_config
 from ckptdoctor.optimizers.lists.state import StateVariable, default_orders, read_state
-from ckptdoctor.state import Generation, ModelVariable, OptimizerState, Role, Scalar, TensorRef
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Generation, ModelVariable, OptimizerState, Role, Scalar
 
 V2, K3 = Generation.OPTIMIZER_V2, Generation.KERAS3
 SHAPES = {"h/kernel": (3, 4), "h/bias": (4,), "o/kernel": (4, 2), "o/bias": (2,)}

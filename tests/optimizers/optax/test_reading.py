@@ -8,7 +8,8 @@ import pytest
 
 from ckptdoctor.optimizers.optax.reading import read_optax
 from ckptdoctor.optimizers.optax.tree import Leaf, take_apart
-from ckptdoctor.state import Inline, OptimizerState, TensorRef
+from ckptdoctor.references import Inline, TensorRef
+from ckptdoctor.state import OptimizerState
 
 
 def _leaf(path: str, *, shape: tuple[int, ...] = (2,), count: int | None = None, empty: bool = False) -> Leaf:

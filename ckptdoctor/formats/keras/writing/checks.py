@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.formats.keras import SAVING_THEIR_OWN
-from ckptdoctor.optimizers.keras.serialize import NAMES, Form, to_config
+from ckptdoctor.optimizers.dialects import dialect
+from ckptdoctor.optimizers.keras.serialize import Form, to_config
 from ckptdoctor.optimizers.lists.elements import require_listable
 from ckptdoctor.optimizers.planned import PlannedOptimizer
 
@@ -49,6 +50,6 @@ def check_layout(optimizer: PlannedOptimizer) -> None:
     """
     if optimizer.generation not in SAVING_THEIR_OWN:
         raise GraftRefused(
-            f"`.keras` and `.weights.h5` never hold the state of optimizers of {NAMES[optimizer.generation]}: write "
-            "that of a later generation (--as keras2 or --as keras3), or choose an HDF5 target"
+            f"`.keras` and `.weights.h5` never hold the state of optimizers of {dialect(optimizer.generation).title}: "
+            "write that of a later generation (--as keras2 or --as keras3), or choose an HDF5 target"
         )

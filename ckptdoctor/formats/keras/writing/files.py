@@ -28,7 +28,8 @@ from ckptdoctor.formats.keras.writing.checks import check_layout
 from ckptdoctor.formats.keras.writing.losses import chosen_loss, loss_of
 from ckptdoctor.formats.keras.writing.slot_names import weight_names
 from ckptdoctor.formats.keras.writing.tree import Place, by_name, new_dataset, place_in, tree_edit
-from ckptdoctor.optimizers.keras.serialize import NAMES, Form, require_agreement, to_config
+from ckptdoctor.optimizers.dialects import dialect
+from ckptdoctor.optimizers.keras.serialize import Form, require_agreement, to_config
 from ckptdoctor.optimizers.lists.elements import elements, wrapper_elements
 from ckptdoctor.optimizers.lists.elements import notes as notes_of
 from ckptdoctor.optimizers.planned import PlannedOptimizer
@@ -129,7 +130,7 @@ def _h5_notes(optimizer: PlannedOptimizer) -> tuple[str, ...]:
             "`.keras` target to resume training"
         )
     else:
-        note = f"load with load_model(path) of {NAMES[optimizer.generation]}: it restores the optimizer's state"
+        note = f"load with load_model(path) of {dialect(optimizer.generation).title}: it restores the optimizer's state"
     return (note,)
 
 
@@ -251,7 +252,7 @@ def _compiled(
     """`config.json` with the optimizer in `compile_config`; None where it stays as it is."""
     if place.group != OPTIMIZER:
         return None, (by_name(place.group, "load_model(path, compile=False), compile the model with its optimizers"),)
-    call = (f"load with load_model(path) of {NAMES[optimizer.generation]}: it restores the optimizer's state",)
+    call = (f"load with load_model(path) of {dialect(optimizer.generation).title}: it restores the optimizer's state",)
     document = parse_object(config, target, CONFIG)
     compiled = document.get("compile_config")
     has_optimizer = isinstance(compiled, dict) and isinstance(compiled.get("optimizer"), (dict, str))

@@ -6,25 +6,11 @@ LossScaleOptimizer (keras/mixed_precision/loss_scale_optimizer.py), and what Ten
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from ckptdoctor.formats.tensorflow.writing.site import Place, Site, add_loss_scale, count_tensor, note_unknown
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
 
-_V2_SCALARS: Mapping[str, tuple[str, ...]] = {
-    "Adam": ("beta_1", "beta_2", "decay", "learning_rate"),
-    "Adamax": ("beta_1", "beta_2", "decay", "learning_rate"),
-    "Nadam": ("beta_1", "beta_2", "decay", "learning_rate"),
-    "SGD": ("decay", "learning_rate", "momentum"),
-    "RMSprop": ("decay", "learning_rate", "momentum", "rho"),
-    "Adagrad": ("decay", "learning_rate"),
-    "Adadelta": ("decay", "learning_rate", "rho"),
-    "Ftrl": (
-        "beta", "decay", "l1_regularization_strength", "l2_regularization_strength", "learning_rate",
-        "learning_rate_power",
-    ),
-}  # fmt: skip
-"""Hyperparameters that OptimizerV2 keeps as variables (`_set_hyper`), in the order in which it creates them."""
 _NADAM_DECAY = 0.004
 """OptimizerV2's Nadam keeps `schedule_decay` under the name `decay`; that of Keras 2.11 and later is built in."""
 _SINCE_2_6 = "beta"
@@ -42,14 +28,14 @@ def build_optimizer_v2(site: Site) -> None:
         place.object("base_optimizer")  # a node without children: its state is on this one
     place.variable("iter", f"{name}/iter", count_tensor(optimizer.iterations))
     unknown: list[str] = []
-    for each in _V2_SCALARS.get(optimizer.class_name, ("decay", "learning_rate")):
-        value = _hyperparameter(optimizer, each)
+    for each, setting, as_given in optimizer.layout.hypers:
+        value = _hyperparameter(optimizer, setting)
         if each == "learning_rate" and site.scheduled:
             continue
         if value is None:
             unknown += [each] if each != _SINCE_2_6 else []
         else:
-            place.variable(each, f"{name}/{each}", site.number(value))
+            place.variable(each, f"{name}/{each}", site.setting(value, as_given=as_given))
     note_unknown(site, unknown)
     for each, value in optimizer.singles.items():
         place.variable(each, f"{name}/{each}", site.number(value))
@@ -88,6 +74,6 @@ def _hyperparameter(optimizer: PlannedOptimizer, name: str) -> float | None:
     value = optimizer.hyperparameters.get(name)
     if value is None and (optimizer.class_name, name) == ("Nadam", "decay"):
         value = optimizer.hyperparameters.get("schedule_decay", _NADAM_DECAY)
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
+    if isinstance(value, (int, float)):
+        return value
     return 0.0 if value is None and name in _OFF_UNLESS_SET and name not in optimizer.settings.flags else None

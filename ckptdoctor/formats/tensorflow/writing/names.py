@@ -20,7 +20,8 @@ from ckptdoctor.formats.contract import Written
 from ckptdoctor.formats.tensorflow.names import Names, read_names
 from ckptdoctor.optimizers.name_based import TF1_AVERAGE, TF1_OPTIMIZERS
 from ckptdoctor.optimizers.planned import PlannedOptimizer
-from ckptdoctor.state import Generation, OptimizerState, TensorRef
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Generation, OptimizerState
 
 _STEP = "global_step"
 _PACKED = {"int32": "<i", "int64": "<q", "float32": "<f", "float64": "<d"}

@@ -60,6 +60,14 @@ class Site:
             raise GraftRefused(f"{value:g} is more than {self.float_dtype} can hold") from error
         return NewTensor(self.float_dtype, (), packed)
 
+    def setting(self, value: float, *, as_given: bool) -> NewTensor:
+        """A setting that is kept as a variable: a number, or of the type that TensorFlow makes of what it is given."""
+        if as_given and isinstance(value, bool):
+            return NewTensor("bool", (), bytes([value]))
+        if as_given and isinstance(value, int) and -1 << 31 <= value < 1 << 31:
+            return NewTensor("int32", (), struct.pack("<i", value))
+        return self.number(float(value))
+
     def trained_node(self, path: str) -> int:
         """The node of a model variable.
 

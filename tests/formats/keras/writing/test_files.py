@@ -20,7 +20,8 @@ from ckptdoctor.containers.tensors.values import ordered_chunks
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.formats.keras.writing.files import write_dump, write_h5, write_keras_archive, write_keras_weights
 from ckptdoctor.optimizers.planned import PlannedOptimizer
-from ckptdoctor.state import Format, Generation, OptimizerState, Status, TensorRef, TrainingState
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Format, Generation, OptimizerState, Status, TrainingState
 
 h5py: Any = _h5py
 

@@ -1,0 +1,104 @@
+"""The zip archive of torch.save: `data.pkl` and a member for each storage, under one folder.
+
+Members are stored, not packed, each at a multiple of 64 bytes; `torch.load` checks no CRC-32.
+"""
+
+from __future__ import annotations
+
+from ckptdoctor.containers.bytes.cursor import Cursor
+from ckptdoctor.containers.pickles.machine import Machine
+from ckptdoctor.containers.torchfiles.fast import Unusual, fast_load
+from ckptdoctor.containers.torchfiles.imports import Storage, TorchImports
+from ckptdoctor.containers.torchfiles.reading import Loaded
+from ckptdoctor.containers.torchfiles.tree import TorchTree
+from ckptdoctor.containers.zips.archive import ZipArchive
+from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.references import Coded, FileRange
+from ckptdoctor.state import Oddity
+
+MAX_PICKLE = 256 << 20
+"""Bytes of data.pkl; 100,000 tensors are 8.5 MB."""
+MAX_STEPS = 8_000_000
+"""Steps of the machine; 100,000 tensors take 3,000,000."""
+_DATA = "data.pkl"
+
+
+def root_of(names: list[str]) -> str | None:
+    """The folder of an archive, with its `/`; None if it is no archive of torch.save."""
+    found = [name.removesuffix(_DATA) for name in names if name == _DATA or name.endswith(f"/{_DATA}")]
+    return min(found, key=lambda each: (each.count("/"), len(each)), default=None)
+
+
+def _run(data: bytes, cursor: Cursor) -> tuple[TorchImports, object]:
+    """What the pickle builds, and what it names; the cursor stands behind it."""
+    imports = TorchImports()
+    try:
+        value, cursor.position = fast_load(data, 0, imports)
+    except Unusual:
+        imports = TorchImports()
+        value = Machine(cursor, imports, MAX_STEPS).run()
+    return imports, value
+
+
+def load_archive(path: str, archive: ZipArchive | None = None, start: int = 0) -> Loaded:
+    """Reads an archive.
+
+    Args:
+        path: The file.
+        archive: The archive, where it is only a part of the file, as in `.distcp`.
+        start: Where it begins in the file.
+    """
+    with archive or ZipArchive(path) as opened:
+        return _load(path, opened, start)
+
+
+def _load(path: str, archive: ZipArchive, start: int) -> Loaded:
+    root = root_of(archive.names)
+    if root is None:
+        raise UnreadableArtifact("holds no data.pkl: it is no file of torch.save", path)
+    oddities = list(archive.oddities)
+    roots = {name.removesuffix(_DATA) for name in archive.names if name.endswith(f"/{_DATA}")}
+    if len(roots) > 1:
+        oddities.append(Oddity("X004", f"holds {len(roots)} data.pkl, and loaders differ in which they take"))
+    order = archive.read(f"{root}byteorder") if f"{root}byteorder" in archive else b"little"
+    if order not in {b"little", b"big"}:
+        raise UnreadableArtifact(f"says {order[:20]!r} of its byte order", path, place=f"{root}byteorder")
+    folder = f"{root}data/"
+    if folder + "0" not in archive and not any(name.startswith(folder) for name in archive.names):
+        folder = f"{root}tensors/"  # torch 1.4 wrote the archive on request
+    devices: dict[str, None] = {}
+    packed: list[str] = []
+
+    def stored(storage: Storage) -> FileRange | Coded | None:
+        devices.setdefault(storage.location)
+        name = f"{folder}{storage.key}"
+        if name not in archive:
+            return None
+        size = archive.size(name)
+        if archive.is_stored(name):
+            return FileRange(path, start + archive.offset(name), size, big_endian=order == b"big")
+        packed.append(name)
+        offset, length = archive.packed_range(name)
+        return Coded(path, start + offset, length, "deflate", 0, size, big_endian=order == b"big")
+
+    data = archive.read(f"{root}{_DATA}", MAX_PICKLE)
+    cursor = Cursor(data, path)
+    imports, root_value = _run(data, cursor)
+    tree = TorchTree(cursor, stored)
+    node = tree.node(root_value, (None, ""))
+    if cursor.left:
+        oddities.append(Oddity("I007", f"{cursor.left:,} bytes behind the end of the pickle are not read"))
+    if packed:
+        oddities.append(
+            Oddity(
+                "I007",
+                f"{len(packed)} storages are packed in the archive, which torch.load(mmap=True) reads as numbers "
+                "silently: save it again with torch.save",
+            )
+        )
+    beside = tuple(name for name in archive.names if not name.startswith(folder))
+    protocol = data[1] if data[:1] == b"\x80" and len(data) > 1 else 0
+    return Loaded(
+        node, "zip", protocol, tuple(imports.names), tuple(imports.called), tuple(devices), tuple(tree.lost),
+        tuple(oddities), tuple(imports.arrays), beside,
+    )  # fmt: skip

@@ -1,0 +1,42 @@
+"""Archives of torch.save within a file: what `.distcp` files are made of."""
+
+from __future__ import annotations
+
+import io
+
+from ckptdoctor.containers.bytes.files import RegularFile
+from ckptdoctor.containers.torchfiles.archive import load_archive
+from ckptdoctor.containers.torchfiles.reading import Loaded
+from ckptdoctor.containers.zips.archive import SubFile, ZipArchive
+from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.references import Archived, TensorRef
+
+
+def inner_file(location: Archived) -> Loaded:
+    """An archive within a file.
+
+    Raises:
+        UnreadableArtifact: It is none, or corrupt.
+    """
+    with RegularFile(location.path):  # no link, no device
+        stream = open(location.path, "rb")  # noqa: SIM115 - the archive closes it
+    within = io.BufferedReader(SubFile(stream, location.offset, location.length))
+    try:
+        return load_archive(location.path, ZipArchive(location.path, within), location.offset)
+    finally:
+        stream.close()
+
+
+def inner_tensor(ref: TensorRef, location: Archived) -> TensorRef:
+    """The tensor in an archive within a file, under the name of what it is a chunk of.
+
+    Raises:
+        UnreadableArtifact: It holds something else, or a tensor of another type or shape.
+    """
+    found = inner_file(location).root
+    if not isinstance(found, TensorRef) or (found.dtype, found.shape) != (ref.dtype, ref.shape):
+        held = f"{found.dtype} {list(found.shape)}" if isinstance(found, TensorRef) else "no tensor"
+        raise UnreadableArtifact(
+            f"holds {held} where {ref.key[:80]!r} should be, {ref.dtype} {list(ref.shape)}", location.path
+        )
+    return found._replace(key=ref.key)

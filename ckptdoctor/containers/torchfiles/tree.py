@@ -1,0 +1,144 @@
+"""From what a pickle of torch.save built to plain data: tensors become references, other objects records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+
+from ckptdoctor.containers.bytes.cursor import Cursor
+from ckptdoctor.containers.pickles.reading import Key, Node, Place, Thing, Tree
+from ckptdoctor.containers.pickles.values import Global, Opaque
+from ckptdoctor.containers.tensors.dtypes import ITEMSIZE
+from ckptdoctor.containers.torchfiles.imports import Dtype, Name, Storage, Tensor, View
+from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.references import Coded, FileRange, Inline, Location, Strided, TensorRef
+
+Stored = Callable[[Storage], "FileRange | Coded | None"]
+"""Where a storage's bytes are, whole; None where they are lost."""
+
+
+def itemsize(dtype: str) -> int:
+    """Bytes an element; 0 for types that are not known."""
+    return _SIZES.get(dtype) or ITEMSIZE.get(dtype, 0)
+
+
+_SIZES = {"float8_e8m0fnu": 1, "float4_e2m1fn_x2": 1, "complex32": 4}
+
+
+class TorchTree(Tree):
+    """The structure, with `/` between the keys that lead to a tensor.
+
+    Attributes:
+        lost: Keys of tensors whose storages are not there.
+    """
+
+    def __init__(self, cursor: Cursor, stored: Stored) -> None:
+        super().__init__(cursor)
+        self._stored = stored
+        self.lost: list[str] = []
+
+    def written(self, key: Place) -> str:
+        """`optimizer/state/0/exp_avg`."""
+        parts: list[str] = []
+        around, index = key
+        while around is not None:
+            parts.append(str(index))
+            around, index = around
+        return "/".join([*([str(index)] if index else []), *reversed(parts)])
+
+    def other(self, value: object, key: Place, depth: int) -> Node:
+        """Tensors, types and objects."""
+        if isinstance(value, Tensor):
+            return self._tensor(value, key, depth)
+        if isinstance(value, Dtype):
+            return f"torch.{value.name}"
+        if isinstance(value, Name):
+            return Thing(value.full)
+        if isinstance(value, Global):
+            return Thing(value.name)
+        if isinstance(value, (Storage, View)):
+            storage = value if isinstance(value, Storage) else value.storage
+            size = value.numel if isinstance(value, Storage) else value.size
+            first = 0 if isinstance(value, Storage) else value.offset
+            return self._tensor(Tensor(storage, storage.dtype or "uint8", (size,), first, (1,)), key, depth)
+        return super().other(value, key, depth)
+
+    def _key(self, value: object, depth: int = 0) -> Key:
+        if isinstance(value, Tensor):  # the state of a pickled optimizer is kept by parameter
+            return identity(self._find(value, "a key"))
+        if isinstance(value, (Opaque, Name, Dtype, Global)):
+            return getattr(value, "full", None) or value.name
+        return super()._key(value, depth)
+
+    # -------------------------------------------------------------------------------------------------- tensors
+
+    def _tensor(self, value: Tensor, key: Place, depth: int) -> Node:
+        name = self._name(key)
+        if value.storage is None and value.parts:
+            fields: dict[Key, Node] = {
+                part: self.node(each, (key, part), depth + 1) for part, each in value.parts.items()
+            }
+            return Thing(value.kind, (TensorRef(name, value.dtype, value.shape, None),), fields)
+        location = self._find(value, name)
+        if location is None and value.kind != "meta":
+            self.lost.append(name)
+        return TensorRef(name, value.dtype, value.shape, location)
+
+    def _find(self, value: Tensor, name: str) -> Location | None:
+        if value.storage is None:
+            return None
+        if value.kind == "lazily conjugated or negated":
+            return None
+        width = itemsize(value.dtype)
+        span = span_of(value.shape, value.strides or ())
+        storage = value.storage
+        held = storage.numel * (itemsize(storage.dtype) if storage.dtype else 1)
+        first, nbytes = value.offset * width, span * width
+        if not width:
+            raise self._odd(f"{name} has elements of the type {value.dtype}, which is not read")
+        if first + nbytes > held:
+            raise self._odd(
+                f"{name} ends at byte {first + nbytes:,} of its storage, which says that it has {held:,}: corrupt"
+            )
+        if not prod(value.shape):
+            return Inline(b"")
+        whole = self._stored(storage)
+        if whole is None:
+            return None
+        if whole.nbytes < held:
+            raise self._odd(f"the storage of {name} should be {held:,} bytes and is {whole.nbytes:,}: truncated")
+        part: FileRange | Coded
+        if isinstance(whole, Coded):
+            part = whole._replace(skip=whole.skip + first, nbytes=nbytes)
+        else:
+            part = whole._replace(offset=whole.offset + first, nbytes=nbytes)
+        return part if value.strides is None or is_plain(value.shape, value.strides) else Strided(part, value.strides)
+
+    def _odd(self, message: str) -> UnreadableArtifact:
+        return UnreadableArtifact(message, self._cursor.path, place="data.pkl")
+
+
+def identity(location: Location | None) -> str:
+    """Names a tensor by where its bytes are: two references to one parameter agree."""
+    if isinstance(location, Strided):
+        location = location.base
+    if isinstance(location, (FileRange, Coded)):
+        return f"<tensor at {location.offset}+{getattr(location, 'skip', 0)}>"
+    return "<tensor>"
+
+
+def span_of(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
+    """Elements from the first to the last of a view, which is what it needs of its storage; 0 if it is empty."""
+    if not prod(shape):
+        return 0
+    return 1 + sum((extent - 1) * stride for extent, stride in zip(shape, strides, strict=True))
+
+
+def is_plain(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether the elements lie one after the other in C order; the stride of a single element does not matter."""
+    expected = 1
+    for extent, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if extent != 1 and stride != expected:
+            return False
+        expected *= extent
+    return True

@@ -1,0 +1,22 @@
+"""Files of flax.serialization: `to_bytes`, `msgpack_serialize`, and the `checkpoint_N` of `save_checkpoint`."""
+
+from ckptdoctor.formats.contract import ArtifactFormat, Reader
+from ckptdoctor.state import Format
+
+_ROOM = "ckptdoctor.formats.flax"
+
+FORMATS = (
+    ArtifactFormat(
+        Format.FLAX_MSGPACK,
+        title="flax checkpoint (msgpack)",
+        called="a msgpack document of flax",
+        rename_to=".msgpack",
+        endings={".msgpack": "a msgpack document of flax"},
+        ending=".msgpack",
+        holds="named",
+        unwritable="msgpack documents of flax are read, not written: restore both with flax, and exchange opt_state",
+        release_hint="for a release, save the parameters alone: flax.serialization.to_bytes(state.params)",
+        absent_hint="save the whole state: flax.serialization.to_bytes(state), not state.params",
+    ),
+)
+READERS = (Reader("flax", f"{_ROOM}.reading:read", (Format.FLAX_MSGPACK,), latest=f"{_ROOM}.reading:latest"),)

@@ -1,0 +1,69 @@
+"""From what was found in the files of an artifact of PyTorch to its training state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ckptdoctor.formats.torch.contents import Contents
+from ckptdoctor.formats.torch.optimizer import draft, optimizer_state
+from ckptdoctor.formats.torch.pairing import pair, path_of
+from ckptdoctor.formats.torch.parameters import strangers
+from ckptdoctor.formats.torch.schedulers import companions, schedulers
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Format, ModelVariable, Oddity, Producer, TrainingState
+
+
+def assemble(
+    path: str, kind: Format, producer: Producer, found: Contents, oddities: Iterable[Oddity] = ()
+) -> TrainingState:
+    """The training state of an artifact.
+
+    Args:
+        path: The artifact.
+        kind: Its format.
+        producer: What wrote it.
+        found: What its files hold.
+        oddities: What was noticed in them.
+    """
+    models = [each for each in found.models if not each.averaged] or found.models
+    averages = [each for each in found.models if each not in models]
+    variables = [
+        ModelVariable(path_of(each, name, models), ref, None if "float" in ref.dtype else False)
+        for each in models
+        for name, ref in each.tensors.items()
+    ]
+    noticed = list(oddities)
+    optimizers = []
+    known = [ref.shape for each in models for ref in each.tensors.values()]
+    drafts = [draft(name, fields) for name, fields in found.optimizers.items()]
+    for one, told in zip(drafts, pair(drafts, models), strict=True):
+        if not models:  # an optimizer alone: its parameters are somewhere else
+            variables += (
+                ModelVariable(name, TensorRef("", "", min(place.shapes, default=()), None), trainable=True)
+                for name, place in zip(told.names, one.shapes, strict=True)
+                if name is not None
+            )
+        optimizers.append(optimizer_state(one, told))
+        noticed += one.oddities
+        misfits = strangers(one.shapes, known) if models and told.mapping != "name" else 0
+        if misfits:
+            who = one.name or "the optimizer"
+            noticed.append(
+                Oddity("S016", f"{misfits:,} parameters of {who} have state of shapes that no weight here has")
+            )
+        if not told.proven and told.mapping != "name" and None not in told.names and told.names:
+            who = one.name or "the optimizer"
+            noticed.append(Oddity("S010", f"{who}: equal shapes leave open which parameter is which"))
+    noticed += (Oddity("S012", f"{each.label} holds averages of {len(each.tensors):,} weights") for each in averages)
+    return TrainingState(
+        path=path,
+        format=kind,
+        producer=producer,
+        variables=tuple(variables),
+        optimizers=tuple(optimizers),
+        schedulers=schedulers(found, optimizers),
+        companions=companions(found),
+        counters=found.counters,
+        others=(*found.others, *(ref for each in averages for ref in each.tensors.values())),
+        oddities=tuple(noticed),
+    )

@@ -1,0 +1,48 @@
+"""stable-baselines3's zip archives: `policy.pth`, an archive of torch.save a network and a optimizer, and `data`.
+
+Source: stable_baselines3/common/save_util.py (`save_to_zip_file`). The members are stored, not packed.
+"""
+
+from __future__ import annotations
+
+from ckptdoctor.containers.strict_json import parse_object
+from ckptdoctor.containers.tensors.values import kept_open
+from ckptdoctor.containers.torchfiles.archive import load_archive
+from ckptdoctor.containers.zips.archive import ZipArchive
+from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.formats.torch.assembly import assemble
+from ckptdoctor.formats.torch.contents import Contents, add
+from ckptdoctor.formats.torch.safety import noticed
+from ckptdoctor.state import Format, Oddity, Producer, TrainingState
+
+MARK = "_stable_baselines3_version"
+_MAX_DATA = 64 << 20
+
+
+def read(path: str) -> TrainingState:
+    """Reads an archive.
+
+    Raises:
+        UnreadableArtifact: It is broken, or its members are packed.
+    """
+    found = Contents()
+    oddities: list[Oddity] = []
+    with ZipArchive(path) as archive:
+        oddities += archive.oddities
+        version = archive.read(MARK, 100).decode("utf-8", "replace").strip()[:40] if MARK in archive else None
+        for name in archive.names:
+            if not name.endswith(".pth") or not archive.size(name):
+                continue
+            if not archive.is_stored(name):
+                raise UnreadableArtifact("is packed in the archive, where its tensors cannot be read", path, place=name)
+            with archive.open(name) as member:
+                loaded = load_archive(path, ZipArchive(path, member), archive.offset(name))
+            oddities += noticed(loaded, name)
+            add(loaded.root, name, found)
+        data = parse_object(archive.read("data", _MAX_DATA), path, "data") if "data" in archive else {}
+    for name in ("num_timesteps", "_n_updates"):
+        value = data.get(name)
+        if isinstance(value, int) and not isinstance(value, bool):
+            found.counters[name.lstrip("_")] = value
+    with kept_open():
+        return assemble(path, Format.STABLE_BASELINES3, Producer("stable-baselines3", version), found, oddities)

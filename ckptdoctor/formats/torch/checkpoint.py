@@ -1,0 +1,38 @@
+"""Files of torch.save, whatever lies in them: a state_dict, a dictionary of anything, a whole model or optimizer."""
+
+from __future__ import annotations
+
+from ckptdoctor.containers.pickles.reading import Node
+from ckptdoctor.containers.tensors.values import kept_open
+from ckptdoctor.containers.torchfiles.reading import load
+from ckptdoctor.formats.torch.assembly import assemble
+from ckptdoctor.formats.torch.contents import contents
+from ckptdoctor.formats.torch.safety import noticed
+from ckptdoctor.state import Format, Producer, TrainingState
+
+_LIGHTNING = "pytorch-lightning_version"
+
+
+def read(path: str) -> TrainingState:
+    """Reads a file of torch.save.
+
+    Raises:
+        UnreadableArtifact: It is none, truncated, or claims what is not there.
+    """
+    loaded = load(path)
+    found = contents(loaded.root)
+    version = _lightning(loaded.root)
+    with kept_open():
+        if version is None and not _is_published(path, loaded.root):
+            return assemble(path, Format.TORCH_CHECKPOINT, Producer("torch"), found, noticed(loaded))
+        return assemble(path, Format.LIGHTNING_CHECKPOINT, Producer("lightning", version), found, noticed(loaded))
+
+
+def _lightning(root: Node) -> str | None:
+    version = root.get(_LIGHTNING) if isinstance(root, dict) else None
+    return version[:40] if isinstance(version, str) else None
+
+
+def _is_published(path: str, root: Node) -> bool:
+    """A checkpoint of Lightning as model zoos strip it: nothing but `state_dict`, and still called `.ckpt`."""
+    return isinstance(root, dict) and list(root) == ["state_dict"] and path.endswith(".ckpt")

@@ -1,0 +1,115 @@
+"""Artifacts that are directories of files: each part is read by what its bytes are, and all are found together."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+
+from ckptdoctor.containers.bytes.files import RegularFile
+from ckptdoctor.containers.safetensors import read_safetensors
+from ckptdoctor.containers.strict_json import parse_object
+from ckptdoctor.containers.torchfiles.reading import load
+from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.formats.torch.contents import Contents, Model, add
+from ckptdoctor.formats.torch.safety import noticed
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Oddity
+
+_INDEX = ".index.json"
+_MAX_JSON = 64 << 20
+_MAX_SHARDS = 10_000
+_PLAIN = re.compile(r"[^/\\\x00-\x1f]{1,255}\Z")
+
+
+class Parts:
+    """The files of one artifact, and what was found in them.
+
+    Attributes:
+        path: The directory.
+        names: Names in it.
+        found: What the parts hold.
+        oddities: What was noticed.
+    """
+
+    def __init__(self, path: str, names: Iterable[str]) -> None:
+        self.path = path
+        self.names = set(names)
+        self.found = Contents()
+        self.oddities: list[Oddity] = []
+
+    def file(self, name: str) -> str:
+        """The path of a part."""
+        return os.path.join(self.path, name)
+
+    def torch(self, name: str, label: str) -> None:
+        """A part that torch.save wrote, whose content stands under `label`."""
+        loaded = load(self.file(name))
+        self.oddities += noticed(loaded, name)
+        add(loaded.root, label, self.found)
+
+    def beside(self, names: Iterable[str]) -> None:
+        """Parts of which only what their pickles name matters: random numbers, arguments of a trainer."""
+        for name in sorted(names):
+            loaded = load(self.file(name))  # their own loaders allow what they need
+            self.oddities += (each for each in noticed(loaded, name) if each.code != "X005")
+
+    def json(self, name: str) -> dict[str, object]:
+        """A part that is a JSON object; nothing if it is not there."""
+        if name not in self.names:
+            return {}
+        with RegularFile(self.file(name)) as file:
+            if file.size > _MAX_JSON:
+                raise UnreadableArtifact(f"is {file.size:,} bytes of JSON; {_MAX_JSON:,} are read", self.file(name))
+            return parse_object(file.read(0, file.size), self.path, name)
+
+    def weights(self, stem: str, label: str = "") -> bool:
+        """The weights of a model under a name: in one file or in shards, of safetensors or of torch.save.
+
+        Args:
+            stem: `model.safetensors`, `pytorch_model.bin`.
+            label: What tells it from other models.
+
+        Returns:
+            Whether they are there.
+        """
+        if stem in self.names:
+            self._model(label, stem, self._tensors(stem))
+            return True
+        if f"{stem}{_INDEX}" in self.names:
+            tensors: dict[str, TensorRef] = {}
+            for shard in self._shards(f"{stem}{_INDEX}"):
+                tensors.update(self._tensors(shard))
+            self._model(label, stem, tensors)
+            return True
+        return False
+
+    def _model(self, label: str, stem: str, tensors: Mapping[str, TensorRef]) -> None:
+        self.found.models.append(Model(label, dict(tensors), sorted_names=stem.endswith(".safetensors")))
+
+    def _tensors(self, name: str) -> Mapping[str, TensorRef]:
+        path = self.file(name)
+        if name.endswith(".safetensors"):
+            return read_safetensors(path).tensors
+        found = Contents()
+        loaded = load(path)
+        self.oddities += noticed(loaded, name)
+        add(loaded.root, "", found)
+        return {key: ref for model in found.models for key, ref in model.tensors.items()}
+
+    def _shards(self, index: str) -> list[str]:
+        """The files that an index names; what is not there is told, and what is elsewhere is not opened."""
+        listed = self.json(index).get("weight_map")
+        if not isinstance(listed, dict):
+            raise UnreadableArtifact("has no weight_map", self.file(index))
+        names = sorted({str(each) for each in listed.values()})  # in the order in which the model was cut
+        if len(names) > _MAX_SHARDS:
+            raise UnreadableArtifact(f"names {len(names):,} shards", self.file(index))
+        outside = [name for name in names if not _PLAIN.match(name) or name in {".", ".."}]
+        if outside:
+            raise UnreadableArtifact(f"names the shard {outside[0][:80]!r}, which is not beside it", self.file(index))
+        missing = [name for name in names if name not in self.names]
+        for name in missing:
+            held = [key for key, where in listed.items() if where == name]
+            self.oddities.append(Oddity("I002", f"shard {name} is missing; it held {', '.join(map(str, held[:5]))}"))
+        return [name for name in names if name in self.names]

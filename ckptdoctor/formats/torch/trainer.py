@@ -1,0 +1,110 @@
+"""Directories of trainers: `checkpoint-N` of transformers' Trainer, `save_state` of accelerate, skorch's parts.
+
+Sources: transformers/trainer.py (`_save_checkpoint`), accelerate/checkpointing.py (`save_accelerator_state`),
+skorch/net.py (`save_params`); measured with transformers 4.28 to 5.24, accelerate 0.18 to 1.15.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+
+from ckptdoctor.containers.tensors.values import kept_open
+from ckptdoctor.formats.torch.assembly import assemble
+from ckptdoctor.formats.torch.parts import Parts
+from ckptdoctor.state import Format, Oddity, Producer, TrainingState
+
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin", "adapter_model.safetensors", "adapter_model.bin")
+_RNG = re.compile(r"rng_state(?:_\d+)?\.pth\Z|random_states_\d+\.pkl\Z")
+_NUMBERED = re.compile(
+    r"(?P<stem>model|pytorch_model|optimizer|scheduler)(?:_(?P<number>\d{1,6}))?\.(?:bin|safetensors)\Z"
+)
+_CUSTOM = re.compile(r"custom_checkpoint_\d+\.pkl\Z|sampler(?:_\d+)?\.bin\Z|dl_state_dict(?:_\d+)?\.bin\Z")
+_COUNTERS = ("global_step", "max_steps", "epoch")
+
+
+def read_trainer(path: str) -> TrainingState:
+    """Reads a `checkpoint-N` of transformers' Trainer.
+
+    Raises:
+        UnreadableArtifact: A part of it is broken.
+    """
+    parts = Parts(path, os.listdir(path))
+    any(parts.weights(stem) for stem in _WEIGHTS)
+    for name, label in (("optimizer.pt", "optimizer"), ("optimizer.bin", "optimizer"), ("scheduler.pt", "scheduler")):
+        if name in parts.names:
+            parts.torch(name, label)
+    if "scaler.pt" in parts.names:
+        parts.torch("scaler.pt", "scaler")
+    parts.found.rng += sorted(filter(_RNG.match, parts.names))
+    parts.beside([*parts.found.rng, *({"training_args.bin"} & parts.names)])
+    progress = parts.json("trainer_state.json")
+    _count(parts, progress)
+    version = parts.json("config.json").get("transformers_version")
+    both = {"optimizer.pt", "scheduler.pt"} & parts.names
+    if len(both) == 1:
+        (there,) = both
+        gone = "scheduler.pt" if there == "optimizer.pt" else "optimizer.pt"
+        parts.oddities.append(
+            Oddity("S013", f"{there} is here and {gone} is not: Trainer loads neither, and says nothing")
+        )
+    with kept_open():
+        producer = Producer("transformers", version[:40] if isinstance(version, str) else None)
+        return assemble(path, Format.HF_TRAINER, producer, parts.found, parts.oddities)
+
+
+def _count(parts: Parts, progress: Mapping[str, object]) -> None:
+    for name in _COUNTERS:
+        value = progress.get(name)
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63:
+            parts.found.counters[name] = value
+        elif isinstance(value, float) and value.is_integer() and abs(value) < 1 << 53:
+            parts.found.counters[name] = int(value)
+
+
+def read_accelerate(path: str) -> TrainingState:
+    """Reads what `Accelerator.save_state` leaves.
+
+    Raises:
+        UnreadableArtifact: A part of it is broken.
+    """
+    parts = Parts(path, os.listdir(path))
+    several = (
+        sum(1 for name in parts.names if name.startswith(("model", "pytorch_model")) and _NUMBERED.match(name)) > 1
+    )
+    for name in sorted(parts.names, key=_place):
+        told = _NUMBERED.match(name)
+        if told is None:
+            continue
+        if told["stem"] in {"model", "pytorch_model"}:
+            parts.weights(name, name.partition(".")[0] if several else "")
+        elif name.endswith(".bin"):
+            parts.torch(name, name)
+    for stem in ("model.safetensors", "pytorch_model.bin"):
+        if f"{stem}.index.json" in parts.names:
+            parts.weights(stem)
+    if "scaler.pt" in parts.names:
+        parts.torch("scaler.pt", "scaler")
+    parts.found.rng += sorted(filter(_RNG.match, parts.names))
+    parts.beside([*parts.found.rng, *filter(_CUSTOM.match, parts.names)])
+    with kept_open():
+        return assemble(path, Format.ACCELERATE_STATE, Producer("accelerate"), parts.found, parts.oddities)
+
+
+def _place(name: str) -> tuple[int, str]:
+    told = _NUMBERED.match(name)
+    return (int(told["number"] or 0) if told else 0), name
+
+
+def read_parts(path: str) -> TrainingState:
+    """Reads skorch's directory: `params.pt`, `optimizer.pt`, `criterion.pt`.
+
+    Raises:
+        UnreadableArtifact: A part of it is broken.
+    """
+    parts = Parts(path, os.listdir(path))
+    parts.weights("params.pt")
+    parts.torch("optimizer.pt", "optimizer.pt")
+    with kept_open():
+        return assemble(path, Format.TORCH_CHECKPOINT, Producer("skorch"), parts.found, parts.oddities)

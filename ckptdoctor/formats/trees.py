@@ -1,0 +1,68 @@
+"""Trees of JAX programs as training state: parameters, optax' states and counts, wherever they stand."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from ckptdoctor.containers.msgpack import Array
+from ckptdoctor.optimizers.optax.reading import read_optax
+from ckptdoctor.optimizers.optax.tree import Leaf, Path, take_apart
+from ckptdoctor.references import Inline, TensorRef
+from ckptdoctor.state import Format, Oddity, Producer, TrainingState
+
+
+def state_of(
+    path: str, kind: Format, leaves: Sequence[Leaf], producer: Producer, oddities: Iterable[Oddity] = ()
+) -> TrainingState:
+    """The training state of a tree.
+
+    Args:
+        path: The artifact.
+        kind: Its format.
+        leaves: Its leaves.
+        producer: What wrote it.
+        oddities: What was noticed.
+    """
+    found = take_apart(leaves)
+    steps = [name for name in found.counters if name.rpartition("/")[2] == "step"]
+    beside = (found.counters[steps[0]], found.counter_tensors[steps[0]]) if len(steps) == 1 else None
+    return TrainingState(
+        path=path,
+        format=kind,
+        producer=producer,
+        variables=found.variables,
+        optimizers=tuple(read_optax(root, own, found.variables, beside) for root, own in found.states.items()),
+        counters=found.counters,
+        counter_tensors=found.counter_tensors,
+        others=found.others,
+        oddities=tuple(oddities),
+    )
+
+
+def leaves_of(value: object, path: Path = ()) -> Iterator[Leaf]:
+    """The leaves of nested dictionaries and lists; an empty one stands for a node that keeps nothing."""
+    if isinstance(value, Mapping) and value:
+        for key, each in value.items():
+            yield from leaves_of(each, (*path, str(key)))
+    elif isinstance(value, (list, tuple)) and value and not isinstance(value, (Array, TensorRef)):
+        for number, each in enumerate(value):
+            yield from leaves_of(each, (*path, str(number)))
+    else:
+        tensor = as_tensor("/".join(path), value)
+        yield Leaf(path, tensor, is_empty=tensor is None)
+
+
+def as_tensor(key: str, value: object) -> TensorRef | None:
+    """An array, or a number as one; None for what is neither."""
+    if isinstance(value, TensorRef):
+        return value
+    if isinstance(value, Array):
+        return TensorRef(key, value.dtype, value.shape, value.location)
+    if isinstance(value, bool):
+        return TensorRef(key, "bool", (), Inline(bytes([value])))
+    if isinstance(value, int) and -(1 << 63) <= value < 1 << 63:
+        return TensorRef(key, "int64", (), Inline(struct.pack("<q", value)))
+    if isinstance(value, float):
+        return TensorRef(key, "float64", (), Inline(struct.pack("<d", value)))
+    return None

@@ -1,0 +1,1 @@
+"""Optimizers that follow `torch.optim`'s `state_dict` convention: classes, and learning-rate schedulers."""
