@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from ckptdoctor.optimizers.inference import count_of
 from ckptdoctor.optimizers.optax.states import (
     ADAM_LIKE,
     COUNTS,
@@ -15,7 +14,7 @@ from ckptdoctor.optimizers.optax.states import (
     StateKind,
     kind_of,
 )  # fmt: skip
-from ckptdoctor.optimizers.optax.tree import Path, StateLeaf, value_of
+from ckptdoctor.optimizers.optax.tree import Path, StateLeaf, count_in, value_of
 from ckptdoctor.references import TensorRef
 from ckptdoctor.state import (  # fmt: skip
     Generation,
@@ -130,7 +129,7 @@ def _counts(
         tensor = each.leaf.tensor
         if each.variable is not None or each.field not in COUNTS or tensor is None or nodes[each.node] & NOT_STEPS:
             continue
-        value = count_of(value_of(tensor))
+        value = count_in(tensor)
         if value is not None:
             kind = kinds.get(each.node)
             yield _Count(value, tensor, kind is not None and bool(kind.classes))

@@ -92,6 +92,14 @@ def test_counts() -> None:
     assert plateau.iterations is None
 
 
+def test_copied_to_every_device() -> None:
+    """State that `pmap` copied counts on each device, alike."""
+    for values, expected in (((7, 7), 7), ((7, 8), None)):
+        ref = TensorRef("c", "int32", (2,), Inline(struct.pack("<2i", *values)))
+        (found,) = _read(*_slots("opt_state/0", "mu", "nu"), Leaf(("opt_state", "0", "count"), ref))
+        assert found.iterations == expected
+
+
 def test_a_lost_slot() -> None:
     """A parameter that has one moment and not the other lacks it; one without any is not trained."""
     (found,) = _read(*_slots("opt_state/0", "mu"), _leaf("opt_state/0/nu/a/w"), _count("opt_state/0/count"))
