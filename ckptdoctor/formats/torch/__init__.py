@@ -5,7 +5,7 @@ from ckptdoctor.state import Format
 
 _ROOM = "ckptdoctor.formats.torch"
 _NO_WRITER = "grafts into PyTorch's files are not written yet: load both with torch, and exchange the state_dict"
-_OF_TORCH = dict.fromkeys((".pt", ".pth"), "a file of torch.save")
+_OF_TORCH = dict.fromkeys((".pt", ".pth", ".pth.tar"), "a file of torch.save")
 
 FORMATS = (
     ArtifactFormat(

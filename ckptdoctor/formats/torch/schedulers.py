@@ -11,6 +11,15 @@ from ckptdoctor.references import TensorRef
 from ckptdoctor.state import Companion, OptimizerState, SchedulerState
 
 _COUNTS = ("last_epoch", "last_batch_iteration", "last_step")
+_OF_MMENGINE = {
+    "base_values": "base_lrs",
+    "_last_value": "_last_lr",
+    "last_step": "last_epoch",
+    "_global_step": "_step_count",
+}
+"""mmengine's names of what PyTorch's schedulers keep (mmengine/optim/scheduler/param_scheduler.py)."""
+_BOUNDS = frozenset({"begin", "end", "by_epoch", "param_name"})
+"""Where in the run one of mmengine's schedulers works, and on what: the rates that follow depend on the others too."""
 
 
 def schedulers(found: Contents, optimizers: Sequence[OptimizerState]) -> tuple[SchedulerState, ...]:
@@ -30,6 +39,9 @@ def _optimizer(number: int, count: int, optimizers: Sequence[OptimizerState]) ->
 def scheduler(name: str, fields: Fields, optimizer: OptimizerState | None) -> SchedulerState:
     """A scheduler's state_dict."""
     own = {key: value for key, value in fields.items() if isinstance(key, str)}
+    bounded = "base_values" in own
+    if bounded:
+        own = {_OF_MMENGINE.get(key, key): value for key, value in own.items() if key not in _BOUNDS}
     class_name, candidates = schedules.class_of(own)
     rates = tuple(float(each) for each in _list(own.get("_last_lr")) if isinstance(each, (int, float)))
     groups = optimizer.groups if optimizer is not None else ()
@@ -44,8 +56,8 @@ def scheduler(name: str, fields: Fields, optimizer: OptimizerState | None) -> Sc
         class_candidates=candidates,
         last_epoch=count if isinstance(count, int) else None,
         learning_rates=rates,
-        next=None if rate is None else schedules.ahead(own, group, rate),
-        if_lost=None if rate is None else schedules.ahead(own, group, rate, lost=True),
+        next=None if rate is None or bounded else schedules.ahead(own, group, rate),
+        if_lost=None if rate is None or bounded else schedules.ahead(own, group, rate, lost=True),
         optimizer=optimizer.name if optimizer is not None else None,
     )
 
