@@ -9,7 +9,7 @@ from ckptdoctor.containers.bytes.cursor import Cursor
 from ckptdoctor.containers.pickles.reading import Key, Node, Place, Thing, Tree
 from ckptdoctor.containers.pickles.values import Global, Opaque
 from ckptdoctor.containers.tensors.dtypes import ITEMSIZE
-from ckptdoctor.containers.torchfiles.imports import Dtype, Name, Storage, Tensor, View
+from ckptdoctor.containers.torchfiles.imports import UNRESOLVED, Dtype, Name, Storage, Tensor, View
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.references import Coded, FileRange, Inline, Location, Strided, TensorRef
 
@@ -80,14 +80,14 @@ class TorchTree(Tree):
             }
             return Thing(value.kind, (TensorRef(name, value.dtype, value.shape, None),), fields)
         location = self._find(value, name)
-        if location is None and value.kind != "meta":
+        if location is None and value.kind not in {"meta", UNRESOLVED}:
             self.lost.append(name)
         return TensorRef(name, value.dtype, value.shape, location)
 
     def _find(self, value: Tensor, name: str) -> Location | None:
         if value.storage is None:
             return None
-        if value.kind == "lazily conjugated or negated":
+        if value.kind == UNRESOLVED:
             return None
         width = itemsize(value.dtype)
         span = span_of(value.shape, value.strides or ())
