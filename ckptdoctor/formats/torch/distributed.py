@@ -11,6 +11,7 @@ from ckptdoctor.containers.torchfiles.distributed import Stored, read_directory
 from ckptdoctor.containers.torchfiles.inner import inner_file
 from ckptdoctor.formats.torch.assembly import assemble
 from ckptdoctor.formats.torch.contents import Contents, add
+from ckptdoctor.formats.torch.paths import told
 from ckptdoctor.formats.torch.safety import dangers
 from ckptdoctor.references import TensorRef
 from ckptdoctor.state import Format, Oddity, Producer, TrainingState
@@ -32,6 +33,7 @@ def read(path: str) -> TrainingState:
         for key, name in list(directory.lost.items())[:20]
     ]
     oddities += dangers(directory.names, directory.called, ".metadata: ")
+    oddities += told([("checkpoint_id", directory.saved_as)])
     root: dict[Key, Any] = {}
     parameters = _parameters(directory.entries)
     read_so_far = 0

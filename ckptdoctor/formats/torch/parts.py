@@ -12,6 +12,7 @@ from ckptdoctor.containers.strict_json import parse_object
 from ckptdoctor.containers.torchfiles.reading import load
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.torch.contents import Contents, Model, add
+from ckptdoctor.formats.torch.paths import paths_in
 from ckptdoctor.formats.torch.safety import noticed
 from ckptdoctor.references import TensorRef
 from ckptdoctor.state import Oddity
@@ -53,6 +54,7 @@ class Parts:
         for name in sorted(names):
             loaded = load(self.file(name))  # their own loaders allow what they need
             self.oddities += (each for each in noticed(loaded, name) if each.code != "X005")
+            self.oddities += paths_in(loaded.root, name)
 
     def json(self, name: str) -> dict[str, object]:
         """A part that is a JSON object; nothing if it is not there."""

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from ckptdoctor.containers.tensors.values import kept_open
 from ckptdoctor.formats.torch.assembly import assemble
 from ckptdoctor.formats.torch.parts import Parts
+from ckptdoctor.formats.torch.paths import told
+from ckptdoctor.formats.torch.progress import of_trainer
 from ckptdoctor.state import Format, Oddity, Producer, TrainingState
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin", "adapter_model.safetensors", "adapter_model.bin")
@@ -41,6 +43,9 @@ def read_trainer(path: str) -> TrainingState:
     parts.beside([*parts.found.rng, *({"training_args.bin"} & parts.names)])
     progress = parts.json("trainer_state.json")
     _count(parts, progress)
+    parts.oddities += of_trainer(progress)
+    best = progress.get("best_model_checkpoint")
+    parts.oddities += told([("best_model_checkpoint", best)] if isinstance(best, str) else [])
     version = parts.json("config.json").get("transformers_version")
     both = {"optimizer.pt", "scheduler.pt"} & parts.names
     if len(both) == 1:
