@@ -105,7 +105,9 @@ def is_optimizer(fields: Fields) -> bool:
 def is_scheduler(fields: Fields) -> bool:
     """Whether it is a scheduler's state_dict."""
     return "param_groups" not in fields and (
-        ("last_epoch" in fields and bool(_SCHEDULER_KEYS & set(map(str, fields)))) or "last_batch_iteration" in fields
+        ("last_epoch" in fields and bool(_SCHEDULER_KEYS & set(map(str, fields))))
+        or "last_batch_iteration" in fields
+        or ("base_values" in fields and fields.get("param_name") == "lr")  # mmengine's
     )
 
 

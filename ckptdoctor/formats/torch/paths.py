@@ -54,11 +54,16 @@ def _texts(places: list[tuple[str, Node]]) -> Iterator[tuple[str, str]]:
                 below += [(where, each) for each in node]
             else:
                 inner = fields_of(node) or {}
-                below += [(f"{where}/{key}" if isinstance(key, str) else where, each) for key, each in inner.items()]
+                below += [(_joined(where, key), each) for key, each in inner.items()]
         left -= len(level)
         level = below
         if left <= 0 or not level:
             return
+
+
+def _joined(where: str, key: object) -> str:
+    """Lightning puts a callback's settings into its key: `ModelCheckpoint{'monitor': None, …}`."""
+    return f"{where}/{key.partition('{')[0][:60]}" if isinstance(key, str) else where
 
 
 def written_path(node: Node) -> str | None:

@@ -31,12 +31,15 @@ def scheduler(name: str, fields: Fields, optimizer: OptimizerState | None) -> Sc
     """A scheduler's state_dict."""
     own = {key: value for key, value in fields.items() if isinstance(key, str)}
     class_name, candidates = schedules.class_of(own)
-    rates = tuple(float(each) for each in _list(own.get("_last_lr")) if isinstance(each, (int, float)))
+    stored = own.get("_last_lr", own.get("_last_value"))
+    rates = tuple(float(each) for each in _list(stored) if isinstance(each, (int, float)))
     groups = optimizer.groups if optimizer is not None else ()
     if not rates:  # torch up to 1.3 kept them in the groups alone
         rates = tuple(_rate(each.hyperparameters) for each in groups if _is_number(each.hyperparameters.get("lr")))
     group: Mapping[str, object] = groups[0].hyperparameters if groups else {}
     rate = _rate(group) if _is_number(group.get("lr")) else rates[0] if rates else None
+    if "last_epoch" not in own:  # of another library, whose count may be meant otherwise
+        rate = None
     count = next((own[key] for key in _COUNTS if isinstance(own.get(key), int)), None)
     return SchedulerState(
         name=name,
