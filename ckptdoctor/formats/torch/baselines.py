@@ -27,13 +27,15 @@ def read(path: str) -> TrainingState:
     """Reads an archive.
 
     Raises:
-        UnreadableArtifact: It is broken, or its members are packed.
+        UnreadableArtifact: It is none, or broken, or its members are packed.
     """
     found = Contents()
     oddities: list[Oddity] = []
     with ZipArchive(path) as archive:
         oddities += archive.oddities
-        version = archive.read(MARK, 100).decode("utf-8", "replace").strip()[:40] if MARK in archive else None
+        if MARK not in archive:
+            raise UnreadableArtifact(f"holds no {MARK}: it is no archive of stable-baselines3", path)
+        version = archive.read(MARK, 100).decode("utf-8", "replace").strip()[:40]
         for name in archive.names:
             if not name.endswith(".pth") or not archive.size(name):
                 continue

@@ -6,7 +6,6 @@ skorch/net.py (`save_params`); measured with transformers 4.28 to 5.24, accelera
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 
@@ -32,7 +31,7 @@ def read_trainer(path: str) -> TrainingState:
     Raises:
         UnreadableArtifact: A part of it is broken.
     """
-    parts = Parts(path, os.listdir(path))
+    parts = Parts(path, "hf-trainer")
     any(parts.weights(stem) for stem in _WEIGHTS)
     for name, label in (("optimizer.pt", "optimizer"), ("optimizer.bin", "optimizer"), ("scheduler.pt", "scheduler")):
         if name in parts.names:
@@ -74,7 +73,7 @@ def read_accelerate(path: str) -> TrainingState:
     Raises:
         UnreadableArtifact: A part of it is broken.
     """
-    parts = Parts(path, os.listdir(path))
+    parts = Parts(path, "accelerate")
     several = (
         sum(1 for name in parts.names if name.startswith(("model", "pytorch_model")) and _NUMBERED.match(name)) > 1
     )
@@ -108,7 +107,7 @@ def read_parts(path: str) -> TrainingState:
     Raises:
         UnreadableArtifact: A part of it is broken.
     """
-    parts = Parts(path, os.listdir(path))
+    parts = Parts(path, "torch-parts")
     parts.weights("params.pt")
     parts.torch("optimizer.pt", "optimizer.pt")
     with kept_open():
