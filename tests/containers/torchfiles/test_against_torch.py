@@ -51,6 +51,8 @@ def _same(ours: Node, theirs: Any, places: dict[int, Location | None]) -> None:
 @given(files())
 @example(({}, False))
 @example(([1, "two"], True))
+@example(([torch.ones(3, 2).to(torch.float8_e5m2)[:, 1]], False))
+@example(([torch.ones(0)[None][:, 0:]], False))
 def test_as_torch_reads_it(tmp_path: Path, case: tuple[Any, bool]) -> None:
     """Structure, types, shapes and every bit; what is one tensor lies in one place."""
     content, legacy = case
