@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from ckptdoctor.containers.pickles.reading import Key, Node, Thing
 from ckptdoctor.containers.tensors.values import read_scalar
@@ -214,7 +215,7 @@ def optimizer_state(found: Draft, told: Answer) -> OptimizerState:
         members = group["params"]
         size = len(members) if isinstance(members, (list, tuple)) else 0
         label = group.get("name")
-        variables = tuple(name for name, _ in zip(names, range(size), strict=False))
+        variables = tuple(islice(names, size))
         groups.append(ParamGroup(label if isinstance(label, str) else None, variables, own))
     return OptimizerState(
         name=found.name,

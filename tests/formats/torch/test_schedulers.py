@@ -53,7 +53,7 @@ class Halves:
 
     def __call__(self, value: float) -> float:
         """Half as much in each cycle."""
-        return 0.5**value
+        return float(0.5**value)
 
 
 UNTOLD: dict[str, Make] = {
