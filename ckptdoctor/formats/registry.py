@@ -38,17 +38,16 @@ def endings(*, models: bool = False, isolated: bool = False, prefixes: bool = Tr
     Args:
         models: Those of models alone, not of mere arrays.
         isolated: Only those of formats that another process reads.
-        prefixes: Those too that stay a part of a name.
+        prefixes: Those too that stay a part of a name, for any format.
     """
+    staying = set() if prefixes else {ending for each in FORMATS if each.is_prefix for ending in each.endings}
     found = {
         ending
         for each in FORMATS
-        if not (models and each.holds == "bare-list")
-        and (each.isolated or not isolated)
-        and (prefixes or not each.is_prefix)
+        if not (models and each.holds == "bare-list") and (each.isolated or not isolated)
         for ending in (*each.endings, *(() if models else each.required))
     }
-    return tuple(sorted(found, key=lambda ending: (-len(ending), ending)))
+    return tuple(sorted(found - staying, key=lambda ending: (-len(ending), ending)))
 
 
 def named(function: str) -> Any:

@@ -102,7 +102,9 @@ def test_endings() -> None:
     assert {".ckpt", ".npz", ".keras"} < set(found)
     assert ".ckpt" not in endings(prefixes=False)
     assert set(endings(isolated=True)) == {".weights.json", ".weights.h5", ".keras", ".hdf5", ".h5"}
-    assert set(endings(models=True)) == {".weights.h5", ".keras", ".hdf5", ".h5", ".ckpt"}
+    assert set(endings(models=True)) == {
+        ".weights.h5", ".keras", ".hdf5", ".h5", ".ckpt", ".pt", ".pth", ".safetensors", ".msgpack",
+    }  # fmt: skip
 
 
 def test_nothing_is_written_into_what_has_no_place() -> None:

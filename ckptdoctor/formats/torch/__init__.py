@@ -64,7 +64,6 @@ FORMATS = (
         title="stable-baselines3 archive",
         called="an archive of stable-baselines3",
         rename_to=".zip",
-        ending=".zip",
         holds="named",
         configuration="optional",
         unwritable=_NO_WRITER,

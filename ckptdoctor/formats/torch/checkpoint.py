@@ -7,6 +7,8 @@ from ckptdoctor.containers.tensors.values import kept_open
 from ckptdoctor.containers.torchfiles.reading import load
 from ckptdoctor.formats.torch.assembly import assemble
 from ckptdoctor.formats.torch.contents import contents
+from ckptdoctor.formats.torch.paths import paths_in
+from ckptdoctor.formats.torch.progress import of_lightning
 from ckptdoctor.formats.torch.safety import noticed
 from ckptdoctor.state import Format, Producer, TrainingState
 
@@ -22,10 +24,12 @@ def read(path: str) -> TrainingState:
     loaded = load(path)
     found = contents(loaded.root)
     version = _lightning(loaded.root)
+    oddities = [*noticed(loaded), *paths_in(loaded.root)]
     with kept_open():
         if version is None and not _is_published(path, loaded.root):
-            return assemble(path, Format.TORCH_CHECKPOINT, Producer("torch"), found, noticed(loaded))
-        return assemble(path, Format.LIGHTNING_CHECKPOINT, Producer("lightning", version), found, noticed(loaded))
+            return assemble(path, Format.TORCH_CHECKPOINT, Producer("torch"), found, oddities)
+        oddities += of_lightning(loaded.root)
+        return assemble(path, Format.LIGHTNING_CHECKPOINT, Producer("lightning", version), found, oddities)
 
 
 def _lightning(root: Node) -> str | None:

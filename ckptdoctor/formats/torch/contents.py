@@ -107,7 +107,8 @@ def is_scheduler(fields: Fields) -> bool:
     return "param_groups" not in fields and (
         ("last_epoch" in fields and bool(_SCHEDULER_KEYS & set(map(str, fields))))
         or "last_batch_iteration" in fields
-        or {"last_step", "base_values"} <= fields.keys()  # mmengine's
+        or fields.keys() == {"_schedulers", "_last_lr"}  # ChainedScheduler counts in its parts alone
+        or ("base_values" in fields and fields.get("param_name") == "lr")  # mmengine's
     )
 
 

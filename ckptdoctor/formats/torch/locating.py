@@ -7,11 +7,14 @@ import re
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 
+from ckptdoctor.containers.bytes.files import RegularFile
+from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.contract import Target
 from ckptdoctor.state import Oddity
 from ckptdoctor.words import counted
 
 _STATE = "trainer_state.json"
+_METADATA = ".metadata"
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
 _RUN = re.compile(r"checkpoint-(\d{1,18})\Z")
 _AUTOMATIC = re.compile(r"checkpoint_(\d{1,18})\Z")
@@ -21,17 +24,20 @@ _MODEL_STATES = re.compile(r"(?:zero_pp_rank_\d+_)?mp_rank_\d+_model_states\.pt\
 
 def claim(given: str, path: str, names: AbstractSet[str]) -> Target | None:
     """The artifact that a directory is; None if it is none of these."""
-    reader = _reader(names)
+    reader = kind_of(names)
+    if reader is None and _METADATA in names and _is_distributed(path):
+        reader = "torch-dcp"  # whose data is gone: its reader says what it was
     if reader is not None:
         return Target(given, path, reader)
     tag = _tag(path) if "latest" in names else None
     return None if tag is None else Target(given, tag, "deepspeed")
 
 
-def _reader(names: AbstractSet[str]) -> str | None:
+def kind_of(names: AbstractSet[str]) -> str | None:
+    """The reader of a directory, by what lies in it; None if it is no trainer's."""
     if _STATE in names:
         return "hf-trainer"
-    if ".metadata" in names and any(name.endswith(".distcp") for name in names):
+    if _METADATA in names and any(name.endswith(".distcp") for name in names):
         return "torch-dcp"
     if any(_MODEL_STATES.match(name) for name in names):
         return "deepspeed"
@@ -42,6 +48,15 @@ def _reader(names: AbstractSet[str]) -> str | None:
     if "optimizer.bin" in names or (weights and any(map(_RANDOM.match, names))):
         return "accelerate"
     return "torch-parts" if names >= {"params.pt", "optimizer.pt"} else None
+
+
+def _is_distributed(path: str) -> bool:
+    """Whether `.metadata` is that of torch.distributed.checkpoint, which its pickle names at once."""
+    try:
+        with RegularFile(os.path.join(path, _METADATA)) as file:
+            return b"torch.distributed.checkpoint.metadata" in file.read(0, min(file.size, 256))
+    except UnreadableArtifact:
+        return False
 
 
 def _tag(path: str) -> str | None:
@@ -63,7 +78,7 @@ def latest(given: str, path: str, names: Iterable[str]) -> Target | None:
         numbered = sorted((int(told[1]), name) for name in names if (told := pattern.match(name)))
         for _, name in reversed(numbered):
             below = os.path.join(path, name)
-            reader = _reader(set(os.listdir(below))) if os.path.isdir(below) else None
+            reader = kind_of(set(os.listdir(below))) if os.path.isdir(below) else None
             if reader is not None:
                 note = Oddity(
                     "P003", f"{path} is a run of {counted(len(numbered), 'checkpoint')}; the newest is {below}"

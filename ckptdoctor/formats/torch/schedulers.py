@@ -49,7 +49,9 @@ def scheduler(name: str, fields: Fields, optimizer: OptimizerState | None) -> Sc
         rates = tuple(_rate(each.hyperparameters) for each in groups if _is_number(each.hyperparameters.get("lr")))
     group: Mapping[str, object] = groups[0].hyperparameters if groups else {}
     rate = _rate(group) if _is_number(group.get("lr")) else rates[0] if rates else None
-    count = next((own[key] for key in _COUNTS if isinstance(own.get(key), int)), None)
+    if not {"last_epoch", "_schedulers"} & own.keys():  # of another library, whose count may be meant otherwise
+        rate = None
+    count = next((own[key] for key in _COUNTS if isinstance(own.get(key), int)), _of_parts(own))
     return SchedulerState(
         name=name,
         class_name=class_name,
@@ -60,6 +62,12 @@ def scheduler(name: str, fields: Fields, optimizer: OptimizerState | None) -> Sc
         if_lost=None if rate is None or bounded else schedules.ahead(own, group, rate, lost=True),
         optimizer=optimizer.name if optimizer is not None else None,
     )
+
+
+def _of_parts(own: Mapping[str, Node]) -> Node:
+    """ChainedScheduler's count, if its parts agree on it."""
+    counts = {each.get("last_epoch") for each in _list(own.get("_schedulers")) if isinstance(each, dict)}
+    return counts.pop() if len(counts) == 1 else None
 
 
 def _list(value: Node) -> Sequence[Node]:

@@ -6,13 +6,14 @@ skorch/net.py (`save_params`); measured with transformers 4.28 to 5.24, accelera
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 
 from ckptdoctor.containers.tensors.values import kept_open
 from ckptdoctor.formats.torch.assembly import assemble
 from ckptdoctor.formats.torch.parts import Parts
+from ckptdoctor.formats.torch.paths import told
+from ckptdoctor.formats.torch.progress import of_trainer
 from ckptdoctor.state import Format, Oddity, Producer, TrainingState
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin", "adapter_model.safetensors", "adapter_model.bin")
@@ -30,7 +31,7 @@ def read_trainer(path: str) -> TrainingState:
     Raises:
         UnreadableArtifact: A part of it is broken.
     """
-    parts = Parts(path, os.listdir(path))
+    parts = Parts(path, "hf-trainer")
     any(parts.weights(stem) for stem in _WEIGHTS)
     for name, label in (("optimizer.pt", "optimizer"), ("optimizer.bin", "optimizer"), ("scheduler.pt", "scheduler")):
         if name in parts.names:
@@ -41,6 +42,9 @@ def read_trainer(path: str) -> TrainingState:
     parts.beside([*parts.found.rng, *({"training_args.bin"} & parts.names)])
     progress = parts.json("trainer_state.json")
     _count(parts, progress)
+    parts.oddities += of_trainer(progress)
+    best = progress.get("best_model_checkpoint")
+    parts.oddities += told([("best_model_checkpoint", best)] if isinstance(best, str) else [])
     version = parts.json("config.json").get("transformers_version")
     both = {"optimizer.pt", "scheduler.pt"} & parts.names
     if len(both) == 1:
@@ -69,7 +73,7 @@ def read_accelerate(path: str) -> TrainingState:
     Raises:
         UnreadableArtifact: A part of it is broken.
     """
-    parts = Parts(path, os.listdir(path))
+    parts = Parts(path, "accelerate")
     several = (
         sum(1 for name in parts.names if name.startswith(("model", "pytorch_model")) and _NUMBERED.match(name)) > 1
     )
@@ -103,7 +107,7 @@ def read_parts(path: str) -> TrainingState:
     Raises:
         UnreadableArtifact: A part of it is broken.
     """
-    parts = Parts(path, os.listdir(path))
+    parts = Parts(path, "torch-parts")
     parts.weights("params.pt")
     parts.torch("optimizer.pt", "optimizer.pt")
     with kept_open():

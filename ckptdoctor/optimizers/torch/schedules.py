@@ -125,11 +125,14 @@ def _step_lr(s: Scheduler, rate: float) -> float:
 
 
 def _multi_step(s: Scheduler, rate: float) -> float:
-    milestones = s.own["milestones"]  # a Counter: how often each stands in the list
-    if isinstance(milestones, Mapping):
-        times = milestones.get(s.epoch, milestones.get(str(s.epoch), 0))
+    milestones = s.own["milestones"]
+    (counter,) = getattr(milestones, "args", None) or (milestones,)  # how often each stands in the list
+    if isinstance(counter, Mapping):
+        times = counter.get(s.epoch, counter.get(str(s.epoch), 0))
+    elif isinstance(counter, (list, tuple)):
+        times = list(counter).count(s.epoch)
     else:
-        times = list(milestones).count(s.epoch) if isinstance(milestones, (list, tuple)) else 0
+        raise Unknowable
     return rate * _of(s, "gamma") ** int(_number(times))
 
 
@@ -165,7 +168,10 @@ def _cosine(s: Scheduler, rate: float) -> float:
 def _swa(s: Scheduler, rate: float) -> float:
     """SWALR: the rate moves to `swa_lr` of the group within `anneal_epochs`."""
     epochs, target = _of(s, "anneal_epochs"), _number(s.group.get("swa_lr"))
-    linear = s.own.get("_anneal_strategy", "linear") == "linear"
+    strategy = str(s.own.get("_anneal_strategy") or _method(s.own.get("anneal_func")))  # a method until 2.0
+    if not strategy.endswith(("linear", "linear_anneal", "cos", "cosine_anneal")):
+        raise Unknowable
+    linear = "linear" in strategy
 
     def part(step: float) -> float:
         done = max(0.0, min(1.0, step / max(1, epochs)))
