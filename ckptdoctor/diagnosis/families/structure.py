@@ -24,7 +24,6 @@ from ckptdoctor.diagnosis.status import (
 from ckptdoctor.formats.registry import record
 from ckptdoctor.optimizers.catalogue import ACCUMULATION, EMA, Extent, SlotKind, layouts
 from ckptdoctor.optimizers.dialects import dialect
-from ckptdoctor.optimizers.lists.layout import Shape, slot_shape
 from ckptdoctor.state import OptimizerState, Role, Slot
 from ckptdoctor.words import enumerate_some, shortened
 
@@ -155,9 +154,11 @@ def _slot_mismatch(evidence: Evidence) -> Iterator[tuple[str, str]]:
                 yield f"{name} of {path} is {dtype}, its variable {variable.dtype}", hint
 
 
-def _fits(shape: Shape, kind: SlotKind, variable: Shape) -> bool:
+def _fits(shape: tuple[int, ...], kind: SlotKind, variable: tuple[int, ...]) -> bool:
     if kind.extent is Extent.OWN:
         return True
+    from ckptdoctor.optimizers.lists.layout import slot_shape
+
     # Object graphs also link the scalars that stand for an Adafactor's missing factors (tf_keras Adafactor.build).
     return shape in {slot_shape(kind, variable), () if kind.extent in {Extent.ROWS, Extent.COLUMNS} else None}
 

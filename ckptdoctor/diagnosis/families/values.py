@@ -8,7 +8,6 @@ from ckptdoctor.diagnosis.evidence import Evidence, Rule
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.status import title
 from ckptdoctor.optimizers.dialects import dialect
-from ckptdoctor.optimizers.lists.evidence import NEVER_NEGATIVE
 from ckptdoctor.references import TensorRef
 from ckptdoctor.words import enumerate_some
 
@@ -32,11 +31,15 @@ def _not_finite(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 def _impossible_moment(evidence: Evidence) -> Iterator[tuple[str, str]]:
     scan = evidence.scan
-    for each in evidence.optimizers if scan is not None else ():
+    if scan is None:
+        return
+    from ckptdoctor.optimizers.lists.evidence import NEVER_NEGATIVE
+
+    for each in evidence.optimizers:
         below = [
             (slot, scan.tensors[slot.tensor])
             for slot in each.slots
-            if scan is not None and slot.role in NEVER_NEGATIVE and slot.tensor in scan.tensors
+            if slot.role in NEVER_NEGATIVE and slot.tensor in scan.tensors
         ]
         below = [(slot, seen) for slot, seen in below if seen.least is not None and seen.least < 0]
         if below:

@@ -19,4 +19,4 @@ FORMATS = (
         absent_hint="save the whole state: flax.serialization.to_bytes(state), not state.params",
     ),
 )
-READERS = (Reader("flax", f"{_ROOM}.reading:read", (Format.FLAX_MSGPACK,), latest=f"{_ROOM}.reading:latest"),)
+READERS = (Reader("flax", f"{_ROOM}.reading:read", (Format.FLAX_MSGPACK,), latest=f"{_ROOM}.locating:latest"),)

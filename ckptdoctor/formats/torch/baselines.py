@@ -9,10 +9,11 @@ from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.strict_json import parse_object
 from ckptdoctor.containers.tensors.values import kept_open
 from ckptdoctor.containers.torchfiles.archive import load_archive
-from ckptdoctor.containers.torchfiles.reading import Loaded, is_stream
+from ckptdoctor.containers.torchfiles.reading import Loaded
 from ckptdoctor.containers.torchfiles.stream import load_stream
 from ckptdoctor.containers.zips.archive import ZipArchive
 from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.formats.beginnings import is_stream
 from ckptdoctor.formats.torch.assembly import assemble
 from ckptdoctor.formats.torch.contents import Contents, add
 from ckptdoctor.formats.torch.safety import noticed
