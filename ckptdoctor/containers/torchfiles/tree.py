@@ -46,10 +46,15 @@ class TorchTree(Tree):
             around, index = around
         return "/".join([*([str(index)] if index else []), *reversed(parts)])
 
-    def other(self, value: object, key: Place, depth: int) -> Node:
-        """Tensors, types and objects."""
+    def node(self, value: object, key: Place, depth: int = 0) -> Node:
+        """The structure below `value`, whose tensors' keys begin with that of `key`."""
         if isinstance(value, Tensor):
+            self._count(key, depth)
             return self._tensor(value, key, depth)
+        return super().node(value, key, depth)
+
+    def other(self, value: object, key: Place, depth: int) -> Node:
+        """Types and objects."""
         if isinstance(value, Dtype):
             return f"torch.{value.name}"
         if isinstance(value, Name):
