@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from ckptdoctor.diagnosis import rules, status
 from ckptdoctor.diagnosis.evidence import Evidence
 from ckptdoctor.diagnosis.findings import Finding
-from ckptdoctor.errors import CkptDoctorError, UnreadableArtifact
+from ckptdoctor.errors import CkptDoctorError, UnreadableArtifact, UsageProblem
 from ckptdoctor.formats.contract import Target
 from ckptdoctor.formats.directories import lying_in, spoken
 from ckptdoctor.formats.locate import locate
-from ckptdoctor.formats.registry import UNKNOWN, is_isolated, reader, record
+from ckptdoctor.formats.registry import UNKNOWN, is_isolated, only_format, read, record
 from ckptdoctor.references import TensorRef
-from ckptdoctor.state import NOTHING, Format, OptimizerState, Status, TrainingState
+from ckptdoctor.state import NOTHING, Format, ModelVariable, OptimizerState, Status, TrainingState
 
 if TYPE_CHECKING:
     from ckptdoctor.containers.tensors.values import Statistics
@@ -36,6 +36,7 @@ class Examination(NamedTuple):
         findings: What the rules found.
         error: Why it cannot be read; None if it can.
         statistics: Figures per tensor, where they were asked for.
+        claimed: The format of what cannot be read, where its reader reads only that one.
     """
 
     path: str
@@ -47,6 +48,7 @@ class Examination(NamedTuple):
     findings: tuple[Finding, ...] = ()
     error: UnreadableArtifact | None = None
     statistics: Mapping[TensorRef, Statistics | None] = NOTHING
+    claimed: Format = UNKNOWN.id
 
     @property
     def verdict(self) -> str:
@@ -60,8 +62,8 @@ class Examination(NamedTuple):
 
     @property
     def format(self) -> Format:
-        """Its format; `unknown` if it cannot be read."""
-        return self.state.format if self.state else UNKNOWN.id
+        """Its format; `unknown` if it cannot be read and could be of several."""
+        return self.state.format if self.state else self.claimed
 
     @property
     def optimizers(self) -> tuple[OptimizerState, ...]:
@@ -78,6 +80,7 @@ def examine(
     *,
     everything: bool = False,
     stats: bool = False,
+    model: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Examination]:
     """Reads and judges what a path means.
@@ -86,15 +89,17 @@ def examine(
         path: A file, a directory or a checkpoint prefix.
         everything: Of a directory, every artifact that lies there.
         stats: Read the data too, for figures per tensor.
+        model: The weights of an optimizer that PyTorch saved alone.
         progress: Is told how far reading the data is.
 
     Yields:
         One examination an artifact; artifacts that cannot be read carry an `error`.
 
     Raises:
-        UsageProblem: Nothing is at this path.
+        UsageProblem: Nothing is at this path; or a model is named that has no weights, or for what has its own.
     """
     given = os.fspath(path)
+    weights = _weights(os.fspath(model)) if model is not None else ()
     try:
         targets = locate(given, everything=everything)
     except UnreadableArtifact as error:
@@ -104,8 +109,19 @@ def examine(
         yield unreadable(given, given, _exhausted(error))
         return
     for target in targets:
-        found = examine_target(target, stats=stats, progress=progress)
+        found = examine_target(target._replace(weights=weights), stats=stats, progress=progress)
         yield found if everything else _in_its_run(given, found)
+
+
+def _weights(path: str) -> tuple[ModelVariable, ...]:
+    try:
+        found = next(examine(path))
+    except UsageProblem as error:
+        raise UsageProblem(f"--model {path}: {error}") from error
+    variables = tuple(each for each in found.state.variables if each.tensor.location) if found.state else ()
+    if not variables:
+        raise UsageProblem(f"--model {path} has no weights: {found.error or found.summary}")
+    return variables
 
 
 _MOST_BESIDE = 64
@@ -180,7 +196,7 @@ def _examined(
     progress: Progress | None = None,
 ) -> Examination:
     try:
-        state = reader(target.reader)(target.resolved)
+        state = read(target)
         state = state._replace(
             path=target.path,
             oddities=(*target.oddities, *state.oddities),
@@ -188,7 +204,7 @@ def _examined(
         )
         statistics = _statistics(state, progress) if stats else {}
     except UnreadableArtifact as error:
-        return unreadable(target.path, target.resolved, error)
+        return unreadable(target.path, target.resolved, error)._replace(claimed=only_format(target.reader))
     except (MemoryError, RecursionError) as error:
         return unreadable(target.path, target.resolved, _exhausted(error))
     findings = rules.judge(Evidence(spoken(target.resolved), state, statistics=statistics)) if judged else ()

@@ -11,6 +11,7 @@ from ckptdoctor.diagnosis.run_directory import Member, RunDirectory
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.contract import Target
 from ckptdoctor.formats.directories import artifact_at, family, is_there, listing, meant_by, saved_order, state_file
+from ckptdoctor.formats.orbax.locating import latest_in
 from ckptdoctor.formats.registry import endings
 from ckptdoctor.formats.tensorflow import state_file as checkpoint_state
 
@@ -40,6 +41,11 @@ def has_checkpoints(path: str) -> bool:
     """Whether TF checkpoints lie in a directory: then its latest one is meant."""
     names = listing(path)
     return state_file(path, names) is not None or any(name.endswith(".index") for name in names)
+
+
+def has_latest(path: str) -> bool:
+    """Whether a directory stands for its latest: one with TF checkpoints, or the root of Orbax' steps."""
+    return has_checkpoints(path) or latest_in(path, path, listing(path)) is not None
 
 
 def look_into(

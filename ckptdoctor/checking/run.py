@@ -26,7 +26,7 @@ from ckptdoctor.examination import (
 from ckptdoctor.formats.contract import Target
 from ckptdoctor.formats.directories import lying_in, spoken, walk
 from ckptdoctor.formats.locate import locate
-from ckptdoctor.runs import has_checkpoints, is_run_directory, look_into
+from ckptdoctor.runs import has_checkpoints, has_latest, is_run_directory, look_into
 
 
 def check_paths(
@@ -100,7 +100,7 @@ def _check_directory(
         runs = list(walk(path))
     else:
         own = lying_in(path)
-        if own and has_checkpoints(path):
+        if own and has_latest(path):
             yield from _check_latest(path, own, policy, progress)
             return
         runs = [(path, own)] if len(own) > 1 else []

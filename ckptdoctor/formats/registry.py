@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ckptdoctor.errors import GraftRefused
+from ckptdoctor.errors import GraftRefused, UsageProblem
 from ckptdoctor.formats import dumps, flax, keras, orbax, safetensors, tensorflow, torch
 from ckptdoctor.formats.contract import ArtifactFormat, Reader, Target, Written
 from ckptdoctor.state import Format, Generation, TrainingState
@@ -58,8 +58,24 @@ def named(function: str) -> Any:
 
 def reader(name: str) -> Callable[[str], TrainingState]:
     """What reads artifacts, by its name."""
-    read: Callable[[str], TrainingState] = named(_READERS[name].read)
-    return read
+    function: Callable[[str], TrainingState] = named(_READERS[name].read)
+    return function
+
+
+def read(target: Target) -> TrainingState:
+    """What an artifact holds.
+
+    Raises:
+        UnreadableArtifact: It cannot be read.
+        UsageProblem: Weights were named for what has its own, or names what is its.
+    """
+    if not target.weights:
+        return reader(target.reader)(target.resolved)
+    function = _READERS[target.reader].alone
+    if function is None:
+        raise UsageProblem("--model is for an optimizer that PyTorch saved alone, and this is none")
+    state: TrainingState = named(function)(target.resolved, target.weights)
+    return state
 
 
 def claimed(given: str, path: str, names: AbstractSet[str]) -> Target | None:
@@ -83,6 +99,12 @@ def _first(functions: Iterable[str | None], *arguments: object) -> Target | None
 def is_isolated(name: str) -> bool:
     """Whether a reader of this name calls a library that crashes on some corrupt files."""
     return any(record(kind).isolated for kind in _READERS[name].formats)
+
+
+def only_format(name: str) -> Format:
+    """The format that a reader of this name reads; unknown if it reads several."""
+    formats = _READERS[name].formats
+    return formats[0] if len(formats) == 1 else UNKNOWN.id
 
 
 def program(state: TrainingState) -> Generation | None:

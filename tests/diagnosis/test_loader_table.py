@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from packaging.specifiers import SpecifierSet
@@ -17,7 +17,7 @@ import ckptdoctor
 from ckptdoctor.diagnosis import loader_table
 from ckptdoctor.diagnosis.circumstances import CIRCUMSTANCES
 from ckptdoctor.diagnosis.loader_table import OBSERVED, every, holds, observed, rows, table
-from ckptdoctor.diagnosis.loaders import Loader
+from ckptdoctor.diagnosis.loaders import Line, Loader
 from ckptdoctor.examination import Examination
 from ckptdoctor.references import TensorRef
 from ckptdoctor.state import Format, Generation, ModelVariable, OptimizerState, Producer, Role, Slot, TrainingState
@@ -35,12 +35,13 @@ def test_the_table_is_well_formed() -> None:
         name = row["id"]
         assert fields <= row.keys() <= fields | more, name
         assert row["rule"] in {"L002", "L003"}, name
-        assert set(row["loader"]) <= {"keras", "tf.keras", "standalone-keras"}, name
+        assert set(row["loader"]) <= set(get_args(Line)), name
         assert set(row["formats"]) <= {each.value for each in Format}, name
         assert set(row.get("generations", [])) <= {each.value for each in Generation}, name
         assert set(row.get("when", [])) <= CIRCUMSTANCES.keys() | {OBSERVED}, name
         assert {row["iterations"], row["slots"], row["weights"]} <= {"restored", "lost", "wrong", "depends"}, name
-        assert {row["iterations"], row["slots"]} != {"restored"}, name
+        # A wrapper can be all that is lost.
+        assert {row["iterations"], row["slots"]} != {"restored"} or row.get("when") == ["wrapper-unnamed"], name
         assert row["signal"] in {"silent", "log", "warning", "error"}, name
         assert ("generations" in row) != (OBSERVED in row.get("when", [])), name
         assert row["evidence"], name
@@ -76,6 +77,8 @@ SGD = OptimizerState("optimizer", "SGD", Generation.KERAS1, iterations=7, slots=
 )
 ADAM = OptimizerState("optimizer", "Adam", Generation.KERAS2, iterations=7, slots=_slots("a", "b"))
 
+OF_TORCH = ADAM._replace(generation=Generation.TORCH)
+
 
 def _model(format_: Format, producer: Producer, optimizer: OptimizerState, *, frozen: str = "") -> TrainingState:
     variables = tuple(ModelVariable(name, _ref(name), name not in frozen) for name in "ab")
@@ -90,6 +93,17 @@ CONSTRUCTED: Mapping[str, TrainingState] = {
         callback="BackupAndRestore",
     ),
     "archive-number-tf.keras": _model(Format.KERAS_ARCHIVE, Producer("tf.keras", "2.15.0"), ADAM, frozen="a"),
+    "dcp-numbered": _model(
+        Format.TORCH_DCP, Producer("torch"), OF_TORCH._replace(slots=_slots("optimizer.state.0.exp_avg"))
+    ),
+    **{
+        f"trainer-{name}": _model(Format.HF_TRAINER, Producer("transformers", version), OF_TORCH)
+        for name, version in (
+            ("4.50-in-older", "5.24.0"),
+            ("4.41-in-older", "4.48.3"),
+            ("before-4.41-in-newer", "4.40.2"),
+        )
+    },
 }
 """What the museum has no artifact of."""
 
@@ -133,8 +147,10 @@ OWN = {
     "saved-model-no-metadata": r"-sm-(module_optimizer|tfsave_keras|checkpoint_object)$",
     "saved-model-legacy": r"^tf/v2\.\d+-tfk(_pkg)?-sm-",
     "saved-model": r"^tf/v2\.(10-tfk-sm-exp_|1[1-5]-tfk-sm-|21-tfk_pkg-sm-)|^tf2\.21-tf_keras/sm-",
+    "dcp-numbered": r"^torch2.13/dcp-plain$",
     "orbax-3.13": r"^orbax-keras3\.13",
     "orbax-renamed": r"^orbax-keras3\.15-\w+/(sequential|subclass|nested)$",
+    "orbax-unnamed-wrapper": r"^orbax-keras3\.15-jax/mixed_f16$",
     "orbax-within-wrapper": r"^orbax-keras3\.15-tf/lossscale$",
     "saved-model-keras3": r"^tf/v2\.\d+-k3-sm-(module_optimizer|tfsave_keras)$",
 }

@@ -19,6 +19,7 @@ FORMATS = (
     "keras-archive",
     "keras-weights",
     "optimizer-dump",
+    "orbax-checkpoint",
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ckptdoctor.containers.pickles import values
-from ckptdoctor.containers.pickles.values import ALLOWED, Global, NotThese
+from ckptdoctor.containers.pickles.values import ALLOWED, Global, NotThese, Opaque
 
 
 class Imports:
@@ -43,3 +43,34 @@ class Imports:
 
 
 ARRAYS = Imports()
+
+
+class Packages(Imports):
+    """The same, and classes of some packages, which stay records of what they are made of.
+
+    Args:
+        names: The packages, by the first part of their names.
+    """
+
+    def __init__(self, *names: str) -> None:
+        self._names = frozenset(names)
+
+    def find(self, module: str, name: str) -> object | None:
+        """What an import stands for: a class, if it is called like one."""
+        found = super().find(module, name)
+        if found is None and module.partition(".")[0] in self._names and name.isidentifier() and name[:1].isupper():
+            return Opaque(f"{module}.{name}")
+        return found
+
+    def call(self, function: object, args: object) -> object:
+        """A record of an object of such a class."""
+        if isinstance(function, Opaque) and isinstance(args, tuple):
+            return Opaque(function.name, args)
+        return super().call(function, args)
+
+    def build(self, made: object, state: object) -> None:
+        """Keeps the state of such an object."""
+        if isinstance(made, Opaque):
+            made.state = state
+        else:
+            super().build(made, state)

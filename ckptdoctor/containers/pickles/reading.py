@@ -12,8 +12,9 @@ from typing import TypeAlias
 
 from ckptdoctor.containers.bytes.cursor import Cursor
 from ckptdoctor.containers.bytes.files import RegularFile
+from ckptdoctor.containers.pickles.imports import ARRAYS, Imports
 from ckptdoctor.containers.pickles.machine import MAX_TEXT, Machine
-from ckptdoctor.containers.pickles.values import Array, Bag, ForbiddenImport, Held, Pairs, Stretch
+from ckptdoctor.containers.pickles.values import Array, Bag, ForbiddenImport, Held, Opaque, Pairs, Stretch
 from ckptdoctor.containers.tensors.array_bytes import c_order
 from ckptdoctor.containers.tensors.dtypes import unpack_scalar
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
@@ -59,8 +60,12 @@ MAX_TUPLE_KEYS = 1000
 """Tuples as keys: unlike text, a file can choose ones that collide in Python's hash tables."""
 
 
-def load(path: str) -> list[Node]:
+def load(path: str, imports: Imports = ARRAYS) -> list[Node]:
     """Reads every pickle of a file, one after the other as repeated `pickle.dump` calls leave them.
+
+    Args:
+        path: The file.
+        imports: What it may name.
 
     Returns:
         What each holds: plain lists, tuples, dicts, sets, numbers and strings, with a TensorRef for each numpy array
@@ -76,7 +81,7 @@ def load(path: str) -> list[Node]:
         tree = Tree(cursor)
         while len(roots) < MAX_PICKLES and (not roots or _another(cursor)):
             root = (None, f"#{len(roots)}" if roots else "")
-            roots.append(tree.node(Machine(cursor).run(), root))
+            roots.append(tree.node(Machine(cursor, imports).run(), root))
         return roots
 
 
@@ -108,6 +113,7 @@ class Tree:
         self._nodes = 0
         self._held = 0
         self._tuple_keys = 0
+        self._open: set[int] = set()
 
     def node(self, value: object, key: Place, depth: int = 0) -> Node:
         """The structure below `value`, whose tensors' keys begin with that of `key`."""
@@ -137,9 +143,34 @@ class Tree:
             return frozenset(self._key(each) for each in value.items)
         return self.other(value, key, depth)
 
-    def other(self, value: object, key: Place, depth: int) -> Node:  # noqa: ARG002 - for those who know more
+    def other(self, value: object, key: Place, depth: int) -> Node:
         """What is neither plain data nor an array."""
+        if isinstance(value, Opaque):
+            return self._thing(value, key, depth)
         raise self._odd(f"{self.written(key) or 'it'} is an import, not data")
+
+    def _thing(self, value: Opaque, key: Place, depth: int) -> Node:
+        if id(value) in self._open:  # a scheduler of torch 1.4 holds its own method
+            return Thing(value.name)
+        self._open.add(id(value))
+        fields: dict[Key, Node] = {}
+        members: list[Node] = []
+        state = value.state
+        states = state if isinstance(state, tuple) and len(state) == 2 else (state,)
+        for each in states:
+            if isinstance(each, Pairs):
+                for name, item in each.items:
+                    plain = self._key(name)
+                    fields[plain] = self.node(item, (key, plain), depth + 1)
+            elif each is not None:
+                members.append(self.node(each, (key, "state"), depth + 1))
+        for name, item in value.items:
+            plain = self._key(name)
+            fields[plain] = self.node(item, (key, plain), depth + 1)
+        members += [self.node(each, (key, index), depth + 1) for index, each in enumerate(value.members)]
+        args = tuple(self.node(each, (key, f"args/{index}"), depth + 1) for index, each in enumerate(value.args))
+        self._open.discard(id(value))
+        return Thing(value.name, args, fields, tuple(members))
 
     def written(self, key: Place) -> str:
         """A place as errors and tensors' keys name it."""

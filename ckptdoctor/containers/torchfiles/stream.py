@@ -61,8 +61,8 @@ def load_stream(path: str, file: RegularFile, start: int = 0, size: int | None =
     """
     cursor = Cursor(file, path, start, size)
     imports = _Remembering()
-    protocol = cursor.peek(1, 1)[0]
     head = file.read(start, min(cursor.size, _HEAD))
+    protocol = head[1] if head[:1] == b"\x80" else 0
 
     def pickled() -> object:
         nonlocal imports

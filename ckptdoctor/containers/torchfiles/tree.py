@@ -7,9 +7,9 @@ from math import prod
 
 from ckptdoctor.containers.bytes.cursor import Cursor
 from ckptdoctor.containers.pickles.reading import Key, Node, Place, Thing, Tree
-from ckptdoctor.containers.pickles.values import Global, Opaque, Pairs
+from ckptdoctor.containers.pickles.values import Global, Opaque
 from ckptdoctor.containers.tensors.dtypes import ITEMSIZE
-from ckptdoctor.containers.torchfiles.imports import Dtype, Name, Storage, Tensor, View
+from ckptdoctor.containers.torchfiles.imports import UNRESOLVED, Dtype, Name, Storage, Tensor, View
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.references import Coded, FileRange, Inline, Location, Strided, TensorRef
 
@@ -36,7 +36,6 @@ class TorchTree(Tree):
         super().__init__(cursor)
         self._stored = stored
         self.lost: list[str] = []
-        self._open: set[int] = set()
 
     def written(self, key: Place) -> str:
         """`optimizer/state/0/exp_avg`."""
@@ -51,8 +50,6 @@ class TorchTree(Tree):
         """Tensors, types and objects."""
         if isinstance(value, Tensor):
             return self._tensor(value, key, depth)
-        if isinstance(value, Opaque):
-            return self._thing(value, key, depth)
         if isinstance(value, Dtype):
             return f"torch.{value.name}"
         if isinstance(value, Name):
@@ -73,29 +70,6 @@ class TorchTree(Tree):
             return getattr(value, "full", None) or value.name
         return super()._key(value, depth)
 
-    def _thing(self, value: Opaque, key: Place, depth: int) -> Node:
-        if id(value) in self._open:  # a scheduler of torch 1.4 holds its own method
-            return Thing(value.name)
-        self._open.add(id(value))
-        fields: dict[Key, Node] = {}
-        members: list[Node] = []
-        state = value.state
-        states = state if isinstance(state, tuple) and len(state) == 2 else (state,)
-        for each in states:
-            if isinstance(each, Pairs):
-                for name, item in each.items:
-                    plain = self._key(name)
-                    fields[plain] = self.node(item, (key, plain), depth + 1)
-            elif each is not None:
-                members.append(self.node(each, (key, "state"), depth + 1))
-        for name, item in value.items:
-            plain = self._key(name)
-            fields[plain] = self.node(item, (key, plain), depth + 1)
-        members += [self.node(each, (key, index), depth + 1) for index, each in enumerate(value.members)]
-        args = tuple(self.node(each, (key, f"args/{index}"), depth + 1) for index, each in enumerate(value.args))
-        self._open.discard(id(value))
-        return Thing(value.name, args, fields, tuple(members))
-
     # -------------------------------------------------------------------------------------------------- tensors
 
     def _tensor(self, value: Tensor, key: Place, depth: int) -> Node:
@@ -106,14 +80,14 @@ class TorchTree(Tree):
             }
             return Thing(value.kind, (TensorRef(name, value.dtype, value.shape, None),), fields)
         location = self._find(value, name)
-        if location is None and value.kind != "meta":
+        if location is None and value.kind not in {"meta", UNRESOLVED}:
             self.lost.append(name)
         return TensorRef(name, value.dtype, value.shape, location)
 
     def _find(self, value: Tensor, name: str) -> Location | None:
         if value.storage is None:
             return None
-        if value.kind == "lazily conjugated or negated":
+        if value.kind == UNRESOLVED:
             return None
         width = itemsize(value.dtype)
         span = span_of(value.shape, value.strides or ())

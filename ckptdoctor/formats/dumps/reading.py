@@ -10,12 +10,13 @@ import re
 from collections.abc import Sequence
 
 from ckptdoctor.containers.bytes.files import RegularFile
-from ckptdoctor.containers.pickles.reading import Key, Node, load
+from ckptdoctor.containers.pickles.reading import ForbiddenImport, Key, Node, load
 from ckptdoctor.containers.tensors.dtypes import INTEGRAL
 from ckptdoctor.containers.tensors.samples import sample
 from ckptdoctor.containers.tensors.values import kept_open
 from ckptdoctor.containers.zips.npy import MAGIC, read_npy, read_npz
 from ckptdoctor.errors import UnknownFormat
+from ckptdoctor.formats.dumps import jax
 from ckptdoctor.formats.dumps.names import named_state, tagged_state
 from ckptdoctor.formats.dumps.structure import Contents, Element, Group, contents
 from ckptdoctor.optimizers.catalogue import SlotKind
@@ -47,7 +48,12 @@ def read(path: str) -> TrainingState:
     Raises:
         UnreadableArtifact: It is broken, or a pickle of something other than plain data and arrays.
     """
-    root = _root(path)
+    try:
+        root = _root(path)
+    except ForbiddenImport as error:
+        if not error.name.startswith(jax.PACKAGES):
+            raise
+        return jax.read(path)
     found = contents(root)
     # An optimizer that keeps nothing dumps an empty list.
     if root not in ([], (), {}) and not (found.groups or found.others):

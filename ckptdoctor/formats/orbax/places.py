@@ -12,6 +12,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from ckptdoctor.containers.bytes.files import RegularFile
+from ckptdoctor.containers.zarrs.store import is_inside
 from ckptdoctor.errors import UnreadableArtifact
 
 TEMPORARY = ".orbax-checkpoint-tmp"
@@ -128,9 +129,9 @@ def look(path: str, names: Sequence[str]) -> Latest | None:
     temporary = tuple(sorted(name for name in names if TEMPORARY in name and os.path.isdir(os.path.join(path, name))))
     found: dict[str, list[Step]] = {}
     for name in names:
-        match = _STEP.match(name)
-        if match is not None and os.path.isdir(os.path.join(path, name)):
-            step = Step(int(match["number"]), name, os.path.join(path, name))
+        match, full = _STEP.match(name), os.path.join(path, name)
+        if match is not None and os.path.isdir(full) and is_inside(full, path):
+            step = Step(int(match["number"]), name, full)
             found.setdefault(match["prefix"], []).append(step)
     best: Latest | None = None
     for row in found.values():

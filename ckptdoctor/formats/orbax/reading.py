@@ -10,7 +10,7 @@ from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.orbax import keras_tree, optax_tree
 from ckptdoctor.formats.orbax.items import Item, read_item
 from ckptdoctor.formats.orbax.metadata import json_object, json_value
-from ckptdoctor.formats.orbax.places import AGGREGATE, STEP_METADATA, TEMPORARY, is_item, items_of, listed
+from ckptdoctor.formats.orbax.places import AGGREGATE, STEP_METADATA, TEMPORARY, TREE, is_item, items_of, listed
 from ckptdoctor.state import Oddity, TrainingState
 
 
@@ -71,5 +71,6 @@ def _of_save(
         yield Oddity("I005", f"{STEP_METADATA} has no time at which the save ended")
     # Since 0.5.23, which no longer writes the file `checkpoint`, every save has it.
     told = about is not None or STEP_METADATA in listed(os.path.dirname(os.path.abspath(path)))
-    if not told and is_item(path, names) and AGGREGATE not in names and "_METADATA" in names:
+    inside = [names] if is_item(path, names) else [listed(os.path.join(path, name)) for name in items_of(path, names)]
+    if not told and any(TREE in each and AGGREGATE not in each for each in inside):
         yield Oddity("I005", f"{STEP_METADATA} is missing: nothing tells whether this save ended")

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from ckptdoctor.containers.bytes.files import RegularFile, reason
+from ckptdoctor.containers.pickles.reading import Node
 from ckptdoctor.containers.safetensors import read_safetensors
 from ckptdoctor.containers.strict_json import parse_object
 from ckptdoctor.containers.torchfiles.reading import load
@@ -68,12 +69,15 @@ class Parts:
         self.oddities += noticed(loaded, name)
         add(loaded.root, label, self.found)
 
-    def beside(self, names: Iterable[str]) -> None:
-        """Parts of which only what their pickles name matters: random numbers, arguments of a trainer."""
+    def beside(self, names: Iterable[str]) -> dict[str, Node]:
+        """Parts that are no state of the optimizer or the model: random numbers, arguments of a trainer."""
+        held: dict[str, Node] = {}
         for name in sorted(names):
             loaded = load(self.file(name))  # their own loaders allow what they need
+            held[name] = loaded.root
             self.oddities += (each for each in noticed(loaded, name) if each.code != "X005")
             self.oddities += paths_in(loaded.root, name)
+        return held
 
     def json(self, name: str) -> dict[str, object]:
         """A part that is a JSON object; nothing if it is not there."""

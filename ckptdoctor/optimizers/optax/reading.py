@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from ckptdoctor.optimizers.inference import count_of
 from ckptdoctor.optimizers.optax.states import (
     ADAM_LIKE,
     COUNTS,
@@ -15,7 +14,7 @@ from ckptdoctor.optimizers.optax.states import (
     StateKind,
     kind_of,
 )  # fmt: skip
-from ckptdoctor.optimizers.optax.tree import Path, StateLeaf, value_of
+from ckptdoctor.optimizers.optax.tree import Path, StateLeaf, count_in, value_of
 from ckptdoctor.references import TensorRef
 from ckptdoctor.state import (  # fmt: skip
     Generation,
@@ -58,7 +57,7 @@ def read_optax(
     nodes: dict[Path, set[str]] = {}
     for each in leaves:
         if not each.leaf.is_empty:
-            nodes.setdefault(each.node, set()).add(each.field.partition("/")[0])
+            nodes.setdefault(each.node, set()).update((each.field, each.field.partition("/")[0]))
     kinds = {node: kind_of(frozenset(fields)) for node, fields in nodes.items()}
     slots, missing = _slots(leaves, kinds)
     counts = list(_counts(leaves, nodes, kinds))
@@ -130,7 +129,7 @@ def _counts(
         tensor = each.leaf.tensor
         if each.variable is not None or each.field not in COUNTS or tensor is None or nodes[each.node] & NOT_STEPS:
             continue
-        value = count_of(value_of(tensor))
+        value = count_in(tensor)
         if value is not None:
             kind = kinds.get(each.node)
             yield _Count(value, tensor, kind is not None and bool(kind.classes))
@@ -186,8 +185,6 @@ def _class_of(
         return (STATELESS[0], STATELESS[1:]) if empty or (not slots and nodes) else (None, ())
     # Momentum goes with any other state, as RMSprop's does.
     node, kind = min(found, key=lambda each: (each[1].classes[0] == "SGD", each[0]))
-    if any(each.node == node and each.field.startswith("mu/") for each in leaves):
-        return "SM3", ()
     if kind.classes is ADAM_LIKE:
         if _is_scalar_per_variable(slots, node, variables):
             return "NovoGrad", ()

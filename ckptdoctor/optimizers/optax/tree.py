@@ -231,11 +231,19 @@ def _state_leaf(leaf: Leaf, root: Path, named: Mapping[Path, str]) -> StateLeaf:
 def _counters(rest: Iterable[Leaf]) -> dict[str, tuple[int, TensorRef]]:
     found: dict[str, tuple[int, TensorRef]] = {}
     for leaf in rest:
-        if leaf.tensor is not None and leaf.tensor.shape == () and leaf.path and leaf.path[-1] in _STEPS:
-            count = count_of(value_of(leaf.tensor))
+        if leaf.tensor is not None and leaf.path and leaf.path[-1] in _STEPS:
+            count = count_in(leaf.tensor)
             if count is not None:
                 found["/".join(leaf.path)] = (count, leaf.tensor)
     return found
+
+
+def count_in(ref: TensorRef | None) -> int | None:
+    """The count that a scalar holds, or each element of a vector: a state that `pmap` copied to every device."""
+    if ref is None or len(ref.shape) != 1 or ref.dtype not in INTEGRAL or not 0 < ref.size <= _MOST_DEVICES:
+        return count_of(value_of(ref))
+    values = {int(each) for block in chunks(ref) for each in block} if ref.location is not None else set()
+    return values.pop() if len(values) == 1 else None
 
 
 def value_of(ref: TensorRef | None) -> Scalar | None:

@@ -12,9 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import cos, floor, isfinite, pi
 
+from ckptdoctor.optimizers.torch.warmups import Warmup
+
 Own = Mapping[str, object]
 """A scheduler's state, or a group's settings."""
 
+FUNCTION = "lr_lambda"
+"""Key of a LambdaLR's function beside its state, where an artifact tells it."""
 AHEAD = 3
 """How many steps are told."""
 MAX_PARTS = 100
@@ -274,6 +278,13 @@ def _begun(s: Scheduler, rate: float) -> float:
     return s.base
 
 
+def _lambda(s: Scheduler, _: float) -> float:
+    warmup = s.own.get(FUNCTION)
+    if not isinstance(warmup, Warmup):
+        raise Unknowable
+    return s.base * warmup.factor(s.epoch)
+
+
 def _chained(s: Scheduler, rate: float) -> float:
     for part in s.parts:
         rate = part.step(rate)
@@ -298,8 +309,9 @@ _STEPS: Mapping[str, Callable[[Scheduler, float], float]] = {
     "SWALR": _swa,
     "SequentialLR": _sequential,
     "ChainedScheduler": _chained,
+    "LambdaLR": _lambda,
 }
-"""Class → its rate after a step. LambdaLR and MultiplicativeLR have functions, ReduceLROnPlateau a metric."""
+"""Class → its rate after a step. MultiplicativeLR has a function, and so has LambdaLR; ReduceLROnPlateau a metric."""
 
 _OWN: tuple[tuple[str, frozenset[str]], ...] = tuple(
     (name, frozenset(keys.split()))

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from ckptdoctor.checking.policy import Policy
+from ckptdoctor.checking.run import check_paths
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.examination import Examination, examine
 from ckptdoctor.formats.locate import locate
@@ -109,6 +111,7 @@ def test_a_step_without_its_metadata(run: Path) -> None:
     (run / "2" / "_CHECKPOINT_METADATA").unlink()
     found = _one(run)
     assert found.optimizers[0].iterations == 21
+    assert _codes(found) == {"I005"}
 
 
 def test_an_open_save(run: Path) -> None:
@@ -125,6 +128,24 @@ def test_no_step_is_taken_for_one(tmp_path: Path) -> None:
     (tmp_path / "3").mkdir()
     with pytest.raises(UnreadableArtifact):
         locate(str(tmp_path))
+
+
+def test_check_judges_the_latest(run: Path) -> None:
+    """As of TensorFlow's checkpoints; what is wrong with it, and which would be whole, is said of the directory."""
+    (found,) = check_paths([str(run)], Policy())
+    assert (found.path, found.exit_code) == (str(run), 0)
+    assert len(list(check_paths([str(run)], Policy(), everything=True))) == 3
+    (run / "2" / "pytree" / "manifest.ocdbt").write_bytes(b"cut")
+    (broken,) = check_paths([str(run)], Policy())
+    assert broken.exit_code == 3
+    assert "the newest complete one is 1" in next(each.message for each in broken.findings if each.code == "I006")
+
+
+def test_a_step_that_is_a_link(run: Path, tmp_path: Path) -> None:
+    """What lies elsewhere is no step of this run."""
+    shutil.copytree(run / "2", tmp_path / "elsewhere" / "9")
+    (run / "9").symlink_to(tmp_path / "elsewhere" / "9")
+    assert _one(run).resolved == str(run / "2")
 
 
 def test_links_out_of_a_step(run: Path, tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ def _count(path: str, value: int = 7) -> Leaf:
         (_slots("opt_state/0", "nu"), "RMSprop", 2),
         ([*_slots("opt_state/0", "nu"), *_slots("opt_state/2", "trace")], "RMSprop", 4),
         (_slots("opt_state/0", "mu", "nu"), "RMSprop", 4),
+        ([*_slots("opt_state/0", "nu"), _leaf("opt_state/0/mu/a/w/0"), _leaf("opt_state/0/mu/a/w/1")], "SM3", 2),
         (_slots("opt_state/0", "trace"), "SGD", 2),
         (_slots("opt_state/0", "sum_of_squares"), "Adagrad", 2),
         ([*_slots("opt_state/0", "v_row", "v_col", "v"), _count("opt_state/0/count")], "Adafactor", 6),
@@ -90,6 +91,14 @@ def test_counts() -> None:
         *_slots("opt_state/0", "trace"), _count("opt_state/1/count"), _count("opt_state/1/plateau_count")
     )
     assert plateau.iterations is None
+
+
+def test_copied_to_every_device() -> None:
+    """State that `pmap` copied counts on each device, alike."""
+    for values, expected in (((7, 7), 7), ((7, 8), None)):
+        ref = TensorRef("c", "int32", (2,), Inline(struct.pack("<2i", *values)))
+        (found,) = _read(*_slots("opt_state/0", "mu", "nu"), Leaf(("opt_state", "0", "count"), ref))
+        assert found.iterations == expected
 
 
 def test_a_lost_slot() -> None:
