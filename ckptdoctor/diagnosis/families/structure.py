@@ -25,7 +25,7 @@ from ckptdoctor.formats.registry import record
 from ckptdoctor.optimizers.catalogue import ACCUMULATION, EMA, Extent, SlotKind, layouts
 from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.state import OptimizerState, Role, Slot
-from ckptdoctor.words import enumerate_some, shortened
+from ckptdoctor.words import counted, enumerate_some, shortened
 
 _SAVE_BOTH = (
     "a legacy optimizer's slots are saved only together with its model: "
@@ -51,7 +51,11 @@ def _no_optimizer_state(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 def _iterations_missing(evidence: Evidence) -> Iterator[Found]:
     for each in evidence.optimizers:
-        if each.slots and each.iterations is None and not never_stepped(each) and not is_unknown(each):
+        broken = [count.key for count in each.counts if count.value is None]
+        if broken and dialect(each.generation).by_parameter:
+            some = f"{counted(len(broken), 'count')} of {_called(evidence, each)}"
+            yield f"{some} {'is' if len(broken) == 1 else 'are'} no whole number: {enumerate_some(broken)}", ""
+        elif each.slots and each.iterations is None and not never_stepped(each) and not is_unknown(each):
             # The beta powers of TensorFlow 1 correct the bias, whatever the step.
             corrected = each.class_name in CORRECTED and each.recoverable is None
             lost = "schedules and bias correction" if corrected else "a schedule"

@@ -15,6 +15,8 @@ from ckptdoctor.words import counted
 
 _STATE = "trainer_state.json"
 _METADATA = ".metadata"
+_NUMBER = re.compile(r"\d{1,18}\Z")
+_MOST_TAGS = 1_000
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
 _RUN = re.compile(r"checkpoint-(\d{1,18})\Z")
 _AUTOMATIC = re.compile(r"checkpoint_(\d{1,18})\Z")
@@ -29,8 +31,7 @@ def claim(given: str, path: str, names: AbstractSet[str]) -> Target | None:
         reader = "torch-dcp"  # whose data is gone: its reader says what it was
     if reader is not None:
         return Target(given, path, reader)
-    tag = _tag(path) if "latest" in names else None
-    return None if tag is None else Target(given, tag, "deepspeed")
+    return _of_deepspeed(given, path, names) if "latest" in names else None
 
 
 def kind_of(names: AbstractSet[str]) -> str | None:
@@ -59,17 +60,26 @@ def _is_distributed(path: str) -> bool:
         return False
 
 
-def _tag(path: str) -> str | None:
-    """The directory that DeepSpeed's `latest` names."""
+def _of_deepspeed(given: str, path: str, names: AbstractSet[str]) -> Target | None:
+    """The directory that DeepSpeed's `latest` names; where that is not there, the newest tag, and an error."""
     try:
-        with open(os.path.join(path, "latest"), "rb") as file:
-            tag = file.read(256).decode("utf-8", "replace").strip()
-    except OSError:
+        with RegularFile(os.path.join(path, "latest")) as file:  # no pipe, which would wait for ever
+            tag = file.read(0, min(file.size, 256)).decode("utf-8", "replace").strip()
+    except UnreadableArtifact:
         return None
-    below = os.path.join(path, tag)
-    if not tag or "/" in tag or tag in {".", ".."} or "\0" in tag or not os.path.isdir(below):
+    plain = tag and "/" not in tag and "\0" not in tag and tag not in {".", ".."}
+    if plain and tag in names and _is_tag(os.path.join(path, tag)):
+        return Target(given, os.path.join(path, tag), "deepspeed")
+    tags = [name for name in sorted(names)[:_MOST_TAGS] if _is_tag(os.path.join(path, name))]
+    if not tags:
         return None
-    return below if any(map(_MODEL_STATES.match, os.listdir(below))) else None
+    newest = max(tags, key=lambda name: (int(_NUMBER.search(name)[0]) if _NUMBER.search(name) else -1, name))  # type: ignore[index]
+    gone = f"`latest` names {tag[:80]!r}, which is not here: DeepSpeed would load nothing; {newest} is read"
+    return Target(given, os.path.join(path, newest), "deepspeed", (Oddity("S022", gone),))
+
+
+def _is_tag(path: str) -> bool:
+    return os.path.isdir(path) and any(map(_MODEL_STATES.match, os.listdir(path)))
 
 
 def latest(given: str, path: str, names: Iterable[str]) -> Target | None:

@@ -12,6 +12,7 @@ from ckptdoctor.diagnosis.rules import judge
 from ckptdoctor.references import TensorRef
 from ckptdoctor.state import (
     Companion,
+    Count,
     Format,
     Generation,
     ModelVariable,
@@ -138,6 +139,15 @@ def test_what_a_trainer_loads_together_is_an_error() -> None:
     (noticed,) = _found("S013", _state(ADAM, Oddity("S013", "optimizer.pt is here and scheduler.pt is not")))
     (missing,) = _found("S013", _state(SCHEDULED))
     assert (noticed.severity, missing.severity) == (Severity.ERROR, Severity.WARNING)
+
+
+def test_counts_that_are_none() -> None:
+    """A count that is stored and no number is told, whatever the class; none at all of an unknown class is not."""
+    unknown = ADAM._replace(class_name=None, iterations=None)
+    broken = unknown._replace(counts=(Count(None, "parameter", "optimizer/state/0/step", "a"),))
+    (finding,) = _found("S002", _state(broken))
+    assert finding.message == "1 count of optimizer is no whole number: optimizer/state/0/step"
+    assert _found("S002", _state(unknown)) == []
 
 
 def test_optimizers_of_keras_are_left_alone() -> None:
