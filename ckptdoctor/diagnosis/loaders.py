@@ -11,18 +11,29 @@ from ckptdoctor.state import TrainingState
 from ckptdoctor.versions import release
 
 Line: TypeAlias = Literal[
-    "keras", "tf.keras", "standalone-keras", "torch", "lightning", "transformers", "accelerate", "deepspeed"
-]
+    "keras", "tf.keras", "standalone-keras", "torch", "lightning", "transformers", "accelerate", "deepspeed", "orbax",
+    "flax",
+]  # fmt: skip
 """A line of code, whose versions behave alike: Keras 3; TensorFlow's own Keras up to 2.15, which tf_keras goes on with;
-the package keras up to 2.3; PyTorch and each of its trainers."""
+the package keras up to 2.3; PyTorch and each of its trainers; what restores the state of optax."""
 
 
 class _Package(NamedTuple):
-    """A package that loads: how a person says it, its major versions, and other names that it is installed by."""
+    """A package that loads.
+
+    Attributes:
+        title: How a person says it.
+        majors: Its first and its last major version.
+        aliases: Other names that it is installed by.
+        line: The line of code that it is in every version; None where the version tells.
+        program: Whose optimizers it has, as their dialects say it.
+    """
 
     title: str
     majors: tuple[int, int]
     aliases: tuple[str, ...] = ()
+    line: Line | None = None
+    program: str = "keras"
 
 
 _OF_TENSORFLOW = ("tensorflow-cpu", "tensorflow-gpu", "tensorflow-intel", "tensorflow-macos", "tensorflow-rocm", "tf")
@@ -30,22 +41,16 @@ _PACKAGES = {
     "keras": _Package("Keras", (1, 3)),
     "tf_keras": _Package("tf_keras", (2, 2), ("tf-keras",)),
     "tensorflow": _Package("TensorFlow", (1, 2), (*_OF_TENSORFLOW, "tf.keras")),
-    "torch": _Package("PyTorch", (0, 2), ("pytorch",)),
-    "lightning": _Package("Lightning", (0, 2), ("pytorch-lightning",)),
-    "transformers": _Package("transformers", (2, 5)),
-    "accelerate": _Package("accelerate", (0, 1)),
-    "deepspeed": _Package("DeepSpeed", (0, 0)),
+    "torch": _Package("PyTorch", (0, 2), ("pytorch",), "torch", "torch"),
+    "lightning": _Package("Lightning", (0, 2), ("pytorch-lightning",), "lightning", "torch"),
+    "transformers": _Package("transformers", (2, 5), (), "transformers", "torch"),
+    "accelerate": _Package("accelerate", (0, 1), (), "accelerate", "torch"),
+    "deepspeed": _Package("DeepSpeed", (0, 0), (), "deepspeed", "torch"),
+    "orbax": _Package("Orbax", (0, 0), ("orbax-checkpoint",), "orbax", "optax"),
+    "flax": _Package("flax", (0, 0), (), "flax", "optax"),
 }
 _ALIASES = {alias: name for name, each in _PACKAGES.items() for alias in (name, *each.aliases)}
-_LINES: dict[str, Line] = {
-    "torch": "torch",
-    "lightning": "lightning",
-    "transformers": "transformers",
-    "accelerate": "accelerate",
-    "deepspeed": "deepspeed",
-}
-"""Packages that are a line of code of their own, in every version."""
-_EXAMPLES = "keras==3.15, tensorflow==2.10, torch==2.9 or transformers==4.57"
+_EXAMPLES = "keras==3.15, tensorflow==2.10, torch==2.9 or orbax==0.11"
 _SPECIFIER = r"\s*([A-Za-z][A-Za-z0-9_.-]*)\s*(?:([=<>!~]+)\s*(\S+?))?\s*\Z"
 _KERAS_3 = 3
 _FIRST_TF_KERAS = (2, 4)
@@ -56,7 +61,7 @@ class Loader(NamedTuple):
     """A loader.
 
     Attributes:
-        package: `keras`, `tf_keras`, `tensorflow`, `torch` or a trainer's.
+        package: `keras`, `tf_keras`, `tensorflow`, `torch`, a trainer's, `orbax` or `flax`.
         version: `3.15`, `2.10.1`; "" where it is not known.
     """
 
@@ -69,8 +74,9 @@ class Loader(NamedTuple):
 
         Since 2.16 TensorFlow's Keras is Keras 3; from 2.4 to 2.15 the package keras was tf.keras.
         """
-        if self.package in _LINES:
-            return _LINES[self.package]
+        fixed = _PACKAGES[self.package].line
+        if fixed is not None:
+            return fixed
         known = release(self.version)
         if self.package == "keras":
             if known and known < _FIRST_TF_KERAS:
@@ -81,7 +87,7 @@ class Loader(NamedTuple):
     @property
     def program(self) -> str:
         """Whose optimizers it has, as their dialects say it."""
-        return "torch" if self.package in _LINES else "keras"
+        return _PACKAGES[self.package].program
 
     @property
     def line_version(self) -> str:
@@ -147,7 +153,7 @@ def own_loader(state: TrainingState) -> Loader | None:
         return Loader("keras", plain)
     if framework == "tf.keras":
         return Loader("tensorflow", plain)
-    if framework == "tf_keras" or framework in _LINES:
+    if framework == "tf_keras" or (framework in _PACKAGES and _PACKAGES[framework].line):
         return Loader(framework, plain)
     packages = {dialect(each.generation).package for each in state.optimizers if each.has_state}
     if packages == {"keras"}:

@@ -25,6 +25,8 @@ from ckptdoctor.state import Format, Generation, OptimizerState, Producer, Train
         ("tensorflow==2.16", Loader("tensorflow", "2.16"), "keras", "", "TensorFlow 2.16's Keras 3"),
         ("torch==2.15", Loader("torch", "2.15"), "torch", "2.15", "PyTorch 2.15's"),
         ("pytorch-lightning==1.9.5", Loader("lightning", "1.9.5"), "lightning", "1.9.5", "Lightning 1.9.5's"),
+        ("orbax-checkpoint==0.11.40", Loader("orbax", "0.11.40"), "orbax", "0.11.40", "Orbax 0.11.40's"),
+        ("flax==0.12", Loader("flax", "0.12"), "flax", "0.12", "flax 0.12's"),
         ("transformers==5.24", Loader("transformers", "5.24"), "transformers", "5.24", "transformers 5.24's"),
     ],
 )

@@ -275,6 +275,7 @@ def test_another_program() -> None:
     evidence = _evidence(torch, format_=Format.TORCH_CHECKPOINT, loader=KERAS_3)
     (found,) = _found(evidence, "L003")
     assert found.message == "Keras 3.15's optimizers take no state of PyTorch's: this is not what it loads"
+    assert len(_found(evidence._replace(loader=Loader("orbax", "0.11")), "L003")) == 1
     for own in (None, Loader("torch", "2.15"), Loader("transformers", "5.24")):
         assert _found(evidence._replace(loader=own), "L003") == []
     (found,) = _found(_evidence(_optimizer(), loader=Loader("lightning", "2.6")), "L003")
