@@ -212,7 +212,7 @@ def verdict(state: TrainingState) -> str:
             return "an empty list: the optimizer kept nothing when it was dumped"
         return "weights only: training restarts from a new optimizer"
     if len(state.optimizers) == 1:
-        return optimizer_verdict(state.optimizers[0]) + _untold(state)
+        return optimizer_verdict(state.optimizers[0], state.counters.get("max_steps", 0)) + _untold(state)
     # Where not all are told, the worst are.
     told = sorted(optimizers, key=lambda each: -_ORDER.index(optimizer_status(each)))
     told = told[:_OPTIMIZERS] if len(told) > _OPTIMIZERS else list(optimizers)
@@ -237,8 +237,13 @@ def _untold(state: TrainingState) -> str:
     return f"; {some} {verb} no slots, and nothing here says whether they are trained" if lone else ""
 
 
-def optimizer_verdict(optimizer: OptimizerState) -> str:
-    """The verdict on one optimizer."""
+def optimizer_verdict(optimizer: OptimizerState, most: int = 0) -> str:
+    """The verdict on one optimizer.
+
+    Args:
+        optimizer: It.
+        most: Steps of the whole training; 0 where the artifact does not tell.
+    """
     name = "the optimizer" if is_ambiguous(optimizer) else title(optimizer)
     if keeps_nothing(optimizer):
         return f"resumes with the settings of {name}, which keeps no state without momentum"
@@ -263,7 +268,8 @@ def optimizer_verdict(optimizer: OptimizerState) -> str:
         return f"never stepped: {name} is at iteration 0"
     if not is_possible(optimizer.iterations):
         return f"the count is {optimizer.iterations:,}, which no training reaches: it is corrupt"
-    at = f"iteration {optimizer.iterations:,}"
+    of = f" of {most:,}" if most >= optimizer.iterations else ""
+    at = f"iteration {optimizer.iterations:,}{of}"
     if lost_all_slots(optimizer):
         return f"{at}, but no slots: {name} would start with empty moments"
     if optimizer.missing:
