@@ -122,3 +122,16 @@ class RegularFile:
             if not count:
                 raise UnreadableArtifact("tensor data ends early: the file shrank while it was read", self.path)
             position += count
+
+
+def is_inside(path: str, directory: str) -> bool:
+    """Whether a path stays in a directory, links followed.
+
+    Hugging Face's cache keeps a repository's files in `blobs`, to which links in `snapshots/REVISION` lead: those are
+    the repository's own.
+    """
+    real, root = os.path.realpath(path), os.path.realpath(directory)
+    if real == root or real.startswith(os.path.join(root, "")):
+        return True
+    repository, snapshots, _ = root.rpartition(f"{os.sep}snapshots{os.sep}")
+    return bool(snapshots) and os.path.dirname(real) == os.path.join(repository, "blobs")

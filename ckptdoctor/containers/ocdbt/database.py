@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 
-from ckptdoctor.containers.bytes.files import RegularFile
+from ckptdoctor.containers.bytes.files import RegularFile, is_inside
 from ckptdoctor.containers.ocdbt.nodes import MAX_MANIFEST, MAX_NODE, NUMBERED, Place, Root, check_node, manifest, node
-from ckptdoctor.containers.zarrs.store import MAX_KEYS, is_inside, leaves
+from ckptdoctor.containers.zarrs.store import MAX_KEYS, leaves
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 from ckptdoctor.references import FileRange, Inline
 from ckptdoctor.words import enumerate_some

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
-from ckptdoctor.containers.bytes.files import RegularFile, reason
+from ckptdoctor.containers.bytes.files import RegularFile, is_inside, reason
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 from ckptdoctor.references import FileRange, Inline
 
@@ -42,19 +42,6 @@ def small(store: Store, key: str) -> bytes:
         return location.data
     with RegularFile(location.path) as file:
         return file.read(location.offset, location.nbytes, key)
-
-
-def is_inside(path: str, directory: str) -> bool:
-    """Whether a path stays in a directory, links followed.
-
-    Hugging Face's cache keeps a repository's files in `blobs`, to which links in `snapshots/REVISION` lead: those are
-    the repository's own.
-    """
-    real, root = os.path.realpath(path), os.path.realpath(directory)
-    if real == root or real.startswith(os.path.join(root, "")):
-        return True
-    repository, snapshots, _ = root.rpartition(f"{os.sep}snapshots{os.sep}")
-    return bool(snapshots) and os.path.dirname(real) == os.path.join(repository, "blobs")
 
 
 def leaves(path: str, directory: str) -> UnreadableArtifact:

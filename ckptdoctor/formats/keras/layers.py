@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from ckptdoctor.formats.keras import declared
+if TYPE_CHECKING:
+    from ckptdoctor.formats.keras.declared import DeclaredLayer
 
 UNTRAINED_NAMES = frozenset({
     # BatchNormalization: Keras 2 and later; Keras 1
@@ -152,9 +154,13 @@ def is_described(class_name: str) -> bool:
     return class_name in BUILT_IN or described(class_name) is not None
 
 
-def described(class_name: str | None) -> declared.DeclaredLayer | None:
+def described(class_name: str | None) -> DeclaredLayer | None:
     """What is declared of a class that is none of Keras' own."""
-    return None if class_name in BUILT_IN else declared.layer(class_name)
+    if class_name in BUILT_IN:
+        return None
+    from ckptdoctor.formats.keras import declared
+
+    return declared.layer(class_name)
 
 
 def untrained(class_name: str | None, names: Sequence[str]) -> list[bool]:

@@ -187,9 +187,9 @@ _Place = tuple[tuple[str, ...], tuple[bool, ...]]
 def _aggregate(folder: str, base: str) -> dict[_Place, object]:
     """The leaves of the file `checkpoint`."""
     from ckptdoctor.containers.bytes.cursor import Cursor
-    from ckptdoctor.containers.bytes.files import RegularFile
+    from ckptdoctor.containers.bytes.files import RegularFile, is_inside
     from ckptdoctor.containers.msgpack import read
-    from ckptdoctor.containers.zarrs.store import is_inside, leaves
+    from ckptdoctor.containers.zarrs.store import leaves
 
     path = os.path.join(folder, AGGREGATE)
     if not is_inside(path, base):

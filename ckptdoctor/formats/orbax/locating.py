@@ -6,7 +6,6 @@ import os
 from collections.abc import Collection, Iterator, Sequence
 
 from ckptdoctor.formats.contract import Target
-from ckptdoctor.formats.orbax.metadata import saved_at
 from ckptdoctor.formats.orbax.places import AGGREGATE, FILES, Latest, is_checkpoint, is_item, listed, look, whole_of
 from ckptdoctor.state import Oddity
 from ckptdoctor.words import enumerate_some
@@ -67,6 +66,8 @@ def _noticed(found: Latest) -> Iterator[Oddity]:
 
 def _older(found: Latest) -> Iterator[Oddity]:
     """A step that was saved after steps of higher numbers is another run's: those will be taken for the latest."""
+    from ckptdoctor.formats.orbax.metadata import saved_at
+
     times = [(step, saved_at(step.path)) for step in found.steps[-_MOST_TIMES:] if step not in found.incomplete]
     chosen = next((time for step, time in times if step == found.chosen), None)
     if chosen is None:

@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ckptdoctor.containers.bytes.files import RegularFile
+from ckptdoctor.containers.bytes.files import RegularFile, is_inside
 from ckptdoctor.containers.strict_json import MAX_BYTES, parse_json, parse_object
-from ckptdoctor.containers.zarrs.store import is_inside, leaves
+from ckptdoctor.containers.zarrs.store import leaves
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 from ckptdoctor.formats.orbax.places import STEP_METADATA, TREE
 

@@ -11,8 +11,7 @@ from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from ckptdoctor.containers.bytes.files import RegularFile
-from ckptdoctor.containers.zarrs.store import is_inside
+from ckptdoctor.containers.bytes.files import RegularFile, is_inside
 from ckptdoctor.errors import UnreadableArtifact
 
 TEMPORARY = ".orbax-checkpoint-tmp"

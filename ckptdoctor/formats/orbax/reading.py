@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 
-from ckptdoctor.containers.zarrs.store import is_inside, leaves
+from ckptdoctor.containers.bytes.files import is_inside
+from ckptdoctor.containers.zarrs.store import leaves
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.orbax import keras_tree, optax_tree
 from ckptdoctor.formats.orbax.items import Item, read_item
