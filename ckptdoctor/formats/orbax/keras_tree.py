@@ -28,11 +28,14 @@ from ckptdoctor.state import (
     TrainingState,
 )  # fmt: skip
 
-_TRAINED, _OTHERS, _OPTIMIZER, _METRICS = (
+_TRAINED, _OTHERS, OPTIMIZER, _METRICS = (
     "trainable_variables", "non_trainable_variables", "optimizer_variables", "metrics_variables",
 )  # fmt: skip
-_GROUPS = frozenset({_TRAINED, _OTHERS, _OPTIMIZER, _METRICS})
+VARIABLES = (_TRAINED, _OTHERS)
+"""The groups of the model's own variables."""
+_GROUPS = frozenset({*VARIABLES, OPTIMIZER, _METRICS})
 _CONFIG = "config"
+CALLBACK = "OrbaxCheckpoint"
 _FIRST = "3.13"
 """The first version that has the callback; no file names the version that wrote it."""
 _WRAPPER_OWN = ("iteration", "learning_rate", "step_counter", "dynamic_scale")
@@ -40,10 +43,15 @@ _WRAPPER_OWN = ("iteration", "learning_rate", "step_counter", "dynamic_scale")
 _MAX_DEPTH = 32
 
 
+def program(state: TrainingState) -> Generation:
+    """The optimizers of the framework that wrote a checkpoint."""
+    return Generation.KERAS3 if state.callback == CALLBACK else Generation.OPTAX
+
+
 def is_keras(item: Item) -> bool:
     """Whether an item is such a tree."""
     groups = {leaf.path[0] for leaf in item.leaves if leaf.path}
-    return bool(groups) and groups <= _GROUPS and (_TRAINED in groups or _OPTIMIZER in groups)
+    return bool(groups) and groups <= _GROUPS and (_TRAINED in groups or OPTIMIZER in groups)
 
 
 def read(path: str, tree: Item, items: Sequence[Item]) -> TrainingState:
@@ -51,12 +59,12 @@ def read(path: str, tree: Item, items: Sequence[Item]) -> TrainingState:
     texts = next((each.texts for each in items if _CONFIG in each.texts), {})
     config = parse_object(texts[_CONFIG], path, "model_config") if _CONFIG in texts else {}
     variables = tuple(_variables(tree, config))
-    state = [leaf for leaf in tree.leaves if leaf.path and leaf.path[0] == _OPTIMIZER]
+    state = [leaf for leaf in tree.leaves if leaf.path and leaf.path[0] == OPTIMIZER]
     compiled = config.get("compile_config")
     node = compiled.get("optimizer") if isinstance(compiled, Mapping) else None
     configured = read_config(node, _FIRST, Generation.KERAS3)
     optimizers = () if not state and configured is None else (_optimizer(state, variables, configured),)
-    placed = {id(leaf) for leaf in tree.leaves if leaf.path and leaf.path[0] in {_TRAINED, _OTHERS, _OPTIMIZER}}
+    placed = {id(leaf) for leaf in tree.leaves if leaf.path and leaf.path[0] in {*VARIABLES, OPTIMIZER}}
     rest = [leaf for each in items for leaf in each.leaves if id(leaf) not in placed]
     return TrainingState(
         path=path,
@@ -66,7 +74,7 @@ def read(path: str, tree: Item, items: Sequence[Item]) -> TrainingState:
         optimizers=optimizers,
         others=tuple(leaf.tensor for leaf in rest if leaf.tensor is not None),
         oddities=code_inside(config),
-        callback="OrbaxCheckpoint",
+        callback=CALLBACK,
     )
 
 
@@ -125,8 +133,13 @@ def _optimizer(
     if config is not None:
         return read
     name = next((each.name for each in ordered if each.name is not None and "/" in each.name), "")
-    inner = _inner_name(ordered) or name.partition("/")[0]
-    return _named(read, inner)
+    hint = class_of_name(_inner_name(ordered) or name.partition("/")[0])
+    if read.missing and hint is not None and hint != read.class_name:  # Muon keeps a velocity for some variables only
+        told = OptimizerConfig(hint, Generation.KERAS3)
+        again = _with_lost(read_state(ordered, variables, config=told, generation=Generation.KERAS3, version=_FIRST))
+        if not again.missing and len(again.slots) == len(read.slots):
+            return again._replace(class_inferred=True)
+    return _named(read, hint)
 
 
 def _state_variable(leaf: Leaf) -> StateVariable:
@@ -166,9 +179,8 @@ def _inner_name(state: Iterable[StateVariable]) -> str:
     return counts[-1].rpartition("/")[2] if counts else ""
 
 
-def _named(read: OptimizerState, name: str) -> OptimizerState:
+def _named(read: OptimizerState, hint: str | None) -> OptimizerState:
     """Without a configuration the optimizer's own name tells the class, where the slots allow it."""
-    hint = class_of_name(name) if name else None
     fitting = (read.class_name, *read.class_candidates)
     if hint is None or (read.slots and hint not in fitting):
         return read
