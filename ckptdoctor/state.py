@@ -144,8 +144,7 @@ class MissingSlot(NamedTuple):
     Attributes:
         name: As that of the slots that are there.
         role: The same in one vocabulary.
-        variable: Path of its model variable; None where slots are here that no variable could be found for, and so
-            nothing tells which of several lacks its own.
+        variable: Path of its model variable; None where nothing tells which of several lacks its own.
     """
 
     name: str
@@ -293,8 +292,7 @@ class OptimizerState(NamedTuple):
         class_inferred: The class follows from the slots; no record names it.
         class_candidates: Other classes that fit as well.
         generation: Which implementation wrote it.
-        iterations: The count as stored, that which stands for the optimizer where it keeps several; None means that
-            it is not in the artifact, or that they differ.
+        iterations: The count as stored; None means that none is in the artifact, or several that differ.
         iterations_key: Where it is stored.
         iterations_tensor: What it is stored in; None where a counter holds it, or nothing.
         iterations_reported: What the framework would report, where that differs (gradient accumulation).
@@ -312,6 +310,7 @@ class OptimizerState(NamedTuple):
         recorded: The artifact records this optimizer, if only as a configuration or an empty node.
         notes: Things an engineer should know, a sentence each.
         conflicts: Where what is stored contradicts the configuration, or itself.
+        label: What its program calls it (`optimizer.name`), where that is told.
     """
 
     name: str
@@ -337,6 +336,7 @@ class OptimizerState(NamedTuple):
     recorded: bool = True
     notes: tuple[str, ...] = ()
     conflicts: tuple[Oddity, ...] = ()
+    label: str | None = None
 
     @property
     def has_state(self) -> bool:
@@ -381,6 +381,7 @@ class TrainingState(NamedTuple):
         oddities: What the reader noticed.
         callback: The callback that saves and loads it, where its place tells.
         by_objects: It is a graph of objects, which hang together by the names of attributes.
+        ordered: Its variables are in the model's order; False where nothing tells that.
     """
 
     path: str
@@ -396,3 +397,4 @@ class TrainingState(NamedTuple):
     oddities: tuple[Oddity, ...] = ()
     callback: str | None = None
     by_objects: bool = False
+    ordered: bool = True

@@ -80,6 +80,7 @@ class PlannedOptimizer(NamedTuple):
         slots: Every slot, in the order of the layout (`layout.expand`).
         wrapper: Class of a wrapper around it, with the wrapper's own scalars; None if there is none.
         configured: The target's own configuration of the optimizer stays as it is.
+        label: What its program calls it, where that is no automatic name.
     """
 
     name: str
@@ -95,6 +96,7 @@ class PlannedOptimizer(NamedTuple):
     slots: tuple[PlannedSlot, ...]
     wrapper: tuple[str, Mapping[str, float | int]] | None = None
     configured: bool = False
+    label: str | None = None
 
     @property
     def around(self) -> str | None:

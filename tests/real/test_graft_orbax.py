@@ -82,7 +82,7 @@ def test_every_donor(made: tuple[str, Path]) -> None:
     donors = [*DONORS, *(["donor.index"] if backend == "tensorflow" else [])]
     for name in ("adam", "momentum", "schedule"):
         for donor in donors:
-            output = folder / name / f"into-{donor}"
+            output = folder / name / f"into-{donor.replace('.', '-')}"
             if (folder / name / donor).exists():
                 options: dict[str, Any] = {"optimizer_class": "Adam"} if name == "adam" and donor == "donor.npz" else {}
                 graft(folder / name / donor, folder / name / "target", output, **options)

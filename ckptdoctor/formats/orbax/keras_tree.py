@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ckptdoctor.containers.strict_json import parse_object
 from ckptdoctor.containers.tensors.values import read_scalar
 from ckptdoctor.formats.keras.code import code_inside
+from ckptdoctor.formats.keras.layers import WEIGHT_NAMES
 from ckptdoctor.formats.keras.model import layer_configs
 from ckptdoctor.formats.orbax.items import Item, Leaf
 from ckptdoctor.optimizers.inference import class_of_name
@@ -41,6 +42,7 @@ _FIRST = "3.13"
 _WRAPPER_OWN = ("iteration", "learning_rate", "step_counter", "dynamic_scale")
 """What a LossScaleOptimizer has for itself, in the order of its `variables`."""
 _MAX_DEPTH = 32
+_MAX_LAYERS = 100_000
 
 
 def program(state: TrainingState) -> Generation:
@@ -66,6 +68,7 @@ def read(path: str, tree: Item, items: Sequence[Item]) -> TrainingState:
     optimizers = () if not state and configured is None else (_optimizer(state, variables, configured),)
     placed = {id(leaf) for leaf in tree.leaves if leaf.path and leaf.path[0] in {*VARIABLES, OPTIMIZER}}
     rest = [leaf for each in items for leaf in each.leaves if id(leaf) not in placed]
+    variables, ordered = _in_models_order(variables, config)  # slots are read in the tree's own order, as they stand
     return TrainingState(
         path=path,
         format=Format.ORBAX_CHECKPOINT,
@@ -75,6 +78,7 @@ def read(path: str, tree: Item, items: Sequence[Item]) -> TrainingState:
         others=tuple(leaf.tensor for leaf in rest if leaf.tensor is not None),
         oddities=code_inside(config),
         callback=CALLBACK,
+        ordered=ordered,
     )
 
 
@@ -89,6 +93,36 @@ def _variables(tree: Item, config: Mapping[str, object]) -> Iterator[ModelVariab
                 path = "/".join(leaf.path[1:])
                 rebuilt = _rebuilt(leaf.path[1:], lost)
                 yield ModelVariable(path, leaf.tensor, trainable, (rebuilt,) if rebuilt != path else ())
+
+
+def _in_models_order(
+    variables: Iterable[ModelVariable], config: Mapping[str, object]
+) -> tuple[tuple[ModelVariable, ...], bool]:
+    """The variables as the model has them, and whether that is known: the tree has them by the alphabet.
+
+    Layers stand in the configuration in the model's order, and what a class makes first is known of Keras' own.
+    """
+    places: dict[str, tuple[int, tuple[str, ...]]] = {}
+    waiting = list(reversed(layer_configs(config)))
+    while waiting and len(places) <= _MAX_LAYERS:
+        node = waiting.pop()
+        settings = node.get("config")
+        name = settings.get("name") if isinstance(settings, Mapping) else None
+        if isinstance(name, str):
+            own = WEIGHT_NAMES.get(str(node.get("class_name")).rpartition(">")[2], ())
+            places[name] = (len(places), own) if name not in places else (places[name][0], ())
+        waiting += reversed(layer_configs(node))
+    keyed: list[tuple[int, int, ModelVariable]] = []
+    for each in variables:
+        *_, layer, weight = ("", *each.path.split("/"))
+        place, own = places.get(layer, (len(places), ()))
+        if weight not in own and each.trainable:
+            place = len(places)
+        keyed.append((place, own.index(weight) if weight in own else len(own), each))
+    known = all(place < len(places) for place, _, each in keyed if each.trainable)
+    if known:
+        keyed.sort(key=lambda found: found[:2])
+    return tuple(each for _, _, each in keyed), known
 
 
 def _own_names(config: Mapping[str, object]) -> frozenset[str]:
@@ -133,12 +167,14 @@ def _optimizer(
     if config is not None:
         return read
     name = next((each.name for each in ordered if each.name is not None and "/" in each.name), "")
-    hint = class_of_name(_inner_name(ordered) or name.partition("/")[0])
-    if read.missing and hint is not None and hint != read.class_name:  # Muon keeps a velocity for some variables only
-        told = OptimizerConfig(hint, Generation.KERAS3)
+    name = _inner_name(ordered) or name.partition("/")[0]
+    hint, read = class_of_name(name), read._replace(label=name or None)
+    whole = all(each.tensor is not None for each in state)
+    if whole and read.missing and hint not in {None, read.class_name}:  # Muon keeps a velocity for some variables only
+        told = OptimizerConfig(hint or "", Generation.KERAS3)
         again = _with_lost(read_state(ordered, variables, config=told, generation=Generation.KERAS3, version=_FIRST))
         if not again.missing and len(again.slots) == len(read.slots):
-            return again._replace(class_inferred=True)
+            return again._replace(class_inferred=True, label=read.label)
     return _named(read, hint)
 
 

@@ -55,6 +55,12 @@ def _placed(
     if record(target.format).holds == "bare-list":
         return numbered(optimizer, told)
     variables = _as_trained(target, own)
+    if not target.ordered and not state.variables:
+        raise GraftRefused(
+            "the donor is a list that goes by the order of the model's variables, which nothing in the target tells: "
+            "graft from an artifact that names them (a `.keras`, a `.weights.h5`, another checkpoint of the run)",
+            target.path,
+        )
     if state.variables:
         found = match(list(map(named, variables)), list(map(named, state.variables)), {})
         flags = {each.donor: path for path, each in found.items() if not each.ambiguous}

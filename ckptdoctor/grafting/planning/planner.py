@@ -29,7 +29,7 @@ from ckptdoctor.grafting.planning.configuration import (
 from ckptdoctor.grafting.planning.donor import donor_side, require_one, require_same_wrapper
 from ckptdoctor.grafting.planning.generations import generation_for
 from ckptdoctor.grafting.planning.layouts import graph_layout, pick_layout
-from ckptdoctor.grafting.planning.names import name_for, own_optimizer
+from ckptdoctor.grafting.planning.names import label_for, name_for, own_optimizer
 from ckptdoctor.grafting.planning.pairing import Paired, pair, trained_by_place
 from ckptdoctor.grafting.planning.slots import SlotMaker, Sources, other_betas
 from ckptdoctor.matching.lists import is_unplaced, is_unrecorded, numbered
@@ -182,6 +182,7 @@ class _Planner:
             slots=tuple(slots),
             wrapper=self._wrapper(),
             configured=configured.stays or self._in_attribute(),
+            label=label_for(self.donor.optimizer, self.own, self.generation),
         )
         self.warnings += rate_warnings(optimizer, self.target.format)
         self.warnings += check_recorded(optimizer, self.target.format, self.donor, self.own)

@@ -89,8 +89,11 @@ def make(cases: dict[str, list[Any]]) -> dict[str, Any]:
         kind = "sequential" if name.startswith("sequential") else "functional"
         folder = FOLDER / name
         folder.mkdir(parents=True)
+        keras.backend.clear_session()
         built = compiled(kind, case)
         train(built, 0, BEFORE)
+        if name.startswith("sequential"):  # by load_weights: its optimizer is to be called as the program's
+            keras.backend.clear_session()
         bare = compiled(kind, case)
         bare.set_weights(built.get_weights())
         save(bare, folder / "target")

@@ -8,6 +8,8 @@ from ckptdoctor.formats.keras.writing.losses import chosen_loss, loss_of
 from ckptdoctor.optimizers.keras.serialize import Form, require_agreement, to_config
 from ckptdoctor.optimizers.planned import PlannedOptimizer
 
+_INNER = "inner_optimizer"
+
 
 def compiled(
     optimizer: PlannedOptimizer, document: Mapping[str, object], version: str | None, loss_from: str | None
@@ -34,7 +36,8 @@ def compiled(
     serialized = to_config(optimizer, Form.OBJECT, package="tf_keras" if _by_tf_keras(version) else "keras")
     require_agreement(serialized, optimizer)
     if isinstance(settings, dict) and "loss" in settings:
-        return {**document, "compile_config": {**settings, "optimizer": serialized}}, ()
+        chosen = _within(settings.get("optimizer"), serialized)
+        return {**document, "compile_config": {**settings, "optimizer": chosen}}, ()
     found = None if loss_from is None else loss_of(loss_from)
     loss, note = chosen_loss(found, optimizer.generation, Form.OBJECT, version)
     fresh = {  # an uncompiled model has none, or an empty one
@@ -45,6 +48,16 @@ def compiled(
         "weighted_metrics": None,
     }
     return {**document, "compile_config": fresh}, (note,)
+
+
+def _within(there: object, serialized: dict[str, object]) -> dict[str, object]:
+    """An optimizer within the wrapper that is there: how a loss scale grows, state does not tell."""
+    old, new = (each.get("config") if isinstance(each, dict) else None for each in (there, serialized))
+    if not isinstance(there, dict) or not isinstance(old, dict) or not isinstance(new, dict):
+        return serialized
+    if there.get("class_name") != serialized.get("class_name") or not {_INNER} <= old.keys() & new.keys():
+        return serialized
+    return {**there, "config": {**old, _INNER: new[_INNER]}}
 
 
 def _by_tf_keras(version: str | None) -> bool:

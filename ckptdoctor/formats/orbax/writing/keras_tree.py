@@ -7,7 +7,7 @@ Sources: keras.src.callbacks.orbax_checkpoint, Model.get_state_tree and Optimize
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ckptdoctor.containers.zarrs.writing import NewArray
@@ -22,7 +22,6 @@ from ckptdoctor.optimizers.planned import PlannedOptimizer
 _WRAPPER = "loss_scale_optimizer"
 _PRODUCT, _UNNAMED = "u_product", "variable"
 """Nadam's product of decays is a variable that Keras gives no name of its own."""
-_SCALARS = frozenset({"iteration", "learning_rate", "step_counter", "dynamic_scale", _UNNAMED})
 _JAX_TYPES = {"int64": "int32", "float64": "float32"}
 _PYTHON_TYPES = {"int32": "int64", "float32": "float64"}
 """Scalars become Python numbers where the backend is not JAX."""
@@ -30,12 +29,14 @@ _PACKED = {"int32": "<i", "int64": "<q", "float32": "<f", "float64": "<d"}
 
 
 class _Folders(NamedTuple):
-    """Where an optimizer's leaves go below `optimizer_variables`."""
+    """Where an optimizer's leaves go below `optimizer_variables`, as a model calls them that is loaded.
+
+    On TensorFlow a model that trained has other names, as its variables were made within scopes: `nadam/variable`,
+    `loss_scale_optimizer/adam/...`. `load_model` and an optimizer that is built before `load_weights` look for these.
+    """
 
     own: tuple[str, ...]
-    slots: tuple[str, ...]
     wrapper: tuple[str, ...]
-    product: tuple[str, ...]
 
 
 def optimizer_edit(optimizer: PlannedOptimizer, tree: Item, name: str | None) -> ItemEdit:
@@ -53,9 +54,7 @@ def optimizer_edit(optimizer: PlannedOptimizer, tree: Item, name: str | None) ->
     old = [leaf for leaf in tree.leaves if leaf.path[:1] == (OPTIMIZER,)]
     variables = {"/".join(leaf.path[1:]): leaf for leaf in tree.leaves if leaf.path[:1] and leaf.path[0] in VARIABLES}
     by_jax = any(leaf.kind == JAX for leaf in variables.values())
-    folders = _folders(
-        old, [path.replace("/", "_") for path in variables], name or config_name(optimizer), by_jax=by_jax
-    )
+    folders = _folders(old, name or config_name(optimizer))
     types = {leaf.path[1:]: leaf.tensor.dtype for leaf in old if leaf.tensor is not None}
     add: list[NewLeaf] = []
     for own, each in _all(optimizer):
@@ -83,22 +82,24 @@ def _all(optimizer: PlannedOptimizer) -> list[tuple[bool, Element]]:
     return around + [(True, each) for each in elements(optimizer)]
 
 
-def _folders(old: Sequence[Leaf], joined: Collection[str], name: str, *, by_jax: bool) -> _Folders:
+def _folders(old: Sequence[Leaf], name: str) -> _Folders:
     """Those of the target's own leaves, where there are any."""
     there = [leaf.path[1:] for leaf in old if len(leaf.path) > 1]
-    wrapper = next((path[:-1] for path in there if path[-1] == "dynamic_scale"), (_WRAPPER,))
-    own = next((path[:-1] for path in there if path[-1] == "iteration" and path[:-1] != wrapper), (name,))
-    slots = next((path[:-1] for path in there if path[-1] not in _SCALARS and path[-1].startswith(tuple(joined))), own)
-    product = next((path for path in there if path[-1].startswith(_UNNAMED)), None)
-    return _Folders(own, slots, wrapper, product or ((_UNNAMED,) if by_jax else (*own, _UNNAMED)))
+    counting = [path[:-1] for path in there if path[-1] == "iteration"]
+    around = [path[:-1] for path in there if path[-1] == "dynamic_scale"]
+    if len(counting) > 1:  # one that was never built has a count and no scale
+        around += [each for each in counting if each[-1] != name]
+    wrapper = next(iter(around), (_WRAPPER,))
+    own = next((each for each in counting if each != wrapper), (name,))
+    return _Folders(own, wrapper)
 
 
 def _path(element: Element, own: bool, folders: _Folders) -> tuple[str, ...]:  # noqa: FBT001 - of a pair
     if element.variable is not None:
-        return (*folders.slots, f"{element.variable.replace('/', '_')}_{element.label}")
+        return (*folders.own, f"{element.variable.replace('/', '_')}_{element.label}")
     if not own:
         return (*folders.wrapper, element.label)
-    return folders.product if element.label == _PRODUCT else (*folders.own, element.label)
+    return (_UNNAMED,) if element.label == _PRODUCT else (*folders.own, element.label)
 
 
 def _array(name: str, element: Element, there: str | None, *, by_jax: bool) -> NewArray:

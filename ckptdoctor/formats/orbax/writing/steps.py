@@ -146,7 +146,9 @@ class _Site:
         self.texts: dict[str, object] = {}
         self.notes: tuple[str, ...] = ()
         name = self._configure(items, target, loss_from)
-        self.edit: ItemEdit = optimizer_edit(optimizer, tree, name)
+        self.edit: ItemEdit = optimizer_edit(optimizer, tree, name or optimizer.label)
+        names = [leaf.path[1] for leaf in self.edit.add if leaf.path[-1] == "iteration"]
+        self._called = names[-1] if names else ""
         self._prefixed = any(each.aliases for each in read(target).variables)
 
     def _configure(self, items: list[Item], target: str, loss_from: str | None) -> str | None:
@@ -157,7 +159,7 @@ class _Site:
         self.config_item = item.name
         self.texts = json_object(os.path.join(target, item.name), STRINGS, target) or {}
         document = parse_object(item.texts["config"], target, "model_config")
-        name = _name_in(document)
+        name = _name_in(document) or self._optimizer.label
         config, self.notes = compiled(self._optimizer, document, None, loss_from)
         self.config = config if config is None or name is None else renamed(config, name)
         return name or (_name_in(config) if config is not None else None)
@@ -165,9 +167,10 @@ class _Site:
     def calls(self, root: str) -> tuple[str, ...]:
         """How the result is loaded."""
         by_hand = (
-            "build and compile the model as its program does, call model.optimizer.build(model.trainable_variables), "
-            f"then model.load_weights(path) with the absolute path of {root}: it restores the optimizer's state, and "
-            "drops it where the optimizer is not built"
+            f"build and compile the model as its program does, with an optimizer called {self._called!r}, call "
+            f"model.optimizer.build(model.trainable_variables), then model.load_weights(path) with the absolute path "
+            f"of {root}: it restores the optimizer's state, and drops it where the optimizer is not built or is called "
+            "otherwise"
         )
         if self.tree.name != _ITEM:
             return (f"Keras 3.13 wrote the target and has no loader for it; later ones look for an item {_ITEM!r}",)
