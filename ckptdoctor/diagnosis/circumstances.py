@@ -5,6 +5,7 @@ Each is a pure function of the artifact and one of its optimizers, and says no w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 from ckptdoctor.optimizers.lists.around import MULTI
@@ -186,6 +187,14 @@ def _product_last(_state: TrainingState, optimizer: OptimizerState) -> bool:
     return scalars_before(optimizer) == 0
 
 
+# ----------------------------------------------------------------------------------------------------------- PyTorch
+
+
+def _by_number(_state: TrainingState, optimizer: OptimizerState) -> bool:
+    """Its keys count parameters, as those of `optimizer.state_dict()` do, and do not name them."""
+    return any(re.search(r"(^|\.)state\.\d+\.", slot.tensor.key) for slot in optimizer.slots)
+
+
 CIRCUMSTANCES: Mapping[str, Callable[[TrainingState, OptimizerState], bool]] = {
     "slots": _slots,
     "renamed": _renamed,
@@ -208,5 +217,6 @@ CIRCUMSTANCES: Mapping[str, Callable[[TrainingState, OptimizerState], bool]] = {
     "slots-from-zero": _slots_from_zero,
     "product-first": _product_first,
     "product-last": _product_last,
+    "by-number": _by_number,
 }
 """By the name that loaders.json uses; `observed` is none of them."""

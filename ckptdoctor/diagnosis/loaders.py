@@ -10,26 +10,43 @@ from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.state import TrainingState
 from ckptdoctor.versions import release
 
-Line: TypeAlias = Literal["keras", "tf.keras", "standalone-keras"]
+Line: TypeAlias = Literal[
+    "keras", "tf.keras", "standalone-keras", "torch", "lightning", "transformers", "accelerate", "deepspeed"
+]
 """A line of code, whose versions behave alike: Keras 3; TensorFlow's own Keras up to 2.15, which tf_keras goes on with;
-the package keras up to 2.3."""
+the package keras up to 2.3; PyTorch and each of its trainers."""
 
-_ALIASES = {
-    "keras": "keras",
-    "tf-keras": "tf_keras",
-    "tensorflow": "tensorflow",
-    "tensorflow-cpu": "tensorflow",
-    "tensorflow-gpu": "tensorflow",
-    "tensorflow-intel": "tensorflow",
-    "tensorflow-macos": "tensorflow",
-    "tensorflow-rocm": "tensorflow",
-    "tf": "tensorflow",
-    "tf.keras": "tensorflow",
+
+class _Package(NamedTuple):
+    """A package that loads: how a person says it, its major versions, and other names that it is installed by."""
+
+    title: str
+    majors: tuple[int, int]
+    aliases: tuple[str, ...] = ()
+
+
+_OF_TENSORFLOW = ("tensorflow-cpu", "tensorflow-gpu", "tensorflow-intel", "tensorflow-macos", "tensorflow-rocm", "tf")
+_PACKAGES = {
+    "keras": _Package("Keras", (1, 3)),
+    "tf_keras": _Package("tf_keras", (2, 2), ("tf-keras",)),
+    "tensorflow": _Package("TensorFlow", (1, 2), (*_OF_TENSORFLOW, "tf.keras")),
+    "torch": _Package("PyTorch", (0, 2), ("pytorch",)),
+    "lightning": _Package("Lightning", (0, 2), ("pytorch-lightning",)),
+    "transformers": _Package("transformers", (2, 5)),
+    "accelerate": _Package("accelerate", (0, 1)),
+    "deepspeed": _Package("DeepSpeed", (0, 0)),
 }
-_MAJORS = {"keras": (1, 3), "tf_keras": (2, 2), "tensorflow": (1, 2)}
-_EXAMPLES = "keras==3.15, tf_keras==2.21 or tensorflow==2.10"
+_ALIASES = {alias: name for name, each in _PACKAGES.items() for alias in (name, *each.aliases)}
+_LINES: dict[str, Line] = {
+    "torch": "torch",
+    "lightning": "lightning",
+    "transformers": "transformers",
+    "accelerate": "accelerate",
+    "deepspeed": "deepspeed",
+}
+"""Packages that are a line of code of their own, in every version."""
+_EXAMPLES = "keras==3.15, tensorflow==2.10, torch==2.9 or transformers==4.57"
 _SPECIFIER = r"\s*([A-Za-z][A-Za-z0-9_.-]*)\s*(?:([=<>!~]+)\s*(\S+?))?\s*\Z"
-_NAMES = {"keras": "Keras", "tf_keras": "tf_keras", "tensorflow": "TensorFlow"}
 _KERAS_3 = 3
 _FIRST_TF_KERAS = (2, 4)
 _FIRST_BUNDLED = (2, 16)
@@ -39,7 +56,7 @@ class Loader(NamedTuple):
     """A loader.
 
     Attributes:
-        package: `keras`, `tf_keras` or `tensorflow`.
+        package: `keras`, `tf_keras`, `tensorflow`, `torch` or a trainer's.
         version: `3.15`, `2.10.1`; "" where it is not known.
     """
 
@@ -52,12 +69,19 @@ class Loader(NamedTuple):
 
         Since 2.16 TensorFlow's Keras is Keras 3; from 2.4 to 2.15 the package keras was tf.keras.
         """
+        if self.package in _LINES:
+            return _LINES[self.package]
         known = release(self.version)
         if self.package == "keras":
             if known and known < _FIRST_TF_KERAS:
                 return "standalone-keras"
             return "tf.keras" if known and known[0] < _KERAS_3 else "keras"
         return "keras" if self.package == "tensorflow" and known >= _FIRST_BUNDLED else "tf.keras"
+
+    @property
+    def program(self) -> str:
+        """Whose optimizers it has, as their dialects say it."""
+        return "torch" if self.package in _LINES else "keras"
 
     @property
     def line_version(self) -> str:
@@ -68,27 +92,27 @@ class Loader(NamedTuple):
     def whose(self) -> str:
         """As a person says it: `Keras 3.15's`."""
         if not self.version:
-            return "Keras 3's" if self.line == "keras" else "tf.keras's"
+            unversioned = {"keras": "Keras 3", "tf.keras": "tf.keras"}
+            return f"{unversioned.get(self.line, _PACKAGES[self.package].title)}'s"
         bundled = self.package == "tensorflow" and self.line == "keras"
-        return f"{_NAMES[self.package]} {self.version}'s{' Keras 3' if bundled else ''}"
+        return f"{_PACKAGES[self.package].title} {self.version}'s{' Keras 3' if bundled else ''}"
 
 
 def parse_loader(text: str) -> Loader:
     """Reads `keras==3.15`.
 
     Raises:
-        UsageProblem: It is no package or version that loads Keras or TensorFlow artifacts; the message names the near
-            ones.
+        UsageProblem: It is no package or version that loads artifacts; the message names the near ones.
     """
     found = re.match(_SPECIFIER, text)
     if found is None:
         raise UsageProblem(f"{text[:80]!r} is no loader: name a package and its version, {_EXAMPLES}")
     name, operator, version = found[1], found[2], found[3]
-    package = _ALIASES.get(name.lower().replace("_", "-"))
+    package = _ALIASES.get(name.lower()) or _ALIASES.get(name.lower().replace("_", "-"))
     if package is None:
         from difflib import get_close_matches
 
-        near = get_close_matches(name.lower(), _MAJORS, n=1)
+        near = get_close_matches(name.lower(), _PACKAGES, n=1)
         known = f"did you mean {near[0]}? " if near else ""
         raise UsageProblem(f"{name[:80]!r} is no loader that is known: {known}Name {_EXAMPLES}")
     if version is None:
@@ -105,7 +129,7 @@ def _version(package: str, text: str) -> str:
         version = Version(text)
     except ValueError:  # InvalidVersion, or more digits than Python turns into a number
         raise UsageProblem(f"{text[:80]!r} is no version of {package}: name the loader as {_EXAMPLES}") from None
-    least, most = _MAJORS[package]
+    least, most = _PACKAGES[package].majors
     if not least <= version.major <= most:
         known = f"{least}" if least == most else f"{least} to {most}"
         raise UsageProblem(f"there is no {package} {text[:80]} that is known: its major versions are {known}")
@@ -123,8 +147,8 @@ def own_loader(state: TrainingState) -> Loader | None:
         return Loader("keras", plain)
     if framework == "tf.keras":
         return Loader("tensorflow", plain)
-    if framework == "tf_keras":
-        return Loader("tf_keras", plain)
+    if framework == "tf_keras" or framework in _LINES:
+        return Loader(framework, plain)
     packages = {dialect(each.generation).package for each in state.optimizers if each.has_state}
     if packages == {"keras"}:
         return Loader("keras", "")

@@ -16,7 +16,6 @@ from ckptdoctor.words import counted
 
 _HEAD = 4096
 _MAX_ENTRIES = 10_000
-_MAX_PICKLE = 1 << 20
 
 
 class Foreign(NamedTuple):
@@ -83,13 +82,9 @@ def _pointer(head: bytes) -> Foreign | None:
 
 # ----------------------------------------------------------------------------------------------------------- PyTorch
 
-_TORCH_LEGACY = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
-
 
 def foreign_pickle(head: bytes) -> Foreign | None:
     """A pickle that is no more than the beginning of another format."""
-    if head[:1] == b"\x80" and head[2:14] == _TORCH_LEGACY:
-        return _torch("torch.save, format before 1.6", head)
     if head[:1] == b"\x80" and b"joblib.numpy_pickle" in head:
         return Foreign("a joblib dump: arrays stand between its pickles; dump it again with pickle or np.savez")
     if b"torch._utils" in head or b"torch.storage" in head:
@@ -110,12 +105,6 @@ def foreign_by_place(path: str) -> Foreign | None:
     return None
 
 
-def _torch(how: str, pickled: bytes) -> Foreign:
-    if b"pytorch-lightning_version" in pickled:
-        return Foreign("a PyTorch Lightning checkpoint")
-    return Foreign(f"a PyTorch checkpoint ({how})")
-
-
 # ----------------------------------------------------------------------------------------------------------- archives
 
 
@@ -128,26 +117,18 @@ def _archive(path: str, head: bytes) -> Foreign | None:
     try:
         with ZipArchive(path) as archive:
             names = archive.names
-            pickled = next((name for name in names if name.rpartition("/")[2] == "data.pkl"), None)
-            if pickled is not None:
-                return _torch_archive(names, archive.beginning(pickled, _MAX_PICKLE))
     except UnreadableArtifact:
-        length = int.from_bytes(head[26:28], "little")
-        if head[30 : 30 + length].rpartition(b"/")[2] == b"data.pkl":
-            return Foreign("a PyTorch checkpoint (torch.save), truncated")
         return Foreign("a zip archive whose directory cannot be read: truncated or corrupt")
-    tops = {name.partition("/")[0] for name in names}
+    tops, last = ({name.split("/")[place] for name in names} for place in (0, -1))
+    if "constants.pkl" in last:
+        return Foreign("a TorchScript model: a program without an optimizer")
+    if {"archive_format", "serialized_exported_program.json"} & last:
+        return Foreign("a program of torch.export (.pt2): it has no optimizer")
     if "saved_model.pb" in tops or any(name.endswith("/saved_model.pb") for name in names):
         return Foreign("a zip archive with a SavedModel in it: unpack it first")
     if any(name.endswith((".index", ".h5", ".keras", ".ckpt")) for name in names):
         return Foreign("a zip archive with checkpoints in it: unpack it first")
     return Foreign(f"a zip archive of {counted(len(names), 'member')}, none of which is a checkpoint's")
-
-
-def _torch_archive(names: list[str], pickled: bytes) -> Foreign:
-    if any(name.rpartition("/")[2] == "constants.pkl" for name in names) and any("/code/" in name for name in names):
-        return Foreign("a TorchScript model")
-    return _torch("torch.save, zip format", pickled)
 
 
 def _text(head: bytes) -> Foreign | None:

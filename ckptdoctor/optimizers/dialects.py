@@ -69,6 +69,11 @@ class Dialect(NamedTuple):
     one_over_t: bool = False
     wrapper: str = "LossScaleOptimizer"
 
+    @property
+    def program(self) -> str:
+        """Whose optimizers these are: no other program's take their state as it is."""
+        return self.package if self.package in {"torch", "optax"} else "keras"
+
 
 _BEFORE_KERAS3 = Dialect("", "", package="tf_keras", rate_listed=False, accumulates=False)
 _BEFORE_REWRITE = _BEFORE_KERAS3._replace(

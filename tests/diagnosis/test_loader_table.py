@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from packaging.specifiers import SpecifierSet
@@ -17,7 +17,7 @@ import ckptdoctor
 from ckptdoctor.diagnosis import loader_table
 from ckptdoctor.diagnosis.circumstances import CIRCUMSTANCES
 from ckptdoctor.diagnosis.loader_table import OBSERVED, every, holds, observed, rows, table
-from ckptdoctor.diagnosis.loaders import Loader
+from ckptdoctor.diagnosis.loaders import Line, Loader
 from ckptdoctor.examination import Examination
 from ckptdoctor.references import TensorRef
 from ckptdoctor.state import Format, Generation, ModelVariable, OptimizerState, Producer, Role, Slot, TrainingState
@@ -35,7 +35,7 @@ def test_the_table_is_well_formed() -> None:
         name = row["id"]
         assert fields <= row.keys() <= fields | more, name
         assert row["rule"] in {"L002", "L003"}, name
-        assert set(row["loader"]) <= {"keras", "tf.keras", "standalone-keras"}, name
+        assert set(row["loader"]) <= set(get_args(Line)), name
         assert set(row["formats"]) <= {each.value for each in Format}, name
         assert set(row.get("generations", [])) <= {each.value for each in Generation}, name
         assert set(row.get("when", [])) <= CIRCUMSTANCES.keys() | {OBSERVED}, name
@@ -77,6 +77,8 @@ SGD = OptimizerState("optimizer", "SGD", Generation.KERAS1, iterations=7, slots=
 )
 ADAM = OptimizerState("optimizer", "Adam", Generation.KERAS2, iterations=7, slots=_slots("a", "b"))
 
+OF_TORCH = ADAM._replace(generation=Generation.TORCH)
+
 
 def _model(format_: Format, producer: Producer, optimizer: OptimizerState, *, frozen: str = "") -> TrainingState:
     variables = tuple(ModelVariable(name, _ref(name), name not in frozen) for name in "ab")
@@ -91,6 +93,17 @@ CONSTRUCTED: Mapping[str, TrainingState] = {
         callback="BackupAndRestore",
     ),
     "archive-number-tf.keras": _model(Format.KERAS_ARCHIVE, Producer("tf.keras", "2.15.0"), ADAM, frozen="a"),
+    "dcp-numbered": _model(
+        Format.TORCH_DCP, Producer("torch"), OF_TORCH._replace(slots=_slots("optimizer.state.0.exp_avg"))
+    ),
+    **{
+        f"trainer-{name}": _model(Format.HF_TRAINER, Producer("transformers", version), OF_TORCH)
+        for name, version in (
+            ("4.50-in-older", "5.24.0"),
+            ("4.41-in-older", "4.48.3"),
+            ("before-4.41-in-newer", "4.40.2"),
+        )
+    },
 }
 """What the museum has no artifact of."""
 

@@ -23,6 +23,9 @@ from ckptdoctor.state import Format, Generation, OptimizerState, Producer, Train
         ("tensorflow==2.10", Loader("tensorflow", "2.10"), "tf.keras", "2.10", "TensorFlow 2.10's"),
         ("tensorflow-cpu==2.15.1", Loader("tensorflow", "2.15.1"), "tf.keras", "2.15.1", "TensorFlow 2.15.1's"),
         ("tensorflow==2.16", Loader("tensorflow", "2.16"), "keras", "", "TensorFlow 2.16's Keras 3"),
+        ("torch==2.15", Loader("torch", "2.15"), "torch", "2.15", "PyTorch 2.15's"),
+        ("pytorch-lightning==1.9.5", Loader("lightning", "1.9.5"), "lightning", "1.9.5", "Lightning 1.9.5's"),
+        ("transformers==5.24", Loader("transformers", "5.24"), "transformers", "5.24", "transformers 5.24's"),
     ],
 )
 def test_loaders(text: str, loader: Loader, line: str, version: str, whose: str) -> None:
@@ -39,7 +42,8 @@ def test_loaders(text: str, loader: Loader, line: str, version: str, whose: str)
         ("==3", "no loader"),
         ("kears==3.15", "did you mean keras?"),
         ("tfkeras==2.21", "did you mean tf_keras?"),
-        ("torch==2.9", "'torch' is no loader that is known"),
+        ("tensorrt==2.9", "'tensorrt' is no loader that is known"),
+        ("torch==3.1", "there is no torch 3.1 that is known: its major versions are 0 to 2"),
         ("keras", "what keras restores depends on its version"),
         ("keras>=3", "is a range: name the one version that loads"),
         ("keras==three", "'three' is no version of keras"),
@@ -75,6 +79,8 @@ def _state(framework: str | None, version: str | None, generation: Generation | 
         (_state("tensorflow", "2.21.0", Generation.KERAS2), Loader("tf_keras", "2.21.0")),
         (_state("tensorflow", "2.21.0", Generation.KERAS3), Loader("keras", "")),
         (_state(None, None, Generation.OPTIMIZER_V2), Loader("tensorflow", "")),
+        (_state("transformers", "4.57.1", Generation.TORCH), Loader("transformers", "4.57.1")),
+        (_state("torch", None, Generation.TORCH), Loader("torch", "")),
         (_state(None, None, Generation.TF1), None),
         (_state(None, None, None), None),
     ],

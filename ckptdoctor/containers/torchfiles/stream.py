@@ -55,8 +55,8 @@ def load_stream(path: str, file: RegularFile) -> Loaded:
     """
     cursor = Cursor(file, path)
     imports = _Remembering()
-    protocol = cursor.peek(1, 1)[0]
     head = file.read(0, min(file.size, _HEAD))
+    protocol = head[1] if head[:1] == b"\x80" else 0
 
     def pickled() -> object:
         nonlocal imports

@@ -178,11 +178,6 @@ class ZipArchive:
         with self._guarded(name):
             return b"".join(self._blocks(name))
 
-    def beginning(self, name: str, count: int) -> bytes:
-        """The first bytes of a member, or as many as there are; its checksum is not asked for."""
-        with self._guarded(name):
-            return next(self._blocks(name, count), b"")[:count]
-
     def _blocks(self, name: str, step: int = _BLOCK) -> Iterator[bytes]:
         """The bytes of a member, unpacked, block by block; its size and checksum are verified at the end."""
         member, offset = self._member(name), self._start(name)

@@ -12,6 +12,7 @@ from ckptdoctor.diagnosis.mending import graft_from, known_count, set_count
 from ckptdoctor.diagnosis.status import optimizer_status
 from ckptdoctor.formats.registry import record
 from ckptdoctor.optimizers.catalogue import SAME_RULE
+from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.state import OptimizerState, Status
 
 _SIGNALS = {
@@ -64,6 +65,8 @@ def _losses(rule: str) -> Callable[[Evidence], Iterator[Found]]:
         loader = evidence.loader or own_loader(state)
         if loader is None:
             return
+        if rule == "L003" and evidence.loader is not None:
+            yield from _of_another_program(state.optimizers, loader)
         noun = record(state.format).noun
         found = [loss for loss in rows(state, evidence.loader) if loss.row.rule == rule]
         together: dict[Row, list[str]] = {}
@@ -76,6 +79,17 @@ def _losses(rule: str) -> Callable[[Evidence], Iterator[Found]]:
         )
 
     return find
+
+
+def _of_another_program(optimizers: Iterable[OptimizerState], loader: Loader) -> Iterator[Found]:
+    """Keras' optimizers take no state of PyTorch's, whatever the versions; nor the other way round."""
+    whose = [dialect(each.generation) for each in optimizers if each.generation is not None and each.has_state]
+    for each in dict.fromkeys(each for each in whose if each.program != loader.program):
+        yield (
+            f"{loader.whose} optimizers take no state of {each.short}'s: this is not what it loads",
+            "",
+            Severity.WARNING,
+        )
 
 
 def _weight(row: Row) -> Severity:

@@ -9,6 +9,7 @@ from collections.abc import Set as AbstractSet
 
 from ckptdoctor.formats.contract import Target
 from ckptdoctor.state import Oddity
+from ckptdoctor.words import counted
 
 _STATE = "trainer_state.json"
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
@@ -64,6 +65,8 @@ def latest(given: str, path: str, names: Iterable[str]) -> Target | None:
             below = os.path.join(path, name)
             reader = _reader(set(os.listdir(below))) if os.path.isdir(below) else None
             if reader is not None:
-                note = Oddity("P003", f"{path} is a run of {len(numbered)} checkpoints; the newest is {below}")
+                note = Oddity(
+                    "P003", f"{path} is a run of {counted(len(numbered), 'checkpoint')}; the newest is {below}"
+                )
                 return Target(given, below, reader, (note,))
     return None

@@ -269,6 +269,18 @@ def test_another_generation() -> None:
     assert _found(evidence._replace(loader=Loader("tensorflow", "2.10")), "L003") == []
 
 
+def test_another_program() -> None:
+    """Keras' optimizers take nothing of PyTorch's, and the other way round; each takes what its trainers keep."""
+    torch = _optimizer(generation=Generation.TORCH)
+    evidence = _evidence(torch, format_=Format.TORCH_CHECKPOINT, loader=KERAS_3)
+    (found,) = _found(evidence, "L003")
+    assert found.message == "Keras 3.15's optimizers take no state of PyTorch's: this is not what it loads"
+    for own in (None, Loader("torch", "2.15"), Loader("transformers", "5.24")):
+        assert _found(evidence._replace(loader=own), "L003") == []
+    (found,) = _found(_evidence(_optimizer(), loader=Loader("lightning", "2.6")), "L003")
+    assert found.message == "Lightning 2.6's optimizers take no state of Keras 3's: this is not what it loads"
+
+
 def test_two_optimizers_of_one_kind_are_one_finding() -> None:
     """What a loader does to a checkpoint is said once, however many optimizers are in it."""
     legacy = _optimizer(generation=Generation.OPTIMIZER_V2)
