@@ -3,8 +3,7 @@
 Every reader in `formats/` answers with these types, every rule, report and graft is a function of them. Nothing here
 opens a file. The tensors that they hold are in `references.py`.
 
-They are named tuples: a checkpoint may have a million tensors and a command lives for a tenth of a second, and a frozen
-dataclass costs five times as much to make and nine times as much to define.
+They are named tuples: of a million tensors a frozen dataclass costs five times as much to make, nine times to define.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from ckptdoctor.references import TensorRef
+from ckptdoctor.references import TensorRef, TreeLeaf
 
 Scalar: TypeAlias = "int | float | bool | str"
 
@@ -195,8 +194,7 @@ class Count(NamedTuple):
 
     Attributes:
         value: What is stored; None where that is no whole number.
-        of: What counts.
-        key: Where it is stored.
+        of, key: What counts, and where it is stored.
         where: Path of the parameter, or of the transform in the chain; "" for the optimizer itself.
         tensor: What it is stored in; None where a counter or a document holds it.
     """
@@ -231,7 +229,7 @@ class SchedulerState(NamedTuple):
         class_candidates: Other classes whose state looks the same.
         last_epoch: Its count.
         learning_rates: The rates in force, one a group.
-        next: Those of the first group in the next three steps; None where they cannot be computed.
+        next: Those of the first group in the next three steps; None where they are not known.
         if_lost: The same if the scheduler's state were not restored.
         optimizer: Name of the optimizer whose rates it sets; None where that is not told.
     """
@@ -378,10 +376,11 @@ class TrainingState(NamedTuple):
         counters: Counts that are not an optimizer's (`global_step`, `save_counter`, a `step` attribute).
         counter_tensors: Name of a counter → what it is stored in.
         others: Tensors that are none of the above (metrics, strings, configuration).
-        oddities: What the reader noticed.
+        oddities: What was noticed.
         callback: The callback that saves and loads it, where its place tells.
         by_objects: It is a graph of objects, which hang together by the names of attributes.
         ordered: Its variables are in the model's order; False where nothing tells that.
+        leaves: The whole tree, of one that a JAX program saved.
     """
 
     path: str
@@ -398,3 +397,4 @@ class TrainingState(NamedTuple):
     callback: str | None = None
     by_objects: bool = False
     ordered: bool = True
+    leaves: tuple[TreeLeaf, ...] = ()

@@ -34,7 +34,8 @@ def donor_side(state: TrainingState, target: TrainingState, own: OptimizerState 
         raise GraftRefused("the donor holds no optimizer state", state.path)
     if dialect(optimizer.generation).chained:
         raise GraftRefused(
-            "the donor's state is of optax, and no target holds its chains: it is read and compared only"
+            "the donor's state is a chain of optax, for which this target has no place: graft into a checkpoint of "
+            "Orbax or flax that the program saved"
         )
     if "slots" in options.only:
         if is_unplaced(state, optimizer):

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from ckptdoctor.diagnosis.status import is_possible
 from ckptdoctor.errors import GraftRefused, Unmatchable
-from ckptdoctor.formats.registry import record
+from ckptdoctor.formats.registry import program, record
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.grafting.plan import Plan
+from ckptdoctor.grafting.planning.chains import chain_plan
 from ckptdoctor.grafting.planning.classes import chosen_class, doubts, informed, read_as
 from ckptdoctor.grafting.planning.completeness import (
     NOWHERE,
@@ -65,6 +66,8 @@ def make_plan(donor: TrainingState | None, target: TrainingState, output: str, o
 
 
 def _plan(donor: TrainingState | None, target: TrainingState, output: str, options: Options) -> Plan:
+    if dialect(program(target)).chained:
+        return chain_plan(donor, target, output, options)
     own = own_optimizer(target, donor, options)
     if own is not None:
         require_one(own, "the target")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from ckptdoctor.containers.bytes.copying import Progress
 from ckptdoctor.containers.strict_json import parse_object
@@ -17,6 +18,7 @@ from ckptdoctor.formats.orbax.items import Item
 from ckptdoctor.formats.orbax.metadata import json_object
 from ckptdoctor.formats.orbax.places import STRINGS, is_item, listed
 from ckptdoctor.formats.orbax.reading import read, read_items
+from ckptdoctor.formats.orbax.writing.chains import chain_edit
 from ckptdoctor.formats.orbax.writing.documents import ItemEdit
 from ckptdoctor.formats.orbax.writing.items import Sizes, copy_entry, require_writable, write_item
 from ckptdoctor.formats.orbax.writing.keras_tree import optimizer_edit, renamed
@@ -54,29 +56,24 @@ def write(
         GraftRefused: The target has no place for this state.
         UnreadableArtifact: An input is corrupt.
     """
-    site = _Site(optimizer, target, loss_from)
+    site = _site(optimizer, target, loss_from)
     place, told = placed(target, output)
-    if site.folder == target:
+    if site.item == "":
         sizes = write_item(target, output, target, site.edit, link=link, progress=progress)
-        return _written(sizes, (_ALONE, *notes_of(optimizer)))
+        return _written(sizes, site.calls(""))
     os.makedirs(place)
     sizes = Sizes()
-    config = os.path.join(site.config_item, STRINGS)
     for name in sorted(listed(target)):
-        if name == site.tree.name:
-            sizes = plus(
-                sizes,
-                write_item(site.folder, os.path.join(place, name), target, site.edit, link=link, progress=progress),
-            )
+        if name == site.item:
+            source, goal = os.path.join(target, name), os.path.join(place, name)
+            sizes = plus(sizes, write_item(source, goal, target, site.edit, link=link, progress=progress))
         else:
-            skip = frozenset({config}) if site.config is not None else frozenset()
-            sizes = plus(sizes, Sizes(copied=copy_entry(target, place, name, target, skip, progress)))
-    if site.config is not None:
-        text = json.dumps({**site.texts, "config": json.dumps(site.config)}).encode()
-        with open(os.path.join(place, config), "xb") as stream:
+            sizes = plus(sizes, Sizes(copied=copy_entry(target, place, name, target, frozenset(site.texts), progress)))
+    for name, text in site.texts.items():
+        with open(os.path.join(place, *name.split("/")), "xb") as stream:
             stream.write(text)
         sizes = plus(sizes, Sizes(new=len(text)))
-    return _written(sizes, (*site.calls(told), *site.notes, *notes_of(optimizer)))
+    return _written(sizes, site.calls(told))
 
 
 def plus(one: Sizes, other: Sizes) -> Sizes:
@@ -95,7 +92,40 @@ def check(optimizer: PlannedOptimizer, target: str) -> None:
         GraftRefused: The target has no place for this state.
         UnreadableArtifact: It is corrupt.
     """
-    _Site(optimizer, target, None)
+    _site(optimizer, target, None)
+
+
+class Site(NamedTuple):
+    """What of a target changes.
+
+    Attributes:
+        item: Name of the item that does; "" where that stands alone.
+        edit: What becomes of its leaves.
+        texts: Other files that change, relative to the step, with `/`.
+        calls: Function (what is given to a loader; "" where there is no step): sentences for the user.
+    """
+
+    item: str
+    edit: ItemEdit
+    texts: Mapping[str, bytes]
+    calls: Callable[[str], tuple[str, ...]]
+
+
+def _site(optimizer: PlannedOptimizer, target: str, loss_from: str | None) -> Site:
+    items = read_items(target)
+    tree = next((each for each in items if keras_tree.is_keras(each)), None)
+    if tree is None:
+        item, edit = chain_edit(optimizer, items, target)
+        require_writable(os.path.join(target, item), target)
+        return Site(item, edit, {}, _of_a_program)
+    keras = _Keras(optimizer, target, items, tree, loss_from)
+    return Site(tree.name, keras.edit, keras.texts, keras.calls)
+
+
+def _of_a_program(root: str) -> tuple[str, ...]:
+    return (
+        f"restore {root or 'OUT'} into a target of the program's own: without one Orbax gives lists and dictionaries",
+    )
 
 
 def placed(target: str, output: str) -> tuple[str, str]:
@@ -112,20 +142,12 @@ def placed(target: str, output: str) -> tuple[str, str]:
     return os.path.join(output, step), "OUT"
 
 
-class _Site:
-    """What of a target changes.
+class _Keras:
+    """What changes in a checkpoint of Keras' OrbaxCheckpoint: its tree, and the configuration beside it."""
 
-    Attributes:
-        tree: Its tree.
-        folder: The directory of that.
-        edit: What becomes of its leaves.
-        config: The model's configuration with this optimizer; None where it stays as it is, or there is none.
-        config_item: The item that this is in.
-        texts: What else is in that item.
-        notes: Sentences about it.
-    """
-
-    def __init__(self, optimizer: PlannedOptimizer, target: str, loss_from: str | None) -> None:
+    def __init__(
+        self, optimizer: PlannedOptimizer, target: str, items: Sequence[Item], tree: Item, loss_from: str | None
+    ) -> None:
         if optimizer.generation is not Generation.KERAS3:
             raise GraftRefused(
                 f"OrbaxCheckpoint is Keras 3's and never holds optimizers of {optimizer.generation.value}: leave --as "
@@ -134,52 +156,53 @@ class _Site:
             )
         require_listable(optimizer)
         self._optimizer = optimizer
-        items = read_items(target)
-        tree = next((each for each in items if keras_tree.is_keras(each)), None)
-        if tree is None:
-            raise GraftRefused("the target's tree is not one of Keras' OrbaxCheckpoint", target)
-        self.tree: Item = tree
-        self.folder = os.path.join(target, tree.name) if tree.name else target
-        require_writable(self.folder, target)
-        self.config: dict[str, object] | None = None
-        self.config_item = ""
-        self.texts: dict[str, object] = {}
-        self.notes: tuple[str, ...] = ()
-        name = self._configure(items, target, loss_from)
-        self.edit: ItemEdit = optimizer_edit(optimizer, tree, name or optimizer.label)
+        self._tree = tree
+        require_writable(os.path.join(target, tree.name), target)
+        self.texts: dict[str, bytes] = {}
+        self._notes: tuple[str, ...] = ()
+        self._config = next((each.name for each in items if "config" in each.texts), None)
+        name = self._configure(items, target, loss_from) or optimizer.label
+        self.edit = optimizer_edit(optimizer, tree, name)
         names = [leaf.path[1] for leaf in self.edit.add if leaf.path[-1] == "iteration"]
         self._called = names[-1] if names else ""
         self._prefixed = any(each.aliases for each in read(target).variables)
 
-    def _configure(self, items: list[Item], target: str, loss_from: str | None) -> str | None:
+    def _configure(self, items: Sequence[Item], target: str, loss_from: str | None) -> str | None:
         """Puts the optimizer into the configuration, where there is one; answers what that calls it."""
-        item = next((each for each in items if "config" in each.texts), None)
-        if item is None:
+        item = next((each for each in items if each.name == self._config), None)
+        if item is None or self._config is None:
             return None
-        self.config_item = item.name
-        self.texts = json_object(os.path.join(target, item.name), STRINGS, target) or {}
         document = parse_object(item.texts["config"], target, "model_config")
         name = _name_in(document) or self._optimizer.label
-        config, self.notes = compiled(self._optimizer, document, None, loss_from)
-        self.config = config if config is None or name is None else renamed(config, name)
-        return name or (_name_in(config) if config is not None else None)
+        config, self._notes = compiled(self._optimizer, document, None, loss_from)
+        if config is None:
+            return name
+        config = config if name is None else renamed(config, name)
+        there = json_object(os.path.join(target, item.name), STRINGS, target) or {}
+        self.texts[f"{item.name}/{STRINGS}"] = json.dumps({**there, "config": json.dumps(config)}).encode()
+        return name or _name_in(config)
 
     def calls(self, root: str) -> tuple[str, ...]:
-        """How the result is loaded."""
+        """How the result is loaded, and what is to be known of it."""
+        return (self._call(root), *self._notes, *notes_of(self._optimizer))
+
+    def _call(self, root: str) -> str:
+        if not root:
+            return _ALONE
         by_hand = (
             f"build and compile the model as its program does, with an optimizer called {self._called!r}, call "
             f"model.optimizer.build(model.trainable_variables), then model.load_weights(path) with the absolute path "
             f"of {root}: it restores the optimizer's state, and drops it where the optimizer is not built or is called "
             "otherwise"
         )
-        if self.tree.name != _ITEM:
-            return (f"Keras 3.13 wrote the target and has no loader for it; later ones look for an item {_ITEM!r}",)
-        if not self.config_item:
-            return (f"to load it: {by_hand}",)
+        if self._tree.name != _ITEM:
+            return f"Keras 3.13 wrote the target and has no loader for it; later ones look for an item {_ITEM!r}"
+        if self._config is None:
+            return f"to load it: {by_hand}"
         if self._prefixed:
             why = "drops weights and state of models that are not functional, as it calls their variables otherwise"
-            return (f"to load it: {by_hand}; load_model of Keras 3.14 and 3.15 {why}",)
-        return (f"load with keras.saving.load_model(path) with the absolute path of {root}: it restores everything",)
+            return f"to load it: {by_hand}; load_model of Keras 3.14 and 3.15 {why}"
+        return f"load with keras.saving.load_model(path) with the absolute path of {root}: it restores everything"
 
 
 _ALONE = "the target is an item without its step, which Keras does not load: graft into the step, or put OUT into one"
