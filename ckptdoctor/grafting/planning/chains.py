@@ -73,6 +73,9 @@ def chain_plan(donor: TrainingState | None, target: TrainingState, output: str, 
         _require_same_chain(source, mine)
     root = mine.root if mine is not None else _place(source, target)
     count, tree = _counted(source, options.iterations)
+    if source.optimizer.iterations is None and options.iterations is None:  # of a chain that keeps no count
+        known = _leaf_at(source.state, (*source.root[:-1], _BESIDE))
+        count = (count_in(known.tensor) or 0) if known is not None else 0
     slots = tuple(_slots(source, target, own=donor is None))
     moved = [_moved(leaf, source.root, root) for leaf in tree]
     beside = _step(source, target, root, options.iterations)
