@@ -19,8 +19,10 @@ FORMATS = (
         write=f"{_ROOM}.writing:write",
         write_options=("progress",),
         check=f"{_ROOM}.writing:check",
+        verify="chain",
         release_hint="for a release, save the parameters alone: flax.serialization.to_bytes(state.params)",
-        absent_hint="save the whole state: flax.serialization.to_bytes(state), not state.params",
+        absent_hint="save the whole state: flax.serialization.to_bytes(state), not state.params; or put the state of "
+        "another checkpoint here: {graft}",
     ),
 )
 READERS = (Reader("flax", f"{_ROOM}.reading:read", (Format.FLAX_MSGPACK,), latest=f"{_ROOM}.reading:latest"),)

@@ -21,10 +21,11 @@ FORMATS = (
         write=f"{_ROOM}.writing.steps:write",
         write_options=("link", "loss_from", "progress"),
         check=f"{_ROOM}.writing.steps:check",
+        verify="orbax",
         release_hint="for a release, save with OrbaxCheckpoint(..., save_weights_only=True), or the tree without its "
         "optimizer state",
         absent_hint="nothing was lost on the way: OrbaxCheckpoint(save_weights_only=True) or the program saved weights "
-        "alone; save again with the optimizer's state",
+        "alone; save again with the optimizer's state, or put that of another checkpoint here: {graft}",
     ),
 )
 READERS = (
