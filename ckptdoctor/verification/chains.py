@@ -15,7 +15,7 @@ KIND = "chain"
 
 def package(state: TrainingState) -> str:
     """The package that restores the tree."""
-    return "flax" if record(state.format).verify == KIND else "orbax-checkpoint"
+    return "flax" if record(state.format).verify == KIND else "orbax"
 
 
 def item_of(holding: Sequence[OptimizerState], path: str) -> str:

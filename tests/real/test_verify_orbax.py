@@ -114,7 +114,7 @@ def test_chains(of_jax: Path, tmp_path: Path, layout: str) -> None:
 def test_a_script_that_is_none(of_jax: Path, tmp_path: Path) -> None:
     """A file that is not there is wrong use; a function that is not there fails the verification."""
     donor = of_jax / "donor.msgpack"
-    with pytest.raises(UsageProblem, match="FILE.py:FUNCTION"):
+    with pytest.raises(UsageProblem, match=r"FILE\.py:FUNCTION"):
         verify(donor, script=str(tmp_path / "absent.py:build"))
     (tmp_path / "empty.py").write_text("")
     found = verify(donor, script=f"{tmp_path / 'empty.py'}:build")

@@ -22,7 +22,7 @@ FORMATS = (
         verify="chain",
         release_hint="for a release, save the parameters alone: flax.serialization.to_bytes(state.params)",
         absent_hint="save the whole state: flax.serialization.to_bytes(state), not state.params; or put the state of "
-        "another checkpoint here: {graft}",
+        "another checkpoint here: {graft here}",
     ),
 )
 READERS = (Reader("flax", f"{_ROOM}.reading:read", (Format.FLAX_MSGPACK,), latest=f"{_ROOM}.reading:latest"),)

@@ -25,7 +25,7 @@ FORMATS = (
         release_hint="for a release, save with OrbaxCheckpoint(..., save_weights_only=True), or the tree without its "
         "optimizer state",
         absent_hint="nothing was lost on the way: OrbaxCheckpoint(save_weights_only=True) or the program saved weights "
-        "alone; save again with the optimizer's state, or put that of another checkpoint here: {graft}",
+        "alone; save again with the optimizer's state, or put that of another checkpoint here: {graft here}",
     ),
 )
 READERS = (

@@ -7,8 +7,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-LIBRARIES = {"orbax-checkpoint": "orbax", "flax": "flax"}
-"""Packages that restore the trees of JAX programs, with what is imported of them."""
+LIBRARIES = {"orbax": "orbax.checkpoint", "flax": "flax"}
+"""What restores the trees of JAX programs, and its module."""
 KERAS3_MAJOR = 3
 EAGER_MAJOR = 2
 FIRST_TF_KERAS = (2, 4)
@@ -82,11 +82,10 @@ def load(wanted: str) -> Framework:
 
 def _library(package: str) -> Framework:
     """Orbax or flax, whose trees need JAX alone."""
-    module = _import(LIBRARIES[package])
-    if module is None:
+    if find_spec(package) is None or find_spec("jax") is None:
         raise MissingFramework(package)
-    metadata: Any = import_module("importlib.metadata")
-    return Framework(package, str(metadata.version(package)), module, None)
+    module: Any = import_module(LIBRARIES[package])
+    return Framework(package, str(module.__version__), module, None)
 
 
 def _is_standalone() -> bool:
