@@ -53,6 +53,7 @@ def inspect(
     *,
     all: bool = False,  # noqa: A002 - as the command's option
     stats: bool = False,
+    model: str | os.PathLike[str] | None = None,
 ) -> tuple[Examination, ...]:
     """Says what an artifact holds: model variables, optimizers with iterations and slots, and whether training resumes.
 
@@ -61,6 +62,7 @@ def inspect(
             a `checkpoint` state file (then its latest).
         all: Of a directory, every artifact that its state file lists or that lies there or in directories below it.
         stats: Read all tensor data too and fill `Examination.statistics`.
+        model: The weights of an optimizer that PyTorch saved alone: any artifact that has them.
 
     Returns:
         One `Examination` an artifact. One that cannot be read has `status` unreadable and an `error`.
@@ -70,7 +72,7 @@ def inspect(
     """
     from ckptdoctor.examination import examine
 
-    return tuple(examine(path, everything=all, stats=stats))
+    return tuple(examine(path, everything=all, stats=stats, model=model))
 
 
 def check(

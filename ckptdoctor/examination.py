@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from ckptdoctor.diagnosis import rules, status
 from ckptdoctor.diagnosis.evidence import Evidence
 from ckptdoctor.diagnosis.findings import Finding
-from ckptdoctor.errors import CkptDoctorError, UnreadableArtifact
+from ckptdoctor.errors import CkptDoctorError, UnreadableArtifact, UsageProblem
 from ckptdoctor.formats.contract import Target
 from ckptdoctor.formats.directories import lying_in, spoken
 from ckptdoctor.formats.locate import locate
-from ckptdoctor.formats.registry import UNKNOWN, is_isolated, only_format, reader, record
+from ckptdoctor.formats.registry import UNKNOWN, is_isolated, only_format, read, record
 from ckptdoctor.references import TensorRef
-from ckptdoctor.state import NOTHING, Format, OptimizerState, Status, TrainingState
+from ckptdoctor.state import NOTHING, Format, ModelVariable, OptimizerState, Status, TrainingState
 
 if TYPE_CHECKING:
     from ckptdoctor.containers.tensors.values import Statistics
@@ -80,6 +80,7 @@ def examine(
     *,
     everything: bool = False,
     stats: bool = False,
+    model: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Examination]:
     """Reads and judges what a path means.
@@ -88,15 +89,17 @@ def examine(
         path: A file, a directory or a checkpoint prefix.
         everything: Of a directory, every artifact that lies there.
         stats: Read the data too, for figures per tensor.
+        model: The weights of an optimizer that PyTorch saved alone.
         progress: Is told how far reading the data is.
 
     Yields:
         One examination an artifact; artifacts that cannot be read carry an `error`.
 
     Raises:
-        UsageProblem: Nothing is at this path.
+        UsageProblem: Nothing is at this path; or a model is named that has no weights, or for what has its own.
     """
     given = os.fspath(path)
+    weights = _weights(os.fspath(model)) if model is not None else ()
     try:
         targets = locate(given, everything=everything)
     except UnreadableArtifact as error:
@@ -106,8 +109,19 @@ def examine(
         yield unreadable(given, given, _exhausted(error))
         return
     for target in targets:
-        found = examine_target(target, stats=stats, progress=progress)
+        found = examine_target(target._replace(weights=weights), stats=stats, progress=progress)
         yield found if everything else _in_its_run(given, found)
+
+
+def _weights(path: str) -> tuple[ModelVariable, ...]:
+    try:
+        found = next(examine(path))
+    except UsageProblem as error:
+        raise UsageProblem(f"--model {path}: {error}") from error
+    variables = tuple(each for each in found.state.variables if each.tensor.location) if found.state else ()
+    if not variables:
+        raise UsageProblem(f"--model {path} has no weights: {found.error or found.summary}")
+    return variables
 
 
 _MOST_BESIDE = 64
@@ -182,7 +196,7 @@ def _examined(
     progress: Progress | None = None,
 ) -> Examination:
     try:
-        state = reader(target.reader)(target.resolved)
+        state = read(target)
         state = state._replace(
             path=target.path,
             oddities=(*target.oddities, *state.oddities),

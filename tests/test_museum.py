@@ -1,4 +1,4 @@
-"""`inspect` against the museum: what frameworks of ten years held when they saved 1,356 artifacts."""
+"""`inspect` against the museum: what frameworks of ten years held when they saved 1,584 artifacts."""
 
 from __future__ import annotations
 
@@ -48,6 +48,15 @@ GROUPS = (
     ("keras-weights", "tf_keras"),
     ("orbax-checkpoint", "keras"),
     ("orbax-checkpoint", "jax"),
+    ("torch-checkpoint", "torch"),
+    ("lightning-checkpoint", "torch"),
+    ("torch-dcp", "torch"),
+    ("hf-trainer", "torch"),
+    ("accelerate-state", "torch"),
+    ("deepspeed", "torch"),
+    ("stable-baselines3", "torch"),
+    ("safetensors", "torch"),
+    ("flax-msgpack", "flax"),
     ("optimizer-dump", "keras"),
     ("optimizer-dump", "tf.keras"),
     ("optimizer-dump", "tf_keras"),

@@ -96,6 +96,23 @@ def test_orbax_in_json(museum: Path, name: str) -> None:
     assert not report["forbidden"]
 
 
+OF_TORCH = (
+    "adam.pt", "adam-legacy.pt", "whole.pt", "lightning.ckpt", "dcp-names", "trainer/checkpoint-7", "accelerate",
+    "deepspeed-1", "baselines.zip", "safetensors-optimizer.safetensors",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_TORCH)
+def test_torch_in_json(museum: Path, name: str) -> None:
+    """What torch and its trainers save needs neither numpy nor torch, and nothing beside it is opened."""
+    path = str(museum / "torch2.13" / name)
+    report = _watched("inspect", "--format", "json", path)
+    assert not _modules(report) & (FRAMEWORKS | {"numpy", "h5py", "rich", "ml_dtypes", "safetensors", "pickle"})
+    assert not _outside(report, path)
+    assert not _written(report)
+    assert not report["forbidden"]
+
+
 def test_zstd_is_loaded_for_zstd_alone(tmp_path: Path) -> None:
     """Chunks that lie as they are need no decoder, and nothing that is not in chunks does."""
     folder = tmp_path / "item" / "params.w"

@@ -22,6 +22,7 @@ _BLOCK = 1 << 20
 class Part(NamedTuple):
     """Bytes of an archive."""
 
+    path: str
     offset: int
     nbytes: int
 
@@ -52,28 +53,33 @@ class Member(NamedTuple):
 
 
 def members(path: str, ranges: Iterable[FileRange]) -> tuple[Member, ...]:
-    """The stored members of an archive in which tensors lie; none where they cannot be found."""
-    wanted = sorted({Part(each.offset, each.nbytes) for each in ranges if each.path == path and each.nbytes})
+    """The stored members of an archive in which tensors lie; none where they cannot be found.
+
+    Args:
+        path: The archive.
+        ranges: Where tensors are, in this file and others.
+    """
+    wanted = sorted({Part(path, each.offset, each.nbytes) for each in ranges if each.path == path and each.nbytes})
     try:
         with ZipArchive(path) as archive:
             stored = [name for name in archive.names if archive.is_stored(name)]
-            found = [_member(archive, name, wanted) for name in stored]
+            found = [_member(archive, path, name, wanted) for name in stored]
     except UnreadableArtifact:
         return ()
     return tuple(each for each in found if len(each.between) < len(each.parts))
 
 
-def _member(archive: ZipArchive, name: str, wanted: list[Part]) -> Member:
+def _member(archive: ZipArchive, path: str, name: str, wanted: list[Part]) -> Member:
     start = archive.offset(name)
     end = start + archive.size(name)
     parts: list[Part] = []
     between: list[Part] = []
-    within = wanted[bisect_left(wanted, (start, 0)) : bisect_left(wanted, (end, 0))]
-    for each in (*(each for each in within if each.offset + each.nbytes <= end), Part(end, 0)):
+    within = wanted[bisect_left(wanted, (path, start, 0)) : bisect_left(wanted, (path, end, 0))]
+    for each in (*(each for each in within if each.offset + each.nbytes <= end), Part(path, end, 0)):
         if each.offset < start:
             continue  # it overlaps the one before
         if each.offset > start:
-            between.append(Part(start, each.offset - start))
+            between.append(Part(path, start, each.offset - start))
             parts.append(between[-1])
         if each.nbytes:
             parts.append(each)
@@ -81,7 +87,7 @@ def _member(archive: ZipArchive, name: str, wanted: list[Part]) -> Member:
     return Member(name, archive.crc(name), tuple(parts), tuple(between))
 
 
-def checksum(path: str, part: Part) -> int:
+def checksum(part: Part) -> int:
     """The CRC-32 of a part.
 
     Raises:
@@ -90,7 +96,7 @@ def checksum(path: str, part: Part) -> int:
     crc32 = fastest()
     buffer = memoryview(bytearray(min(_BLOCK, part.nbytes)))
     crc = 0
-    with RegularFile(path) as file:
+    with RegularFile(part.path) as file:
         for start in range(0, part.nbytes, _BLOCK):
             block = buffer[: min(_BLOCK, part.nbytes - start)]
             file.readinto(part.offset + start, block)

@@ -19,7 +19,7 @@ from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.examination import Progress, tensors
 from ckptdoctor.formats.registry import tables
 from ckptdoctor.optimizers.moments import PAIR, bound
-from ckptdoctor.references import Chunked, FileRange, H5Data, TensorRef
+from ckptdoctor.references import Archived, Chunked, FileRange, H5Data, Location, Pieces, TensorRef
 from ckptdoctor.state import OptimizerState, Role, Slot, TrainingState
 
 if TYPE_CHECKING:
@@ -64,15 +64,19 @@ def scan(state: TrainingState, resolved: str, progress: Progress | None = None) 
         places = _Places(stack)
         where = {ref: places.find(ref) for ref in refs}
         paired = {ref for pair in pairs for ref in (pair.first, pair.second)}
-        zipped = _is_zip(resolved)
-        ranges = (each.location for each in where.values())
-        archived = _archived(resolved, (each for each in ranges if isinstance(each, FileRange))) if zipped else ()
-        summed = bool(archived)
+        archives = _archives(resolved, (each.location for each in where.values()))
+        summed = any(archives.values())
         jobs: list[tuple[int, bool, Callable[[], _Outcome]]] = [
-            (part.nbytes, False, partial(_scan_part, resolved, part)) for each in archived for part in each.between
+            (part.nbytes, False, partial(_scan_part, part))
+            for members in archives.values()
+            for each in members
+            for part in each.between
         ]
-        if zipped:
-            jobs.append((0, False, partial(_scan_members, resolved, frozenset(each.name for each in archived))))
+        jobs += [
+            (0, False, partial(_scan_members, path, frozenset(each.name for each in members)))
+            for path, members in archives.items()
+        ]
+        jobs += [(0, False, partial(_scan_inner, each)) for each in _within(refs)]
         jobs += [
             (_nbytes(pair.first) + _nbytes(pair.second), _slow(where, pair.first, pair.second),
              partial(_scan_pair, pair, where, places, crc32=summed))
@@ -88,8 +92,8 @@ def scan(state: TrainingState, resolved: str, progress: Progress | None = None) 
     found: dict[TensorRef, TensorScan] = {}
     for outcome in outcomes:
         found.update(outcome.scans)
-    if archived:
-        outcomes.append(_agreement(resolved, archived, outcomes, where))
+    if summed:
+        outcomes += _agreement(archives, outcomes, where)
     return Scan(
         tensors={ref: found[ref] for ref in refs if ref in found},
         pairs=tuple(outcome.pair for outcome in outcomes if outcome.pair is not None),
@@ -252,24 +256,48 @@ def _scan_members(path: str, others: frozenset[str] = frozenset(), only: Collect
         return _Outcome(problem=(os.path.basename(path), str(error)))
 
 
-def _archived(path: str, ranges: Iterable[FileRange]) -> tuple[Member, ...]:
+def _archives(resolved: str, locations: Iterable[Location | None]) -> dict[str, tuple[Member, ...]]:
+    """The zip archives of an artifact: the file itself, or those of a directory in which tensors lie."""
+    ranges: dict[str, list[FileRange]] = {resolved: []}
+    for each in locations:
+        if isinstance(each, FileRange):
+            ranges.setdefault(each.path, []).append(each)
+    zipped = [path for path in ranges if _is_zip(path)]
+    if not zipped:
+        return {}
     from ckptdoctor.checking.archive_sums import members
 
-    return members(path, ranges)
+    return {path: members(path, ranges[path]) for path in zipped}
 
 
-def _scan_part(path: str, part: Part) -> _Outcome:
+def _within(refs: Iterable[TensorRef]) -> Iterator[Archived]:
+    """The archives within files that tensors are: each chunk of a distributed checkpoint is one."""
+    for ref in refs:
+        parts = ref.location.parts if isinstance(ref.location, Pieces) else (ref,)
+        yield from (each.location for each in parts if isinstance(each.location, Archived))
+
+
+def _scan_inner(archived: Archived) -> _Outcome:
+    from ckptdoctor.containers.torchfiles.inner import damaged
+
+    try:
+        return _Outcome(damaged=tuple(damaged(archived)))
+    except UnreadableArtifact as error:
+        return _Outcome(problem=(os.path.basename(archived.path), str(error)))
+
+
+def _scan_part(part: Part) -> _Outcome:
     from ckptdoctor.checking.archive_sums import checksum
 
     try:
-        return _Outcome(sums={part: checksum(path, part)})
+        return _Outcome(sums={part: checksum(part)})
     except UnreadableArtifact:
         return _Outcome()  # its member is read again, which says why
 
 
 def _agreement(
-    path: str, archived: Iterable[Member], outcomes: Iterable[_Outcome], where: Mapping[TensorRef, TensorRef]
-) -> _Outcome:
+    archives: Mapping[str, Iterable[Member]], outcomes: Iterable[_Outcome], where: Mapping[TensorRef, TensorRef]
+) -> list[_Outcome]:
     """Members whose parts do not come to their checksum are read once more, as a whole, for what is to be said."""
     from ckptdoctor.checking.archive_sums import Part
 
@@ -279,6 +307,6 @@ def _agreement(
         for ref, scanned in outcome.scans.items():
             location = where[ref].location
             if isinstance(location, FileRange) and scanned.crc32 is not None:
-                sums[Part(location.offset, location.nbytes)] = scanned.crc32
-    doubtful = [each.name for each in archived if not each.agrees(sums)]
-    return _scan_members(path, only=doubtful) if doubtful else _Outcome()
+                sums[Part(location.path, location.offset, location.nbytes)] = scanned.crc32
+    doubtful = {path: [each.name for each in members if not each.agrees(sums)] for path, members in archives.items()}
+    return [_scan_members(path, only=names) for path, names in doubtful.items() if names]

@@ -24,6 +24,7 @@ from ckptdoctor.errors import EXIT_OK
     "--stats", is_flag=True, help="Read the data too: minimum, maximum, mean, NaN, Inf and zeros of every tensor."
 )
 @click.option("--all", "everything", is_flag=True, help="Of a directory, every artifact in it and below.")
+@click.option("--model", metavar="PATH", type=ANY_PATH, help="The weights of an optimizer that PyTorch saved alone.")
 @output_options("text", "json", "markdown")
 @click.pass_context
 def inspect(
@@ -33,6 +34,7 @@ def inspect(
     tensors: bool,
     stats: bool,
     everything: bool,
+    model: str | None,
     form: str,
     output_file: str | None,
     quiet: bool,
@@ -62,7 +64,7 @@ def inspect(
         context.exit(outcome.exit_code)
     for path in paths:
         with reporting(path) as outcome, progress_bar(path, wanted=stats and not quiet) as progress:
-            for each in examine(path, everything=everything, stats=stats, progress=progress):
+            for each in examine(path, everything=everything, stats=stats, model=model, progress=progress):
                 found.append(each)
                 if each.error is not None:
                     code = max(code, each.error.exit_code)

@@ -6,6 +6,7 @@ Formats: github.com/msgpack/msgpack/blob/master/spec.md; flax.serialization (`_M
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Mapping
 from math import prod
@@ -24,6 +25,8 @@ _SMALL = 64
 """Bytes of an array that is kept, not located: a scalar."""
 _NDARRAY, _COMPLEX, _SCALAR = 1, 2, 3
 _CHUNKED = "__msgpack_chunked_array__"
+_TYPE = re.compile(r"[\w<>=|\[\]]{1,40}\Z", re.ASCII)
+"""The name of a type, which reports show: those that are not read as well."""
 
 
 class Array(NamedTuple):
@@ -208,7 +211,7 @@ class _Reading:
         extents = [each for each in shape if isinstance(each, int)] if isinstance(shape, list) else []
         if not isinstance(shape, list) or len(extents) != len(shape) or not is_possible(tuple(extents)):
             raise self.wrong("an array's shape is impossible")
-        if not isinstance(dtype, str):
+        if not isinstance(dtype, str) or not _TYPE.match(dtype):
             raise self.wrong("an array's type has no name")
         (tag,) = self._cursor.take(1, "an array")
         width = _SIZED[tag][0] if tag in {0xC4, 0xC5, 0xC6} else 0

@@ -114,7 +114,10 @@ def _fresh(optimizer: OptimizerState, count: int, rates: _Rates, scan: Scan | No
 
 def _betas(optimizer: OptimizerState) -> tuple[float, float]:
     first, second = _ADAM[optimizer.class_name or ""]
-    beta_1, beta_2 = (_number(optimizer.hyperparameters.get(name)) for name in ("beta_1", "beta_2"))
+    settings = optimizer.hyperparameters
+    pair = settings.get("betas")  # PyTorch's name for both
+    told = [*pair, None, None] if isinstance(pair, (list, tuple)) else [settings.get("beta_1"), settings.get("beta_2")]
+    beta_1, beta_2 = map(_number, told[:2])
     return first if beta_1 is None else beta_1, second if beta_2 is None or not second else beta_2
 
 

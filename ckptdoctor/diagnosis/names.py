@@ -6,12 +6,14 @@ from ckptdoctor.formats.registry import FORMATS, record
 from ckptdoctor.state import Format
 
 _FOREIGN = {
-    **dict.fromkeys((".pth.tar", ".pth", ".pt"), "a PyTorch checkpoint"),
-    ".safetensors": "a safetensors file",
     ".onnx": "an ONNX model",
     ".tflite": "a TensorFlow Lite model",
 }
-_PROMISES = _FOREIGN | {ending: promise for each in FORMATS for ending, promise in each.endings.items()}
+_OF_ANY = frozenset({".ckpt"})
+"""TensorFlow's, PyTorch's and Lightning's are all called so."""
+_PROMISES = _FOREIGN | {
+    ending: promise for each in FORMATS for ending, promise in each.endings.items() if ending not in _OF_ANY
+}
 _LONGEST_FIRST = sorted(_PROMISES, key=len, reverse=True)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
-from ckptdoctor.state import Format, Generation, Oddity
+from ckptdoctor.state import Format, Generation, ModelVariable, Oddity
 
 Holding: TypeAlias = Literal["linked", "named", "named-list", "list", "bare-list", "none"]
 """How slots find their variables: linked to them as objects; by their own names; in the optimizer's list, whose members
@@ -102,6 +102,8 @@ class Reader(NamedTuple):
     Attributes:
         id: Its name.
         read: Function (path): what the artifact holds.
+        alone: Function (path, variables): the same of an optimizer without a model, whose variables these are; None
+            where optimizers are not saved alone, or name what is theirs.
         formats: What it finds; the bytes tell which.
         claims: Function (given, path, names): the artifact that a directory is; None if it is none.
         latest: The same of a directory of several: the one that training would resume from.
@@ -112,6 +114,7 @@ class Reader(NamedTuple):
     formats: tuple[Format, ...]
     claims: str | None = None
     latest: str | None = None
+    alone: str | None = None
 
 
 class Target(NamedTuple):
@@ -122,12 +125,14 @@ class Target(NamedTuple):
         resolved: The file, directory or prefix that is read.
         reader: Name of its reader.
         oddities: What was noticed on the way.
+        weights: The variables of the model that an optimizer saved alone belongs to, where the user names it.
     """
 
     path: str
     resolved: str
     reader: str
     oddities: tuple[Oddity, ...] = ()
+    weights: tuple[ModelVariable, ...] = ()
 
 
 class Written(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ckptdoctor.errors import GraftRefused
+from ckptdoctor.errors import GraftRefused, UsageProblem
 from ckptdoctor.formats import dumps, flax, keras, orbax, safetensors, tensorflow, torch
 from ckptdoctor.formats.contract import ArtifactFormat, Reader, Target, Written
 from ckptdoctor.state import Format, Generation, TrainingState
@@ -38,17 +38,16 @@ def endings(*, models: bool = False, isolated: bool = False, prefixes: bool = Tr
     Args:
         models: Those of models alone, not of mere arrays.
         isolated: Only those of formats that another process reads.
-        prefixes: Those too that stay a part of a name.
+        prefixes: Those too that stay a part of a name, for any format.
     """
+    staying = set() if prefixes else {ending for each in FORMATS if each.is_prefix for ending in each.endings}
     found = {
         ending
         for each in FORMATS
-        if not (models and each.holds == "bare-list")
-        and (each.isolated or not isolated)
-        and (prefixes or not each.is_prefix)
+        if not (models and each.holds == "bare-list") and (each.isolated or not isolated)
         for ending in (*each.endings, *(() if models else each.required))
     }
-    return tuple(sorted(found, key=lambda ending: (-len(ending), ending)))
+    return tuple(sorted(found - staying, key=lambda ending: (-len(ending), ending)))
 
 
 def named(function: str) -> Any:
@@ -59,8 +58,24 @@ def named(function: str) -> Any:
 
 def reader(name: str) -> Callable[[str], TrainingState]:
     """What reads artifacts, by its name."""
-    read: Callable[[str], TrainingState] = named(_READERS[name].read)
-    return read
+    function: Callable[[str], TrainingState] = named(_READERS[name].read)
+    return function
+
+
+def read(target: Target) -> TrainingState:
+    """What an artifact holds.
+
+    Raises:
+        UnreadableArtifact: It cannot be read.
+        UsageProblem: Weights were named for what has its own, or names what is its.
+    """
+    if not target.weights:
+        return reader(target.reader)(target.resolved)
+    function = _READERS[target.reader].alone
+    if function is None:
+        raise UsageProblem("--model is for an optimizer that PyTorch saved alone, and this is none")
+    state: TrainingState = named(function)(target.resolved, target.weights)
+    return state
 
 
 def claimed(given: str, path: str, names: AbstractSet[str]) -> Target | None:

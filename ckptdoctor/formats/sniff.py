@@ -7,9 +7,8 @@ import re
 
 from ckptdoctor.containers import safetensors
 from ckptdoctor.containers.bytes.files import RegularFile
-from ckptdoctor.containers.torchfiles.reading import is_stream
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.formats.flax import reading as flax
+from ckptdoctor.formats.beginnings import is_msgpack, is_stream
 from ckptdoctor.formats.foreign import foreign_by_place, foreign_pickle
 
 _PICKLE_PROTO = 0x80
@@ -45,7 +44,7 @@ def sniff(path: str, head: bytes) -> str | None:
         return "optimizer-dump"
     if safetensors.begins_so(head, os.path.getsize(path)) or path.endswith(".safetensors"):
         return "safetensors"
-    if flax.begins_so(head):
+    if is_msgpack(head):
         return "flax"
     if head.lstrip()[:1] == b"{" and b'"weight_map"' in _text(path, head):
         return "keras-weights"

@@ -145,6 +145,7 @@ HEADS: dict[Generation, tuple[Block, ...]] = {
     Generation.TF1: (),
     Generation.KERAS1: (),
     Generation.TORCH: (),
+    Generation.OPTAX: (),
     Generation.OPTIMIZER_V2: (),
     Generation.KERAS2: (PerVariable((EMA,)),),
     # `learning_rate` comes before these, unless it is a schedule: the flag "schedule".
@@ -359,11 +360,7 @@ _MOST_USED = (
 CLASSES_BY_POPULARITY = tuple(dict.fromkeys((*_MOST_USED, *(each.class_name for each in LAYOUTS))))
 """Where several classes fit what is stored, the first of these is named and the others are candidates."""
 
-WRAPPERS = {
-    "LossScaleOptimizer": "inner_optimizer",
-    "LossScaleOptimizerV1": "inner_optimizer",
-    "LossScaleOptimizerV3": "inner_optimizer",
-}
+WRAPPERS = dict.fromkeys(("LossScaleOptimizer", "LossScaleOptimizerV1", "LossScaleOptimizerV3"), "inner_optimizer")
 """Wrapper class → the key of its configuration that holds the inner optimizer's."""
 
 

@@ -95,7 +95,7 @@ def test_the_command_line_comes_first(elsewhere: Path) -> None:
         ("deep = 1", "deep should be true or false, not 1"),
         ('select = "S"', "select should be a list of texts, not 'S'"),
         ('select = ["Q"]', "select names no rule: 'Q'"),
-        ('ignore = ["S0O3"]', "ignore names no rule: 'S0O3'; near are S003"),
+        ('ignore = ["S0O3"]', "ignore names no rule: 'S0O3'; near are S023, S013, S003"),
         ('fail-on = "info"', "fail-on should be error or warning, not 'info'"),
         ('expect = "resumeable"', "expect should be one of resumable, weights-only, not 'resumeable'; did you mean"),
         ('require = ["slot"]', "require should be one of iterations, slots, hyperparameters, weights, not 'slot'"),

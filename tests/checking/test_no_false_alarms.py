@@ -11,6 +11,17 @@ import ckptdoctor
 RIGHT: dict[str, set[str]] = {
     # model.save("x.keras") of TensorFlow 2.12 writes HDF5.
     "P004": {"keras/tf2.12-adam-keras"},
+    # Whole objects, and methods that schedulers kept until torch 2.0: torch.load refuses them.
+    "X005": {
+        *(f"torch{version}/{name}" for version in ("1.5", "1.12", "2.13") for name in ("whole", "deepspeed-1")),
+        *(
+            f"torch{version}/scheduler-{name}"
+            for version in ("1.5", "1.12")
+            for name in ("cycliclr", "cycliclr-exp", "cycliclr-halves", "onecyclelr")
+        ),
+        "torch1.12/scheduler-onecyclelr-three",
+        "torch1.12/scheduler-swalr",
+    },
 }
 """Findings of these rules that are true of these cases."""
 

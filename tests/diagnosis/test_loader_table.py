@@ -147,6 +147,7 @@ OWN = {
     "saved-model-no-metadata": r"-sm-(module_optimizer|tfsave_keras|checkpoint_object)$",
     "saved-model-legacy": r"^tf/v2\.\d+-tfk(_pkg)?-sm-",
     "saved-model": r"^tf/v2\.(10-tfk-sm-exp_|1[1-5]-tfk-sm-|21-tfk_pkg-sm-)|^tf2\.21-tf_keras/sm-",
+    "dcp-numbered": r"^torch2.13/dcp-plain$",
     "orbax-3.13": r"^orbax-keras3\.13",
     "orbax-renamed": r"^orbax-keras3\.15-\w+/(sequential|subclass|nested)$",
     "orbax-unnamed-wrapper": r"^orbax-keras3\.15-jax/mixed_f16$",

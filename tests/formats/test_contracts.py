@@ -137,6 +137,77 @@ class TestDump(FormatContract):
         yield str(folder / "list.npz")
 
 
+class TestTorch(FormatContract):
+    """Files of torch.save, and skorch's two of them."""
+
+    kind = Format.TORCH_CHECKPOINT
+
+
+class TestLightning(FormatContract):
+    """Lightning's checkpoints."""
+
+    kind = Format.LIGHTNING_CHECKPOINT
+
+
+class TestTrainer(FormatContract):
+    """`checkpoint-N` of transformers' Trainer."""
+
+    kind = Format.HF_TRAINER
+
+
+class TestAccelerate(FormatContract):
+    """What Accelerator.save_state leaves."""
+
+    kind = Format.ACCELERATE_STATE
+
+
+class TestDeepSpeed(FormatContract):
+    """DeepSpeed's directories."""
+
+    kind = Format.DEEPSPEED
+
+
+class TestBaselines(FormatContract):
+    """stable-baselines3's archives."""
+
+    kind = Format.STABLE_BASELINES3
+
+
+class TestDistributed(FormatContract):
+    """Directories of torch.distributed.checkpoint."""
+
+    kind = Format.TORCH_DCP
+
+    def is_read(self, file: Path) -> bool:
+        """Of data that is not there the rest is read: `test_cut_data`."""
+        return super().is_read(file) and file.suffix != ".distcp"
+
+    def test_cut_data(self, artifacts: list[str], tmp_path: Path) -> None:
+        """What a cut file should hold is named, by its key and the file."""
+        for number, path in enumerate(artifacts):
+            copy = Path(copied(path, tmp_path / str(number)))
+            (file,) = copy.glob("*.distcp")
+            data = file.read_bytes()
+            file.write_bytes(data[:-1])
+            (cut,) = examine(str(copy))
+            file.unlink()
+            (gone,) = examine(str(copy))
+            for found in (cut, gone):
+                assert any(each.code == "I002" and file.name in each.message for each in found.findings), path
+
+
+class TestSafetensors(FormatContract):
+    """safetensors files."""
+
+    kind = Format.SAFETENSORS
+
+
+class TestFlax(FormatContract):
+    """msgpack documents of flax."""
+
+    kind = Format.FLAX_MSGPACK
+
+
 def test_every_format_has_a_contract() -> None:
     """A new format has one as well."""
     held = {each.kind for each in FormatContract.__subclasses__()}

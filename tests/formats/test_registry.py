@@ -47,7 +47,8 @@ def test_nobody_else_names_a_format() -> None:
     """Outside `formats/` records are asked: a new format is a folder and its lines in the registry."""
     others = [each for each in PACKAGE.rglob("*.py") if not any(each.is_relative_to(home) for home in AT_HOME)]
     assert len(others) > 100
-    found = {str(each.relative_to(PACKAGE)): list(_named(each.read_text())) for each in others}
+    found = {str(each.relative_to(PACKAGE)): set(_named(each.read_text())) for each in others}
+    found["diagnosis/loaders.py"] -= {"'deepspeed'"}  # the package, which loads it
     assert {name: names for name, names in found.items() if names} == {}
 
 
@@ -102,7 +103,9 @@ def test_endings() -> None:
     assert {".ckpt", ".npz", ".keras"} < set(found)
     assert ".ckpt" not in endings(prefixes=False)
     assert set(endings(isolated=True)) == {".weights.json", ".weights.h5", ".keras", ".hdf5", ".h5"}
-    assert set(endings(models=True)) == {".weights.h5", ".keras", ".hdf5", ".h5", ".ckpt"}
+    assert set(endings(models=True)) == {
+        ".weights.h5", ".keras", ".hdf5", ".h5", ".ckpt", ".pt", ".pth", ".pth.tar", ".safetensors", ".msgpack",
+    }  # fmt: skip
 
 
 def test_nothing_is_written_into_what_has_no_place() -> None:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from fuzz import trees
+from fuzz import torch_targets, trees
 from fuzz.invariant import grafted, inspected
 from fuzz.sealing import listed, pairs_of, resealed, sorted_table, true_checksums
 from support.bundles import Tensor, array, strings, write_bundle
@@ -363,10 +363,15 @@ TARGETS: dict[str, Target] = {
     "ocdbt-manifest": Target(trees.ocdbt_manifest, trees.manifests),
     "zarr": Target(trees.zarr, trees.described),
     "orbax-tree": Target(trees.orbax_tree, trees.trees),
-    "msgpack": Target(trees.msgpack, trees.documents),
+    "graft-msgpack": Target(trees.msgpack, trees.documents),
     "keras-config": Target(_keras_config, _configs),
     "json": Target(_json, _configs),
     "state-file": Target(_state_file, _files("checkpoint")),
+    "torch-pickle": Target(torch_targets.archive_pickle, torch_targets.archive_pickles),
+    "torch-stream": Target(torch_targets.stream, torch_targets.streams),
+    "torch-metadata": Target(torch_targets.metadata, _files(".metadata")),
+    "safetensors": Target(torch_targets.header, torch_targets.headers),
+    "msgpack": Target(torch_targets.document, _files("*.msgpack")),
     "graft-checkpoint": Target(_graft_checkpoint, _object_graphs),
     "graft-archive": Target(_graft_archive, _configs),
     "graft-dump": Target(_graft_dump, _files("*.pkl")),

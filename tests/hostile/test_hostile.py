@@ -24,13 +24,17 @@ from hostile.hdf5_files import hdf5
 from hostile.orbax import orbax
 from hostile.pickles import pickles
 from hostile.protobufs import protobufs
+from hostile.torch_code import torch_code
+from hostile.torch_files import torch_files
 from hostile.zip_files import archives
 from support.pace import slowness
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel is asked what was opened (inotify)")
 
 CASES = [
-    case for family in (hdf5, contents, archives, bundles, protobufs, pickles, orbax, paths) for case in family.cases
+    case
+    for family in (hdf5, contents, archives, bundles, protobufs, pickles, orbax, torch_code, torch_files, paths)
+    for case in family.cases
 ]
 MEGABYTES = 300
 ENDLESS = 10.0

@@ -34,12 +34,27 @@ def test_nobody_else_names_a_generation() -> None:
 def test_one_record_a_generation() -> None:
     """Each has one, with names of its own; what nothing tells the generation of promises nothing."""
     assert set(DIALECTS) == set(Generation) == set(HEADS)
-    assert len({each.title for each in DIALECTS.values()}) == len({each.short for each in DIALECTS.values()}) == 5
+    assert len({each.title for each in DIALECTS.values()}) == len({each.short for each in DIALECTS.values()}) == 7
     assert all(each.title and each.short and each.package for each in DIALECTS.values())
     assert dialect(None).package == ""
 
 
-@pytest.mark.parametrize("generation", Generation)
+OF_OTHERS = {each for each, found in DIALECTS.items() if found.by_parameter or found.chained}
+"""Optimizers of PyTorch and JAX: their state is no list, and their settings are stored beside it."""
+
+
+def test_others_than_kerases_have_none_of_its_ways() -> None:
+    """No defaults, heads or wrappers of Keras, and nothing that a list of its variables would need."""
+    assert {Generation.TORCH, Generation.OPTAX} == OF_OTHERS
+    for each in OF_OTHERS:
+        found = dialect(each)
+        assert not HEADS[each]
+        assert each not in DEFAULTS
+        ways = (found.by_graph, found.listed, found.accumulates, found.wrapper, found.counts_with_decay)
+        assert not any(ways)
+
+
+@pytest.mark.parametrize("generation", [each for each in Generation if each not in OF_OTHERS])
 def test_records_agree_with_the_tables(generation: Generation) -> None:
     """What a record says of classes and settings is so in the catalogue and in the configurations."""
     found = dialect(generation)

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from support.commands import ckptdoctor
 from support.frameworks import child
-from support.pages import TEXTS, blocks, commands, prose
+from support.pages import OF_TORCH, blocks, commands, prose
+from support.pages import TEXTS as EVERY
 
 pytestmark = [
     pytest.mark.real,
@@ -23,6 +24,7 @@ pytestmark = [
     ),
 ]
 
+TEXTS = {page: text for page, text in EVERY.items() if page not in OF_TORCH}
 CODE = {page: [block.code for block in blocks(text) if block.language == "python"] for page, text in TEXTS.items()}
 NOT_RUN = {"verify", "--map", "--explain-config"}
 """Commands with one of these words are parsed elsewhere, but name what is not there or take long."""

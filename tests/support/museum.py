@@ -7,7 +7,7 @@ import tarfile
 from pathlib import Path
 
 FIXTURES = Path(__file__).resolve().parent.parent.parent / "fixtures"
-PARTS = ("museum.tar.xz", "orbax.tar.xz")
+PARTS = ("museum.tar.xz", "orbax.tar.xz", "torch.tar.xz")
 
 
 def unpack(folder: Path, *names: str) -> Path:

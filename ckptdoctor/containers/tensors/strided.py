@@ -36,7 +36,8 @@ def strided_chunks(
     stored = location.base
     flat = _mapped(stored) if isinstance(stored, FileRange) else _decoded(ref, location)
     width = ITEMSIZE[ref.dtype]
-    elements = flat[: flat.size // width * width].view(dtype)
+    plain = np.dtype(f"u{width}" if width <= 8 else "c16")  # as_strided knows none of ml_dtypes' types of 8 bits
+    elements = flat[: flat.size // width * width].view(plain)
     shape = tuple(
         extent if stride or expand else min(extent, 1)
         for extent, stride in zip(ref.shape, location.strides, strict=True)
@@ -45,7 +46,7 @@ def strided_chunks(
         elements, shape, [each * width for each in location.strides], writeable=False
     )
     for part in _cut(view, max(1, chunk_bytes // width)):
-        copied = np.ascontiguousarray(part).reshape(-1)
+        copied = np.ascontiguousarray(part).reshape(-1).view(dtype)
         yield copied.byteswap() if stored.big_endian and width > 1 else copied
 
 

@@ -63,6 +63,7 @@ def _load(path: str, archive: ZipArchive, start: int) -> Loaded:
     order = archive.read(f"{root}byteorder") if f"{root}byteorder" in archive else b"little"
     if order not in {b"little", b"big"}:
         raise UnreadableArtifact(f"says {order[:20]!r} of its byte order", path, place=f"{root}byteorder")
+    is_big = order == b"big"
     folder = f"{root}data/"
     if folder + "0" not in archive and not any(name.startswith(folder) for name in archive.names):
         folder = f"{root}tensors/"  # torch 1.4 wrote the archive on request
@@ -74,12 +75,12 @@ def _load(path: str, archive: ZipArchive, start: int) -> Loaded:
         name = f"{folder}{storage.key}"
         if name not in archive:
             return None
-        size = archive.size(name)
-        if archive.is_stored(name):
-            return FileRange(path, start + archive.offset(name), size, big_endian=order == b"big")
+        place = archive.stored_range(name)
+        if place is not None:
+            return FileRange(path, start + place[0], place[1], big_endian=is_big)
         packed.append(name)
         offset, length = archive.packed_range(name)
-        return Coded(path, start + offset, length, "deflate", 0, size, big_endian=order == b"big")
+        return Coded(path, start + offset, length, "deflate", 0, archive.size(name), big_endian=is_big)
 
     data = archive.read(f"{root}{_DATA}", MAX_PICKLE)
     cursor = Cursor(data, path)

@@ -46,12 +46,14 @@ class Directory(NamedTuple):
         lost: Keys whose data is not there, and the file that should have it.
         names: What the metadata's pickle names; torch loads it with pickle.load.
         called: Those of them that an object was made of.
+        saved_as: The directory as the program named it when it saved; "" where that is not kept.
     """
 
     entries: dict[str, Stored]
     lost: dict[str, str]
     names: tuple[Name, ...] = ()
     called: tuple[Name, ...] = ()
+    saved_as: str = ""
 
 
 def read_directory(path: str) -> Directory:
@@ -80,7 +82,22 @@ def read_directory(path: str) -> Directory:
             lost[key] = next((name for name, *_ in places.get(key, {}).values()), "")
         elif found.tensor is not None and found.tensor.location is None and found.tensor.size:
             lost[key] = next((name for name, place in places.get(key, {}).values() if place is None), "")
-    return Directory(entries, lost, tuple(imports.names), tuple(imports.called))
+    return Directory(entries, lost, tuple(imports.names), tuple(imports.called), _saved_as(fields))
+
+
+def _saved_as(fields: dict[str, object]) -> str:
+    """`storage_meta.checkpoint_id`: text, or a path, which pickles as its parts."""
+    meta = fields.get("storage_meta")
+    state = meta.state if isinstance(meta, Opaque) else None
+    told = (
+        next((each for name, each in state.items if name == "checkpoint_id"), None)
+        if isinstance(state, Pairs)
+        else None
+    )
+    if isinstance(told, Opaque) and "Path" in told.name:
+        first, *rest = [each for each in told.args if isinstance(each, str)] or [""]
+        return "/".join([first.rstrip("/\\"), *rest]) if rest else first
+    return told if isinstance(told, str) else ""
 
 
 def _fields(value: object, where: str) -> dict[str, object]:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable
+from functools import lru_cache
 
 from ckptdoctor.containers.pickles.values import Global, Known, NotThese, Opaque, Pairs
 from ckptdoctor.containers.torchfiles.imports import Name, Storage, Tensor, TorchImports
 
 _REBUILD = Name("torch._utils", "_rebuild_tensor_v2")
-_GET, _PUT, _NUMBER = rb"(?:h(.)|j(....))", rb"(?:q(.)|r(....))", rb"(?:K(.)|M(..)|J(....))"
+_GET, _PUT, _NUMBER = rb"(h.|j....)", rb"(q.|r....)", rb"(K.|M..|J....)"
 _SHAPE = (
     rb"(\)|(?:K.|M..|J....)\x85|(?:K.|M..|J....){2}\x86|(?:K.|M..|J....){3}\x87|\((?:K.|M..|J....){4,8}t)"
     rb"(?:" + _PUT + rb")?"
@@ -30,7 +31,7 @@ _TENSOR = re.compile(
     re.DOTALL,
 )  # fmt: skip
 """`_rebuild_tensor_v2(("storage", class, key, device, numel), offset, size, stride, requires_grad, OrderedDict())`."""
-_NUMBERS = re.compile(rb"K(.)|M(..)|J(....)", re.DOTALL)
+_NUMBERS = re.compile(_NUMBER, re.DOTALL)
 _LONG = 1 << 31
 
 
@@ -58,17 +59,15 @@ def fast_load(data: bytes, start: int, imports: TorchImports) -> tuple[object, i
         raise Unusual(str(error)) from error
 
 
-def _int(short: bytes | None, middle: bytes | None, long: bytes | None) -> int:
-    if short is not None:
-        return short[0]
-    number = int.from_bytes(middle if middle is not None else long or b"", "little")
+def _int(code: bytes) -> int:
+    number = _argument(code[1:], "little")
     if number >= _LONG:
         raise Unusual("a negative number")
     return number
 
 
-def _index(short: bytes | None, long: bytes | None) -> int:
-    return short[0] if short is not None else int.from_bytes(long or b"", "little")
+_argument = int.from_bytes
+"""Of an opcode and its argument, behind the opcode: all are little-endian."""
 
 
 class _Reader:
@@ -100,34 +99,33 @@ class _Reader:
         found = _TENSOR.match(self.data, self.at)
         if found is None:
             return False
-        part, memo = found.groups(), self.memo
-        function, tag, kind = memo[_index(*part[0:2])], memo[_index(*part[2:4])], memo[_index(*part[4:6])]
-        device, hooks = memo[_index(*part[10:12])], memo[_index(*part[26:28])]
-        key = part[7]
+        memo = self.memo
+        (
+            of, tagged, typed, length, key, as_key, on, many, as_reference, first, extents, as_size, steps, as_stride,
+            empty, as_hooks, as_args, as_tensor,
+        ) = found.groups()  # fmt: skip
+        function, tag, kind, device, hooks = (
+            memo[_argument(each[1:], "little")] for each in (of, tagged, typed, on, empty)
+        )
         usual = function == _REBUILD and tag == "storage" and isinstance(kind, Name) and isinstance(device, str)
-        if (
-            not usual
-            or part[6][0] != len(key)
-            or not isinstance(hooks, Global)
-            or hooks.known is not Known.ORDERED_DICT
-        ):
+        if not usual or length[0] != len(key) or not isinstance(hooks, Global) or hooks.known is not Known.ORDERED_DICT:
             return False
-        numel, offset = _int(*part[12:15]), _int(*part[17:20])
-        size, stride = _shape(part[20]), _shape(part[23])
+        numel, offset = _int(many), _int(first)
+        size, stride = _shape(extents), _shape(steps)
         name = key.decode("ascii")
         reference = ("storage", kind, name, device, numel)
         storage = self.imports.persistent(reference)
         if not isinstance(storage, Storage) or len(size) != len(stride):
             raise Unusual("no plain storage")
         tensor = Tensor(storage, storage.dtype or "uint8", size, offset, stride)
-        memo[_index(*part[8:10])] = name
-        memo[_index(*part[15:17])] = reference
-        for place, value in ((part[21:23], size), (part[24:26], stride)):
-            if place != (None, None):
-                memo[_index(*place)] = value
-        memo[_index(*part[28:30])] = Pairs()
-        memo[_index(*part[30:32])] = (storage, offset, size, stride, False, Pairs())
-        memo[_index(*part[32:34])] = tensor
+        none = Pairs()
+        args = (storage, offset, size, stride, False, none)
+        for place, value in (
+            (as_key, name), (as_reference, reference), (as_size, size), (as_stride, stride), (as_hooks, none),
+            (as_args, args), (as_tensor, tensor),
+        ):  # fmt: skip
+            if place is not None:
+                memo[_argument(place[1:], "little")] = value
         self.stack.append(tensor)
         self.at = found.end()
         return True
@@ -227,8 +225,9 @@ class _Reader:
         self.stack.append(value)
 
 
+@lru_cache(4096)
 def _shape(packed: bytes) -> tuple[int, ...]:
-    return tuple(_int(a or None, b or None, c or None) for a, b, c in _NUMBERS.findall(packed))
+    return tuple(map(_int, _NUMBERS.findall(packed)))
 
 
 def _then(effect: Callable[[_Reader], None]) -> Callable[[_Reader], None]:

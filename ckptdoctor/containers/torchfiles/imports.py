@@ -30,6 +30,8 @@ DTYPES = {
     )},
 }  # fmt: skip
 """torch's names of element types → numpy's or ml_dtypes'."""
+UNRESOLVED = "lazily conjugated or negated"
+"""The kind of a tensor whose bytes are not its values."""
 MAX_NAMES = 1000
 """Different names that are remembered."""
 _MAX_LOCATION = 64
@@ -254,7 +256,7 @@ def _v2(_: TorchImports, args: tuple[object, ...]) -> object | None:
     made = _tensor(args[0], args[1], args[2], args[3])
     for each in args[4:]:  # `{"conj": True}`: the bytes are unresolved
         if isinstance(each, Pairs) and any(flag in {"conj", "neg"} and on is True for flag, on in each.items):
-            made.kind = "lazily conjugated or negated"
+            made.kind = UNRESOLVED
     return made
 
 

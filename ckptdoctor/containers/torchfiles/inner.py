@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.torchfiles.archive import load_archive
@@ -12,19 +14,35 @@ from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.references import Archived, TensorRef
 
 
+@contextmanager
+def _opened(location: Archived) -> Iterator[ZipArchive]:
+    with RegularFile(location.path):  # no link, no device
+        stream = open(location.path, "rb")  # noqa: SIM115 - closed below
+    within = io.BufferedReader(SubFile(stream, location.offset, location.length))
+    try:
+        yield ZipArchive(location.path, within)
+    finally:
+        stream.close()
+
+
 def inner_file(location: Archived) -> Loaded:
     """An archive within a file.
 
     Raises:
         UnreadableArtifact: It is none, or corrupt.
     """
-    with RegularFile(location.path):  # no link, no device
-        stream = open(location.path, "rb")  # noqa: SIM115 - the archive closes it
-    within = io.BufferedReader(SubFile(stream, location.offset, location.length))
-    try:
-        return load_archive(location.path, ZipArchive(location.path, within), location.offset)
-    finally:
-        stream.close()
+    with _opened(location) as archive:
+        return load_archive(location.path, archive, location.offset)
+
+
+def damaged(location: Archived) -> list[str]:
+    """A sentence for each member whose bytes do not come to its CRC-32.
+
+    Raises:
+        UnreadableArtifact: It is no archive.
+    """
+    with _opened(location) as archive:
+        return list(archive.damaged(archive.names))
 
 
 def inner_tensor(ref: TensorRef, location: Archived) -> TensorRef:

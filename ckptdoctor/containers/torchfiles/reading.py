@@ -7,7 +7,6 @@ behind them (before), and the tar archive of torch 0.1. Sources: torch/serializa
 
 from __future__ import annotations
 
-import re
 from typing import Literal, NamedTuple
 
 from ckptdoctor.containers.bytes.files import RegularFile
@@ -15,10 +14,6 @@ from ckptdoctor.containers.pickles.reading import Node
 from ckptdoctor.containers.torchfiles.imports import Name
 from ckptdoctor.state import Oddity
 
-_STREAM = re.compile(
-    rb"\x80[\x02-\x05](\x95.{8})?\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19\.|L119547037146038801333356L\n\.", re.DOTALL
-)
-"""A pickle of 0x1950a86a20f9469cfc6c: by protocol 2 and 3, 4 and 5 (in a frame), 0 and 1."""
 _TAR_AT = 257
 
 
@@ -70,8 +65,3 @@ def load(path: str) -> Loaded:
         from ckptdoctor.containers.torchfiles.stream import load_stream
 
         return load_stream(path, file)
-
-
-def is_stream(head: bytes) -> bool:
-    """Whether a file begins as the legacy stream does."""
-    return _STREAM.match(head) is not None

@@ -47,15 +47,21 @@ class _Remembering(TorchImports):
         return found
 
 
-def load_stream(path: str, file: RegularFile) -> Loaded:
+def load_stream(path: str, file: RegularFile, start: int = 0, size: int | None = None) -> Loaded:
     """Reads a legacy stream.
+
+    Args:
+        path: The file.
+        file: The same, opened.
+        start: Where the stream begins, where it is a member of an archive.
+        size: Its length; None for the rest of the file.
 
     Raises:
         UnreadableArtifact: It is none, or truncated.
     """
-    cursor = Cursor(file, path)
+    cursor = Cursor(file, path, start, size)
     imports = _Remembering()
-    head = file.read(0, min(file.size, _HEAD))
+    head = file.read(start, min(cursor.size, _HEAD))
     protocol = head[1] if head[:1] == b"\x80" else 0
 
     def pickled() -> object:
@@ -78,7 +84,7 @@ def load_stream(path: str, file: RegularFile) -> Loaded:
     places = _places(cursor, keys, imports.storages, big_endian=big)
     tree = TorchTree(cursor, lambda storage: places.get(storage.key))
     node = tree.node(root, (None, ""))
-    end = max((each.offset + each.nbytes for each in places.values()), default=cursor.position)
+    end = max((each.offset + each.nbytes - start for each in places.values()), default=cursor.position)
     oddities: tuple[Oddity, ...] = ()
     if end < cursor.size:
         oddities = (Oddity("I007", f"{cursor.size - end:,} bytes behind the last storage are not read"),)

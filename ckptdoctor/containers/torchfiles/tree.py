@@ -9,7 +9,7 @@ from ckptdoctor.containers.bytes.cursor import Cursor
 from ckptdoctor.containers.pickles.reading import Key, Node, Place, Thing, Tree
 from ckptdoctor.containers.pickles.values import Global, Opaque
 from ckptdoctor.containers.tensors.dtypes import ITEMSIZE
-from ckptdoctor.containers.torchfiles.imports import Dtype, Name, Storage, Tensor, View
+from ckptdoctor.containers.torchfiles.imports import UNRESOLVED, Dtype, Name, Storage, Tensor, View
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.references import Coded, FileRange, Inline, Location, Strided, TensorRef
 
@@ -46,10 +46,15 @@ class TorchTree(Tree):
             around, index = around
         return "/".join([*([str(index)] if index else []), *reversed(parts)])
 
-    def other(self, value: object, key: Place, depth: int) -> Node:
-        """Tensors, types and objects."""
+    def node(self, value: object, key: Place, depth: int = 0) -> Node:
+        """The structure below `value`, whose tensors' keys begin with that of `key`."""
         if isinstance(value, Tensor):
+            self._count(key, depth)
             return self._tensor(value, key, depth)
+        return super().node(value, key, depth)
+
+    def other(self, value: object, key: Place, depth: int) -> Node:
+        """Types and objects."""
         if isinstance(value, Dtype):
             return f"torch.{value.name}"
         if isinstance(value, Name):
@@ -80,14 +85,14 @@ class TorchTree(Tree):
             }
             return Thing(value.kind, (TensorRef(name, value.dtype, value.shape, None),), fields)
         location = self._find(value, name)
-        if location is None and value.kind != "meta":
+        if location is None and value.kind not in {"meta", UNRESOLVED}:
             self.lost.append(name)
         return TensorRef(name, value.dtype, value.shape, location)
 
     def _find(self, value: Tensor, name: str) -> Location | None:
         if value.storage is None:
             return None
-        if value.kind == "lazily conjugated or negated":
+        if value.kind == UNRESOLVED:
             return None
         width = itemsize(value.dtype)
         span = span_of(value.shape, value.strides or ())
@@ -96,12 +101,12 @@ class TorchTree(Tree):
         first, nbytes = value.offset * width, span * width
         if not width:
             raise self._odd(f"{name} has elements of the type {value.dtype}, which is not read")
+        if not prod(value.shape):
+            return Inline(b"")  # torch lets an empty view begin anywhere
         if first + nbytes > held:
             raise self._odd(
                 f"{name} ends at byte {first + nbytes:,} of its storage, which says that it has {held:,}: corrupt"
             )
-        if not prod(value.shape):
-            return Inline(b"")
         whole = self._stored(storage)
         if whole is None:
             return None

@@ -32,6 +32,8 @@ SPOOL_MEMORY = 16 << 20
 """Up to here a deflated member is unpacked in memory, above in an unnamed temporary file."""
 
 _BLOCK = 1 << 20
+_BROKEN = (zlib.error, OSError, ValueError, EOFError, struct.error, OverflowError, MemoryError)
+"""What reading a broken archive ends in."""
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 _ESCAPES = re.compile(r"/|.:|(?:.*/)?\.\.(?:/|\Z)|[^\\]*\\", re.DOTALL)
 """Names that would be unpacked outside of the archive's folder, somewhere."""
@@ -126,11 +128,14 @@ class ZipArchive:
             yield
         except UnreadableArtifact:
             raise
-        except PermissionError as error:
-            raise UnreadableArtifact("no permission to read it", self.path, place=place) from error
-        except (zlib.error, OSError, ValueError, EOFError, struct.error, OverflowError, MemoryError) as error:
-            why = _NO_END if isinstance(error, NoEnd) else f"broken zip archive: {error}"
-            raise UnreadableArtifact(why, self.path, place=place) from error
+        except _BROKEN as error:
+            raise self._broken(error, place) from error
+
+    def _broken(self, error: Exception, place: str) -> UnreadableArtifact:
+        if isinstance(error, PermissionError):
+            return UnreadableArtifact("no permission to read it", self.path, place=place)
+        why = _NO_END if isinstance(error, NoEnd) else f"broken zip archive: {error}"
+        return UnreadableArtifact(why, self.path, place=place)
 
     def _index(self, members: list[Member]) -> None:
         for member in members:
@@ -259,18 +264,30 @@ class ZipArchive:
 
     def offset(self, name: str) -> int:
         """Where the bytes of a stored member begin in the archive, from its local header."""
-        member, start = self._member(name), self._start(name)
+        member = self._member(name)
+        start = self._start(name, member)
         if member.size != member.packed:
             raise UnreadableArtifact("its bytes are not all in the archive", self.path, place=name)
         return start
 
-    def _start(self, name: str) -> int:
-        """Where the bytes of a member begin, packed or not."""
+    def stored_range(self, name: str) -> tuple[int, int] | None:
+        """Where the bytes of a stored member begin, and how many they are; None for one that is packed.
+
+        Raises:
+            UnreadableArtifact: They are not all there.
+        """
         member = self._member(name)
-        with self._guarded(name):
+        return (self.offset(name), member.size) if member.method == STORED else None
+
+    def _start(self, name: str, member: Member | None = None) -> int:
+        """Where the bytes of a member begin, packed or not."""
+        member = member or self._member(name)
+        try:
             self._stream.seek(member.offset)
             fields = _LOCAL_HEADER.unpack(self._stream.read(_LOCAL_HEADER.size))
             local_name = self._stream.read(fields[-2])
+        except _BROKEN as error:
+            raise self._broken(error, name) from error
         if fields[0] != b"PK\x03\x04":
             raise UnreadableArtifact("its local header is not where the archive says", self.path, place=name)
         if local_name != name.encode("utf-8", "replace") and local_name.decode("cp437") != name:

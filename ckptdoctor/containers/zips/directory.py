@@ -1,7 +1,8 @@
 """The directory of a zip archive: where each member lies, decoded in one pass over its bytes.
 
 Source: PKWARE's APPNOTE.TXT 6.3.10, sections 4.3.12 to 4.3.16 and 4.5.3. As in Python's zipfile, bytes before the
-archive are passed over, and of several ends the last one counts.
+archive are passed over, and of several ends the last one counts. One with bytes before and behind it is a member of
+another archive, whose own end is cut off.
 """
 
 from __future__ import annotations
@@ -65,12 +66,14 @@ def read_directory(stream: BinaryIO, size: int) -> list[Member]:
     Raises:
         NoDirectory: It is none, or its directory is missing or corrupt.
     """
-    length, start, end = _directory(stream, size)
+    length, start, end, behind = _directory(stream, size)
     if length > MAX_DIRECTORY:
         raise NoDirectory(f"its directory takes {length:,} bytes; {MAX_DIRECTORY:,} are read")
     before = end - length - start  # bytes that somebody put before the archive
     if before < 0:
         raise NoDirectory("its directory is not where the archive says")
+    if before and behind:
+        raise NoEnd("the end that it has is that of an archive within it")
     stream.seek(end - length)
     data = stream.read(length)
     if len(data) != length:
@@ -96,8 +99,8 @@ def read_directory(stream: BinaryIO, size: int) -> list[Member]:
     return found
 
 
-def _directory(stream: BinaryIO, size: int) -> tuple[int, int, int]:
-    """The directory's length, where the archive says that it begins, and where it ends in the file."""
+def _directory(stream: BinaryIO, size: int) -> tuple[int, int, int, int]:
+    """The directory's length, where the archive says that it begins, where it ends, and how many bytes follow it."""
     start = max(size - END.size - _LONGEST_COMMENT, 0)
     stream.seek(start)
     tail = stream.read(size - start)
@@ -106,7 +109,8 @@ def _directory(stream: BinaryIO, size: int) -> tuple[int, int, int]:
         at = tail.rfind(b"PK\x05\x06", 0, at)
     if at < 0:
         raise NoEnd("it has no end")
-    _, _, _, _, _, length, offset, _ = END.unpack_from(tail, at)
+    _, _, _, _, _, length, offset, comment = END.unpack_from(tail, at)
+    behind = len(tail) - at - END.size - comment
     end = start + at
     place = end - LOCATOR64.size
     if place >= 0:
@@ -119,7 +123,7 @@ def _directory(stream: BinaryIO, size: int) -> tuple[int, int, int]:
             if end < 0 or wide[:4] != b"PK\x06\x06":
                 raise NoDirectory("its zip64 end is not where the archive says")
             *_, length, offset = END64.unpack(wide)
-    return length, offset, end
+    return length, offset, end, behind
 
 
 def _wide(extra: bytes, size: int, packed: int, offset: int) -> tuple[int, int, int]:

@@ -116,7 +116,7 @@ RULES: tuple[Rule, ...] = (
         "shard-missing",
         Severity.ERROR,
         "a data file is missing, and the tensors that it held",
-        noticed("I002", "copy every file of the checkpoint: the .index and all .data-* files"),
+        noticed("I002", "copy every file of the checkpoint again; where it has an index, all that the index names"),
     ),
     Rule(
         "I003",

@@ -25,7 +25,8 @@ _SIGNALS = {
 
 def _schedule_restarts(evidence: Evidence) -> Iterator[tuple[str, str]]:
     for each in evidence.optimizers:
-        if each.iterations is None and (each.has_state or each.recorded):
+        kept = each.has_state or (each.recorded and not dialect(each.generation).by_parameter)
+        if each.iterations is None and kept:
             yield from _without_count(evidence, each)
         elif each.iterations and evidence.loader is not None and evidence.state is not None:
             # Only the loader that was named: other calls of the producer's own may restore it, which L002 says.

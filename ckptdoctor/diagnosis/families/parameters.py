@@ -12,6 +12,10 @@ from ckptdoctor.words import counted, enumerate_some
 
 _SET_BY_SCHEDULER = "initial_lr"
 _TRAIN_MODE = "train_mode"
+_START_LIKE_IT = (
+    "save scheduler.state_dict() beside it; here, step a new one as often as training did, and only then load the "
+    "optimizer"
+)
 _HALF = "float16"
 _LOW = frozenset({"float16", "bfloat16"})
 
@@ -31,7 +35,7 @@ def _scheduler_missing(evidence: Evidence) -> Iterator[Found]:
                 f"the groups of {each.name or 'the optimizer'} have initial_lr, which a scheduler sets, and no state "
                 "of one is here: the schedule would start over from another rate"
             )
-            yield said, "save scheduler.state_dict() beside it; here, build it with last_epoch as the steps done"
+            yield said, _START_LIKE_IT
 
 
 def _told(evidence: Evidence) -> Iterator[Found]:

@@ -24,9 +24,8 @@ from ckptdoctor.diagnosis.status import (
 from ckptdoctor.formats.registry import record
 from ckptdoctor.optimizers.catalogue import ACCUMULATION, EMA, Extent, SlotKind, layouts
 from ckptdoctor.optimizers.dialects import dialect
-from ckptdoctor.optimizers.lists.layout import Shape, slot_shape
 from ckptdoctor.state import OptimizerState, Role, Slot
-from ckptdoctor.words import enumerate_some, shortened
+from ckptdoctor.words import counted, enumerate_some, shortened
 
 _SAVE_BOTH = (
     "a legacy optimizer's slots are saved only together with its model: "
@@ -55,7 +54,11 @@ def _no_optimizer_state(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 def _iterations_missing(evidence: Evidence) -> Iterator[Found]:
     for each in evidence.optimizers:
-        if each.slots and each.iterations is None and not never_stepped(each) and not is_unknown(each):
+        broken = [count.key for count in each.counts if count.value is None]
+        if broken and dialect(each.generation).by_parameter:
+            some = f"{counted(len(broken), 'count')} of {_called(evidence, each)}"
+            yield f"{some} {'is' if len(broken) == 1 else 'are'} no whole number: {enumerate_some(broken)}", ""
+        elif each.slots and each.iterations is None and not never_stepped(each) and not is_unknown(each):
             # The beta powers of TensorFlow 1 correct the bias, whatever the step.
             corrected = each.class_name in CORRECTED and each.recoverable is None
             lost = "schedules and bias correction" if corrected else "a schedule"
@@ -158,9 +161,11 @@ def _slot_mismatch(evidence: Evidence) -> Iterator[tuple[str, str]]:
                 yield f"{name} of {path} is {dtype}, its variable {variable.dtype}", hint
 
 
-def _fits(shape: Shape, kind: SlotKind, variable: Shape) -> bool:
+def _fits(shape: tuple[int, ...], kind: SlotKind, variable: tuple[int, ...]) -> bool:
     if kind.extent is Extent.OWN:
         return True
+    from ckptdoctor.optimizers.lists.layout import slot_shape
+
     # Object graphs also link the scalars that stand for an Adafactor's missing factors (tf_keras Adafactor.build).
     return shape in {slot_shape(kind, variable), () if kind.extent in {Extent.ROWS, Extent.COLUMNS} else None}
 

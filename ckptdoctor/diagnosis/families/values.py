@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from ckptdoctor.diagnosis.evidence import Evidence, Rule
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.status import title
-from ckptdoctor.optimizers.lists.evidence import NEVER_NEGATIVE
+from ckptdoctor.optimizers.dialects import dialect
+from ckptdoctor.references import TensorRef
 from ckptdoctor.words import enumerate_some
 
 _SHOWN = 8
@@ -15,7 +16,9 @@ _SHOWN = 8
 
 def _not_finite(evidence: Evidence) -> Iterator[tuple[str, str]]:
     seen = evidence.scan.tensors if evidence.scan is not None else evidence.statistics
-    bad = [(ref, each) for ref, each in seen.items() if each is not None and (each.nan or each.inf)]
+    # A best value that no epoch has reached yet is infinite, as callbacks keep it.
+    beside = {ref for ref in evidence.state.others if ref.size == 1} if evidence.state is not None else set[TensorRef]()
+    bad = [(ref, each) for ref, each in seen.items() if each and (each.nan or (each.inf and ref not in beside))]
     if bad:
         listed = enumerate_some(
             [f"{ref.key} ({each.nan:,} NaN, {each.inf:,} Inf of {ref.size:,})" for ref, each in bad], _SHOWN
@@ -28,11 +31,15 @@ def _not_finite(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 def _impossible_moment(evidence: Evidence) -> Iterator[tuple[str, str]]:
     scan = evidence.scan
-    for each in evidence.optimizers if scan is not None else ():
+    if scan is None:
+        return
+    from ckptdoctor.optimizers.lists.evidence import NEVER_NEGATIVE
+
+    for each in evidence.optimizers:
         below = [
             (slot, scan.tensors[slot.tensor])
             for slot in each.slots
-            if scan is not None and slot.role in NEVER_NEGATIVE and slot.tensor in scan.tensors
+            if slot.role in NEVER_NEGATIVE and slot.tensor in scan.tensors
         ]
         below = [(slot, seen) for slot, seen in below if seen.least is not None and seen.least < 0]
         if below:
@@ -73,7 +80,9 @@ def _counters_disagree(evidence: Evidence) -> Iterator[tuple[str, str]]:
     if len(counted) == 1 and step is not None and counted[0].iterations_key != "global_step":
         only = counted[0]
         reported = only.iterations if only.iterations_reported is None else only.iterations_reported
-        if step not in {only.iterations, reported}:
+        # PyTorch's programs save it before or after they count it up; Lightning up to 1.5 did after.
+        within = 1 if dialect(only.generation).by_parameter else 0
+        if all(abs(step - each) > within for each in (only.iterations, reported) if each is not None):
             yield (
                 f"{title(only)} is at iteration {only.iterations:,}, but global_step is {step:,}",
                 "schedules follow the optimizer's own count, summaries global_step",

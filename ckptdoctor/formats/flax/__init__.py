@@ -25,4 +25,4 @@ FORMATS = (
         "another checkpoint here: {graft here}",
     ),
 )
-READERS = (Reader("flax", f"{_ROOM}.reading:read", (Format.FLAX_MSGPACK,), latest=f"{_ROOM}.reading:latest"),)
+READERS = (Reader("flax", f"{_ROOM}.reading:read", (Format.FLAX_MSGPACK,), latest=f"{_ROOM}.locating:latest"),)

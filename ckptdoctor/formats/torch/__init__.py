@@ -5,7 +5,7 @@ from ckptdoctor.state import Format
 
 _ROOM = "ckptdoctor.formats.torch"
 _NO_WRITER = "grafts into PyTorch's files are not written yet: load both with torch, and exchange the state_dict"
-_OF_TORCH = dict.fromkeys((".pt", ".pth"), "a file of torch.save")
+_OF_TORCH = dict.fromkeys((".pt", ".pth", ".pth.tar"), "a file of torch.save")
 
 FORMATS = (
     ArtifactFormat(
@@ -64,7 +64,6 @@ FORMATS = (
         title="stable-baselines3 archive",
         called="an archive of stable-baselines3",
         rename_to=".zip",
-        ending=".zip",
         holds="named",
         configuration="optional",
         unwritable=_NO_WRITER,
@@ -98,7 +97,12 @@ FORMATS = (
 )
 _TRAINER, _CLAIM, _LATEST = f"{_ROOM}.trainer", f"{_ROOM}.locating:claim", f"{_ROOM}.locating:latest"
 READERS = (
-    Reader("torch", f"{_ROOM}.checkpoint:read", (Format.TORCH_CHECKPOINT, Format.LIGHTNING_CHECKPOINT)),
+    Reader(
+        "torch",
+        f"{_ROOM}.checkpoint:read",
+        (Format.TORCH_CHECKPOINT, Format.LIGHTNING_CHECKPOINT),
+        alone=f"{_ROOM}.checkpoint:read_alone",
+    ),
     Reader("torch-parts", f"{_TRAINER}:read_parts", (Format.TORCH_CHECKPOINT,), _CLAIM),
     Reader("torch-dcp", f"{_ROOM}.distributed:read", (Format.TORCH_DCP,), _CLAIM),
     Reader("deepspeed", f"{_ROOM}.deepspeed:read", (Format.DEEPSPEED,), _CLAIM),

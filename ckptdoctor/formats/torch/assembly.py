@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ckptdoctor.formats.torch.contents import Contents
 from ckptdoctor.formats.torch.optimizer import draft, optimizer_state
 from ckptdoctor.formats.torch.pairing import pair, path_of
-from ckptdoctor.formats.torch.parameters import strangers
+from ckptdoctor.formats.torch.parameters import is_open, strangers
 from ckptdoctor.formats.torch.schedulers import companions, schedulers
 from ckptdoctor.references import TensorRef
 from ckptdoctor.state import Format, ModelVariable, Oddity, Producer, TrainingState
@@ -35,6 +35,7 @@ def assemble(
     noticed = list(oddities)
     optimizers = []
     known = [ref.shape for each in models for ref in each.tensors.values()]
+    by_path = {each.path: each.tensor.shape for each in variables}
     drafts = [draft(name, fields) for name, fields in found.optimizers.items()]
     for one, told in zip(drafts, pair(drafts, models), strict=True):
         if not models:  # an optimizer alone: its parameters are somewhere else
@@ -51,7 +52,7 @@ def assemble(
             noticed.append(
                 Oddity("S016", f"{misfits:,} parameters of {who} have state of shapes that no weight here has")
             )
-        if not told.proven and told.mapping != "name" and None not in told.names and told.names:
+        if is_open(told, by_path):
             who = one.name or "the optimizer"
             noticed.append(Oddity("S010", f"{who}: equal shapes leave open which parameter is which"))
     noticed += (Oddity("S012", f"{each.label} holds averages of {len(each.tensors):,} weights") for each in averages)

@@ -5,11 +5,15 @@ Source: stable_baselines3/common/save_util.py (`save_to_zip_file`). The members 
 
 from __future__ import annotations
 
+from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.strict_json import parse_object
 from ckptdoctor.containers.tensors.values import kept_open
 from ckptdoctor.containers.torchfiles.archive import load_archive
+from ckptdoctor.containers.torchfiles.reading import Loaded
+from ckptdoctor.containers.torchfiles.stream import load_stream
 from ckptdoctor.containers.zips.archive import ZipArchive
 from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.formats.beginnings import is_stream
 from ckptdoctor.formats.torch.assembly import assemble
 from ckptdoctor.formats.torch.contents import Contents, add
 from ckptdoctor.formats.torch.safety import noticed
@@ -17,26 +21,28 @@ from ckptdoctor.state import Format, Oddity, Producer, TrainingState
 
 MARK = "_stable_baselines3_version"
 _MAX_DATA = 64 << 20
+_HEAD = 64
 
 
 def read(path: str) -> TrainingState:
     """Reads an archive.
 
     Raises:
-        UnreadableArtifact: It is broken, or its members are packed.
+        UnreadableArtifact: It is none, or broken, or its members are packed.
     """
     found = Contents()
     oddities: list[Oddity] = []
     with ZipArchive(path) as archive:
         oddities += archive.oddities
-        version = archive.read(MARK, 100).decode("utf-8", "replace").strip()[:40] if MARK in archive else None
+        if MARK not in archive:
+            raise UnreadableArtifact(f"holds no {MARK}: it is no archive of stable-baselines3", path)
+        version = archive.read(MARK, 100).decode("utf-8", "replace").strip()[:40]
         for name in archive.names:
             if not name.endswith(".pth") or not archive.size(name):
                 continue
             if not archive.is_stored(name):
                 raise UnreadableArtifact("is packed in the archive, where its tensors cannot be read", path, place=name)
-            with archive.open(name) as member:
-                loaded = load_archive(path, ZipArchive(path, member), archive.offset(name))
+            loaded = _member(path, archive, name)
             oddities += noticed(loaded, name)
             add(loaded.root, name, found)
         data = parse_object(archive.read("data", _MAX_DATA), path, "data") if "data" in archive else {}
@@ -46,3 +52,13 @@ def read(path: str) -> TrainingState:
             found.counters[name.lstrip("_")] = value
     with kept_open():
         return assemble(path, Format.STABLE_BASELINES3, Producer("stable-baselines3", version), found, oddities)
+
+
+def _member(path: str, archive: ZipArchive, name: str) -> Loaded:
+    """A file of torch.save in the archive, in either of its containers."""
+    start, size = archive.offset(name), archive.size(name)
+    with RegularFile(path) as file:
+        if is_stream(file.read(start, min(size, _HEAD))):  # torch before 1.6
+            return load_stream(path, file, start, size)
+    with archive.open(name) as member:
+        return load_archive(path, ZipArchive(path, member), start)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ckptdoctor.containers.pickles.reading import Node
 from ckptdoctor.containers.tensors.values import kept_open
-from ckptdoctor.containers.torchfiles.reading import load
+from ckptdoctor.containers.torchfiles.reading import Loaded, load
+from ckptdoctor.errors import UsageProblem
 from ckptdoctor.formats.torch.assembly import assemble
-from ckptdoctor.formats.torch.contents import contents
+from ckptdoctor.formats.torch.contents import Contents, Model, contents
+from ckptdoctor.formats.torch.paths import paths_in
+from ckptdoctor.formats.torch.progress import of_lightning
 from ckptdoctor.formats.torch.safety import noticed
-from ckptdoctor.state import Format, Producer, TrainingState
+from ckptdoctor.state import Format, ModelVariable, Producer, TrainingState
 
 _LIGHTNING = "pytorch-lightning_version"
 
@@ -20,12 +25,36 @@ def read(path: str) -> TrainingState:
         UnreadableArtifact: It is none, truncated, or claims what is not there.
     """
     loaded = load(path)
+    return _read(path, loaded, contents(loaded.root))
+
+
+def read_alone(path: str, variables: Iterable[ModelVariable]) -> TrainingState:
+    """Reads an optimizer that was saved alone, whose parameters are these variables.
+
+    Raises:
+        UnreadableArtifact: It is none, truncated, or claims what is not there.
+        UsageProblem: It has a model of its own.
+    """
+    loaded = load(path)
     found = contents(loaded.root)
+    if found.models or not found.optimizers:
+        raise UsageProblem(
+            "--model is for an optimizer that was saved alone: this file has a model of its own, or no optimizer"
+        )
+    tensors = {each.path: each.tensor for each in variables}
+    by_name = any(str(getattr(each.location, "path", "")).endswith(".safetensors") for each in tensors.values())
+    found.models.append(Model("", tensors, sorted_names=by_name))
+    return _read(path, loaded, found)
+
+
+def _read(path: str, loaded: Loaded, found: Contents) -> TrainingState:
     version = _lightning(loaded.root)
+    oddities = [*noticed(loaded), *paths_in(loaded.root)]
     with kept_open():
         if version is None and not _is_published(path, loaded.root):
-            return assemble(path, Format.TORCH_CHECKPOINT, Producer("torch"), found, noticed(loaded))
-        return assemble(path, Format.LIGHTNING_CHECKPOINT, Producer("lightning", version), found, noticed(loaded))
+            return assemble(path, Format.TORCH_CHECKPOINT, Producer("torch"), found, oddities)
+        oddities += of_lightning(loaded.root)
+        return assemble(path, Format.LIGHTNING_CHECKPOINT, Producer("lightning", version), found, oddities)
 
 
 def _lightning(root: Node) -> str | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from ckptdoctor.containers.pickles.reading import Key, Node, Thing
+from ckptdoctor.optimizers.torch.warmups import Warmup
 from ckptdoctor.references import TensorRef
 
 Fields: TypeAlias = Mapping[Key, Node]
@@ -60,6 +61,7 @@ class Contents:
         others: Tensors that are in none of these.
         empty: Keys of an optimizer that saved nothing.
         whole: Classes of modules and optimizers that were pickled whole.
+        warmup: The function of a LambdaLR, where a trainer's own file tells it.
     """
 
     models: list[Model] = field(default_factory=list)
@@ -71,6 +73,7 @@ class Contents:
     others: list[TensorRef] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
     whole: list[str] = field(default_factory=list)
+    warmup: Warmup | None = None
 
 
 def contents(root: Node) -> Contents:
@@ -105,7 +108,10 @@ def is_optimizer(fields: Fields) -> bool:
 def is_scheduler(fields: Fields) -> bool:
     """Whether it is a scheduler's state_dict."""
     return "param_groups" not in fields and (
-        ("last_epoch" in fields and bool(_SCHEDULER_KEYS & set(map(str, fields)))) or "last_batch_iteration" in fields
+        ("last_epoch" in fields and bool(_SCHEDULER_KEYS & set(map(str, fields))))
+        or "last_batch_iteration" in fields
+        or fields.keys() == {"_schedulers", "_last_lr"}  # ChainedScheduler counts in its parts alone
+        or ("base_values" in fields and fields.get("param_name") == "lr")  # mmengine's
     )
 
 

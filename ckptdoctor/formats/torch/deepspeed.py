@@ -22,6 +22,7 @@ from ckptdoctor.containers.torchfiles.reading import load
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.torch.assembly import assemble
 from ckptdoctor.formats.torch.contents import Contents, Fields, Model, add
+from ckptdoctor.formats.torch.parts import listed
 from ckptdoctor.formats.torch.safety import noticed
 from ckptdoctor.references import FileRange, Piece, Pieces, TensorRef
 from ckptdoctor.state import Format, Oddity, Producer, TrainingState
@@ -58,7 +59,7 @@ def read(path: str) -> TrainingState:
     Raises:
         UnreadableArtifact: A part of it is broken.
     """
-    names = sorted(os.listdir(path))
+    names = listed(path)
     models = [name for name in names if _MODEL.match(name)]
     if not models:
         raise UnreadableArtifact("has no model states of its first rank", path)

@@ -7,16 +7,19 @@ from typing import Any
 
 from ckptdoctor.containers.pickles.reading import Key, Node
 from ckptdoctor.containers.tensors.values import kept_open
-from ckptdoctor.containers.torchfiles.distributed import Stored, read_directory
+from ckptdoctor.containers.torchfiles.distributed import Directory, Stored, read_directory
 from ckptdoctor.containers.torchfiles.inner import inner_file
 from ckptdoctor.formats.torch.assembly import assemble
 from ckptdoctor.formats.torch.contents import Contents, add
+from ckptdoctor.formats.torch.paths import told
 from ckptdoctor.formats.torch.safety import dangers
 from ckptdoctor.references import TensorRef
 from ckptdoctor.state import Format, Oddity, Producer, TrainingState
+from ckptdoctor.words import counted, enumerate_some
 
 MAX_OBJECTS = 2_000
 """Objects that are read; each is an archive of its own, and a flattened optimizer has a dozen a parameter."""
+_SHOWN = 5
 _STATE, _GROUPS = "state", "param_groups"
 
 
@@ -27,11 +30,9 @@ def read(path: str) -> TrainingState:
         UnreadableArtifact: Its metadata is corrupt, or an object in it.
     """
     directory = read_directory(path)
-    oddities = [
-        Oddity("I002", f"{name or 'the file'} lacks the data of {key}")
-        for key, name in list(directory.lost.items())[:20]
-    ]
+    oddities = list(_lost(directory))
     oddities += dangers(directory.names, directory.called, ".metadata: ")
+    oddities += told([("checkpoint_id", directory.saved_as)])
     root: dict[Key, Any] = {}
     parameters = _parameters(directory.entries)
     read_so_far = 0
@@ -50,6 +51,19 @@ def read(path: str) -> TrainingState:
     add(_lists(root), "", found)
     with kept_open():
         return assemble(path, Format.TORCH_DCP, Producer("torch"), found, oddities)
+
+
+def _lost(directory: Directory) -> Iterator[Oddity]:
+    """What each file should hold and does not."""
+    files: dict[str, list[str]] = {}
+    for key, name in directory.lost.items():
+        files.setdefault(name or "no file", []).append(key)
+    for name, keys in list(files.items())[:_SHOWN]:
+        yield Oddity(
+            "I002", f"{name} lacks the data of {counted(len(keys), 'entry', 'entries')}: {enumerate_some(keys, _SHOWN)}"
+        )
+    if len(files) > _SHOWN:
+        yield Oddity("I002", f"{len(files) - _SHOWN:,} more files lack data")
 
 
 def _parameters(entries: dict[str, Stored]) -> list[str]:

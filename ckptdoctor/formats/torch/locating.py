@@ -7,11 +7,16 @@ import re
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 
+from ckptdoctor.containers.bytes.files import RegularFile
+from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.contract import Target
 from ckptdoctor.state import Oddity
 from ckptdoctor.words import counted
 
 _STATE = "trainer_state.json"
+_METADATA = ".metadata"
+_NUMBER = re.compile(r"\d{1,18}\Z")
+_MOST_TAGS = 1_000
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
 _RUN = re.compile(r"checkpoint-(\d{1,18})\Z")
 _AUTOMATIC = re.compile(r"checkpoint_(\d{1,18})\Z")
@@ -21,17 +26,19 @@ _MODEL_STATES = re.compile(r"(?:zero_pp_rank_\d+_)?mp_rank_\d+_model_states\.pt\
 
 def claim(given: str, path: str, names: AbstractSet[str]) -> Target | None:
     """The artifact that a directory is; None if it is none of these."""
-    reader = _reader(names)
+    reader = kind_of(names)
+    if reader is None and _METADATA in names and _is_distributed(path):
+        reader = "torch-dcp"  # whose data is gone: its reader says what it was
     if reader is not None:
         return Target(given, path, reader)
-    tag = _tag(path) if "latest" in names else None
-    return None if tag is None else Target(given, tag, "deepspeed")
+    return _of_deepspeed(given, path, names) if "latest" in names else None
 
 
-def _reader(names: AbstractSet[str]) -> str | None:
+def kind_of(names: AbstractSet[str]) -> str | None:
+    """The reader of a directory, by what lies in it; None if it is no trainer's."""
     if _STATE in names:
         return "hf-trainer"
-    if ".metadata" in names and any(name.endswith(".distcp") for name in names):
+    if _METADATA in names and any(name.endswith(".distcp") for name in names):
         return "torch-dcp"
     if any(_MODEL_STATES.match(name) for name in names):
         return "deepspeed"
@@ -44,17 +51,35 @@ def _reader(names: AbstractSet[str]) -> str | None:
     return "torch-parts" if names >= {"params.pt", "optimizer.pt"} else None
 
 
-def _tag(path: str) -> str | None:
-    """The directory that DeepSpeed's `latest` names."""
+def _is_distributed(path: str) -> bool:
+    """Whether `.metadata` is that of torch.distributed.checkpoint, which its pickle names at once."""
     try:
-        with open(os.path.join(path, "latest"), "rb") as file:
-            tag = file.read(256).decode("utf-8", "replace").strip()
-    except OSError:
+        with RegularFile(os.path.join(path, _METADATA)) as file:
+            return b"torch.distributed.checkpoint.metadata" in file.read(0, min(file.size, 256))
+    except UnreadableArtifact:
+        return False
+
+
+def _of_deepspeed(given: str, path: str, names: AbstractSet[str]) -> Target | None:
+    """The directory that DeepSpeed's `latest` names; where that is not there, the newest tag, and an error."""
+    try:
+        with RegularFile(os.path.join(path, "latest")) as file:  # no pipe, which would wait for ever
+            tag = file.read(0, min(file.size, 256)).decode("utf-8", "replace").strip()
+    except UnreadableArtifact:
         return None
-    below = os.path.join(path, tag)
-    if not tag or "/" in tag or tag in {".", ".."} or "\0" in tag or not os.path.isdir(below):
+    plain = tag and "/" not in tag and "\0" not in tag and tag not in {".", ".."}
+    if plain and tag in names and _is_tag(os.path.join(path, tag)):
+        return Target(given, os.path.join(path, tag), "deepspeed")
+    tags = [name for name in sorted(names)[:_MOST_TAGS] if _is_tag(os.path.join(path, name))]
+    if not tags:
         return None
-    return below if any(map(_MODEL_STATES.match, os.listdir(below))) else None
+    newest = max(tags, key=lambda name: (int(_NUMBER.search(name)[0]) if _NUMBER.search(name) else -1, name))  # type: ignore[index]
+    gone = f"`latest` names {tag[:80]!r}, which is not here: DeepSpeed would load nothing; {newest} is read"
+    return Target(given, os.path.join(path, newest), "deepspeed", (Oddity("S022", gone),))
+
+
+def _is_tag(path: str) -> bool:
+    return os.path.isdir(path) and any(map(_MODEL_STATES.match, os.listdir(path)))
 
 
 def latest(given: str, path: str, names: Iterable[str]) -> Target | None:
@@ -63,7 +88,7 @@ def latest(given: str, path: str, names: Iterable[str]) -> Target | None:
         numbered = sorted((int(told[1]), name) for name in names if (told := pattern.match(name)))
         for _, name in reversed(numbered):
             below = os.path.join(path, name)
-            reader = _reader(set(os.listdir(below))) if os.path.isdir(below) else None
+            reader = kind_of(set(os.listdir(below))) if os.path.isdir(below) else None
             if reader is not None:
                 note = Oddity(
                     "P003", f"{path} is a run of {counted(len(numbered), 'checkpoint')}; the newest is {below}"

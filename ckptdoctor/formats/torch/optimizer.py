@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from ckptdoctor.containers.pickles.reading import Key, Node, Thing
 from ckptdoctor.containers.tensors.values import read_scalar
@@ -168,6 +169,11 @@ def _unfactored(held: Mapping[str, TensorRef]) -> tuple[int, ...] | None:
     return None
 
 
+def _is_lost(node: Node) -> bool:
+    """Whether it is a tensor whose bytes are not in the artifact."""
+    return isinstance(node, TensorRef) and node.location is None and bool(node.size)
+
+
 def _tensor(node: Node) -> TensorRef | None:
     """A tensor; of a tensor subclass, what it stands for."""
     if isinstance(node, TensorRef):
@@ -195,6 +201,8 @@ def optimizer_state(found: Draft, told: Answer) -> OptimizerState:
                 counts.append(_count(value, base, variable or f"#{number}"))
                 continue
             ref = _tensor(value)
+            if _is_lost(value):
+                continue
             if ref is not None:
                 slots.append(Slot(str(name), role_of(kind.entry, str(name)), variable, ref, told.mapping))
             elif isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -207,7 +215,7 @@ def optimizer_state(found: Draft, told: Answer) -> OptimizerState:
         members = group["params"]
         size = len(members) if isinstance(members, (list, tuple)) else 0
         label = group.get("name")
-        variables = tuple(name for name, _ in zip(names, range(size), strict=False))
+        variables = tuple(islice(names, size))
         groups.append(ParamGroup(label if isinstance(label, str) else None, variables, own))
     return OptimizerState(
         name=found.name,
@@ -293,7 +301,7 @@ def _missing(found: Draft, told: Answer, kind: Told) -> Iterator[MissingSlot]:
         return
     always = [each for each in kind.entry.slots if not each.when and kind.entry.name != "Adafactor"]
     held = [
-        (number, group, {name for name, value in _flat(state) if _tensor(value) is not None})
+        (number, group, {name for name, value in _flat(state) if _tensor(value) is not None and not _is_lost(value)})
         for number, (_, group, state) in enumerate(found.places)
         if state
     ]

@@ -199,7 +199,9 @@ def _chosen(places: Sequence[Place], names: Sequence[str], shapes: Sequence[Shap
     latest = [len(names) - 1 - at for at in reversed(late)]
     pairs = list(zip(early, latest, strict=True))
     told = tuple(names[one] if one == other else None for one, other in pairs)
-    return Answer(told, "shape", proven=None not in told)
+    alike = Counter(shapes)
+    proven = None not in told and all(alike[shapes[one]] == 1 for one, _ in pairs)
+    return Answer(told, "shape" if proven or None in told else "order", proven)
 
 
 def _by_shape(places: Sequence[Place], names: Sequence[str], shapes: Sequence[Shape]) -> Answer:
@@ -212,6 +214,15 @@ def _by_shape(places: Sequence[Place], names: Sequence[str], shapes: Sequence[Sh
     told = {shape: iter(found) for shape, found in open_to.items() if wanted[shape] == len(found)}
     found = tuple(names[next(told[shape])] if shape in told else None for shape in own)
     return Answer(found, "shape", proven=None not in found and set(wanted.values()) == {1})
+
+
+def is_open(answer: Answer, known: Mapping[str, Shape]) -> bool:
+    """Whether a parameter that was named could as well be another one that was: equal shapes, and nothing but order."""
+    if answer.proven or answer.mapping == "name":
+        return False
+    named = [name for name in answer.names if name is not None]
+    alike = Counter(known.get(name) for name in named)
+    return bool(named) and (len(named) == len(answer.names) or max(alike.values()) > 1)
 
 
 def strangers(places: Sequence[Place], shapes: Iterable[Shape]) -> int:

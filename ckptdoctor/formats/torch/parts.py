@@ -6,12 +6,15 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 
-from ckptdoctor.containers.bytes.files import RegularFile
+from ckptdoctor.containers.bytes.files import RegularFile, reason
+from ckptdoctor.containers.pickles.reading import Node
 from ckptdoctor.containers.safetensors import read_safetensors
 from ckptdoctor.containers.strict_json import parse_object
 from ckptdoctor.containers.torchfiles.reading import load
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.torch.contents import Contents, Model, add
+from ckptdoctor.formats.torch.locating import kind_of
+from ckptdoctor.formats.torch.paths import paths_in
 from ckptdoctor.formats.torch.safety import noticed
 from ckptdoctor.references import TensorRef
 from ckptdoctor.state import Oddity
@@ -22,8 +25,24 @@ _MAX_SHARDS = 10_000
 _PLAIN = re.compile(r"[^/\\\x00-\x1f]{1,255}\Z")
 
 
+def listed(path: str) -> list[str]:
+    """What lies in a directory, by name.
+
+    Raises:
+        UnreadableArtifact: It is none, or may not be listed.
+    """
+    try:
+        return sorted(os.listdir(path))
+    except OSError as error:
+        raise UnreadableArtifact(f"cannot be listed: {reason(error)}", path) from error
+
+
 class Parts:
     """The files of one artifact, and what was found in them.
+
+    Args:
+        path: The directory.
+        kind: The reader that it has to be for.
 
     Attributes:
         path: The directory.
@@ -32,9 +51,11 @@ class Parts:
         oddities: What was noticed.
     """
 
-    def __init__(self, path: str, names: Iterable[str]) -> None:
+    def __init__(self, path: str, kind: str) -> None:
         self.path = path
-        self.names = set(names)
+        self.names = set(listed(path))
+        if kind_of(self.names) != kind:
+            raise UnreadableArtifact(f"has not the parts that {kind} leaves", path)
         self.found = Contents()
         self.oddities: list[Oddity] = []
 
@@ -48,11 +69,15 @@ class Parts:
         self.oddities += noticed(loaded, name)
         add(loaded.root, label, self.found)
 
-    def beside(self, names: Iterable[str]) -> None:
-        """Parts of which only what their pickles name matters: random numbers, arguments of a trainer."""
+    def beside(self, names: Iterable[str]) -> dict[str, Node]:
+        """Parts that are no state of the optimizer or the model: random numbers, arguments of a trainer."""
+        held: dict[str, Node] = {}
         for name in sorted(names):
             loaded = load(self.file(name))  # their own loaders allow what they need
+            held[name] = loaded.root
             self.oddities += (each for each in noticed(loaded, name) if each.code != "X005")
+            self.oddities += paths_in(loaded.root, name)
+        return held
 
     def json(self, name: str) -> dict[str, object]:
         """A part that is a JSON object; nothing if it is not there."""

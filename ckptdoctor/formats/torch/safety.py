@@ -83,7 +83,7 @@ def _runs(name: Name, *, called: bool) -> bool:
         return True  # an attribute of a module: `os.system` of one that imports os
     if top in {"builtins", "__builtin__"} or top in sys.stdlib_module_names or top in _OLD_MODULES:
         return top != "__main__" and _PLAIN.fullmatch(name.full) is None
-    function = parts[-1][:1].islower() or parts[-1].startswith("_")
+    function = parts[-1].lstrip("_")[:1].islower()  # `_StorageInfo` is a class, `_get_layout` a function
     if top == "torch":
         return function and called and _TORCH_FUNCTIONS.fullmatch(name.full) is None
     if top == "numpy":

@@ -6,13 +6,17 @@ skorch/net.py (`save_params`); measured with transformers 4.28 to 5.24, accelera
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 
+from ckptdoctor.containers.pickles.reading import Thing
 from ckptdoctor.containers.tensors.values import kept_open
 from ckptdoctor.formats.torch.assembly import assemble
+from ckptdoctor.formats.torch.contents import Fields, fields_of
 from ckptdoctor.formats.torch.parts import Parts
+from ckptdoctor.formats.torch.paths import told
+from ckptdoctor.formats.torch.progress import of_trainer
+from ckptdoctor.optimizers.torch.warmups import Warmup, rise_of
 from ckptdoctor.state import Format, Oddity, Producer, TrainingState
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin", "adapter_model.safetensors", "adapter_model.bin")
@@ -21,6 +25,7 @@ _NUMBERED = re.compile(
     r"(?P<stem>model|pytorch_model|optimizer|scheduler)(?:_(?P<number>\d{1,6}))?\.(?:bin|safetensors)\Z"
 )
 _CUSTOM = re.compile(r"custom_checkpoint_\d+\.pkl\Z|sampler(?:_\d+)?\.bin\Z|dl_state_dict(?:_\d+)?\.bin\Z")
+_ARGUMENTS = "training_args.bin"
 _COUNTERS = ("global_step", "max_steps", "epoch")
 
 
@@ -30,7 +35,7 @@ def read_trainer(path: str) -> TrainingState:
     Raises:
         UnreadableArtifact: A part of it is broken.
     """
-    parts = Parts(path, os.listdir(path))
+    parts = Parts(path, "hf-trainer")
     any(parts.weights(stem) for stem in _WEIGHTS)
     for name, label in (("optimizer.pt", "optimizer"), ("optimizer.bin", "optimizer"), ("scheduler.pt", "scheduler")):
         if name in parts.names:
@@ -38,9 +43,13 @@ def read_trainer(path: str) -> TrainingState:
     if "scaler.pt" in parts.names:
         parts.torch("scaler.pt", "scaler")
     parts.found.rng += sorted(filter(_RNG.match, parts.names))
-    parts.beside([*parts.found.rng, *({"training_args.bin"} & parts.names)])
+    beside = parts.beside([*parts.found.rng, *({_ARGUMENTS} & parts.names)])
     progress = parts.json("trainer_state.json")
+    parts.found.warmup = _warmup(fields_of(beside.get(_ARGUMENTS)) or {}, progress.get("max_steps"))
     _count(parts, progress)
+    parts.oddities += of_trainer(progress)
+    best = progress.get("best_model_checkpoint")
+    parts.oddities += told([("best_model_checkpoint", best)] if isinstance(best, str) else [])
     version = parts.json("config.json").get("transformers_version")
     both = {"optimizer.pt", "scheduler.pt"} & parts.names
     if len(both) == 1:
@@ -52,6 +61,23 @@ def read_trainer(path: str) -> TrainingState:
     with kept_open():
         producer = Producer("transformers", version[:40] if isinstance(version, str) else None)
         return assemble(path, Format.HF_TRAINER, producer, parts.found, parts.oddities)
+
+
+def _warmup(arguments: Fields, total: object) -> Warmup | None:
+    """The schedule that Trainer's arguments name, over the steps that it counted on."""
+    kind, rate, settings = (
+        arguments.get(name) for name in ("lr_scheduler_type", "learning_rate", "lr_scheduler_kwargs")
+    )
+    if isinstance(kind, Thing) and kind.args:  # SchedulerType("linear")
+        kind = kind.args[0]
+    if not (isinstance(kind, str) and isinstance(rate, float) and isinstance(total, int) and 0 < total < 1 << 53):
+        return None
+    try:
+        rise = rise_of(arguments.get("warmup_steps"), arguments.get("warmup_ratio"), total)
+    except TypeError:
+        return None
+    told = {key: value for key, value in (fields_of(settings) or {}).items() if isinstance(key, str)}
+    return Warmup(kind, rise, total, rate, told)
 
 
 def _count(parts: Parts, progress: Mapping[str, object]) -> None:
@@ -69,7 +95,7 @@ def read_accelerate(path: str) -> TrainingState:
     Raises:
         UnreadableArtifact: A part of it is broken.
     """
-    parts = Parts(path, os.listdir(path))
+    parts = Parts(path, "accelerate")
     several = (
         sum(1 for name in parts.names if name.startswith(("model", "pytorch_model")) and _NUMBERED.match(name)) > 1
     )
@@ -103,7 +129,7 @@ def read_parts(path: str) -> TrainingState:
     Raises:
         UnreadableArtifact: A part of it is broken.
     """
-    parts = Parts(path, os.listdir(path))
+    parts = Parts(path, "torch-parts")
     parts.weights("params.pt")
     parts.torch("optimizer.pt", "optimizer.pt")
     with kept_open():

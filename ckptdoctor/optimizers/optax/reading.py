@@ -57,7 +57,7 @@ def read_optax(
     nodes: dict[Path, set[str]] = {}
     for each in leaves:
         if not each.leaf.is_empty:
-            nodes.setdefault(each.node, set()).add(each.field.partition("/")[0])
+            nodes.setdefault(each.node, set()).update((each.field, each.field.partition("/")[0]))
     kinds = {node: kind_of(frozenset(fields)) for node, fields in nodes.items()}
     slots, missing = _slots(leaves, kinds)
     counts = list(_counts(leaves, nodes, kinds))
@@ -185,8 +185,6 @@ def _class_of(
         return (STATELESS[0], STATELESS[1:]) if empty or (not slots and nodes) else (None, ())
     # Momentum goes with any other state, as RMSprop's does.
     node, kind = min(found, key=lambda each: (each[1].classes[0] == "SGD", each[0]))
-    if any(each.node == node and each.field.startswith("mu/") for each in leaves):
-        return "SM3", ()
     if kind.classes is ADAM_LIKE:
         if _is_scalar_per_variable(slots, node, variables):
             return "NovoGrad", ()

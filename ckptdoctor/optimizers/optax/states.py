@@ -20,7 +20,7 @@ class StateKind(NamedTuple):
     Attributes:
         fields: Those that it has for every parameter, and what they are.
         classes: The optimizers that are made with it, the likeliest first; none: it goes with any.
-        single: Further fields that tell it from others with the same.
+        single: Further fields that tell it from others with the same; `mu/0`: one for each axis of a parameter.
     """
 
     fields: dict[str, Role]
@@ -35,6 +35,7 @@ KINDS: tuple[StateKind, ...] = (
     StateKind({"mu": _M, "nu": _V}, ADAM_LIKE, frozenset({"count"})),
     StateKind({"mu": _M}, ("Muon",), frozenset({"count", "ns_coeffs"})),
     StateKind({"mu": _M}, ("Lion",), frozenset({"count"})),
+    StateKind({"nu": _M}, ("SM3",), frozenset({"mu/0"})),
     StateKind({"mu": Role.MEAN_GRADIENT, "nu": Role.MEAN_SQUARE}, ("RMSprop",)),
     StateKind({"nu": Role.MEAN_SQUARE}, ("RMSprop",)),
     StateKind({"sum_of_squares": Role.ACCUMULATOR}, ("Adagrad",)),

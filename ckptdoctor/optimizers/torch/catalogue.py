@@ -222,7 +222,7 @@ def infer(settings: Collection[str], state: Collection[str], *, decoupled: bool 
     """The class, from the settings of its groups and the names in its state.
 
     Args:
-        settings: What the groups have.
+        settings: What the groups have; nothing where they were not saved, and the state alone has to tell.
         state: What the state of any parameter has; nothing for an optimizer that never stepped.
         decoupled: Adam's `decoupled_weight_decay`, which since torch 2.9 tells it from AdamW.
     """
@@ -233,12 +233,13 @@ def infer(settings: Collection[str], state: Collection[str], *, decoupled: bool 
         always = {kind.name for kind in each.slots if not kind.when}
         alternatives = {"row_var", "col_var", "variance", "exp_avg_sq_row", "exp_avg_sq_col", "exp_avg_sq"}
         lacking = always - there - (alternatives if each.name == "Adafactor" else set())
-        if not (each.settings <= own <= each.settings | each.later and there <= named):
+        fits = each.settings <= own <= each.settings | each.later if own else bool(there)
+        if not (fits and there <= named):
             continue
         if there and lacking:
             continue
         best.append(each)
-    best = _sparse_or_not(best, settings)
+    best = _sparse_or_not(best, settings) if own else best
     if not best:
         return Told(None)
     names = list(dict.fromkeys(each.name for each in best))

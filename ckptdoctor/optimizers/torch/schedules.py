@@ -12,9 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import cos, floor, isfinite, pi
 
+from ckptdoctor.optimizers.torch.warmups import Warmup
+
 Own = Mapping[str, object]
 """A scheduler's state, or a group's settings."""
 
+FUNCTION = "lr_lambda"
+"""Key of a LambdaLR's function beside its state, where an artifact tells it."""
 AHEAD = 3
 """How many steps are told."""
 MAX_PARTS = 100
@@ -125,11 +129,14 @@ def _step_lr(s: Scheduler, rate: float) -> float:
 
 
 def _multi_step(s: Scheduler, rate: float) -> float:
-    milestones = s.own["milestones"]  # a Counter: how often each stands in the list
-    if isinstance(milestones, Mapping):
-        times = milestones.get(s.epoch, milestones.get(str(s.epoch), 0))
+    milestones = s.own["milestones"]
+    (counter,) = getattr(milestones, "args", None) or (milestones,)  # how often each stands in the list
+    if isinstance(counter, Mapping):
+        times = counter.get(s.epoch, counter.get(str(s.epoch), 0))
+    elif isinstance(counter, (list, tuple)):
+        times = list(counter).count(s.epoch)
     else:
-        times = list(milestones).count(s.epoch) if isinstance(milestones, (list, tuple)) else 0
+        raise Unknowable
     return rate * _of(s, "gamma") ** int(_number(times))
 
 
@@ -165,7 +172,10 @@ def _cosine(s: Scheduler, rate: float) -> float:
 def _swa(s: Scheduler, rate: float) -> float:
     """SWALR: the rate moves to `swa_lr` of the group within `anneal_epochs`."""
     epochs, target = _of(s, "anneal_epochs"), _number(s.group.get("swa_lr"))
-    linear = s.own.get("_anneal_strategy", "linear") == "linear"
+    strategy = str(s.own.get("_anneal_strategy") or _method(s.own.get("anneal_func")))  # a method until 2.0
+    if not strategy.endswith(("linear", "linear_anneal", "cos", "cosine_anneal")):
+        raise Unknowable
+    linear = "linear" in strategy
 
     def part(step: float) -> float:
         done = max(0.0, min(1.0, step / max(1, epochs)))
@@ -268,6 +278,13 @@ def _begun(s: Scheduler, rate: float) -> float:
     return s.base
 
 
+def _lambda(s: Scheduler, _: float) -> float:
+    warmup = s.own.get(FUNCTION)
+    if not isinstance(warmup, Warmup):
+        raise Unknowable
+    return s.base * warmup.factor(s.epoch)
+
+
 def _chained(s: Scheduler, rate: float) -> float:
     for part in s.parts:
         rate = part.step(rate)
@@ -292,8 +309,9 @@ _STEPS: Mapping[str, Callable[[Scheduler, float], float]] = {
     "SWALR": _swa,
     "SequentialLR": _sequential,
     "ChainedScheduler": _chained,
+    "LambdaLR": _lambda,
 }
-"""Class → its rate after a step. LambdaLR and MultiplicativeLR have functions, ReduceLROnPlateau a metric."""
+"""Class → its rate after a step. MultiplicativeLR has a function, and so has LambdaLR; ReduceLROnPlateau a metric."""
 
 _OWN: tuple[tuple[str, frozenset[str]], ...] = tuple(
     (name, frozenset(keys.split()))

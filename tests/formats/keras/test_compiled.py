@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,9 +29,9 @@ def adam(**settings: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def optimizer(fixtures: Any) -> PlannedOptimizer:
+def optimizer(fixtures_dir: Path) -> PlannedOptimizer:
     """Adam of Keras 3, planned."""
-    (found,) = ckptdoctor.inspect(fixtures / "run-a")
+    (found,) = ckptdoctor.inspect(fixtures_dir / "run-a")
     assert found.state is not None
     (own, *_) = found.state.optimizers
     return planned(own, trained(found.state), Generation.KERAS3)

@@ -53,6 +53,7 @@ def _count(path: str, value: int = 7) -> Leaf:
         (_slots("opt_state/0", "nu"), "RMSprop", 2),
         ([*_slots("opt_state/0", "nu"), *_slots("opt_state/2", "trace")], "RMSprop", 4),
         (_slots("opt_state/0", "mu", "nu"), "RMSprop", 4),
+        ([*_slots("opt_state/0", "nu"), _leaf("opt_state/0/mu/a/w/0"), _leaf("opt_state/0/mu/a/w/1")], "SM3", 2),
         (_slots("opt_state/0", "trace"), "SGD", 2),
         (_slots("opt_state/0", "sum_of_squares"), "Adagrad", 2),
         ([*_slots("opt_state/0", "v_row", "v_col", "v"), _count("opt_state/0/count")], "Adafactor", 6),

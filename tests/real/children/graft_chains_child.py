@@ -1,4 +1,4 @@
-"""Trains, saves and resumes with optax, Orbax and flax, for test_graft_chains.py; run in a process of its own.
+"""Trains, saves and resumes with optax, Orbax and flax, for trees/test_graft_chains.py; run in a process of its own.
 
     python graft_chains_child.py make FOLDER   < names
     python graft_chains_child.py resume FOLDER < jobs

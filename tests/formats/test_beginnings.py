@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from ckptdoctor.containers.torchfiles.reading import is_stream
+from ckptdoctor.formats.beginnings import is_stream
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 
