@@ -1,4 +1,4 @@
-"""Trains, saves and resumes models with Keras' OrbaxCheckpoint, for trees/test_graft_orbax.py; run in a process of its own.
+"""Trains, saves and resumes models with Keras' OrbaxCheckpoint, for trees/test_graft_orbax.py; run in its own process.
 
     python graft_orbax_child.py make FOLDER   < cases
     python graft_orbax_child.py resume FOLDER < jobs
