@@ -191,3 +191,19 @@ class TensorRef(NamedTuple):
         for extent in self.shape:
             count *= extent
         return count
+
+
+class TreeLeaf(NamedTuple):
+    """A leaf of the tree that a JAX program saves.
+
+    Attributes:
+        path: Its keys.
+        tensor: Its array; None for a node that is empty, or whose array is lost.
+        is_empty: It is such a node.
+        indices: Which keys are indices of a sequence; empty where the artifact does not tell them from names.
+    """
+
+    path: tuple[str, ...]
+    tensor: TensorRef | None
+    is_empty: bool = False
+    indices: tuple[bool, ...] = ()

@@ -3,8 +3,7 @@
 Every reader in `formats/` answers with these types, every rule, report and graft is a function of them. Nothing here
 opens a file. The tensors that they hold are in `references.py`.
 
-They are named tuples: a checkpoint may have a million tensors and a command lives for a tenth of a second, and a frozen
-dataclass costs five times as much to make and nine times as much to define.
+They are named tuples: of a million tensors a frozen dataclass costs five times as much to make, nine times to define.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from ckptdoctor.references import TensorRef
+from ckptdoctor.references import TensorRef, TreeLeaf
 
 Scalar: TypeAlias = "int | float | bool | str"
 
@@ -144,8 +143,7 @@ class MissingSlot(NamedTuple):
     Attributes:
         name: As that of the slots that are there.
         role: The same in one vocabulary.
-        variable: Path of its model variable; None where slots are here that no variable could be found for, and so
-            nothing tells which of several lacks its own.
+        variable: Path of its model variable; None where nothing tells which of several lacks its own.
     """
 
     name: str
@@ -196,8 +194,7 @@ class Count(NamedTuple):
 
     Attributes:
         value: What is stored; None where that is no whole number.
-        of: What counts.
-        key: Where it is stored.
+        of, key: What counts, and where it is stored.
         where: Path of the parameter, or of the transform in the chain; "" for the optimizer itself.
         tensor: What it is stored in; None where a counter or a document holds it.
     """
@@ -232,7 +229,7 @@ class SchedulerState(NamedTuple):
         class_candidates: Other classes whose state looks the same.
         last_epoch: Its count.
         learning_rates: The rates in force, one a group.
-        next: Those of the first group in the next three steps; None where they cannot be computed.
+        next: Those of the first group in the next three steps; None where they are not known.
         if_lost: The same if the scheduler's state were not restored.
         optimizer: Name of the optimizer whose rates it sets; None where that is not told.
     """
@@ -293,8 +290,7 @@ class OptimizerState(NamedTuple):
         class_inferred: The class follows from the slots; no record names it.
         class_candidates: Other classes that fit as well.
         generation: Which implementation wrote it.
-        iterations: The count as stored, that which stands for the optimizer where it keeps several; None means that
-            it is not in the artifact, or that they differ.
+        iterations: The count as stored; None means that none is in the artifact, or several that differ.
         iterations_key: Where it is stored.
         iterations_tensor: What it is stored in; None where a counter holds it, or nothing.
         iterations_reported: What the framework would report, where that differs (gradient accumulation).
@@ -312,6 +308,7 @@ class OptimizerState(NamedTuple):
         recorded: The artifact records this optimizer, if only as a configuration or an empty node.
         notes: Things an engineer should know, a sentence each.
         conflicts: Where what is stored contradicts the configuration, or itself.
+        label: What its program calls it (`optimizer.name`), where that is told.
     """
 
     name: str
@@ -337,6 +334,7 @@ class OptimizerState(NamedTuple):
     recorded: bool = True
     notes: tuple[str, ...] = ()
     conflicts: tuple[Oddity, ...] = ()
+    label: str | None = None
 
     @property
     def has_state(self) -> bool:
@@ -378,9 +376,11 @@ class TrainingState(NamedTuple):
         counters: Counts that are not an optimizer's (`global_step`, `save_counter`, a `step` attribute).
         counter_tensors: Name of a counter → what it is stored in.
         others: Tensors that are none of the above (metrics, strings, configuration).
-        oddities: What the reader noticed.
+        oddities: What was noticed.
         callback: The callback that saves and loads it, where its place tells.
         by_objects: It is a graph of objects, which hang together by the names of attributes.
+        ordered: Its variables are in the model's order; False where nothing tells that.
+        leaves: The whole tree, of one that a JAX program saved.
     """
 
     path: str
@@ -396,3 +396,5 @@ class TrainingState(NamedTuple):
     oddities: tuple[Oddity, ...] = ()
     callback: str | None = None
     by_objects: bool = False
+    ordered: bool = True
+    leaves: tuple[TreeLeaf, ...] = ()

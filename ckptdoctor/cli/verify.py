@@ -23,6 +23,11 @@ _TIMEOUT = 600.0
     help="For weights without a model: a .keras, .h5 or JSON file of the same architecture.",
 )
 @click.option(
+    "--model-script",
+    metavar="FILE.py:FUNCTION",
+    help="For Orbax and flax: your code, which is run: it answers with the model, or with the tree to restore into.",
+)
+@click.option(
     "--python",
     metavar="INTERPRETER",
     help="Ask the framework of this interpreter instead of the running one. It needs no ckptdoctor.",
@@ -42,6 +47,7 @@ def verify(
     *,
     path: str,
     model: str | None,
+    model_script: str | None,
     python: str | None,
     timeout: float,
     form: str,
@@ -67,7 +73,7 @@ def verify(
     code = EXIT_OK
     found: list[Verification] = []
     with reporting(path) as outcome:
-        found.append(verify_artifact(path, model=model, python=python, timeout=timeout))
+        found.append(verify_artifact(path, model=model, script=model_script, python=python, timeout=timeout))
         code = EXIT_OK if found[0].ok else EXIT_FINDINGS
     code = max(code, outcome.exit_code)
     if found or form == "json":

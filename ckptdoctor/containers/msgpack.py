@@ -61,6 +61,48 @@ def read(cursor: Cursor) -> object:
     return value
 
 
+class Entry(NamedTuple):
+    """An entry of a map: its key, and where in the file key and value begin and the value ends."""
+
+    name: str
+    key: int
+    value: int
+    end: int
+
+
+def positions(cursor: Cursor, start: int) -> list[Entry]:
+    """Where the entries of a map are.
+
+    Args:
+        cursor: The map, which must fill its window.
+        start: Where the window begins in the file.
+
+    Raises:
+        UnreadableArtifact: It is not msgpack, or no map.
+        LimitExceeded: It is larger than a checkpoint's.
+    """
+    reading = _Reading(cursor)
+    (tag,) = cursor.take(1, "a map")
+    if 0x80 <= tag < 0x90:
+        count = tag & 0x0F
+    elif tag in _SIZED and _SIZED[tag][1] == "map":
+        count = int.from_bytes(cursor.take(_SIZED[tag][0], "a length"), "big")
+    else:
+        raise reading.wrong("a map was expected")
+    if 2 * count > cursor.left:
+        raise reading.wrong(f"it claims {count:,} elements and has {cursor.left:,} bytes left")
+    found: list[Entry] = []
+    for _ in range(count):
+        key = cursor.position
+        name = reading.value(0)
+        value = cursor.position
+        reading.value(0)
+        found.append(Entry(str(name), start + key, start + value, start + cursor.position))
+    if cursor.left:
+        raise reading.wrong(f"{cursor.left:,} bytes follow its end")
+    return found
+
+
 class _Reading:
     """A document while it is read."""
 

@@ -46,7 +46,8 @@ class ArtifactFormat(NamedTuple):
         found_by: Function (output): sentences about what else has to name a new one.
         verify: What the child process calls it; None if no framework loads an optimizer from it.
         release_hint: How a model is saved without its optimizer.
-        absent_hint: What to do where no optimizer is in it; `{graft}` stands for a command. The usual graft if "".
+        absent_hint: What to do where no optimizer is in it; `{graft}` stands for a command into a `.keras`,
+            `{graft here}` for one into this artifact. The usual graft if "".
         export_hint: The same for one that was exported to be served.
     """
 

@@ -37,6 +37,7 @@ def state_of(
         counter_tensors=found.counter_tensors,
         others=found.others,
         oddities=tuple(oddities),
+        leaves=tuple(leaves),
     )
 
 

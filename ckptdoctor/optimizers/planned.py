@@ -10,7 +10,7 @@ from ckptdoctor.containers.tensors.shard_data import Constant
 from ckptdoctor.optimizers.catalogue import Layout, SlotKind
 from ckptdoctor.optimizers.keras.config import Settings
 from ckptdoctor.optimizers.translation import finite
-from ckptdoctor.references import TensorRef
+from ckptdoctor.references import TensorRef, TreeLeaf
 from ckptdoctor.state import Generation, Schedule, Wrapper
 
 Matched: TypeAlias = Literal["map", "path", "name", "structure", "order", "weights", "equal", "own"]
@@ -80,6 +80,8 @@ class PlannedOptimizer(NamedTuple):
         slots: Every slot, in the order of the layout (`layout.expand`).
         wrapper: Class of a wrapper around it, with the wrapper's own scalars; None if there is none.
         configured: The target's own configuration of the optimizer stays as it is.
+        label: What its program calls it, where that is no automatic name.
+        tree: The leaves of its state, and of the count beside it, in the target's tree: of a chain of optax.
     """
 
     name: str
@@ -95,6 +97,8 @@ class PlannedOptimizer(NamedTuple):
     slots: tuple[PlannedSlot, ...]
     wrapper: tuple[str, Mapping[str, float | int]] | None = None
     configured: bool = False
+    label: str | None = None
+    tree: tuple[TreeLeaf, ...] = ()
 
     @property
     def around(self) -> str | None:

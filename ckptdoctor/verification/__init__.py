@@ -16,7 +16,7 @@ from ckptdoctor.diagnosis.mending import graft_from
 from ckptdoctor.errors import UsageProblem
 from ckptdoctor.examination import Examination, examine
 from ckptdoctor.state import Status, TrainingState
-from ckptdoctor.verification import compare, process
+from ckptdoctor.verification import chains, compare, process
 from ckptdoctor.verification.code import REFUSAL, carries_code, model_carries_code
 from ckptdoctor.verification.process import TIMEOUT, ChildFailed
 from ckptdoctor.verification.request import NotVerifiable, Prepared, Wanted, prepare
@@ -32,11 +32,17 @@ _POSITION = (
     "framework and here alike"
 )
 
+_WITHOUT_TARGET = (
+    "restored without a target: whether the program's own chain takes it, only --model-script FILE.py:FUNCTION tells, "
+    "whose function answers with the tree to restore into"
+)
+
 
 def verify(
     path: str | os.PathLike[str],
     *,
     model: str | os.PathLike[str] | None = None,
+    script: str | None = None,
     python: str | None = None,
     timeout: float = TIMEOUT,
 ) -> Verification:
@@ -45,6 +51,7 @@ def verify(
     Args:
         path: A file, a SavedModel directory, a checkpoint prefix, or a directory (then its latest artifact).
         model: For weights without a model: a `.keras`, `.h5` or JSON file of the same architecture.
+        script: `FILE.py:FUNCTION`: code of the user's that is run, and answers with the model, or a JAX program's tree.
         python: The interpreter whose framework is asked; None for the running one.
         timeout: Seconds that the framework may take.
 
@@ -55,13 +62,14 @@ def verify(
     found = list(examine(path))
     if not found:
         raise UsageProblem("nothing is here that a framework could load", path)
-    return verify_examined(found[0], model=model, python=python, timeout=timeout)
+    return verify_examined(found[0], model=model, script=script, python=python, timeout=timeout)
 
 
 def verify_examined(
     examination: Examination,
     *,
     model: str | os.PathLike[str] | None = None,
+    script: str | None = None,
     python: str | None = None,
     timeout: float = TIMEOUT,
 ) -> Verification:
@@ -72,13 +80,16 @@ def verify_examined(
         raise examination.error
     if model is not None and not os.path.exists(model):
         raise UsageProblem("there is no such file for --model", model)
+    if script is not None and not os.path.isfile(script.rpartition(":")[0]):
+        raise UsageProblem("--model-script takes FILE.py:FUNCTION, and there is no such file", script)
     if carries_code(state, examination.resolved) or (model is not None and model_carries_code(os.fspath(model))):
         return _failed(examination, REFUSAL)
     if not any(each.has_state for each in state.optimizers):
         return Verification(examination.path, state.format)
     with process.workspace() as folder:
         try:
-            prepared = prepare(examination, state, model=None if model is None else os.fspath(model), folder=folder)
+            given = None if model is None else os.fspath(model)
+            prepared = prepare(examination, state, model=given, script=script, folder=folder)
         except NotVerifiable as reason:
             return _failed(examination, str(reason))
         try:
@@ -88,6 +99,8 @@ def verify_examined(
     attempts, notes = _judged(attempts)
     if any(_by_position(each) for each in prepared.wanted):
         notes = (*notes, _POSITION)
+    if prepared.request["kind"] == chains.KIND and script is None:
+        notes = (*notes, _WITHOUT_TARGET)
     if examination.status is Status.PARTIAL:
         notes = (*notes, "the artifact itself is incomplete: see ckptdoctor inspect")
     return Verification(

@@ -15,6 +15,8 @@ from ckptdoctor.errors import UsageProblem
 
 TIMEOUT = 600.0
 INSTALL = 'pip install "ckptdoctor[tensorflow]"'
+_OF_JAX = 'pip install "ckptdoctor[jax]"'
+_JAX = frozenset({"orbax", "flax"})
 _SAID = 400
 
 # The interpreter may be another one, without ckptdoctor: the child's package is put under its name, and nothing of
@@ -92,7 +94,7 @@ def _environment() -> dict[str, str]:
 
 def _missing(module: str, python: str | None) -> str:
     where = f" for {python}" if python else ""
-    return f"verify needs {module}, which is not installed{where}: {INSTALL}"
+    return f"verify needs {module}, which is not installed{where}: {_OF_JAX if module in _JAX else INSTALL}"
 
 
 def _ending(done: subprocess.CompletedProcess[bytes]) -> str:

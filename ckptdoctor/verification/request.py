@@ -16,7 +16,7 @@ from ckptdoctor.optimizers.lists.elements import position
 from ckptdoctor.optimizers.name_based import TF1_OPTIMIZERS
 from ckptdoctor.references import H5Data, TensorRef
 from ckptdoctor.state import OptimizerState, OtherVariable, Role, TrainingState
-from ckptdoctor.verification import graph
+from ckptdoctor.verification import chains, graph
 from ckptdoctor.verification.digests import digest
 from ckptdoctor.verification.trained import Expected, Trained, read
 
@@ -69,7 +69,9 @@ class Prepared:
     wanted: tuple[Wanted, ...]
 
 
-def prepare(examination: Examination, state: TrainingState, *, model: str | None, folder: str) -> Prepared:
+def prepare(
+    examination: Examination, state: TrainingState, *, model: str | None, folder: str, script: str | None = None
+) -> Prepared:
     """Puts the question for one artifact.
 
     Raises:
@@ -82,6 +84,8 @@ def prepare(examination: Examination, state: TrainingState, *, model: str | None
     rebuilt = None if prefix is None else graph.rebuild(prefix)
     kind = _kind(state, holding, by_objects=rebuilt is not None)
     framework = _framework(state, holding, kind)
+    if kind == "orbax":
+        _require_loader(holding, path, told=model is not None or script is not None)
     with kept_open():
         wanted = tuple(_wanted(state, each) for each in holding)
     requests = []
@@ -94,6 +98,8 @@ def prepare(examination: Examination, state: TrainingState, *, model: str | None
             described["trained"] = [
                 {"path": one.label, "shape": list(one.shape), "dtype": one.dtype} for one in trained
             ]
+        if kind == "chain":
+            described.update(chains.leaves(each.state, each.slots, trained, path))
         wanted = (*wanted[:index], each._replace(trained=trained), *wanted[index + 1 :])
         requests.append(described)
     request: dict[str, Any] = {
@@ -102,6 +108,8 @@ def prepare(examination: Examination, state: TrainingState, *, model: str | None
         "framework": framework,
         "path": prefix or path if kind in {"names", "objects"} else path,
         "model": None if model is None else os.path.abspath(model),
+        "script": script,
+        "item": chains.item_of(holding, path) if kind == "chain" else path,
         "folder": folder,
         "optimizers": requests,
         "expected": [_expected(each) for each in wanted],
@@ -118,6 +126,8 @@ def prepare(examination: Examination, state: TrainingState, *, model: str | None
 
 def _kind(state: TrainingState, holding: Sequence[OptimizerState], *, by_objects: bool) -> str:
     kind = record(state.format).verify
+    if all(dialect(each.generation).chained for each in holding):
+        kind = chains.KIND if record(state.format).write is not None else None
     if kind is None:
         raise NotVerifiable("no framework loads an optimizer from this format")
     if kind in {"objects", "saved_model"} and not by_objects:
@@ -140,6 +150,23 @@ def _kind(state: TrainingState, holding: Sequence[OptimizerState], *, by_objects
     return kind
 
 
+def _require_loader(holding: Sequence[OptimizerState], path: str, *, told: bool) -> None:
+    """Raises where no call of Keras loads what its callback saved.
+
+    Raises:
+        NotVerifiable: There is none, or it needs a model.
+    """
+    if any((each.iterations_key or "").startswith("state/") for each in holding):
+        raise NotVerifiable(
+            "Keras 3.13 has no loader for what its callback saves, and later versions want another item"
+        )
+    if not told and not os.path.isdir(os.path.join(path, "model_config")):
+        raise NotVerifiable(
+            "no configuration of the model lies beside its weights: give --model-script FILE.py:FUNCTION, which "
+            "answers with the program's compiled model, or --model"
+        )
+
+
 def _shared(optimizer: OptimizerState) -> bool:
     """Whether a variable has two slots of one kind: two optimizers under one name."""
     return len({(slot.name, slot.variable) for slot in optimizer.slots}) < len(optimizer.slots)
@@ -147,6 +174,8 @@ def _shared(optimizer: OptimizerState) -> bool:
 
 def _framework(state: TrainingState, holding: Sequence[OptimizerState], kind: str) -> str:
     packages = {dialect(each.generation).package for each in holding}
+    if kind == chains.KIND:
+        return chains.package(state)
     if kind == "names":
         return "tensorflow"
     if kind == "objects" and packages == {"tensorflow"}:
@@ -189,6 +218,7 @@ def _optimizer(optimizer: OptimizerState, slots: Sequence[Expected], *, by_objec
         config["gradient_accumulation_steps"] = steps if isinstance(steps, int) and steps > 1 else 2
     return {
         "name": optimizer.name,
+        "label": optimizer.label,
         "class": optimizer.class_name or "Adam",  # without slots every class loads the same
         "legacy": dialect(optimizer.generation).legacy,
         "config": config,

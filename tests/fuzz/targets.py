@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from fuzz import torch_targets
+from fuzz import torch_targets, trees
 from fuzz.invariant import grafted, inspected
 from fuzz.sealing import listed, pairs_of, resealed, sorted_table, true_checksums
 from support.bundles import Tensor, array, strings, write_bundle
@@ -359,6 +359,11 @@ TARGETS: dict[str, Target] = {
     "npy": Target(_dump("weights.npy", read_npy), _files("*.npy")),
     "npz": Target(_dump("weights.npz", read_npz), _files("*.npz")),
     "archive": Target(_archive, _files("*.keras", "*.npz")),
+    "ocdbt": Target(trees.ocdbt, trees.bodies),
+    "ocdbt-manifest": Target(trees.ocdbt_manifest, trees.manifests),
+    "zarr": Target(trees.zarr, trees.described),
+    "orbax-tree": Target(trees.orbax_tree, trees.trees),
+    "graft-msgpack": Target(trees.msgpack, trees.documents),
     "keras-config": Target(_keras_config, _configs),
     "json": Target(_json, _configs),
     "state-file": Target(_state_file, _files("checkpoint")),

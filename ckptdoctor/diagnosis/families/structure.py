@@ -45,7 +45,10 @@ def _no_optimizer_state(evidence: Evidence) -> Iterator[tuple[str, str]]:
     options = () if taken else ("--as", kind.generations[0].value)
     hint = f"put it back from where it is: {graft_from('DONOR', evidence, *options)}"
     if (because and kind.export_hint) or kind.absent_hint:
-        hint = kind.export_hint or kind.absent_hint.replace("{graft}", graft_from("DONOR", "MODEL.keras"))
+        places = {"{graft}": graft_from("DONOR", "MODEL.keras"), "{graft here}": graft_from("DONOR", evidence)}
+        hint = kind.export_hint or kind.absent_hint
+        for place, command in places.items():
+            hint = hint.replace(place, command)
     yield f"{what}: training would start with a new optimizer{because}", hint
 
 

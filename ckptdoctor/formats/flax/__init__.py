@@ -1,7 +1,7 @@
 """Files of flax.serialization: `to_bytes`, `msgpack_serialize`, and the `checkpoint_N` of `save_checkpoint`."""
 
 from ckptdoctor.formats.contract import ArtifactFormat, Reader
-from ckptdoctor.state import Format
+from ckptdoctor.state import Format, Generation
 
 _ROOM = "ckptdoctor.formats.flax"
 
@@ -14,9 +14,15 @@ FORMATS = (
         endings={".msgpack": "a msgpack document of flax"},
         ending=".msgpack",
         holds="named",
-        unwritable="msgpack documents of flax are read, not written: restore both with flax, and exchange opt_state",
+        generations=(Generation.OPTAX,),
+        program=f"{_ROOM}.writing:program",
+        write=f"{_ROOM}.writing:write",
+        write_options=("progress",),
+        check=f"{_ROOM}.writing:check",
+        verify="chain",
         release_hint="for a release, save the parameters alone: flax.serialization.to_bytes(state.params)",
-        absent_hint="save the whole state: flax.serialization.to_bytes(state), not state.params",
+        absent_hint="save the whole state: flax.serialization.to_bytes(state), not state.params; or put the state of "
+        "another checkpoint here: {graft here}",
     ),
 )
 READERS = (Reader("flax", f"{_ROOM}.reading:read", (Format.FLAX_MSGPACK,), latest=f"{_ROOM}.locating:latest"),)

@@ -17,11 +17,15 @@ FORMATS = (
         config_form="object",
         generations=(Generation.KERAS3, Generation.OPTAX),
         metadata=("_METADATA", "_CHECKPOINT_METADATA"),
-        unwritable="Orbax checkpoints are read, not written: graft into a `.keras` or `.weights.h5` of the same model",
+        program=f"{_ROOM}.keras_tree:program",
+        write=f"{_ROOM}.writing.steps:write",
+        write_options=("link", "loss_from", "progress"),
+        check=f"{_ROOM}.writing.steps:check",
+        verify="orbax",
         release_hint="for a release, save with OrbaxCheckpoint(..., save_weights_only=True), or the tree without its "
         "optimizer state",
         absent_hint="nothing was lost on the way: OrbaxCheckpoint(save_weights_only=True) or the program saved weights "
-        "alone; save again with the optimizer's state",
+        "alone; save again with the optimizer's state, or put that of another checkpoint here: {graft here}",
     ),
 )
 READERS = (

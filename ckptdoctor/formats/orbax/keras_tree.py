@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ckptdoctor.containers.strict_json import parse_object
 from ckptdoctor.containers.tensors.values import read_scalar
 from ckptdoctor.formats.keras.code import code_inside
+from ckptdoctor.formats.keras.layers import WEIGHT_NAMES
 from ckptdoctor.formats.keras.model import layer_configs
 from ckptdoctor.formats.orbax.items import Item, Leaf
 from ckptdoctor.optimizers.inference import class_of_name
@@ -28,22 +29,31 @@ from ckptdoctor.state import (
     TrainingState,
 )  # fmt: skip
 
-_TRAINED, _OTHERS, _OPTIMIZER, _METRICS = (
+_TRAINED, _OTHERS, OPTIMIZER, _METRICS = (
     "trainable_variables", "non_trainable_variables", "optimizer_variables", "metrics_variables",
 )  # fmt: skip
-_GROUPS = frozenset({_TRAINED, _OTHERS, _OPTIMIZER, _METRICS})
+VARIABLES = (_TRAINED, _OTHERS)
+"""The groups of the model's own variables."""
+_GROUPS = frozenset({*VARIABLES, OPTIMIZER, _METRICS})
 _CONFIG = "config"
+CALLBACK = "OrbaxCheckpoint"
 _FIRST = "3.13"
 """The first version that has the callback; no file names the version that wrote it."""
 _WRAPPER_OWN = ("iteration", "learning_rate", "step_counter", "dynamic_scale")
 """What a LossScaleOptimizer has for itself, in the order of its `variables`."""
 _MAX_DEPTH = 32
+_MAX_LAYERS = 100_000
+
+
+def program(state: TrainingState) -> Generation:
+    """The optimizers of the framework that wrote a checkpoint."""
+    return Generation.KERAS3 if state.callback == CALLBACK else Generation.OPTAX
 
 
 def is_keras(item: Item) -> bool:
     """Whether an item is such a tree."""
     groups = {leaf.path[0] for leaf in item.leaves if leaf.path}
-    return bool(groups) and groups <= _GROUPS and (_TRAINED in groups or _OPTIMIZER in groups)
+    return bool(groups) and groups <= _GROUPS and (_TRAINED in groups or OPTIMIZER in groups)
 
 
 def read(path: str, tree: Item, items: Sequence[Item]) -> TrainingState:
@@ -51,13 +61,14 @@ def read(path: str, tree: Item, items: Sequence[Item]) -> TrainingState:
     texts = next((each.texts for each in items if _CONFIG in each.texts), {})
     config = parse_object(texts[_CONFIG], path, "model_config") if _CONFIG in texts else {}
     variables = tuple(_variables(tree, config))
-    state = [leaf for leaf in tree.leaves if leaf.path and leaf.path[0] == _OPTIMIZER]
+    state = [leaf for leaf in tree.leaves if leaf.path and leaf.path[0] == OPTIMIZER]
     compiled = config.get("compile_config")
     node = compiled.get("optimizer") if isinstance(compiled, Mapping) else None
     configured = read_config(node, _FIRST, Generation.KERAS3)
     optimizers = () if not state and configured is None else (_optimizer(state, variables, configured),)
-    placed = {id(leaf) for leaf in tree.leaves if leaf.path and leaf.path[0] in {_TRAINED, _OTHERS, _OPTIMIZER}}
+    placed = {id(leaf) for leaf in tree.leaves if leaf.path and leaf.path[0] in {*VARIABLES, OPTIMIZER}}
     rest = [leaf for each in items for leaf in each.leaves if id(leaf) not in placed]
+    variables, ordered = _in_models_order(variables, config)  # slots are read in the tree's own order, as they stand
     return TrainingState(
         path=path,
         format=Format.ORBAX_CHECKPOINT,
@@ -66,7 +77,8 @@ def read(path: str, tree: Item, items: Sequence[Item]) -> TrainingState:
         optimizers=optimizers,
         others=tuple(leaf.tensor for leaf in rest if leaf.tensor is not None),
         oddities=code_inside(config),
-        callback="OrbaxCheckpoint",
+        callback=CALLBACK,
+        ordered=ordered,
     )
 
 
@@ -81,6 +93,36 @@ def _variables(tree: Item, config: Mapping[str, object]) -> Iterator[ModelVariab
                 path = "/".join(leaf.path[1:])
                 rebuilt = _rebuilt(leaf.path[1:], lost)
                 yield ModelVariable(path, leaf.tensor, trainable, (rebuilt,) if rebuilt != path else ())
+
+
+def _in_models_order(
+    variables: Iterable[ModelVariable], config: Mapping[str, object]
+) -> tuple[tuple[ModelVariable, ...], bool]:
+    """The variables as the model has them, and whether that is known: the tree has them by the alphabet.
+
+    Layers stand in the configuration in the model's order, and what a class makes first is known of Keras' own.
+    """
+    places: dict[str, tuple[int, tuple[str, ...]]] = {}
+    waiting = list(reversed(layer_configs(config)))
+    while waiting and len(places) <= _MAX_LAYERS:
+        node = waiting.pop()
+        settings = node.get("config")
+        name = settings.get("name") if isinstance(settings, Mapping) else None
+        if isinstance(name, str):
+            own = WEIGHT_NAMES.get(str(node.get("class_name")).rpartition(">")[2], ())
+            places[name] = (len(places), own) if name not in places else (places[name][0], ())
+        waiting += reversed(layer_configs(node))
+    keyed: list[tuple[int, int, ModelVariable]] = []
+    for each in variables:
+        *_, layer, weight = ("", *each.path.split("/"))
+        place, own = places.get(layer, (len(places), ()))
+        if weight not in own and each.trainable:
+            place = len(places)
+        keyed.append((place, own.index(weight) if weight in own else len(own), each))
+    known = all(place < len(places) for place, _, each in keyed if each.trainable)
+    if known:
+        keyed.sort(key=lambda found: found[:2])
+    return tuple(each for _, _, each in keyed), known
 
 
 def _own_names(config: Mapping[str, object]) -> frozenset[str]:
@@ -125,8 +167,15 @@ def _optimizer(
     if config is not None:
         return read
     name = next((each.name for each in ordered if each.name is not None and "/" in each.name), "")
-    inner = _inner_name(ordered) or name.partition("/")[0]
-    return _named(read, inner)
+    name = _inner_name(ordered) or name.partition("/")[0]
+    hint, read = class_of_name(name), read._replace(label=name or None)
+    whole = all(each.tensor is not None for each in state)
+    if whole and read.missing and hint not in {None, read.class_name}:  # Muon keeps a velocity for some variables only
+        told = OptimizerConfig(hint or "", Generation.KERAS3)
+        again = _with_lost(read_state(ordered, variables, config=told, generation=Generation.KERAS3, version=_FIRST))
+        if not again.missing and len(again.slots) == len(read.slots):
+            return again._replace(class_inferred=True, label=read.label)
+    return _named(read, hint)
 
 
 def _state_variable(leaf: Leaf) -> StateVariable:
@@ -166,9 +215,8 @@ def _inner_name(state: Iterable[StateVariable]) -> str:
     return counts[-1].rpartition("/")[2] if counts else ""
 
 
-def _named(read: OptimizerState, name: str) -> OptimizerState:
+def _named(read: OptimizerState, hint: str | None) -> OptimizerState:
     """Without a configuration the optimizer's own name tells the class, where the slots allow it."""
-    hint = class_of_name(name) if name else None
     fitting = (read.class_name, *read.class_candidates)
     if hint is None or (read.slots and hint not in fitting):
         return read

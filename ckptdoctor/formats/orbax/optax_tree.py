@@ -14,7 +14,12 @@ from ckptdoctor.state import Format, Producer, TrainingState
 def read(path: str, items: Sequence[Item]) -> TrainingState:
     """Reads the items of a checkpoint as one tree."""
     leaves = [
-        Leaf((item.name, *leaf.path) if item.name else leaf.path, leaf.tensor, is_empty=leaf.kind in EMPTY)
+        Leaf(
+            (item.name, *leaf.path) if item.name else leaf.path,
+            leaf.tensor,
+            is_empty=leaf.kind in EMPTY,
+            indices=(False, *leaf.indices) if item.name else leaf.indices,
+        )
         for item in items
         for leaf in item.leaves
     ]

@@ -24,14 +24,7 @@ def read(path: str) -> TrainingState:
     names = listed(path)
     about = json_object(path, STEP_METADATA, path)
     unfinished = [name for name in names if TEMPORARY in name]
-    counters: dict[str, int] = {}
-    if is_item(path, names):
-        items = [read_item(path, "", path)]
-    else:
-        items, counters = _items(path, names)
-        if not items:
-            told = f"{', '.join(sorted(unfinished)[:4])} did not end" if unfinished else "it holds no item"
-            raise UnreadableArtifact(f"this save is not complete: {told}", path, code="I005")
+    items, counters = _items(path, names)
     oddities = [*_of_save(path, names, about, unfinished), *(each for item in items for each in item.oddities)]
     tree = next((item for item in items if keras_tree.is_keras(item)), None)
     state = optax_tree.read(path, items) if tree is None else keras_tree.read(path, tree, items)
@@ -43,8 +36,19 @@ def read(path: str) -> TrainingState:
     )
 
 
+def read_items(path: str) -> list[Item]:
+    """The items of a step that are trees, or the item that stands alone.
+
+    Raises:
+        UnreadableArtifact: One is corrupt, or nothing complete is there.
+    """
+    return _items(path, listed(path))[0]
+
+
 def _items(path: str, names: list[str]) -> tuple[list[Item], dict[str, int]]:
-    """The items of a step that are trees, and the whole numbers in those that are JSON."""
+    """The same, and the whole numbers in the items that are JSON."""
+    if is_item(path, names):
+        return [read_item(path, "", path)], {}
     found: list[Item] = []
     counters: dict[str, int] = {}
     for name in items_of(path, names):
@@ -59,6 +63,10 @@ def _items(path: str, names: list[str]) -> tuple[list[Item], dict[str, int]]:
             for key, each in value.items() if isinstance(value, Mapping) else ():
                 if isinstance(each, int) and not isinstance(each, bool):
                     counters[f"{name}/{key}"] = each
+    if not found:
+        unfinished = sorted(name for name in names if TEMPORARY in name)
+        told = f"{', '.join(unfinished[:4])} did not end" if unfinished else "it holds no item"
+        raise UnreadableArtifact(f"this save is not complete: {told}", path, code="I005")
     return found, counters
 
 

@@ -59,6 +59,8 @@ def hold_against_plan(
                 "objects: write the optimizer that the target's program has with --as optimizer-v2, keras2 or keras3"
             )
         count = found.recoverable.value
+    if count is None and optimizer.tree:
+        count = optimizer.iterations  # a chain without one; its leaves are compared below
     if count != optimizer.iterations:
         raise _failed(f"the count is {count} instead of {optimizer.iterations}")
     _require_as_many(found, target, optimizer, partial=partial)
@@ -82,7 +84,21 @@ def hold_against_plan(
                 raise _failed(f"{planned.kind.name} of {planned.variable} is not what was planned")
             if progress is not None:
                 progress(planned.nbytes)
+        _same_tree(result, optimizer, raw)
         _same_model(result, target, optimizer, raw)
+
+
+def _same_tree(result: TrainingState, planned: PlannedOptimizer, raw: RawPlaces) -> None:
+    """Every leaf of a chain is where it was planned, the empty ones too."""
+    there = {leaf.path: leaf for leaf in result.leaves}
+    for leaf in planned.tree:
+        found = there.get(leaf.path)
+        if found is None or (found.tensor is None) != (leaf.tensor is None):
+            raise _failed(f"{'/'.join(leaf.path)} is not in it")
+        if leaf.tensor is not None and found.tensor is not None:
+            same = (found.tensor.dtype, found.tensor.shape) == (leaf.tensor.dtype, leaf.tensor.shape)
+            if not same or not _same_values(leaf.tensor, found.tensor, raw):
+                raise _failed(f"{'/'.join(leaf.path)} is not what was planned")
 
 
 def _require_as_many(found: OptimizerState, target: TrainingState, planned: PlannedOptimizer, *, partial: bool) -> None:

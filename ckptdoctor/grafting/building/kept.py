@@ -21,9 +21,9 @@ def untouched(state: TrainingState, planned: PlannedOptimizer) -> Iterator[tuple
     for each in state.optimizers:
         if each is not own:
             yield from _tensors(each)
-    counted = own.iterations_key if own is not None else None
+    counted = {"/".join(leaf.path) for leaf in planned.tree} | {own.iterations_key if own is not None else None}
     for name, ref in state.counter_tensors.items():
-        if ref.key != counted and not (own is None and name == "global_step"):
+        if ref.key not in counted and not (own is None and name == "global_step"):
             yield name, ref
     for other in () if own is None else own.shared:
         yield other.name, other.tensor

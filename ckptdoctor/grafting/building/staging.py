@@ -22,6 +22,8 @@ from ckptdoctor.grafting.building.flushing import fsync_path
 _MARK = ".ckptdoctor-"
 _LOCK = "lock"
 _REPLACED = ".replaced"
+_IN_ARTIFACTS = ("saved_model.pb", "config.json", "_CHECKPOINT_METADATA", "_METADATA")
+"""Files of directories that are artifacts as a whole, in which nothing else belongs."""
 _TRIES = 10
 _GRACE = 60.0
 """Seconds that a process may take between making its folder and locking it."""
@@ -71,7 +73,7 @@ def _is_special(path: str) -> bool:
 
 
 def _is_artifact(directory: str) -> bool:
-    return any(os.path.exists(os.path.join(directory, name)) for name in ("saved_model.pb", "config.json"))
+    return any(os.path.exists(os.path.join(directory, name)) for name in _IN_ARTIFACTS)
 
 
 def existing(output: str) -> list[str]:

@@ -34,7 +34,8 @@ def donor_side(state: TrainingState, target: TrainingState, own: OptimizerState 
         raise GraftRefused("the donor holds no optimizer state", state.path)
     if dialect(optimizer.generation).chained:
         raise GraftRefused(
-            "the donor's state is of optax, and no target holds its chains: it is read and compared only"
+            "the donor's state is a chain of optax, for which this target has no place: graft into a checkpoint of "
+            "Orbax or flax that the program saved"
         )
     if "slots" in options.only:
         if is_unplaced(state, optimizer):
@@ -55,6 +56,12 @@ def _placed(
     if record(target.format).holds == "bare-list":
         return numbered(optimizer, told)
     variables = _as_trained(target, own)
+    if not target.ordered and not state.variables:
+        raise GraftRefused(
+            "the donor is a list that goes by the order of the model's variables, which nothing in the target tells: "
+            "graft from an artifact that names them (a `.keras`, a `.weights.h5`, another checkpoint of the run)",
+            target.path,
+        )
     if state.variables:
         found = match(list(map(named, variables)), list(map(named, state.variables)), {})
         flags = {each.donor: path for path, each in found.items() if not each.ambiguous}

@@ -8,7 +8,8 @@ from ckptdoctor.grafting.options import Options
 from ckptdoctor.matching.lists import COMPILED
 from ckptdoctor.matching.sides import Side, choose
 from ckptdoctor.optimizers.dialects import dialect
-from ckptdoctor.state import OptimizerState, TrainingState
+from ckptdoctor.optimizers.inference import class_of_name
+from ckptdoctor.state import Generation, OptimizerState, TrainingState
 
 
 def own_optimizer(target: TrainingState, donor: TrainingState | None, options: Options) -> OptimizerState | None:
@@ -60,3 +61,11 @@ def name_for(
     parent, _, attribute = theirs.name.rpartition("/")
     there = not parent or any(variable.tensor.key.startswith(f"{parent}/") for variable in target.variables)
     return theirs.name if there else attribute
+
+
+def label_for(donor: OptimizerState, own: OptimizerState | None, generation: Generation) -> str | None:
+    """What the result's program calls its optimizer, where somebody named it: the target's name, else the donor's."""
+    if own is not None and own.label is not None:
+        return own.label
+    of_one = donor.generation is generation and donor.label is not None
+    return donor.label if of_one and class_of_name(donor.label or "") is None else None

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from ckptdoctor.diagnosis.status import is_possible
 from ckptdoctor.errors import GraftRefused, Unmatchable
-from ckptdoctor.formats.registry import record
+from ckptdoctor.formats.registry import program, record
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.grafting.plan import Plan
+from ckptdoctor.grafting.planning.chains import chain_plan
 from ckptdoctor.grafting.planning.classes import chosen_class, doubts, informed, read_as
 from ckptdoctor.grafting.planning.completeness import (
     NOWHERE,
@@ -29,7 +30,7 @@ from ckptdoctor.grafting.planning.configuration import (
 from ckptdoctor.grafting.planning.donor import donor_side, require_one, require_same_wrapper
 from ckptdoctor.grafting.planning.generations import generation_for
 from ckptdoctor.grafting.planning.layouts import graph_layout, pick_layout
-from ckptdoctor.grafting.planning.names import name_for, own_optimizer
+from ckptdoctor.grafting.planning.names import label_for, name_for, own_optimizer
 from ckptdoctor.grafting.planning.pairing import Paired, pair, trained_by_place
 from ckptdoctor.grafting.planning.slots import SlotMaker, Sources, other_betas
 from ckptdoctor.matching.lists import is_unplaced, is_unrecorded, numbered
@@ -65,6 +66,8 @@ def make_plan(donor: TrainingState | None, target: TrainingState, output: str, o
 
 
 def _plan(donor: TrainingState | None, target: TrainingState, output: str, options: Options) -> Plan:
+    if dialect(program(target)).chained:
+        return chain_plan(donor, target, output, options)
     own = own_optimizer(target, donor, options)
     if own is not None:
         require_one(own, "the target")
@@ -182,6 +185,7 @@ class _Planner:
             slots=tuple(slots),
             wrapper=self._wrapper(),
             configured=configured.stays or self._in_attribute(),
+            label=label_for(self.donor.optimizer, self.own, self.generation),
         )
         self.warnings += rate_warnings(optimizer, self.target.format)
         self.warnings += check_recorded(optimizer, self.target.format, self.donor, self.own)

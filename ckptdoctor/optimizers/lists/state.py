@@ -93,6 +93,7 @@ def configured_only(
 ) -> OptimizerState:
     """An optimizer that the artifact records, and of which it holds no state."""
     return OptimizerState(
+        label=config.name if config is not None else None,
         name=name,
         class_name=None if config is None else config.class_name,
         generation=(config.generation if config else None) or generation,
@@ -148,6 +149,7 @@ def _assemble(
     )
     generation = generation or (layout.generation if layout else None)
     return OptimizerState(
+        label=config.name if config is not None else None,
         name=name,
         class_name=class_name,
         class_inferred=inferred and class_name is not None,

@@ -15,10 +15,11 @@ from ckptdoctor.containers.tensors.dtypes import INTEGRAL
 from ckptdoctor.containers.tensors.values import chunks, read_scalar
 from ckptdoctor.optimizers.inference import count_of
 from ckptdoctor.optimizers.optax.states import SLOT_FIELDS
-from ckptdoctor.references import TensorRef
+from ckptdoctor.references import TensorRef, TreeLeaf
 from ckptdoctor.state import ModelVariable, Scalar
 
 Path = tuple[str, ...]
+Leaf = TreeLeaf
 
 _STATE = re.compile(r"(?:.*[_.-])?opt(?:im(?:izer)?)?(?:s|_?states?|_?vars|_variables)?(?:[_.-].*)?\Z")
 """How trees call an optimizer's state: opt_state, optimizer, optimizer_state, gen_opt_state, opt_state_d."""
@@ -29,14 +30,6 @@ _WRAPPED = frozenset({"value", "raw_value"})
 """What NNX puts behind every path."""
 MOST_PARTS = 64
 _MOST_DEVICES = 4096
-
-
-class Leaf(NamedTuple):
-    """A leaf: its keys, and its array; None for a node that is empty, or whose array is lost."""
-
-    path: Path
-    tensor: TensorRef | None
-    is_empty: bool = False
 
 
 class StateLeaf(NamedTuple):

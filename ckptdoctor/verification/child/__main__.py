@@ -42,6 +42,14 @@ def _kind(name: str) -> Any:
         from ckptdoctor.verification.child import models
 
         return models
+    if name == "orbax":
+        from ckptdoctor.verification.child import orbax
+
+        return orbax
+    if name == "chain":
+        from ckptdoctor.verification.child import chains
+
+        return chains
     if name == "weights":
         from ckptdoctor.verification.child import weights
 

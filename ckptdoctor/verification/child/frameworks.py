@@ -7,6 +7,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+LIBRARIES = {"orbax": "orbax.checkpoint", "flax": "flax"}
+"""What restores the trees of JAX programs, and its module."""
 KERAS3_MAJOR = 3
 EAGER_MAJOR = 2
 FIRST_TF_KERAS = (2, 4)
@@ -59,6 +61,8 @@ def load(wanted: str) -> Framework:
     """
     if wanted == "keras":
         return _keras3()
+    if wanted in LIBRARIES:
+        return _library(wanted)
     tensorflow = _import("tensorflow")
     if wanted == "standalone" and _is_standalone():
         module: Any = import_module("keras")
@@ -74,6 +78,14 @@ def load(wanted: str) -> Framework:
     if keras is None or _major(getattr(keras, "__version__", "2")) >= KERAS3_MAJOR:
         raise MissingFramework("tf_keras")
     return Framework("tf.keras", tensorflow.__version__, keras, tensorflow)
+
+
+def _library(package: str) -> Framework:
+    """Orbax or flax, whose trees need JAX alone."""
+    if find_spec(package) is None or find_spec("jax") is None:
+        raise MissingFramework(package)
+    module: Any = import_module(LIBRARIES[package])
+    return Framework(package, str(module.__version__), module, None)
 
 
 def _is_standalone() -> bool:

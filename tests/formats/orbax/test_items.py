@@ -10,14 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.museum import FIXTURES
 from support.orbax.ocdbt import database
 from support.orbax.zarr_arrays import v2, v3, write
 
-import ckptdoctor
 from ckptdoctor.checking.policy import Policy
 from ckptdoctor.checking.run import check_paths
-from ckptdoctor.errors import GraftRefused
 from ckptdoctor.examination import Examination, examine
 from ckptdoctor.state import Status
 
@@ -98,17 +95,6 @@ def test_a_database(tmp_path: Path) -> None:
     folder = _metadata(tmp_path / "item")
     database(folder, {f"{name}/{key}": data for name, values in _stored() for key, data in values.items()})
     _is_right(_one(folder))
-
-
-def test_grafts(museum: Path, tmp_path: Path) -> None:
-    """A chain of optax goes nowhere, and nothing goes into a checkpoint of Orbax."""
-    keras, optax = (str(museum / each) for each in ("orbax-keras3.15-jax/functional", "orbax-jax/adamw"))
-    archive = str(FIXTURES / "keras3.keras")
-    cases = ((optax, archive, "out.keras", "of optax"), (keras, keras, "out", "are read, not written"))
-    for donor, target, name, says in cases:
-        with pytest.raises(GraftRefused, match=says):
-            ckptdoctor.graft(donor, target, str(tmp_path / name))
-    assert not list(tmp_path.iterdir())
 
 
 def test_the_first_layout(tmp_path: Path) -> None:

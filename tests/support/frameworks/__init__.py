@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,9 @@ def warm_python() -> str:
     return command
 
 
-def run(*words: object, given: str = "", python: str = sys.executable) -> list[str]:
+def run(
+    *words: object, given: str = "", python: str = sys.executable, settings: Mapping[str, str] | None = None
+) -> list[str]:
     """Runs `python WORD...` beside a framework, which must end well; answers the lines of its output."""
     is_ours = python == sys.executable
     hidden = () if is_ours else NOT_THEIRS
@@ -79,15 +82,21 @@ def run(*words: object, given: str = "", python: str = sys.executable) -> list[s
         capture_output=True,
         text=True,
         check=False,
-        env={**environment, **SETTINGS},
+        env={**environment, **SETTINGS, **(settings or {})},
     )
     assert done.returncode == 0, f"it ended with {done.returncode}: {done.stderr[-4000:]}"
     return done.stdout.splitlines()
 
 
-def child(script: str, *arguments: object, given: object = None, python: str = sys.executable) -> Any:
+def child(
+    script: str,
+    *arguments: object,
+    given: object = None,
+    python: str = sys.executable,
+    settings: Mapping[str, str] | None = None,
+) -> Any:
     """Runs a script of tests/real/children, `given` as JSON on its input; answers the JSON of its last line, if any."""
-    lines = run(CHILDREN / script, *arguments, given=json.dumps(given), python=python)
+    lines = run(CHILDREN / script, *arguments, given=json.dumps(given), python=python, settings=settings)
     return json.loads(lines[-1]) if lines else {}
 
 

@@ -25,6 +25,7 @@ from ckptdoctor.formats.keras.archive import CONFIG, METADATA, WEIGHTS_H5
 from ckptdoctor.formats.keras.optimizer_groups import OPTIMIZER
 from ckptdoctor.formats.keras.shard_map import is_map
 from ckptdoctor.formats.keras.writing.checks import check_layout
+from ckptdoctor.formats.keras.writing.compiled import compiled
 from ckptdoctor.formats.keras.writing.losses import chosen_loss, loss_of
 from ckptdoctor.formats.keras.writing.slot_names import weight_names
 from ckptdoctor.formats.keras.writing.tree import Place, by_name, new_dataset, place_in, tree_edit
@@ -252,37 +253,11 @@ def _compiled(
     """`config.json` with the optimizer in `compile_config`; None where it stays as it is."""
     if place.group != OPTIMIZER:
         return None, (by_name(place.group, "load_model(path, compile=False), compile the model with its optimizers"),)
-    call = (f"load with load_model(path) of {dialect(optimizer.generation).title}: it restores the optimizer's state",)
-    document = parse_object(config, target, CONFIG)
-    compiled = document.get("compile_config")
-    has_optimizer = isinstance(compiled, dict) and isinstance(compiled.get("optimizer"), (dict, str))
-    if optimizer.configured and isinstance(compiled, dict) and has_optimizer:
-        require_agreement(compiled["optimizer"], optimizer)
-        return None, call
+    call = f"load with load_model(path) of {dialect(optimizer.generation).title}: it restores the optimizer's state"
     version = parse_object(metadata, target, METADATA).get("keras_version")
     version = version if isinstance(version, str) else None
-    package = "tf_keras" if _by_tf_keras(version) else "keras"
-    serialized = to_config(optimizer, Form.OBJECT, package=package)
-    require_agreement(serialized, optimizer)
-    if isinstance(compiled, dict) and "loss" in compiled:
-        document["compile_config"] = {**compiled, "optimizer": serialized}
-        return json.dumps(document).encode(), call
-    found = None if loss_from is None else loss_of(loss_from)
-    loss, note = chosen_loss(found, optimizer.generation, Form.OBJECT, version)
-    document["compile_config"] = {  # an uncompiled model has none, or an empty one
-        "optimizer": serialized,
-        "loss": loss,
-        "loss_weights": None,
-        "metrics": None,
-        "weighted_metrics": None,
-    }
-    return json.dumps(document).encode(), (*call, note)
-
-
-def _by_tf_keras(version: str | None) -> bool:
-    from ckptdoctor.formats.keras.producer import producer
-
-    return producer(version).framework == "tf_keras"
+    changed, told = compiled(optimizer, parse_object(config, target, CONFIG), version, loss_from)
+    return None if changed is None else json.dumps(changed).encode(), (call, *told)
 
 
 def write_keras_weights(

@@ -1,0 +1,1 @@
+"""State written into Orbax checkpoints."""
