@@ -16,11 +16,13 @@ from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.pickles.machine import Machine
 from ckptdoctor.containers.pickles.values import NotThese, Opaque, Pairs, shape_of
 from ckptdoctor.containers.torchfiles.archive import MAX_STEPS
+from ckptdoctor.containers.torchfiles.fast import Unusual, fast_load
 from ckptdoctor.containers.torchfiles.imports import Dtype, Name, TorchImports
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.references import Archived, Piece, Pieces, TensorRef
 
 METADATA = ".metadata"
+_MOST_AT_ONCE = 256 << 20
 _PLAIN = re.compile(r"[^/\\\x00-\x1f]{1,255}\Z")
 
 
@@ -63,9 +65,7 @@ def read_directory(path: str) -> Directory:
         UnreadableArtifact: It is missing, corrupt, or names files elsewhere.
     """
     where = os.path.join(path, METADATA)
-    imports = TorchImports()
-    with RegularFile(where) as file:
-        root = Machine(Cursor(file, where), imports, MAX_STEPS).run()
+    root, imports = _read(where)
     fields = _fields(root, where)
     tensors, planned = fields.get("state_dict_metadata"), fields.get("planner_data")
     if not isinstance(tensors, Pairs):
@@ -83,6 +83,19 @@ def read_directory(path: str) -> Directory:
         elif found.tensor is not None and found.tensor.location is None and found.tensor.size:
             lost[key] = next((name for name, place in places.get(key, {}).values() if place is None), "")
     return Directory(entries, lost, tuple(imports.names), tuple(imports.called), _saved_as(fields))
+
+
+def _read(where: str) -> tuple[object, TorchImports]:
+    """The pickle, read fast where it is whole in memory and usual."""
+    with RegularFile(where) as file:
+        if file.size <= _MOST_AT_ONCE:
+            imports = TorchImports()
+            try:
+                return fast_load(file.read(0, file.size), 0, imports)[0], imports
+            except Unusual:
+                pass
+        imports = TorchImports()
+        return Machine(Cursor(file, where), imports, MAX_STEPS).run(), imports
 
 
 def _saved_as(fields: dict[str, object]) -> str:

@@ -33,6 +33,8 @@ _TENSOR = re.compile(
 """`_rebuild_tensor_v2(("storage", class, key, device, numel), offset, size, stride, requires_grad, OrderedDict())`."""
 _NUMBERS = re.compile(_NUMBER, re.DOTALL)
 _LONG = 1 << 31
+_NEWEST_PROTOCOL = 5
+_MOST_COPIED = 1 << 22
 
 
 class Unusual(Exception):
@@ -79,6 +81,7 @@ class _Reader:
         self.imports = imports
         self.stack: list[object] = []
         self.memo: dict[int, object] = {}
+        self.copied = 0
 
     def run(self) -> tuple[object, int]:
         """Interprets opcodes up to STOP."""
@@ -156,9 +159,23 @@ class _Reader:
         raise Unusual("no mark")
 
     def reduce(self) -> None:
-        """REDUCE."""
+        """REDUCE and NEWOBJ. Constructors copy what they are given, which a small file may ask for often."""
         args = self.stack.pop()
+        if isinstance(args, tuple):
+            self.copied += sum(len(each) for each in args if isinstance(each, (list, tuple, str, bytes)))
+            if self.copied > _MOST_COPIED:
+                raise Unusual("much is copied")
         self.stack.append(self.imports.call(self.stack.pop(), args))
+
+    def stack_global(self) -> None:
+        """STACK_GLOBAL."""
+        name, module = self.stack.pop(), self.stack.pop()
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise Unusual("a name that is no text")
+        found = self.imports.find(module, name)
+        if found is None:
+            raise Unusual("a refused name")
+        self.stack.append(found)
 
     def global_(self) -> None:
         """GLOBAL."""
@@ -168,9 +185,9 @@ class _Reader:
             raise Unusual("a refused name")
         self.stack.append(found)
 
-    def text(self) -> None:
-        """BINUNICODE."""
-        count = int.from_bytes(self.take(4), "little")
+    def text(self, width: int = 4) -> None:
+        """BINUNICODE, and the short one."""
+        count = int.from_bytes(self.take(width), "little")
         if count > 1 << 12:
             raise Unusual("long text")
         self.stack.append(self.take(count).decode("utf-8"))
@@ -217,8 +234,13 @@ class _Reader:
 
     def protocol(self) -> None:
         """PROTO."""
-        if self.take(1)[0] > 3:
+        if self.take(1)[0] > _NEWEST_PROTOCOL:
             raise Unusual("another protocol")
+
+    def frame(self) -> None:
+        """FRAME."""
+        if int.from_bytes(self.take(8), "little") > len(self.data) - self.at:
+            raise Unusual("a frame that ends early")
 
     def one(self, value: object) -> None:
         """An opcode without arguments that pushes a value."""
@@ -275,6 +297,11 @@ _PLAIN: dict[bytes, Callable[[_Reader], None]] = {
     b"h": lambda r: r.one(r.memo[_little(r, 1)]),
     b"j": lambda r: r.one(r.memo[_little(r, 4)]),
     b"\x80": _Reader.protocol,
+    b"\x81": _Reader.reduce,
+    b"\x8c": lambda r: r.text(1),
+    b"\x93": _Reader.stack_global,
+    b"\x94": lambda r: r.put(len(r.memo)),
+    b"\x95": _Reader.frame,
 }
 _EFFECTS = {code[0]: _then(effect) for code, effect in _PLAIN.items()}
 """Opcode → its effect; those that are not here are the exact machine's."""

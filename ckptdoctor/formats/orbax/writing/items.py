@@ -8,10 +8,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ckptdoctor.containers.bytes.copying import Progress, copy_file, copy_tree, link_file
-from ckptdoctor.containers.bytes.files import RegularFile
+from ckptdoctor.containers.bytes.files import RegularFile, is_inside
 from ckptdoctor.containers.ocdbt.database import Database
 from ckptdoctor.containers.ocdbt.writing import MAX_INLINE, DataFile, Stored, write_database
-from ckptdoctor.containers.zarrs.store import Directory, is_inside, leaves
+from ckptdoctor.containers.zarrs.store import Directory, leaves
 from ckptdoctor.containers.zarrs.writing import NewArray, chunk, chunk_key, metadata
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.formats.orbax.metadata import json_object
