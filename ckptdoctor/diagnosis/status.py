@@ -171,6 +171,8 @@ def _full_state(optimizer: OptimizerState) -> str:
     """`full Adam state`, said so that a class which was chosen among several is not taken for recorded."""
     if is_ambiguous(optimizer):
         return f"full state of {title(optimizer)} or a class that keeps the same"
+    if optimizer.class_name is None:
+        return "the state of an optimizer of unknown class"
     return f"full {title(optimizer)} state"
 
 
@@ -210,6 +212,8 @@ def verdict(state: TrainingState) -> str:
             return f"weights only: training restarts from a new optimizer ({name} is configured, its state is not here)"
         if record(state.format).holds == "bare-list" and not state.variables:
             return "an empty list: the optimizer kept nothing when it was dumped"
+        if not (state.variables or state.optimizers or state.others):
+            return "neither weights nor the state of an optimizer is in it: training starts from nothing"
         return "weights only: training restarts from a new optimizer"
     if len(state.optimizers) == 1:
         return optimizer_verdict(state.optimizers[0], state.counters.get("max_steps", 0)) + _untold(state)
@@ -227,13 +231,21 @@ def _untold(state: TrainingState) -> str:
     owners = {slot.variable for slot in optimizer.slots}
     if not owners or None in owners or optimizer_status(optimizer) is not Status.COMPLETE:
         return ""
+    shared = {each.tensor.location for each in state.variables if each.path in owners}  # tied ones have it by another
+    members = {name for group in optimizer.groups for name in group.variables}
+    numbered = dialect(optimizer.generation).by_parameter and bool(members) and None not in members
     lone = [
         each.path
         for each in state.variables
-        if each.trainable is None and each.path not in owners and "float" in each.tensor.dtype
+        if each.trainable is None
+        and each.path not in owners | members
+        and "float" in each.tensor.dtype
+        and (each.tensor.location is None or each.tensor.location not in shared)
     ]
     verb = "has" if len(lone) == 1 else "have"
     some = f"{len(lone):,} of {counted(len(state.variables), 'variable')}"
+    if numbered:  # its groups say whom it trains; those of them without slots are S014
+        return f"; {some} {'is' if len(lone) == 1 else 'are'} in no group of the optimizer" if lone else ""
     return f"; {some} {verb} no slots, and nothing here says whether they are trained" if lone else ""
 
 
@@ -258,6 +270,8 @@ def optimizer_verdict(optimizer: OptimizerState, most: int = 0) -> str:
             return f"resumes with {_full_state(optimizer)}; no count is here, and it needs none{known}"
         if not optimizer.slots:
             return f"{name} state without slots and without a count{known}"
+        if optimizer.missing and dialect(optimizer.generation).by_parameter:
+            return f"state is here, but {_lacking(optimizer)}{known}"
         if is_unknown(optimizer):
             return f"the state of an optimizer of unknown class is here; what it counts is not known{known}"
         return f"slots but no count: a schedule would restart{known}"
@@ -273,11 +287,7 @@ def optimizer_verdict(optimizer: OptimizerState, most: int = 0) -> str:
     if lost_all_slots(optimizer):
         return f"{at}, but no slots: {name} would start with empty moments"
     if optimizer.missing:
-        have, total = covered(optimizer)
-        lacking = lacking_names(optimizer)
-        verb = "has" if total - have == 1 else "have"
-        some = f"{total - have:,} of {counted(total, 'variable')}"
-        return f"{at}, but {some} {verb} no {_full_state(optimizer)}: {enumerate_some(lacking)}"
+        return f"{at}, but {_lacking(optimizer)}"
     if not optimizer.slots:
         return (
             f"resumes at {at}; {name} keeps no slots"
@@ -285,6 +295,13 @@ def optimizer_verdict(optimizer: OptimizerState, most: int = 0) -> str:
             else f"resumes at {at}; there are no slots"
         )
     return f"resumes at {at} with {_full_state(optimizer)}"
+
+
+def _lacking(optimizer: OptimizerState) -> str:
+    have, total = covered(optimizer)
+    verb = "has" if total - have == 1 else "have"
+    some = f"{total - have:,} of {counted(total, 'variable')}"
+    return f"{some} {verb} no {_full_state(optimizer)}: {enumerate_some(lacking_names(optimizer))}"
 
 
 def worst(statuses: Iterable[Status]) -> Status:

@@ -191,7 +191,14 @@ def test_summary(held: TrainingState, line: str) -> None:
 @pytest.mark.parametrize(
     ("held", "words"),
     [
-        (state(), "weights only: training restarts from a new optimizer"),
+        (
+            state()._replace(variables=(ModelVariable("a", TensorRef("a", "float32", (3,), None)),)),
+            "weights only: training restarts from a new optimizer",
+        ),
+        (
+            state(),
+            "neither weights nor the state of an optimizer is in it: training starts from nothing",
+        ),
         (
             state(optimizer(None)),
             "weights only: training restarts from a new optimizer (Adam is configured, its state is not here)",

@@ -158,6 +158,48 @@ for _share in (0.1, 0.5, 0.9, 0.99):
         f"an archive cut at {_share:.0%}", zipped(_SOUND)[: int(len(zipped(_SOUND)) * _share)], unreadable("truncated")
     )
 
+
+def _wide(*, here: int = 0, count: int = 0, size: int = 0, start: int = 0, place: int = 0) -> bytes:
+    """A sound archive with a zip64 end, as torch writes one, whose figures are off by so much."""
+    data = zipped(_SOUND)
+    at = data.rfind(b"PK\5\6")
+    members, length, begin = struct.unpack_from("<H2L", data, at + 10)
+    figures = (members + here, members + count, length + size, begin + start)
+    end = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, *figures)
+    return data[:at] + end + struct.pack("<4sLQL", b"PK\6\7", 0, at + place, 1) + data[at:]
+
+
+file("a zip64 end", _wide(), harmless("torch writes one"))
+_FAR = 1 << 62
+for _lie in ("here", "count", "size", "start", "place"):
+    for _by in (_FAR, -1, 1):
+        file(f"a zip64 end whose {_lie} is off by {_by}", _wide(**{_lie: _by}), unreadable(""))
+
+
+def _local(at: int, kind: str, value: int) -> bytes:
+    """A sound archive whose second storage has another figure in its local header."""
+    data = bytearray(zipped(_SOUND))
+    struct.pack_into(kind, data, data.find(b"PK\3\4", data.find(b"data/0")) + at, value)
+    return bytes(data)
+
+
+file("a local name of 64 kB", _local(26, "<H", 0xFFFF), unreadable(""))
+file("a local extra field of 64 kB", _local(28, "<H", 0xFFFF), unreadable(""))
+
+NAMES = {
+    "a title of the terminal": "\x1b]0;x\x07w", "NUL": "a\0b", "a command of CI": "a\n::error::x", "C1": "a\x9b31mb",
+    "directions": "a\u202eb", "line ends": "a\u0085b\u2028c", "nothing in it": "", "formats": "{0!r}%s{x}[bold]x[/]",
+    "100,000 accents": "a" + "\u0301" * 100_000, "a megabyte": "n" * 1_000_000, "a surrogate": "a\udc80b",
+}  # fmt: skip
+for _name, _text in NAMES.items():
+    _held = {_text: tensor("0", (2, 2)), "b": tensor("1", (4,))}
+    _content = sound(model=_held, x={_text: _text, (1, _text): 1, _text.encode("utf-8", "ignore"): 2})
+    file(
+        f"a name of {_name}",
+        zipped(pickled(_content)),
+        unreadable("unfolds") if _name == "a megabyte" else harmless("it is a name"),
+    )
+
 STREAMS: dict[str, bytes] = {
     "another protocol": stream(sound(), version=1002),
     "a protocol of text": stream(sound(), version="1001"),

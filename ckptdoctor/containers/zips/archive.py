@@ -291,7 +291,7 @@ class ZipArchive:
         if fields[0] != b"PK\x03\x04":
             raise UnreadableArtifact("its local header is not where the archive says", self.path, place=name)
         if local_name != name.encode("utf-8", "replace") and local_name.decode("cp437") != name:
-            raise UnreadableArtifact(f"its local header says {local_name!r}", self.path, place=name)
+            raise UnreadableArtifact(f"its local header says {local_name[:80]!r}", self.path, place=name)
         start = member.offset + _LOCAL_HEADER.size + fields[-2] + fields[-1]
         if start + member.packed > self._size:
             raise UnreadableArtifact("its bytes are not all in the archive", self.path, place=name)

@@ -22,6 +22,7 @@ END = struct.Struct("<4s4H2LH")
 END64 = struct.Struct("<4sQ2H2L4Q")
 LOCATOR64 = struct.Struct("<4sLQL")
 _LONGEST_COMMENT = 0xFFFF
+MAX16 = 0xFFFF
 MAX32 = 0xFFFF_FFFF
 ZIP64_TAG = 1
 
@@ -66,7 +67,7 @@ def read_directory(stream: BinaryIO, size: int) -> list[Member]:
     Raises:
         NoDirectory: It is none, or its directory is missing or corrupt.
     """
-    length, start, end, behind = _directory(stream, size)
+    length, start, end, behind, count, wide_end = _directory(stream, size)
     if length > MAX_DIRECTORY:
         raise NoDirectory(f"its directory takes {length:,} bytes; {MAX_DIRECTORY:,} are read")
     before = end - length - start  # bytes that somebody put before the archive
@@ -74,6 +75,8 @@ def read_directory(stream: BinaryIO, size: int) -> list[Member]:
         raise NoDirectory("its directory is not where the archive says")
     if before and behind:
         raise NoEnd("the end that it has is that of an archive within it")
+    if wide_end is not None and wide_end + before != end:  # readers that go by the locator find nothing there
+        raise NoDirectory("its zip64 end is not where the archive says")
     stream.seek(end - length)
     data = stream.read(length)
     if len(data) != length:
@@ -96,11 +99,17 @@ def read_directory(stream: BinaryIO, size: int) -> list[Member]:
         raw = data[name:extra]
         text = raw.decode("utf-8" if flags & UTF8 else "cp437", "replace").partition("\0")[0]
         found.append(new(Member, (text, flags, method, crc, packed, unpacked, offset + before)))
+    # Old writers that knew no zip64 counted no further than 65,535 and began anew.
+    if count != (len(found) if wide_end is not None else len(found) & MAX16):
+        raise NoDirectory(f"it says that it has {count:,} members; its directory has {len(found):,}")
     return found
 
 
-def _directory(stream: BinaryIO, size: int) -> tuple[int, int, int, int]:
-    """The directory's length, where the archive says that it begins, where it ends, and how many bytes follow it."""
+def _directory(stream: BinaryIO, size: int) -> tuple[int, int, int, int, int, int | None]:
+    """The directory's length, where the archive says that it begins, where it ends, how many bytes follow it.
+
+    And how many members it says there are, and where its zip64 end should be, if it has one.
+    """
     start = max(size - END.size - _LONGEST_COMMENT, 0)
     stream.seek(start)
     tail = stream.read(size - start)
@@ -109,7 +118,8 @@ def _directory(stream: BinaryIO, size: int) -> tuple[int, int, int, int]:
         at = tail.rfind(b"PK\x05\x06", 0, at)
     if at < 0:
         raise NoEnd("it has no end")
-    _, _, _, _, _, length, offset, comment = END.unpack_from(tail, at)
+    _, _, _, _, count, length, offset, comment = END.unpack_from(tail, at)
+    wide_end: int | None = None
     behind = len(tail) - at - END.size - comment
     end = start + at
     place = end - LOCATOR64.size
@@ -122,8 +132,11 @@ def _directory(stream: BinaryIO, size: int) -> tuple[int, int, int, int]:
             wide = stream.read(END64.size)
             if end < 0 or wide[:4] != b"PK\x06\x06":
                 raise NoDirectory("its zip64 end is not where the archive says")
-            *_, length, offset = END64.unpack(wide)
-    return length, offset, end, behind
+            *_, here, count, length, offset = END64.unpack(wide)
+            if here != count:
+                raise NoDirectory(f"its zip64 end says {here:,} members and {count:,}")
+            wide_end = LOCATOR64.unpack(locator)[2]
+    return length, offset, end, behind, count, wide_end
 
 
 def _wide(extra: bytes, size: int, packed: int, offset: int) -> tuple[int, int, int]:

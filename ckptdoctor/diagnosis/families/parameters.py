@@ -17,6 +17,8 @@ _START_LIKE_IT = (
     "optimizer"
 )
 _HALF = "float16"
+_ALL_IN_ONE = frozenset({"LBFGS"})
+"""Classes that keep what they know of all parameters under the first."""
 _LOW = frozenset({"float16", "bfloat16"})
 
 
@@ -49,7 +51,7 @@ def _part_of_state(evidence: Evidence) -> Iterator[Found]:
     for each in _by_parameter(evidence):
         variables = [name for group in each.groups for name in group.variables]
         having = {slot.variable for slot in each.slots}
-        if not having or None in having or None in variables:
+        if each.class_name in _ALL_IN_ONE or not having or None in having or None in variables:
             continue
         without = [name for name in variables if name is not None and name not in having]
         if without:

@@ -326,6 +326,9 @@ def _averages(evidence: Evidence) -> Iterator[tuple[str, str]]:
         text = f"{keeper} keeps moving averages of {count:,} {'variable' if count == 1 else 'variables'}"
         if equal:
             text += f"; {len(equal):,} of them equal the weights: they are already swapped in"
+        if dialect(each.generation).by_parameter or dialect(each.generation).chained:  # no call of theirs swaps
+            yield text, ""
+            continue
         yield text, "" if equal else _SWAP_IN_TF1 if by_graph else _SWAP_IN_ADDON if addon else _SWAP_IN
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 
 from ckptdoctor.diagnosis.evidence import Evidence, Rule
 from ckptdoctor.diagnosis.findings import Severity
@@ -107,6 +108,39 @@ def _conflicts(evidence: Evidence, code: str) -> Iterator[str]:
     yield from dict.fromkeys(told)  # optimizers of one class share their beta powers
 
 
+_RATES = ("lr", "learning_rate")
+_BELOW_ONE = ("betas", "beta_1", "beta_2")
+_NOT_NEGATIVE = ("eps", "epsilon", "momentum", "weight_decay")
+_ROUNDED = -1e-12
+"""Schedules that go down to zero by small steps may end this far below it."""
+
+
+def _impossible_setting(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    for oddity in evidence.oddities:
+        if oddity.code == "V006":
+            yield oddity.message, "start with a new GradScaler; look for what made the gradients overflow"
+    for each in evidence.optimizers:
+        own = [group.hyperparameters for group in each.groups] or [each.hyperparameters]
+        bad = dict.fromkeys(said for settings in own for said in _refused(settings))
+        if bad:
+            yield (
+                f"{title(each)} has settings that no constructor takes: {enumerate_some(list(bad), _SHOWN)}",
+                "loading checks no setting: set them anew after the state is loaded, before the next step",
+            )
+
+
+def _refused(settings: Mapping[str, object]) -> Iterator[str]:
+    """Settings that the classes' own constructors refuse."""
+    for name in (*_RATES, *_BELOW_ONE, *_NOT_NEGATIVE):
+        held = settings.get(name)
+        for value in held if isinstance(held, (list, tuple)) else (held,):
+            if not isinstance(value, (int, float)) or isinstance(value, bool):
+                continue
+            low = _ROUNDED if name in _RATES else 0
+            if math.isnan(value) or value < low or value == math.inf or (name in _BELOW_ONE and value >= 1):
+                yield f"{name} {value:g}" if isinstance(value, float) else f"{name} {str(value)[:20]}"
+
+
 RULES: tuple[Rule, ...] = (
     Rule("V001", "not-finite", Severity.ERROR, "NaN or Inf, where and how many", _not_finite, deep=True),
     Rule(
@@ -138,5 +172,12 @@ RULES: tuple[Rule, ...] = (
         Severity.WARNING,
         "the stored learning rate is not the configured one",
         _learning_rate_differs,
+    ),
+    Rule(
+        "V006",
+        "impossible-setting",
+        Severity.ERROR,
+        "a learning rate, momentum or loss scale with which no step does what it should",
+        _impossible_setting,
     ),
 )

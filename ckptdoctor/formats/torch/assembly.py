@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 
-from ckptdoctor.formats.torch.contents import Contents
-from ckptdoctor.formats.torch.optimizer import draft, optimizer_state
+from ckptdoctor.formats.torch.contents import Contents, Model
+from ckptdoctor.formats.torch.optimizer import draft, optimizer_state, setting
 from ckptdoctor.formats.torch.pairing import pair, path_of
 from ckptdoctor.formats.torch.parameters import is_open, strangers
 from ckptdoctor.formats.torch.schedulers import companions, schedulers
@@ -28,7 +29,7 @@ def assemble(
     models = [each for each in found.models if not each.averaged] or found.models
     averages = [each for each in found.models if each not in models]
     variables = [
-        ModelVariable(path_of(each, name, models), ref, None if "float" in ref.dtype else False)
+        ModelVariable(path_of(each, name, models), ref, _trainable(each, name, ref))
         for each in models
         for name, ref in each.tensors.items()
     ]
@@ -56,6 +57,7 @@ def assemble(
             who = one.name or "the optimizer"
             noticed.append(Oddity("S010", f"{who}: equal shapes leave open which parameter is which"))
     noticed += (Oddity("S012", f"{each.label} holds averages of {len(each.tensors):,} weights") for each in averages)
+    noticed += _dead_scales(found)
     return TrainingState(
         path=path,
         format=kind,
@@ -68,3 +70,23 @@ def assemble(
         others=(*found.others, *(ref for each in averages for ref in each.tensors.values())),
         oddities=tuple(noticed),
     )
+
+
+_STATISTICS = ("running_mean", "running_var")
+
+
+def _trainable(model: Model, name: str, ref: TensorRef) -> bool | None:
+    """No for what has no gradient: whole numbers, and the statistics of a batch norm, which counts its batches."""
+    module, _, last = name.rpartition(".")
+    counter = f"{module}.num_batches_tracked" if module else "num_batches_tracked"
+    if "float" not in ref.dtype or (last in _STATISTICS and counter in model.tensors):
+        return False
+    return None
+
+
+def _dead_scales(found: Contents) -> Iterator[Oddity]:
+    for name, fields in found.scalers.items():
+        scale = setting(fields.get("scale"))
+        if isinstance(scale, (int, float)) and (scale == 0 or not math.isfinite(scale)):
+            harm = "every step would be skipped" if scale else "the next step would make every weight NaN"
+            yield Oddity("V006", f"the loss scale of {name or 'the scaler'} is {scale:g}: {harm}")

@@ -100,7 +100,11 @@ def is_optimizer(fields: Fields) -> bool:
     if "hypers" in fields and isinstance(fields.get("state"), list):  # fastai's
         return True
     groups = fields.get("param_groups")
-    if not isinstance(groups, (list, tuple)) or isinstance(groups, TensorRef) or "state" not in fields:
+    if (
+        not isinstance(groups, (list, tuple))
+        or isinstance(groups, TensorRef)
+        or not {"state", "fast_state"} & fields.keys()
+    ):
         return False
     return all(isinstance(each, dict) and "params" in each for each in groups)
 

@@ -18,11 +18,10 @@ from ckptdoctor.containers.pickles.reading import Key, Node, Thing
 from ckptdoctor.containers.pickles.values import NotThese, shape_of
 from ckptdoctor.containers.tensors.dtypes import ITEMSIZE
 from ckptdoctor.containers.tensors.values import kept_open
-from ckptdoctor.containers.torchfiles.reading import load
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.torch.assembly import assemble
 from ckptdoctor.formats.torch.contents import Contents, Fields, Model, add
-from ckptdoctor.formats.torch.parts import listed
+from ckptdoctor.formats.torch.parts import listed, load_part
 from ckptdoctor.formats.torch.safety import noticed
 from ckptdoctor.references import FileRange, Piece, Pieces, TensorRef
 from ckptdoctor.state import Format, Oddity, Producer, TrainingState
@@ -63,7 +62,7 @@ def read(path: str) -> TrainingState:
     models = [name for name in names if _MODEL.match(name)]
     if not models:
         raise UnreadableArtifact("has no model states of its first rank", path)
-    loaded = load(os.path.join(path, models[0]))
+    loaded = load_part(path, models[0])
     root = loaded.root
     if not isinstance(root, dict):
         raise UnreadableArtifact("holds no dictionary", os.path.join(path, models[0]))
@@ -93,7 +92,7 @@ def _partitioned(path: str, root: Fields, files: Mapping[int, str], found: Conte
     stage = 0
     for rank, name in files.items():
         if rank < world:
-            one = load(os.path.join(path, name))
+            one = load_part(path, name)
             oddities += noticed(one, name)
             stage, ranks[rank] = _rank(one.root, os.path.join(path, name))
     shapes = _shapes(root.get("param_shapes"), path)

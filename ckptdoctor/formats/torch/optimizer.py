@@ -12,7 +12,7 @@ from ckptdoctor.containers.tensors.values import read_scalar
 from ckptdoctor.formats.torch.contents import Fields, fields_of, written
 from ckptdoctor.formats.torch.parameters import Answer, Place
 from ckptdoctor.optimizers.inference import count_of
-from ckptdoctor.optimizers.torch.catalogue import Told, infer, role_of
+from ckptdoctor.optimizers.torch.catalogue import WRAPPERS_SETTINGS, WRAPPERS_SLOTS, Told, infer, role_of
 from ckptdoctor.references import Inline, TensorRef
 from ckptdoctor.state import (
     Count,
@@ -79,6 +79,8 @@ def draft(name: str, fields: Fields) -> Draft:
     """Takes a state_dict apart: the i-th parameter of the groups and its state."""
     if "hypers" in fields:
         fields = _as_torch(fields)
+    elif "fast_state" in fields:
+        fields = _of_lookahead(fields)
     listed = fields["param_groups"]
     groups = [each for each in listed if isinstance(each, dict)] if isinstance(listed, (list, tuple)) else []
     state = fields_of(fields["state"]) or {}
@@ -109,6 +111,19 @@ def _as_torch(fields: Fields) -> Fields:
     held = [each for each in settings if isinstance(each, dict)] if isinstance(settings, (list, tuple)) else []
     own: dict[Key, Node] = dict(held[0]) if len(held) == 1 else {}
     return {"state": dict(enumerate(listed)), "param_groups": [{**own, "params": list(range(len(listed)))}]}
+
+
+def _of_lookahead(fields: Fields) -> Fields:
+    """Lookahead's `{"fast_state": the inner optimizer's, "slow_state": its own}`, as one state.
+
+    Its own may stand under the addresses of parameters, which no other process has: it makes that anew.
+    """
+    fast, slow = fields_of(fields["fast_state"]) or {}, fields_of(fields.get("slow_state")) or {}
+    state: dict[Key, Node] = {}
+    for key, each in fast.items():
+        inner, own = fields_of(each), fields_of(slow.get(key))
+        state[key] = {**inner, **own} if inner is not None and own is not None else each
+    return {"state": state, "param_groups": fields["param_groups"]}
 
 
 def _key(member: Node) -> Key:
@@ -238,6 +253,8 @@ def optimizer_state(found: Draft, told: Answer) -> OptimizerState:
 def _class_of(found: Draft, settings: Sequence[Mapping[str, object]]) -> Told:
     names = set().union(*(group for group in found.groups)) if found.groups else set()
     state = {str(name) for _, _, each in found.places for name, value in (each or {}).items() if value is not None}
+    if state & WRAPPERS_SLOTS:  # what is left is the inner optimizer's
+        names, state = names - WRAPPERS_SETTINGS, state - WRAPPERS_SLOTS
     decoupled = next((each.get("decoupled_weight_decay") for each in settings), None)
     return infer({str(name) for name in names}, state, decoupled=decoupled if isinstance(decoupled, bool) else None)
 
@@ -271,16 +288,17 @@ def _settings(group: Fields) -> dict[str, object]:
     for name, value in group.items():
         if name in _NO_SETTING or not isinstance(name, str):
             continue
-        found[name] = _setting(value)
+        found[name] = setting(value)
     return found
 
 
-def _setting(value: Node) -> object:
+def setting(value: Node) -> object:
+    """A setting as a plain value; None where it is none."""
     if isinstance(value, TensorRef):
         scalar: Scalar | None = read_scalar(value) if not value.shape else None
         return scalar
     if isinstance(value, (list, tuple)):
-        return [_setting(each) for each in value[:16]]
+        return [setting(each) for each in value[:16]]
     return value if isinstance(value, (int, float, str, bool, type(None))) else None
 
 
@@ -305,8 +323,19 @@ def _missing(found: Draft, told: Answer, kind: Told) -> Iterator[MissingSlot]:
         for number, (_, group, state) in enumerate(found.places)
         if state
     ]
+    yield from _left_inside(found, told, kind)
     for each in always:
         having = {group for _, group, names in held if each.name in names}
         for number, group, names in held:
             if group in having and names and each.name not in names and kind.entry.name != "LBFGS":
+                yield MissingSlot(each.name, each.role, told.names[number])
+
+
+def _left_inside(found: Draft, told: Answer, kind: Told) -> Iterator[MissingSlot]:
+    """Slots of the optimizer in a wrapper such as SAM, which saves its own copies of the weights and no more."""
+    for number, (_, group, state) in enumerate(found.places):
+        if kind.entry is None or not state or not set(map(str, state)) <= WRAPPERS_SLOTS:
+            continue
+        for each in kind.entry.slots:
+            if not each.when or found.groups[group].get(each.when):
                 yield MissingSlot(each.name, each.role, told.names[number])

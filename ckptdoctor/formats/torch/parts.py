@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 from ckptdoctor.containers.bytes.files import RegularFile, reason
 from ckptdoctor.containers.pickles.reading import Node
 from ckptdoctor.containers.safetensors import read_safetensors
 from ckptdoctor.containers.strict_json import parse_object
-from ckptdoctor.containers.torchfiles.reading import load
+from ckptdoctor.containers.torchfiles.reading import Loaded, load
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.torch.contents import Contents, Model, add
 from ckptdoctor.formats.torch.locating import kind_of
@@ -21,6 +22,7 @@ from ckptdoctor.state import Oddity
 
 _INDEX = ".index.json"
 _MAX_JSON = 64 << 20
+_HEAD = 4096
 _MAX_SHARDS = 10_000
 _PLAIN = re.compile(r"[^/\\\x00-\x1f]{1,255}\Z")
 
@@ -35,6 +37,47 @@ def listed(path: str) -> list[str]:
         return sorted(os.listdir(path))
     except OSError as error:
         raise UnreadableArtifact(f"cannot be listed: {reason(error)}", path) from error
+
+
+@contextmanager
+def part_of(path: str, name: str) -> Iterator[str]:
+    """The path of a part; what is wrong with it is said with its name, and what lies in its place by what that is.
+
+    Raises:
+        UnreadableArtifact: The part could not be read.
+    """
+    where = os.path.join(path, name)
+    try:
+        yield where
+    except UnreadableArtifact as error:
+        stands_in = _in_its_place(where)
+        if stands_in is not None:
+            raise UnreadableArtifact(f"{name} is {stands_in}", where, code="I008") from error
+        if name in error.message:
+            raise
+        raise type(error)(f"{name}: {error.message}", where, code=error.code) from error
+
+
+def _in_its_place(where: str) -> str | None:
+    """What stands where a file should be: a pointer, an error page, nothing at all."""
+    from ckptdoctor.formats.foreign import recognise
+
+    try:
+        with RegularFile(where) as file:
+            found = recognise(where, file.read(0, min(file.size, _HEAD)))
+    except UnreadableArtifact:
+        return None
+    return found.sentence if found is not None and not found.artifact else None
+
+
+def load_part(path: str, name: str) -> Loaded:
+    """Reads a part that torch.save wrote.
+
+    Raises:
+        UnreadableArtifact: It is none, truncated, or claims what is not there.
+    """
+    with part_of(path, name) as where:
+        return load(where)
 
 
 class Parts:
@@ -65,7 +108,7 @@ class Parts:
 
     def torch(self, name: str, label: str) -> None:
         """A part that torch.save wrote, whose content stands under `label`."""
-        loaded = load(self.file(name))
+        loaded = load_part(self.path, name)
         self.oddities += noticed(loaded, name)
         add(loaded.root, label, self.found)
 
@@ -73,7 +116,7 @@ class Parts:
         """Parts that are no state of the optimizer or the model: random numbers, arguments of a trainer."""
         held: dict[str, Node] = {}
         for name in sorted(names):
-            loaded = load(self.file(name))  # their own loaders allow what they need
+            loaded = load_part(self.path, name)  # their own loaders allow what they need
             held[name] = loaded.root
             self.oddities += (each for each in noticed(loaded, name) if each.code != "X005")
             self.oddities += paths_in(loaded.root, name)
@@ -113,11 +156,11 @@ class Parts:
         self.found.models.append(Model(label, dict(tensors), sorted_names=stem.endswith(".safetensors")))
 
     def _tensors(self, name: str) -> Mapping[str, TensorRef]:
-        path = self.file(name)
         if name.endswith(".safetensors"):
-            return read_safetensors(path).tensors
+            with part_of(self.path, name) as path:
+                return read_safetensors(path).tensors
         found = Contents()
-        loaded = load(path)
+        loaded = load_part(self.path, name)
         self.oddities += noticed(loaded, name)
         add(loaded.root, "", found)
         return {key: ref for model in found.models for key, ref in model.tensors.items()}

@@ -49,6 +49,11 @@ SHARED = frozenset({
 })  # fmt: skip
 """Settings that most classes have, and those that schedulers add: they tell none from another."""
 
+WRAPPERS_SLOTS = frozenset({"old_p", "e_w", "slow_buffer"})
+"""Copies of weights that SAM (davda54/sam) and Lookahead (timm, torch_optimizer) keep around another optimizer."""
+
+WRAPPERS_SETTINGS = frozenset({"rho", "adaptive", "counter", "lookahead_alpha", "lookahead_k", "lookahead_step"})
+
 
 def _one(
     name: str,
