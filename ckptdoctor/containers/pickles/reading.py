@@ -54,6 +54,8 @@ MAX_PICKLES = 1000
 """Consecutive pickles in one file."""
 MAX_NODES = 500_000
 """Elements of the structure, each counted as often as it can be reached: a memo makes many out of few."""
+MOST_NODES = 4_000_000
+"""The same of a pickle with a byte for each: what is written out is no bomb, such as the losses of a long run."""
 MAX_DEPTH = 60
 MAX_KEY_DEPTH = 4
 MAX_TUPLE_KEYS = 1000
@@ -111,6 +113,7 @@ class Tree:
     def __init__(self, cursor: Cursor) -> None:
         self._cursor = cursor
         self._nodes = 0
+        self._most_nodes = min(max(MAX_NODES, cursor.size), MOST_NODES)
         self._held = 0
         self._tuple_keys = 0
         self._open: set[int] = set()
@@ -180,8 +183,9 @@ class Tree:
 
     def _count(self, key: Place, depth: int) -> None:
         self._nodes += 1
-        if self._nodes > MAX_NODES:
-            raise LimitExceeded(f"what the pickle holds unfolds to more than {MAX_NODES:,} elements", self._cursor.path)
+        if self._nodes > self._most_nodes:
+            said = f"what the pickle holds unfolds to more than {self._most_nodes:,} elements"
+            raise LimitExceeded(said, self._cursor.path)
         if depth > MAX_DEPTH:
             raise LimitExceeded(
                 f"{self.written(key)[:40]}… is nested more than {MAX_DEPTH} deep, or holds itself", self._cursor.path

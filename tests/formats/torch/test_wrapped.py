@@ -208,3 +208,21 @@ def test_nothing_in_it(content: object, tmp_path: Path) -> None:
     found = _inspected(content, tmp_path)
     assert "weights only" not in verdict(found.state)
     assert "S001" in {each.code for each in found.findings}
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"losses": [float(each) for each in range(600_000)]},
+        {"sampler": list(range(1_000_000))},
+        {"vocabulary": {f"w{each}": each for each in range(300_000)}},
+    ],
+    ids=lambda beside: next(iter(beside)),
+)
+def test_long_records(beside: dict[str, Any], tmp_path: Path) -> None:
+    """What a long run writes out beside its state is read over, and no reason not to read it."""
+    model = _net()
+    optimizer = torch.optim.Adam(model.parameters())
+    _train(model, optimizer)
+    found = _inspected({"model": model.state_dict(), "optimizer": optimizer.state_dict(), **beside}, tmp_path)
+    assert verdict(found.state) == "resumes at iteration 5 with full Adam state"
