@@ -19,11 +19,11 @@ from ckptdoctor.matching.sides import choose
 from ckptdoctor.optimizers.catalogue import Layout, SlotKind
 from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.keras.config import Settings
-from ckptdoctor.optimizers.optax.states import COUNTS, NOT_STEPS
+from ckptdoctor.optimizers.optax.states import COUNTS, NOT_STEPS, OF_CHAINS
 from ckptdoctor.optimizers.optax.tree import count_in
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
 from ckptdoctor.references import Inline, TensorRef, TreeLeaf
-from ckptdoctor.state import Generation, OptimizerState, TrainingState
+from ckptdoctor.state import OptimizerState, TrainingState
 from ckptdoctor.words import enumerate_some
 
 _ALL = COUNTS | {"gradient_step"}
@@ -83,8 +83,8 @@ def chain_plan(donor: TrainingState | None, target: TrainingState, output: str, 
     planned = PlannedOptimizer(
         name="/".join(root),
         class_name=name,
-        generation=Generation.OPTAX,
-        layout=Layout(name, Generation.OPTAX, ()),
+        generation=OF_CHAINS,
+        layout=Layout(name, OF_CHAINS, ()),
         settings=Settings(),
         hyperparameters=source.optimizer.hyperparameters,
         schedule=None,

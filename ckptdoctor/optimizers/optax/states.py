@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ckptdoctor.state import Role
+from ckptdoctor.state import Generation, Role
 
+OF_CHAINS = Generation.OPTAX
+"""The generation of every chain."""
 ADAM_LIKE = ("Adam", "AdamW", "NAdam", "Adamax", "RAdam", "Yogi", "LAMB", "AdaBelief", "AcProp")
 """Optimizers whose state is a count, `mu` and `nu`, whatever they make of them; the most common first."""
 
