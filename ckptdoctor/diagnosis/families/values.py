@@ -137,7 +137,8 @@ def _refused(settings: Mapping[str, object]) -> Iterator[str]:
             if not isinstance(value, (int, float)) or isinstance(value, bool):
                 continue
             low = _ROUNDED if name in _RATES else 0
-            if math.isnan(value) or value < low or value == math.inf or (name in _BELOW_ONE and value >= 1):
+            wrong = value < low or value == math.inf or (isinstance(value, float) and math.isnan(value))
+            if wrong or (name in _BELOW_ONE and value >= 1):
                 yield f"{name} {value:g}" if isinstance(value, float) else f"{name} {str(value)[:20]}"
 
 

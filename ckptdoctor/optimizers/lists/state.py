@@ -261,7 +261,9 @@ def _wrapper(own: Sequence[StateVariable], config: OptimizerConfig | None) -> Wr
 
 
 def _is_multi(state: Sequence[StateVariable], config: OptimizerConfig | None) -> bool:
-    return config.class_name == MULTI if config is not None else is_multi(_front(state), state[1].value)
+    if config is not None:
+        return config.class_name == MULTI
+    return len(state) > 1 and is_multi(_front(state), state[1].value)
 
 
 def _multi(state: Sequence[StateVariable], config: OptimizerConfig | None, orders: Orders, name: str) -> OptimizerState:
