@@ -197,7 +197,7 @@ for _name, _text in NAMES.items():
     file(
         f"a name of {_name}",
         zipped(pickled(_content)),
-        harmless("it is a name", cpu=5.0),
+        unreadable("unfolds") if _name == "a megabyte" else harmless("it is a name"),
     )
 
 STREAMS: dict[str, bytes] = {

@@ -116,6 +116,7 @@ class Tree:
         self._most_nodes = min(max(MAX_NODES, cursor.size), MOST_NODES)
         self._held = 0
         self._tuple_keys = 0
+        self._key_parts = 0
         self._open: set[int] = set()
 
     def node(self, value: object, key: Place, depth: int = 0) -> Node:
@@ -225,6 +226,10 @@ class Tree:
                 return unpack_scalar(ref.dtype, ref.location.data)
         if isinstance(value, tuple) and depth < MAX_KEY_DEPTH and self._tuple_keys < MAX_TUPLE_KEYS:
             self._tuple_keys += 1
+            self._key_parts += len(value)
+            if self._key_parts > MAX_NODES:  # long records are data, and no key is one
+                said = f"what its keys are made of unfolds to more than {MAX_NODES:,} elements"
+                raise LimitExceeded(said, self._cursor.path)
             return tuple(self._key(each, depth + 1) for each in value)
         raise self._odd("a dict has a key that is neither text nor a number")
 
