@@ -1,96 +1,79 @@
 """What PyTorch and its trainers save: files of torch.save, whoever called it."""
 
+from functools import partial
+
 from ckptdoctor.formats.contract import ArtifactFormat, Reader
 from ckptdoctor.state import Format
 
 _ROOM = "ckptdoctor.formats.torch"
 _NO_WRITER = "grafts into PyTorch's files are not written yet: load both with torch, and exchange the state_dict"
 _OF_TORCH = dict.fromkeys((".pt", ".pth", ".pth.tar"), "a file of torch.save")
+_format = partial(ArtifactFormat, holds="named", configuration="optional", unwritable=_NO_WRITER)
+"""What all of them have in common."""
 
 FORMATS = (
-    ArtifactFormat(
+    _format(
         Format.TORCH_CHECKPOINT,
         title="PyTorch checkpoint",
         called="a file of torch.save",
         rename_to=".pt",
         endings=_OF_TORCH,
         ending=".pt",
-        holds="named",
-        configuration="optional",
-        unwritable=_NO_WRITER,
         release_hint="for a release, save the model alone: torch.save(model.state_dict(), path)",
         absent_hint="save it beside the model: torch.save({'model': model.state_dict(), 'optimizer': "
         "optimizer.state_dict()}, path)",
     ),
-    ArtifactFormat(
+    _format(
         Format.LIGHTNING_CHECKPOINT,
         title="Lightning checkpoint",
         called="a checkpoint of Lightning",
         rename_to=".ckpt",
         endings={".ckpt": "a checkpoint of Lightning"},
         ending=".ckpt",
-        holds="named",
-        configuration="optional",
-        unwritable=_NO_WRITER,
         release_hint="for a release, save it with trainer.save_checkpoint(path, weights_only=True)",
         absent_hint="save it with trainer.save_checkpoint(path), without weights_only",
     ),
-    ArtifactFormat(
+    _format(
         Format.TORCH_DCP,
         title="distributed checkpoint of PyTorch",
         called="a directory of torch.distributed.checkpoint",
         rename_to="what it is: a directory",
         noun="checkpoint",
-        holds="named",
-        configuration="optional",
-        unwritable=_NO_WRITER,
         release_hint="for a release, save the model alone: dcp.save({'model': get_model_state_dict(model)})",
         absent_hint="save both: model_state, optimizer_state = get_state_dict(model, optimizer), then dcp.save of them",
     ),
-    ArtifactFormat(
+    _format(
         Format.DEEPSPEED,
         title="DeepSpeed checkpoint",
         called="a checkpoint of DeepSpeed",
         rename_to="what it is: a directory",
         noun="checkpoint",
-        holds="named",
-        configuration="optional",
-        unwritable=_NO_WRITER,
         release_hint="for a release, put the weights together with zero_to_fp32.py, which lies beside `latest`",
         absent_hint="save it with model_engine.save_checkpoint(directory) on every rank",
     ),
-    ArtifactFormat(
+    _format(
         Format.STABLE_BASELINES3,
         title="stable-baselines3 archive",
         called="an archive of stable-baselines3",
         rename_to=".zip",
-        holds="named",
-        configuration="optional",
-        unwritable=_NO_WRITER,
         release_hint="for a release, save the policy alone: model.policy.save(path)",
         absent_hint="save it with model.save(path), not model.policy.save(path)",
     ),
-    ArtifactFormat(
+    _format(
         Format.HF_TRAINER,
         title="checkpoint of transformers' Trainer",
         called="a checkpoint of transformers' Trainer",
         rename_to="checkpoint-N: it is a directory",
         noun="checkpoint",
-        holds="named",
-        configuration="optional",
-        unwritable=_NO_WRITER,
         release_hint="for a release, save the model alone: trainer.save_model(path)",
         absent_hint="save_only_model=True left it out: train without it, or give the optimizer its own checkpoint",
     ),
-    ArtifactFormat(
+    _format(
         Format.ACCELERATE_STATE,
         title="state of accelerate",
         called="what Accelerator.save_state leaves",
         rename_to="what it is: a directory",
         noun="checkpoint",
-        holds="named",
-        configuration="optional",
-        unwritable=_NO_WRITER,
         release_hint="for a release, save the model alone: accelerator.save_model(model, path)",
         absent_hint="save it with accelerator.save_state(path), after accelerator.prepare(optimizer)",
     ),
