@@ -1,0 +1,77 @@
+"""New storages of a file of torch.save: the bytes of the tensors that are put into it, each once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ckptdoctor.containers.tensors.dtypes import array_nbytes
+from ckptdoctor.containers.tensors.shard_data import pieces
+from ckptdoctor.containers.torchfiles.imports import Storage, TorchImports
+from ckptdoctor.references import TensorRef
+
+
+class Sizes(NamedTuple):
+    """Bytes that are new in a file, and that were copied."""
+
+    new: int = 0
+    copied: int = 0
+
+
+class Storages:
+    """Tensors by the keys that they get; what two references share stays shared."""
+
+    def __init__(self, taken: set[str]) -> None:
+        """Begins with none.
+
+        Args:
+            taken: Keys that are in use.
+        """
+        self.tensors: dict[str, TensorRef] = {}
+        self._taken = taken
+        self._known: dict[object, str] = {}
+        self._next = 0
+
+    def keep(self, ref: TensorRef) -> str:
+        """Keeps a tensor, and answers its key."""
+        same = (ref.location, ref.dtype, ref.shape)
+        if ref.size and same in self._known:
+            return self._known[same]
+        while str(self._next) in self._taken:
+            self._next += 1
+        key = str(self._next)
+        self._taken.add(key)
+        self._known[same] = key
+        self.tensors[key] = ref
+        return key
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all of them."""
+        return sum(map(nbytes_of, self.tensors.values()))
+
+
+def nbytes_of(ref: TensorRef) -> int:
+    """Bytes of a tensor's elements."""
+    return array_nbytes(ref.dtype, ref.shape)
+
+
+def content(ref: TensorRef) -> Iterator[bytes]:
+    """A tensor's elements, little-endian and in C order.
+
+    Raises:
+        UnreadableArtifact: They are not there, or not what their checksum says.
+    """
+    return pieces(ref, ref.key, ref.dtype, ref.shape)
+
+
+class Remembering(TorchImports):
+    """Keeps every storage that a pickle names, in the order in which it does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.storages: dict[str, Storage] = {}
+
+    def storage(self, found: Storage) -> Storage:
+        """Keeps it."""
+        return self.storages.setdefault(found.key, found)
