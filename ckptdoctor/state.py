@@ -220,6 +220,20 @@ class ParamGroup(NamedTuple):
     hyperparameters: Mapping[str, object] = NOTHING
 
 
+class StateDict(NamedTuple):
+    """An optimizer as PyTorch keeps it, taken apart but not interpreted.
+
+    Attributes:
+        groups: The settings of each parameter group, as they are stored, without its parameters.
+        sizes: How many parameters each has.
+        states: The state of each parameter, in the order of the groups; None for one that has none.
+    """
+
+    groups: tuple[Mapping[Any, Any], ...]
+    sizes: tuple[int, ...]
+    states: tuple[Mapping[Any, Any] | None, ...]
+
+
 class SchedulerState(NamedTuple):
     """A learning-rate scheduler that keeps state of its own, as PyTorch's do.
 
@@ -232,6 +246,7 @@ class SchedulerState(NamedTuple):
         next: Those of the first group in the next three steps; None where they are not known.
         if_lost: The same if the scheduler's state were not restored.
         optimizer: Name of the optimizer whose rates it sets; None where that is not told.
+        stored: Its state_dict.
     """
 
     name: str
@@ -242,6 +257,7 @@ class SchedulerState(NamedTuple):
     next: tuple[float, ...] | None = None
     if_lost: tuple[float, ...] | None = None
     optimizer: str | None = None
+    stored: Mapping[Any, Any] = NOTHING
 
 
 class Companion(NamedTuple):
@@ -309,6 +325,7 @@ class OptimizerState(NamedTuple):
         notes: Things an engineer should know, a sentence each.
         conflicts: Where what is stored contradicts the configuration, or itself.
         label: What its program calls it (`optimizer.name`), where that is told.
+        stored: Its state_dict, of PyTorch.
     """
 
     name: str
@@ -335,6 +352,7 @@ class OptimizerState(NamedTuple):
     notes: tuple[str, ...] = ()
     conflicts: tuple[Oddity, ...] = ()
     label: str | None = None
+    stored: StateDict | None = None
 
     @property
     def has_state(self) -> bool:

@@ -3,16 +3,25 @@
 from functools import partial
 
 from ckptdoctor.formats.contract import ArtifactFormat, Reader
-from ckptdoctor.state import Format
+from ckptdoctor.state import Format, Generation
 
 _ROOM = "ckptdoctor.formats.torch"
 _NO_WRITER = "grafts into PyTorch's files are not written yet: load both with torch, and exchange the state_dict"
 _OF_TORCH = dict.fromkeys((".pt", ".pth", ".pth.tar"), "a file of torch.save")
-_format = partial(ArtifactFormat, holds="named", configuration="optional", unwritable=_NO_WRITER)
+_WRITING = f"{_ROOM}.writing"
+_format = partial(
+    ArtifactFormat, holds="named", configuration="optional", generations=(Generation.TORCH,),
+    program=f"{_WRITING}.checkpoint:program",
+)  # fmt: skip
 """What all of them have in common."""
+_file = partial(
+    _format, write=f"{_WRITING}.checkpoint:write", check=f"{_WRITING}.checkpoint:check", write_options=("progress",),
+    adds_optimizers=True,
+)  # fmt: skip
+"""What files of torch.save have."""
 
 FORMATS = (
-    _format(
+    _file(
         Format.TORCH_CHECKPOINT,
         title="PyTorch checkpoint",
         called="a file of torch.save",
@@ -23,7 +32,7 @@ FORMATS = (
         absent_hint="save it beside the model: torch.save({'model': model.state_dict(), 'optimizer': "
         "optimizer.state_dict()}, path)",
     ),
-    _format(
+    _file(
         Format.LIGHTNING_CHECKPOINT,
         title="Lightning checkpoint",
         called="a checkpoint of Lightning",
@@ -35,6 +44,7 @@ FORMATS = (
     ),
     _format(
         Format.TORCH_DCP,
+        unwritable=_NO_WRITER,
         title="distributed checkpoint of PyTorch",
         called="a directory of torch.distributed.checkpoint",
         rename_to="what it is: a directory",
@@ -44,6 +54,7 @@ FORMATS = (
     ),
     _format(
         Format.DEEPSPEED,
+        unwritable=_NO_WRITER,
         title="DeepSpeed checkpoint",
         called="a checkpoint of DeepSpeed",
         rename_to="what it is: a directory",
@@ -53,6 +64,7 @@ FORMATS = (
     ),
     _format(
         Format.STABLE_BASELINES3,
+        unwritable=_NO_WRITER,
         title="stable-baselines3 archive",
         called="an archive of stable-baselines3",
         rename_to=".zip",
@@ -61,6 +73,7 @@ FORMATS = (
     ),
     _format(
         Format.HF_TRAINER,
+        unwritable=_NO_WRITER,
         title="checkpoint of transformers' Trainer",
         called="a checkpoint of transformers' Trainer",
         rename_to="checkpoint-N: it is a directory",
@@ -70,6 +83,7 @@ FORMATS = (
     ),
     _format(
         Format.ACCELERATE_STATE,
+        unwritable=_NO_WRITER,
         title="state of accelerate",
         called="what Accelerator.save_state leaves",
         rename_to="what it is: a directory",

@@ -14,7 +14,7 @@ from ckptdoctor.containers.tensors.values import kept_open, numpy_dtype, ordered
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.formats.registry import record
 from ckptdoctor.grafting.building.kept import by_key, untouched
-from ckptdoctor.grafting.building.readback import slots_by_number
+from ckptdoctor.grafting.building.readback import require_same_state_dict, slots_by_number
 from ckptdoctor.grafting.planning.completeness import require_no_fewer
 from ckptdoctor.matching.lists import is_unrecorded
 from ckptdoctor.optimizers.dialects import dialect
@@ -50,6 +50,13 @@ def hold_against_plan(
         GraftRefused: It does not; nothing is put in place.
     """
     found = _optimizer(result, optimizer)
+    if optimizer.state_dict is not None:
+        with kept_open(), RawPlaces() as raw:
+            require_same_state_dict(
+                found, optimizer.state_dict, lambda one, other: _same_values(one, other, raw), progress
+            )
+            _same_model(result, target, optimizer, raw)
+        return
     count = found.iterations
     if count is None and not dialect(found.generation).counts:
         # In a tf.train.Checkpoint they keep no count, and global_step may not be there: Adam's beta powers tell it.
@@ -122,7 +129,7 @@ def _by_place(found: OptimizerState, planned: PlannedOptimizer) -> dict[tuple[st
 
 
 def _optimizer(result: TrainingState, planned: PlannedOptimizer) -> OptimizerState:
-    options = [each for each in result.optimizers if each.has_state]
+    options = [each for each in result.optimizers if each.has_state or each.stored is not None]
     named = [each for each in options if each.name == planned.name]
     if not (named or options):
         raise _failed("it holds no optimizer state")

@@ -33,6 +33,7 @@ from ckptdoctor.grafting.planning.layouts import graph_layout, pick_layout
 from ckptdoctor.grafting.planning.names import label_for, name_for, own_optimizer
 from ckptdoctor.grafting.planning.pairing import Paired, pair, trained_by_place
 from ckptdoctor.grafting.planning.slots import SlotMaker, Sources, other_betas
+from ckptdoctor.grafting.planning.state_dicts import state_dict_plan
 from ckptdoctor.matching.lists import is_unplaced, is_unrecorded, numbered
 from ckptdoctor.matching.sides import Side, by_quantity, make_side, settings_of, trained_by
 from ckptdoctor.matching.variables import Match
@@ -66,8 +67,11 @@ def make_plan(donor: TrainingState | None, target: TrainingState, output: str, o
 
 
 def _plan(donor: TrainingState | None, target: TrainingState, output: str, options: Options) -> Plan:
-    if dialect(program(target)).chained:
+    written = dialect(program(target))
+    if written.chained:
         return chain_plan(donor, target, output, options)
+    if written.by_parameter:
+        return state_dict_plan(donor, target, output, options)
     own = own_optimizer(target, donor, options)
     if own is not None:
         require_one(own, "the target")
