@@ -115,10 +115,10 @@ def _for_each(sides: _Sides, options: Options) -> Options:
     """A request for every optimizer, where PyTorch's files have several on both sides, or the target has none."""
     donor = sides.donor.state if sides.donor is not None else None
     target = sides.target.state
-    if options.optimizer is not None or donor is None or target is None or len(donor.optimizers) < 2:
+    if options.optimizer is not None or donor is None or target is None:
         return options
     theirs, mine = ([each.name for each in side.optimizers] for side in (donor, target))
-    if not dialect(program(target)).by_parameter or len(mine) not in {0, len(theirs)}:
+    if len(theirs) <= 1 or len(mine) not in {0, len(theirs)} or not dialect(program(target)).by_parameter:
         return options
     named = [f"{one}={other}" for one, other in zip(theirs, mine or theirs, strict=True)]
     return options._replace(optimizer=named[0], more=tuple(named[1:]))

@@ -19,6 +19,11 @@ _file = partial(
     adds_optimizers=True,
 )  # fmt: skip
 """What files of torch.save have."""
+_directory = partial(
+    _format, noun="checkpoint", write=f"{_WRITING}.directories:write", check=f"{_WRITING}.directories:check",
+    write_options=("link", "progress"), adds_optimizers=True,
+)  # fmt: skip
+"""What directories of such files have."""
 
 FORMATS = (
     _file(
@@ -71,23 +76,19 @@ FORMATS = (
         release_hint="for a release, save the policy alone: model.policy.save(path)",
         absent_hint="save it with model.save(path), not model.policy.save(path)",
     ),
-    _format(
+    _directory(
         Format.HF_TRAINER,
-        unwritable=_NO_WRITER,
         title="checkpoint of transformers' Trainer",
         called="a checkpoint of transformers' Trainer",
         rename_to="checkpoint-N: it is a directory",
-        noun="checkpoint",
         release_hint="for a release, save the model alone: trainer.save_model(path)",
         absent_hint="save_only_model=True left it out: train without it, or give the optimizer its own checkpoint",
     ),
-    _format(
+    _directory(
         Format.ACCELERATE_STATE,
-        unwritable=_NO_WRITER,
         title="state of accelerate",
         called="what Accelerator.save_state leaves",
         rename_to="what it is: a directory",
-        noun="checkpoint",
         release_hint="for a release, save the model alone: accelerator.save_model(model, path)",
         absent_hint="save it with accelerator.save_state(path), after accelerator.prepare(optimizer)",
     ),

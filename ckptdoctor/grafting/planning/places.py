@@ -84,15 +84,17 @@ def _shape(held: Mapping[object, object] | None) -> tuple[int, ...] | None:
 
 def trainable(state: TrainingState) -> list[Place]:
     """The parameters of a target without optimizer, in its order: tied weights once, statistics never."""
-    seen: set[object] = set()
-    found: list[Place] = []
-    for each in state.variables:
-        location = each.tensor.location
-        if each.trainable is False or (each.tensor.size and location is not None and location in seen):
-            continue
-        seen.add(location)
-        found.append(Place(len(found), each.path, each.tensor.shape))
-    return found
+    held = untied(each for each in state.variables if each.trainable is not False)
+    return [Place(number, each.path, each.tensor.shape) for number, each in enumerate(held)]
+
+
+def untied(variables: Iterable[ModelVariable]) -> list[ModelVariable]:
+    """Variables without those that are another one under a second name."""
+    found: dict[object, ModelVariable] = {}
+    for each in variables:
+        location = each.tensor.location if each.tensor.size else None
+        found.setdefault(each.path if location is None else location, each)
+    return list(found.values())
 
 
 def sources(

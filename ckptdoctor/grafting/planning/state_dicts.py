@@ -18,7 +18,7 @@ from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.planning.completeness import NOWHERE, Unused
 from ckptdoctor.grafting.planning.groups import same_division, settings
 from ckptdoctor.grafting.planning.names import own_optimizer
-from ckptdoctor.grafting.planning.places import Place, Source, bare, of_model, places, sources, trainable
+from ckptdoctor.grafting.planning.places import Place, Source, bare, of_model, places, sources, trainable, untied
 from ckptdoctor.matching.sides import choose
 from ckptdoctor.optimizers.catalogue import Layout, SlotKind
 from ckptdoctor.optimizers.inference import count_of
@@ -195,19 +195,31 @@ class _Planner:
             found = {each.number: Source(each, "path") for each in self.donor.places}
             return self._checked(_Division(goals, self.donor.stored.sizes, found, [], self._pairs(goals, found)))
         goals = trainable(self.target)
-        found = sources((self.donor.state, self.donor.places), (self.target, goals), mapping, in_place=False)
-        return self._in_donors_groups(self._trained(goals, found), found)
+        found = sources(
+            (self.donor.state, self.donor.places), (self.target, goals), mapping, in_place=not self.target.ordered
+        )
+        goals = self._trained(goals, found)
+        if not self.target.ordered:  # its file sorts names; the donor's order is the best there is
+            goals.sort(key=lambda each: found[each.number].place.number if each.number in found else len(found))
+        return self._in_donors_groups(goals, found)
 
     def _of_same_model(self) -> Mapping[str, str] | None:
         """Names of the donor's variables → the target's, if all are there, in the same order as far as one is known."""
-        theirs = [(bare(each.path), each.tensor.shape) for each in of_model(self.donor.state)]
+        theirs = untied(of_model(self.donor.state))
         mine = {bare(each.path): each for each in self.target.variables}
-        if not theirs or any(name not in mine or mine[name].tensor.shape != shape for name, shape in theirs):
+        names = [bare(each.path) for each in theirs]
+        if not names or any(
+            name not in mine or mine[name].tensor.shape != each.tensor.shape
+            for name, each in zip(names, theirs, strict=True)
+        ):
             return None
+        known = set(names)
+        order = [bare(each.path) for each in untied(self.target.variables) if bare(each.path) in known]
         both_ordered = self.donor.state.ordered and self.target.ordered
-        if len(theirs) != len(mine) or (both_ordered and [name for name, _ in theirs] != list(mine)):
+        everything = {bare(each.path) for each in of_model(self.donor.state)}
+        if not mine.keys() <= everything or (both_ordered and names != order):
             return None
-        return {each.path: mine[bare(each.path)].path for each in self.donor.state.variables}
+        return {each.path: mine[bare(each.path)].path for each in theirs}
 
     def _trained(self, goals: list[Place], found: Mapping[int, Source]) -> list[Place]:
         """Of a target that does not say what it trains, all but what the donor has and does not train."""
@@ -242,7 +254,12 @@ class _Planner:
         """
         new = [each for each in division.goals if each.number not in division.found]
         if not division.found and division.goals:
-            raise GraftRefused("none of the target's parameters is one of the donor's: they are of different models")
+            nameless = all(each.name is None for each in self.donor.places)
+            why = "names no parameters, and has not their shapes in their order" if nameless else "is for none of them"
+            raise GraftRefused(
+                f"the target has {len(division.goals)} parameters, and the donor's optimizer {why}: give the "
+                "checkpoint that has the donor's model too, or say which is which with --map OLD=NEW"
+            )
         if not division.goals:
             raise GraftRefused("the target holds no variables that an optimizer could be for", self.target.path)
         due = any(self.donor.stored.states) and "slots" in self.options.only

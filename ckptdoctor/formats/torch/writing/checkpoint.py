@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from ckptdoctor.containers.bytes.copying import Progress
 from ckptdoctor.containers.pickles.reading import Key, Node
 from ckptdoctor.containers.torchfiles.reading import load
@@ -9,6 +11,7 @@ from ckptdoctor.containers.torchfiles.writing.file import exchange
 from ckptdoctor.containers.torchfiles.writing.splicing import Path
 from ckptdoctor.formats.contract import Written
 from ckptdoctor.formats.torch.contents import contents
+from ckptdoctor.formats.torch.writing import directories
 from ckptdoctor.formats.torch.writing.sites import fields_at, is_bare, new_key, path_to
 from ckptdoctor.formats.torch.writing.state_dict import parts, planned_state
 from ckptdoctor.optimizers.planned import PlannedOptimizer
@@ -30,6 +33,9 @@ def check(optimizer: PlannedOptimizer, target: str) -> None:
     Raises:
         GraftRefused: The target has no place for it.
     """
+    if os.path.isdir(target):  # skorch's, which has the format of its files
+        directories.check(optimizer, target)
+        return
     _values(optimizer, load(target).root, target)
 
 
@@ -46,6 +52,8 @@ def write(optimizer: PlannedOptimizer, target: str, output: str, *, progress: Pr
         GraftRefused: It has no place for it.
         UnreadableArtifact: An input is corrupt.
     """
+    if os.path.isdir(target):
+        return directories.write(optimizer, target, output, progress=progress)
     root = load(target).root
     values, wrapped = _values(optimizer, root, target)
     sizes = exchange(target, output, values, wrapped=wrapped, progress=progress)
