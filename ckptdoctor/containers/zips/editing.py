@@ -113,10 +113,16 @@ def create_zip(output: str, members: Mapping[str, Replacement], *, aligned: int 
         OSError: The output cannot be written.
     """
     with _created(output) as writing:
-        writer = _Writer(writing, None, aligned)
-        writer.entries += [writer.replace(zipfile.ZipInfo(name, _DATE_1980), each) for name, each in members.items()]
-        writer.finish(b"")
-    return ZipSizes(writer.replaced, 0)
+        append_zip(writing, 0, members, aligned=aligned)
+        return ZipSizes(os.fstat(writing).st_size, 0)
+
+
+def append_zip(descriptor: int, start: int, members: Mapping[str, Replacement], *, aligned: int = 1) -> int:
+    """Writes an archive of these members into a file, from a place on that is its end; answers how many bytes."""
+    writer = _Writer(descriptor, None, aligned, start)
+    writer.entries += [writer.replace(zipfile.ZipInfo(name, _DATE_1980), each) for name, each in members.items()]
+    writer.finish(b"")
+    return writer.size
 
 
 @contextmanager
@@ -190,14 +196,19 @@ class _Writer:
         copied: Bytes of copied members.
     """
 
-    def __init__(self, descriptor: int, progress: Progress | None, aligned: int = 1) -> None:
+    def __init__(self, descriptor: int, progress: Progress | None, aligned: int = 1, start: int = 0) -> None:
         self.entries: list[_Entry] = []
         self.replaced = 0
         self.copied = 0
         self._descriptor = descriptor
         self._progress = progress
         self._aligned = aligned
-        self._end = 0
+        self._start = self._end = start
+
+    @property
+    def size(self) -> int:
+        """Its bytes so far."""
+        return self._end - self._start
 
     def _append(self, data: bytes) -> None:
         write_at(self._descriptor, data, self._end)
@@ -213,7 +224,7 @@ class _Writer:
         extra = os.pread(reading, fields[-1], start + fields[-2])
         # Sizes stand in the header from now on, so nothing needs to follow the data.
         flags = info.flag_bits & ~_DESCRIPTOR
-        offset = self._end
+        offset = self.size
         entry = _Entry(info, name, flags, info.compress_type, info.CRC, info.compress_size, info.file_size, offset)
         wide = max(info.compress_size, info.file_size) >= MAX32
         self._append(self._header(entry, _without(extra, ZIP64_TAG), wide=wide))
@@ -230,7 +241,7 @@ class _Writer:
         flags |= 0 if info.orig_filename.isascii() else UTF8
         content = replacement.content
         wide = (len(content) if isinstance(content, bytes) else replacement.expected) >= MAX32
-        offset = self._end
+        offset = self.size
         entry = _Entry(info, name, flags, zipfile.ZIP_STORED, 0, 0, 0, offset)
         header = self._header(entry, b"", wide=wide)
         self._append(header)
@@ -243,7 +254,7 @@ class _Writer:
         if size >= MAX32 and not wide:
             raise UnreadableArtifact(f"became {size:,} bytes, more than was reckoned with", place=info.filename)
         entry = entry._replace(crc=self._crc(start, size), packed=size, size=size)
-        write_at(self._descriptor, self._header(entry, b"", wide=wide), offset)
+        write_at(self._descriptor, self._header(entry, b"", wide=wide), self._start + offset)
         self.replaced += size
         return entry
 
@@ -266,12 +277,12 @@ class _Writer:
 
     def finish(self, comment: bytes) -> None:
         """Writes the directory."""
-        start = self._end
+        start = self.size
         for entry in self.entries:
             self._append(_central_header(entry))
-        size, count = self._end - start, len(self.entries)
+        size, count = self.size - start, len(self.entries)
         if count >= _MAX16 or start >= MAX32 or size >= MAX32:
-            place = self._end
+            place = self.size
             self._append(
                 END64.pack(
                     b"PK\x06\x06", END64.size - 12, _ZIP64_VERSION, _ZIP64_VERSION, 0, 0, count, count, size, start

@@ -47,13 +47,13 @@ FORMATS = (
         release_hint="for a release, save it with trainer.save_checkpoint(path, weights_only=True)",
         absent_hint="save it with trainer.save_checkpoint(path), without weights_only",
     ),
-    _format(
+    _directory(
         Format.TORCH_DCP,
-        unwritable=_NO_WRITER,
         title="distributed checkpoint of PyTorch",
         called="a directory of torch.distributed.checkpoint",
         rename_to="what it is: a directory",
-        noun="checkpoint",
+        write=f"{_WRITING}.distributed:write",
+        check=f"{_WRITING}.distributed:check",
         release_hint="for a release, save the model alone: dcp.save({'model': get_model_state_dict(model)})",
         absent_hint="save both: model_state, optimizer_state = get_state_dict(model, optimizer), then dcp.save of them",
     ),

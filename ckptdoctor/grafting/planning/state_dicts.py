@@ -373,7 +373,7 @@ class _Planner:
         if self.is_own or "hyperparameters" not in self.options.only:
             self._warn_of_schedulers()
             return ()
-        theirs = _schedulers_of(self.donor.state, self.donor.optimizer)
+        theirs = [each for each in _schedulers_of(self.donor.state, self.donor.optimizer) if self._is_plain(*each)]
         mine = _schedulers_of(self.target, self.own.optimizer) if self.own is not None else []
         if mine and not theirs:
             self._warn_of_schedulers()
@@ -385,6 +385,13 @@ class _Planner:
         if not mine:
             return tuple((None, stored) for _, stored in theirs)
         return tuple((name, stored) for (name, _), (_, stored) in zip(mine, theirs, strict=True)) if theirs else ()
+
+    def _is_plain(self, name: str, stored: Mapping[Any, Any]) -> bool:
+        """Whether a scheduler's state is data, and not the scheduler itself (OneCycleLR and CyclicLR before 1.7)."""
+        plain = not any(getattr(each, "fields", None) for each in _leaves(stored))
+        if not plain:
+            self.warnings.append(f"{name} of the donor holds objects of its program, and is not taken along")
+        return plain
 
     def _warn_of_schedulers(self) -> None:
         names = [each.name for each in self.target.schedulers]
@@ -422,6 +429,19 @@ def _schedulers_of(state: TrainingState, optimizer: OptimizerState) -> list[tupl
     if not named and len(state.optimizers) == 1:
         return [(each.name, each.stored) for each in state.schedulers]
     return named
+
+
+def _leaves(value: object) -> Iterator[object]:
+    """Everything in a structure that is none itself; of an object, also what it was made of."""
+    if isinstance(value, Mapping):
+        for each in value.values():
+            yield from _leaves(each)
+    elif isinstance(value, (list, tuple)) and not isinstance(value, TensorRef):
+        for each in value:
+            yield from _leaves(each)
+    else:
+        yield value
+        yield from _leaves(getattr(value, "args", ()))
 
 
 def _step(value: object) -> int | None:

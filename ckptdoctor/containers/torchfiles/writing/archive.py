@@ -19,7 +19,7 @@ from ckptdoctor.containers.torchfiles.writing.opcodes import written
 from ckptdoctor.containers.torchfiles.writing.splicing import Script
 from ckptdoctor.containers.torchfiles.writing.storages import Remembering, Sizes, Storages, content, nbytes_of
 from ckptdoctor.containers.zips.archive import ZipArchive
-from ckptdoctor.containers.zips.editing import Producer, Replacement, create_zip, rewrite
+from ckptdoctor.containers.zips.editing import Producer, Replacement, append_zip, create_zip, rewrite
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.references import TensorRef
 
@@ -75,13 +75,26 @@ def create(output: str, node: Node, progress: Progress | None = None) -> Sizes:
     Raises:
         GraftRefused: It cannot be written.
     """
+    return Sizes(create_zip(output, _members(node, progress), aligned=ALIGNED).replaced, 0)
+
+
+def append(descriptor: int, start: int, node: Node, progress: Progress | None = None) -> int:
+    """Writes a value as an archive at the end of a file, as `.distcp` has one a tensor; answers how many bytes.
+
+    Raises:
+        GraftRefused: It cannot be written.
+    """
+    return append_zip(descriptor, start, _members(node, progress), aligned=ALIGNED)
+
+
+def _members(node: Node, progress: Progress | None) -> dict[str, Replacement]:
     storages = Storages(set())
     pickle = b"\x80\x02" + written(node, storages.keep) + b"."
     members = {f"{_ROOT}data.pkl": Replacement(pickle), f"{_ROOT}byteorder": Replacement(b"little")}
     for key, ref in storages.tensors.items():
         members[f"{_ROOT}data/{key}"] = Replacement(_producer(ref, progress), nbytes_of(ref))
     members[f"{_ROOT}version"] = Replacement(_VERSION)
-    return Sizes(create_zip(output, members, aligned=ALIGNED).replaced, 0)
+    return members
 
 
 def storages_in(pickle: bytes, path: str) -> Remembering:

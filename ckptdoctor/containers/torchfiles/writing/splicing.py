@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pickletools
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final, NamedTuple, TypeAlias
@@ -39,6 +39,19 @@ _TAKES = {"REDUCE": 2, "NEWOBJ": 2, "NEWOBJ_EX": 3, "TUPLE1": 1, "TUPLE2": 2, "T
 _MADE_SINCE_MARK = frozenset({"LIST", "DICT", "TUPLE", "FROZENSET", "INST", "OBJ"})
 
 
+class Entry(NamedTuple):
+    """A key and a value that were set, and where the opcode ends that sets them alone (else 0)."""
+
+    key: Value
+    value: Value
+    alone: int
+
+    @property
+    def end(self) -> int:
+        """Where it ends."""
+        return max(self.value.end, self.alone)
+
+
 @dataclass(slots=True)
 class Value:
     """Something that a pickle builds.
@@ -46,7 +59,7 @@ class Value:
     Attributes:
         start, end: Its opcodes.
         constant: It, where it is a number or text.
-        entries: Keys and values that were set in it, and where the opcode ends that sets one alone (else 0).
+        entries: Keys and values that were set in it, or in the attributes of the object that it is.
         items: What was appended to it.
         same: What it is another mention of.
     """
@@ -54,7 +67,7 @@ class Value:
     start: int
     end: int
     constant: Key = None
-    entries: list[tuple[Value, Value, int]] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
     items: list[Value] = field(default_factory=list)
     same: Value | None = None
 
@@ -98,6 +111,7 @@ class Script:
         self._memo: dict[int, Value] = {}
         self._stack: list[Value] = []
         self._marks: list[tuple[int, int]] = []  # where a mark stands in the pickle, and on the stack
+        self._popped: list[int] = []
         try:
             self.root = self._run()
         except (ValueError, IndexError, KeyError) as error:
@@ -126,7 +140,8 @@ class Script:
         elif name in _GETS:
             known = self._memo[int(str(argument))]
             self._specials.append(_Special(start, end, int(str(argument)), known, recalls=True))
-            stack.append(Value(start, end, known.constant, same=known))
+            first = min(start, self._popped.pop()) if self._popped else start
+            stack.append(Value(first, end, known.constant, same=known))
         elif name in {"PROTO", "FRAME"}:
             self._specials.append(_Special(start, end))
         elif name == "MARK":
@@ -134,20 +149,26 @@ class Script:
         elif name in {"SETITEM", "SETITEMS"}:
             taken = self._pop(2) if name == "SETITEM" else self._since_mark()[1]
             alone = end if name == "SETITEM" else 0
-            stack[-1].real.entries += [(key, each, alone) for key, each in zip(taken[::2], taken[1::2], strict=True)]
+            stack[-1].real.entries += [
+                Entry(key, each, alone) for key, each in zip(taken[::2], taken[1::2], strict=True)
+            ]
             stack[-1].end = end
         elif name in {"APPEND", "APPENDS", "ADDITEMS"}:
             taken = self._pop(1) if name == "APPEND" else self._since_mark()[1]
             stack[-1].real.items += taken
             stack[-1].end = end
         elif name == "BUILD":
-            stack.pop()
+            state = stack.pop()
+            stack[-1].real.entries += state.real.entries
             stack[-1].end = end
+        elif name in {"POP", "POP_MARK"}:  # a tuple that holds itself is recalled, and its parts are dropped
+            dropped = self._pop(1)[0].start if name == "POP" and not self._mark_on_top else self._since_mark()[0]
+            self._popped = [min([dropped, *self._popped])]
         elif name in _MADE_SINCE_MARK:
             first, taken = self._since_mark()
             made = Value(first, end)
             if name == "DICT":
-                made.entries = [(key, each, 0) for key, each in zip(taken[::2], taken[1::2], strict=True)]
+                made.entries = _entries(taken)
             elif name in {"LIST", "TUPLE"}:
                 made.items = taken
             stack.append(made)
@@ -156,7 +177,7 @@ class Script:
 
     def _made(self, name: str, argument: object, start: int, end: int) -> None:
         """A value of its own, or one of a few others."""
-        if name in {"POP", "POP_MARK", "DUP", "PERSID", "EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "READONLY_BUFFER"}:
+        if name in {"DUP", "PERSID", "EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "READONLY_BUFFER"}:
             raise ValueError(f"it has {name}, which torch.save does not write")
         taken = self._pop(_TAKES.get(name, 0))
         plain = argument if isinstance(argument, (str, int, float, bool)) and not taken and name != "GLOBAL" else None
@@ -164,6 +185,10 @@ class Script:
             plain = name == "NEWTRUE"
         first = taken[0].start if taken else start
         self._stack.append(Value(first, end, plain, items=taken if name.startswith("TUPLE") else []))
+
+    @property
+    def _mark_on_top(self) -> bool:
+        return bool(self._marks) and self._marks[-1][1] == len(self._stack)
 
     def _pop(self, count: int) -> list[Value]:
         if len(self._stack) < count:
@@ -187,17 +212,32 @@ class Script:
 
     # ---------------------------------------------------------------------------------------------------------- writing
 
-    def exchanged(self, changes: Changes, around: tuple[bytes, bytes] = (b"", b"")) -> bytes:
+    def exchanged(
+        self,
+        changes: Changes,
+        around: tuple[bytes, bytes] = (b"", b""),
+        *,
+        dropped: Iterable[Entry] = (),
+        added: Mapping[Path, bytes] = {},
+    ) -> bytes:
         """The pickle with other values.
 
         Args:
             changes: What takes a value's place; where nothing is yet, the dictionary around it gets a new entry.
             around: Opcodes before and behind the whole value.
+            dropped: Entries that are left out.
+            added: Opcodes that set new entries of the dictionary at a path.
 
         Raises:
             UnreadableArtifact: There is no dictionary that could hold one of them.
         """
         edits = [edit for path, content in changes.items() for edit in self._edits(path, content)]
+        edits += [(each.key.start, each.end, b"") for each in dropped]
+        for path, content in added.items():
+            found = self.find(path)
+            if found is None:
+                raise UnreadableArtifact(f"has no {path[-1]!r}", self._path)
+            edits.append((found.real.end, found.real.end, content))
         edits.sort(key=lambda each: each[:2])  # new entries of one dictionary stay in their order
         for (_, end, _), (start, _, _) in pairwise(edits):
             if start < end:
@@ -209,9 +249,9 @@ class Script:
     def _edits(self, path: Path, content: bytes | Gone) -> Iterator[tuple[int, int, bytes]]:
         around = self.find(path[:-1]) if path else None
         if isinstance(content, Gone):
-            for key, each, alone in around.real.entries if around is not None else ():
-                if key.constant == path[-1]:
-                    yield key.start, max(each.end, alone), b""
+            for entry in around.real.entries if around is not None else ():
+                if entry.key.constant == path[-1]:
+                    yield entry.key.start, entry.end, b""
             return
         found = self.find(path)
         if found is not None:
@@ -224,6 +264,10 @@ class Script:
     def between(self, start: int, end: int) -> list[_Special]:
         """Opcodes of the memo, and frames, in a span."""
         return self._specials[bisect_left(self._starts, start) : bisect_left(self._starts, end)]
+
+
+def _entries(taken: list[Value], alone: int = 0) -> list[Entry]:
+    return [Entry(key, each, alone) for key, each in zip(taken[::2], taken[1::2], strict=True)]
 
 
 def _below(value: Value, key: Key) -> Value | None:
