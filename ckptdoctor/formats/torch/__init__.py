@@ -6,7 +6,11 @@ from ckptdoctor.formats.contract import ArtifactFormat, Reader
 from ckptdoctor.state import Format, Generation
 
 _ROOM = "ckptdoctor.formats.torch"
-_NO_WRITER = "grafts into PyTorch's files are not written yet: load both with torch, and exchange the state_dict"
+_RANKS = (
+    "DeepSpeed keeps optimizer state in flat partitions of its ranks, into which nothing is cut here: make one file of "
+    "it (ckptdoctor convert), and graft into that"
+)
+_OF_SB3 = "stable-baselines3 keeps its optimizers in files within its archive: load it, and set their state_dict there"
 _OF_TORCH = dict.fromkeys((".pt", ".pth", ".pth.tar"), "a file of torch.save")
 _WRITING = f"{_ROOM}.writing"
 _format = partial(
@@ -59,7 +63,7 @@ FORMATS = (
     ),
     _format(
         Format.DEEPSPEED,
-        unwritable=_NO_WRITER,
+        unwritable=_RANKS,
         title="DeepSpeed checkpoint",
         called="a checkpoint of DeepSpeed",
         rename_to="what it is: a directory",
@@ -69,7 +73,7 @@ FORMATS = (
     ),
     _format(
         Format.STABLE_BASELINES3,
-        unwritable=_NO_WRITER,
+        unwritable=_OF_SB3,
         title="stable-baselines3 archive",
         called="an archive of stable-baselines3",
         rename_to=".zip",
