@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ckptdoctor.containers.bytes.crc import masked
@@ -52,10 +51,13 @@ def hold_against_plan(
     """
     found = _optimizer(result, optimizer)
     if optimizer.state_dict is not None:
-        with kept_open(), RawPlaces() as raw:
-            same = partial(_same_values, raw=raw)
+        with kept_open(), RawPlaces() as places:
+
+            def same(one: TensorRef, other: TensorRef) -> bool:
+                return _same_values(one, other, places)
+
             require_same_state_dict(found, optimizer.state_dict, same, progress)
-            _same_weights(result, target, raw)
+            _same_weights(result, target, places)
             _same_neighbours(result, target, optimizer, same)
         return
     count = found.iterations
