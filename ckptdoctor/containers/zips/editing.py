@@ -10,14 +10,15 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import NamedTuple, TypeAlias
 
 from ckptdoctor.containers.bytes.copying import Progress
+from ckptdoctor.containers.bytes.crc32 import fastest
 from ckptdoctor.containers.bytes.window import Window, copy_range, write_at
-from ckptdoctor.containers.zips.archive import BOMB_FLOOR, BOMB_RATIO
+from ckptdoctor.containers.zips.archive import BOMB_FLOOR, BOMB_RATIO, ZipArchive
 from ckptdoctor.containers.zips.directory import ENCRYPTED, END, END64, LOCATOR64, MAX32, UTF8, ZIP64_TAG
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 
@@ -99,7 +100,7 @@ def rewrite(
         with _created(output) as writing:
             writer = _Writer(writing, progress, aligned)
             with ThreadPoolExecutor(max_workers=1) as pool:  # checksums give the interpreter's lock away
-                verified = pool.submit(_verify, archive, infos)
+                verified = pool.submit(_verify, source, [info.filename for info in infos])
                 _members(infos, stream.fileno(), writer, replacements)
                 verified.result()
             writer.finish(archive.comment)
@@ -169,12 +170,11 @@ def _guarded(source: str) -> Iterator[None]:
         raise UnreadableArtifact(f"broken zip archive: {error}", source, place=os.path.basename(source)) from error
 
 
-def _verify(archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo]) -> None:
-    """Reads every member to its end, where zipfile compares its CRC."""
-    for info in infos:
-        with archive.open(info) as stream:
-            while stream.read(_STEP):
-                pass
+def _verify(source: str, names: Iterable[str]) -> None:
+    """Reads every member to its end, and compares its CRC."""
+    with ZipArchive(source) as archive:
+        for name in dict.fromkeys(names):
+            archive.verify(name)
 
 
 def _check(info: zipfile.ZipInfo, source: str) -> None:
@@ -268,11 +268,11 @@ class _Writer:
         return _local_header(entry, extra + struct.pack("<2H", _PADDING_TAG, padding) + b"Z" * padding, wide=wide)
 
     def _crc(self, start: int, size: int) -> int:
-        crc = 0
+        crc, sum_up = 0, fastest()
         window = Window(self._descriptor, start, size)
         buffer = memoryview(bytearray(min(_STEP, size)))
         while count := window.readinto(buffer):
-            crc = zlib.crc32(buffer[:count], crc)
+            crc = sum_up(buffer[:count], crc)
         return crc
 
     def finish(self, comment: bytes) -> None:

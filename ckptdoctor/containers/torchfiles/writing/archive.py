@@ -17,7 +17,14 @@ from ckptdoctor.containers.torchfiles.archive import MAX_PICKLE, MAX_STEPS, root
 from ckptdoctor.containers.torchfiles.fast import Unusual, fast_load
 from ckptdoctor.containers.torchfiles.writing.opcodes import written
 from ckptdoctor.containers.torchfiles.writing.splicing import Script
-from ckptdoctor.containers.torchfiles.writing.storages import Remembering, Sizes, Storages, content, nbytes_of
+from ckptdoctor.containers.torchfiles.writing.storages import (
+    Remembering,
+    Sizes,
+    Storages,
+    content,
+    copy_plain,
+    nbytes_of,
+)
 from ckptdoctor.containers.zips.archive import ZipArchive
 from ckptdoctor.containers.zips.editing import Producer, Replacement, append_zip, create_zip, rewrite
 from ckptdoctor.errors import UnreadableArtifact
@@ -110,6 +117,9 @@ def storages_in(pickle: bytes, path: str) -> Remembering:
 
 def _producer(ref: TensorRef, progress: Progress | None) -> Producer:
     def write(descriptor: int, start: int) -> int:
+        copied = copy_plain(ref, descriptor, start, progress)
+        if copied:
+            return copied
         at = start
         for piece in content(ref):
             write_at(descriptor, piece, at)

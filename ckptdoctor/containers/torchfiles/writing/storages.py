@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ckptdoctor.containers.bytes.copying import Progress
+from ckptdoctor.containers.bytes.window import copy_range
 from ckptdoctor.containers.tensors.dtypes import array_nbytes
 from ckptdoctor.containers.tensors.shard_data import pieces
 from ckptdoctor.containers.torchfiles.imports import Storage, TorchImports
-from ckptdoctor.references import TensorRef
+from ckptdoctor.references import FileRange, TensorRef
 
 
 class Sizes(NamedTuple):
@@ -63,6 +65,22 @@ def content(ref: TensorRef) -> Iterator[bytes]:
         UnreadableArtifact: They are not there, or not what their checksum says.
     """
     return pieces(ref, ref.key, ref.dtype, ref.shape)
+
+
+def copy_plain(ref: TensorRef, descriptor: int, start: int, progress: Progress | None = None) -> int:
+    """Copies a tensor that lies in a file as it has to be written, by the kernel; answers how many bytes.
+
+    Raises:
+        UnreadableArtifact: The file ends early.
+    """
+    location = ref.location
+    if not isinstance(location, FileRange) or location.big_endian or location.crc32c is not None:
+        return 0
+    if location.fortran_order and len(ref.shape) > 1:
+        return 0
+    with open(location.path, "rb") as source:
+        copy_range(source.fileno(), location.offset, location.nbytes, descriptor, start, progress)
+    return location.nbytes
 
 
 class Remembering(TorchImports):
