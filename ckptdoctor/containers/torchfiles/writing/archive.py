@@ -59,9 +59,9 @@ def exchange(source: str, output: str, splice: Splice, progress: Progress | None
             raise UnreadableArtifact("holds no data.pkl: it is no file of torch.save", source)
         is_big = f"{root}byteorder" in opened and opened.read(f"{root}byteorder") == b"big"
         pickle = opened.read(f"{root}data.pkl", MAX_PICKLE)
-    folder = f"{root}data/"
+    folder = f"{root}tensors/"  # torch 1.4, on request
     if not any(name.startswith(folder) for name in names):
-        folder = f"{root}tensors/"
+        folder = f"{root}data/"
     there = {name.removeprefix(folder) for name in names if name.startswith(folder)}
     storages = Storages(set(there))
     new = splice(Script(pickle, source), lambda node: written(node, storages.keep))
