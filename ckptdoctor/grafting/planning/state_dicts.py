@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from ckptdoctor.containers.tensors.values import read_scalar
 from ckptdoctor.diagnosis.status import is_possible
@@ -16,9 +16,10 @@ from ckptdoctor.errors import GraftRefused
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.planning.completeness import NOWHERE, Unused
+from ckptdoctor.grafting.planning.divisions import Dividing, Division, Side
 from ckptdoctor.grafting.planning.groups import same_division, settings
 from ckptdoctor.grafting.planning.names import own_optimizer
-from ckptdoctor.grafting.planning.places import Place, Source, bare, of_model, places, sources, trainable, untied
+from ckptdoctor.grafting.planning.places import Place, Source, places
 from ckptdoctor.matching.sides import choose
 from ckptdoctor.optimizers.catalogue import Layout, SlotKind
 from ckptdoctor.optimizers.inference import count_of
@@ -33,15 +34,6 @@ STEP = "step"
 _ONE_RULE = frozenset({"Adam", "AdamW"})
 """Classes that keep the same; the target's setting says which of them it is."""
 _GROUP_COUNTS = ("k", STEP)
-
-
-class _Side(NamedTuple):
-    """An optimizer with its parameters."""
-
-    state: TrainingState
-    optimizer: OptimizerState
-    stored: StateDict
-    places: list[Place]
 
 
 def state_dict_plan(donor: TrainingState | None, target: TrainingState, output: str, options: Options) -> Plan:
@@ -71,38 +63,20 @@ def state_dict_plan(donor: TrainingState | None, target: TrainingState, output: 
     return _Planner(_side(donor, theirs, "donor"), mine, target, output, options).plan()
 
 
-def _side(state: TrainingState, optimizer: OptimizerState, what: str) -> _Side:
+def _side(state: TrainingState, optimizer: OptimizerState, what: str) -> Side:
     if optimizer.stored is None:
         name = optimizer.class_name or "optimizer"
         raise GraftRefused(
             f"the {what}'s {name} keeps its state in a form of its own, which has no place in a state_dict of PyTorch",
             state.path,
         )
-    return _Side(state, optimizer, optimizer.stored, places(state, optimizer))
-
-
-class _Division(NamedTuple):
-    """The result's parameters.
-
-    Attributes:
-        goals: In the result's order.
-        sizes: How many each group has.
-        found: Number of a goal → where its state comes from.
-        new: Goals that the donor does not have.
-        pairs: (group of the result, group of the donor) of each that both have.
-    """
-
-    goals: list[Place]
-    sizes: tuple[int, ...]
-    found: Mapping[int, Source]
-    new: list[Place]
-    pairs: list[tuple[int, int]]
+    return Side(state, optimizer, optimizer.stored, places(state, optimizer))
 
 
 class _Planner:
     """One plan in the making."""
 
-    def __init__(self, donor: _Side, own: _Side | None, target: TrainingState, output: str, options: Options) -> None:
+    def __init__(self, donor: Side, own: Side | None, target: TrainingState, output: str, options: Options) -> None:
         self.donor, self.own, self.target, self.output, self.options = donor, own, target, output, options
         self.warnings: list[str] = []
         self.is_own = own is donor
@@ -112,7 +86,7 @@ class _Planner:
         class_name = self._class()
         if self.own is None and "slots" not in self.options.only:
             raise GraftRefused("the target has no optimizer: take the slots as well (no --only)", self.target.path)
-        divided = self._divided()
+        divided = Dividing(self.donor, self.own, self.target, self.options).divided()
         unused = self._unused(divided)
         whose = None if self.own is None or self.options.groups == "keep" else self.own.stored
         groups = settings(self.donor.stored, whose, divided.pairs, self.options)
@@ -177,101 +151,7 @@ class _Planner:
 
     # ------------------------------------------------------------------------------------------------------- parameters
 
-    def _divided(self) -> _Division:
-        mapping = self.options.mapping
-        if self.own is not None:
-            goals = self.own.places
-            found = (
-                {each.number: Source(each, "own") for each in goals}
-                if self.is_own
-                else sources((self.donor.state, self.donor.places), (self.target, goals), mapping, in_place=False)
-            )
-            if self.options.groups == "keep":
-                return self._in_donors_groups(goals, found)
-            return self._checked(_Division(goals, self.own.stored.sizes, found, [], self._pairs(goals, found)))
-        names = self._of_same_model()
-        if names is not None and not mapping:
-            goals = [each._replace(name=names.get(each.name)) if each.name else each for each in self.donor.places]
-            found = {each.number: Source(each, "path") for each in self.donor.places}
-            return self._checked(_Division(goals, self.donor.stored.sizes, found, [], self._pairs(goals, found)))
-        goals = trainable(self.target)
-        found = sources(
-            (self.donor.state, self.donor.places), (self.target, goals), mapping, in_place=not self.target.ordered
-        )
-        goals = self._trained(goals, found)
-        if not self.target.ordered:  # its file sorts names; the donor's order is the best there is
-            goals.sort(key=lambda each: found[each.number].place.number if each.number in found else len(found))
-        return self._in_donors_groups(goals, found)
-
-    def _of_same_model(self) -> Mapping[str, str] | None:
-        """Names of the donor's variables → the target's, if all are there, in the same order as far as one is known."""
-        theirs = untied(of_model(self.donor.state))
-        mine = {bare(each.path): each for each in self.target.variables}
-        names = [bare(each.path) for each in theirs]
-        if not names or any(
-            name not in mine or mine[name].tensor.shape != each.tensor.shape
-            for name, each in zip(names, theirs, strict=True)
-        ):
-            return None
-        known = set(names)
-        order = [bare(each.path) for each in untied(self.target.variables) if bare(each.path) in known]
-        both_ordered = self.donor.state.ordered and self.target.ordered
-        everything = {bare(each.path) for each in of_model(self.donor.state)}
-        if not mine.keys() <= everything or (both_ordered and names != order):
-            return None
-        return {each.path: mine[bare(each.path)].path for each in theirs}
-
-    def _trained(self, goals: list[Place], found: Mapping[int, Source]) -> list[Place]:
-        """Of a target that does not say what it trains, all but what the donor has and does not train."""
-        untrained = {bare(each.path) for each in of_model(self.donor.state)}
-        return [each for each in goals if each.number in found or bare(each.name or "") not in untrained]
-
-    def _in_donors_groups(self, goals: list[Place], found: Mapping[int, Source]) -> _Division:
-        """The target's parameters in the donor's groups; what is new comes last."""
-        group_of = _groups_of(self.donor.stored)
-        new = [each for each in goals if each.number not in found]
-        groups = [
-            [each for each in goals if each.number in found and group_of[found[each.number].place.number] == number]
-            for number in range(len(self.donor.stored.groups))
-        ]
-        if groups:
-            groups[-1] += new
-        sizes = tuple(map(len, groups))
-        ordered = [each for group in groups for each in group]
-        pairs = [(number, number) for number in range(len(groups))]
-        return self._checked(_Division(ordered, sizes, found, [], pairs))
-
-    def _pairs(self, goals: Sequence[Place], found: Mapping[int, Source]) -> list[tuple[int, int]]:
-        mine = _groups_of(self.own.stored) if self.own is not None else _groups_of(self.donor.stored)
-        theirs = _groups_of(self.donor.stored)
-        return [(mine[each.number], theirs[found[each.number].place.number]) for each in goals if each.number in found]
-
-    def _checked(self, division: _Division) -> _Division:
-        """Refuses what would leave a parameter without the state that others have.
-
-        Raises:
-            GraftRefused: The target has parameters that the donor lacks, or nothing fits.
-        """
-        new = [each for each in division.goals if each.number not in division.found]
-        if not division.found and division.goals:
-            nameless = all(each.name is None for each in self.donor.places)
-            why = "names no parameters, and has not their shapes in their order" if nameless else "is for none of them"
-            raise GraftRefused(
-                f"the target has {len(division.goals)} parameters, and the donor's optimizer {why}: give the "
-                "checkpoint that has the donor's model too, or say which is which with --map OLD=NEW"
-            )
-        if not division.goals:
-            raise GraftRefused("the target holds no variables that an optimizer could be for", self.target.path)
-        due = any(self.donor.stored.states) and "slots" in self.options.only
-        if new and due and not self.options.partial:
-            raise GraftRefused(
-                f"{len(new)} of {len(division.goals)} target parameters have no counterpart in the donor "
-                f"({enumerate_some([each.label for each in new], 4)}): say which they are with --map OLD=NEW, or leave "
-                "them without state by --partial"
-            )
-        return division._replace(new=new if due else [])
-
-    def _unused(self, division: _Division) -> list[Unused]:
+    def _unused(self, division: Division) -> list[Unused]:
         """Donor's parameters with state that goes nowhere.
 
         Raises:
@@ -355,7 +235,7 @@ class _Planner:
         ]
         return list(numbers), told
 
-    def _slots(self, division: _Division, states: Sequence[State | None]) -> Iterator[PlannedSlot]:
+    def _slots(self, division: Division, states: Sequence[State | None]) -> Iterator[PlannedSlot]:
         roles = {slot.name: slot.role for slot in self.donor.optimizer.slots}
         for goal, state in zip(division.goals, states, strict=True):
             source = division.found.get(goal.number)
@@ -417,11 +297,6 @@ def _classes(optimizer: OptimizerState) -> set[str]:
 
 def _compatible(one: set[str], other: set[str]) -> bool:
     return bool(one & other) or bool(one & _ONE_RULE and other & _ONE_RULE)
-
-
-def _groups_of(stored: StateDict) -> list[int]:
-    """The group of each parameter."""
-    return [number for number, size in enumerate(stored.sizes) for _ in range(size)]
 
 
 def _schedulers_of(state: TrainingState, optimizer: OptimizerState) -> list[tuple[str, Mapping[Any, Any]]]:
