@@ -16,7 +16,7 @@ from ckptdoctor.cli.options import (
 )
 from ckptdoctor.errors import GraftRefused
 
-_GENERATIONS = ("tf1", "keras1", "optimizer-v2", "keras2", "keras3")
+_GENERATIONS = ("tf1", "keras1", "optimizer-v2", "keras2", "keras3", "torch")
 
 
 @click.command(short_help="Put optimizer state from one artifact into another.")

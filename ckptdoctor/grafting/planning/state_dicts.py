@@ -6,13 +6,12 @@ without a word is refused.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ckptdoctor.containers.tensors.values import read_scalar
 from ckptdoctor.diagnosis.status import is_possible
 from ckptdoctor.errors import GraftRefused
+from ckptdoctor.grafting.crossing.to_torch import as_torch
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.planning.completeness import NOWHERE, Unused
@@ -22,15 +21,15 @@ from ckptdoctor.grafting.planning.names import own_optimizer
 from ckptdoctor.grafting.planning.places import Place, Source, places
 from ckptdoctor.matching.sides import choose
 from ckptdoctor.optimizers.catalogue import Layout, SlotKind
-from ckptdoctor.optimizers.inference import count_of
+from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.keras.config import Settings
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot, PlannedStateDict
-from ckptdoctor.references import Inline, TensorRef
+from ckptdoctor.optimizers.torch.steps import STEP, step_of, step_tensor
+from ckptdoctor.references import TensorRef
 from ckptdoctor.state import Generation, OptimizerState, Role, StateDict, TrainingState
 from ckptdoctor.words import enumerate_some
 
 State = Mapping[Any, Any]
-STEP = "step"
 _ONE_RULE = frozenset({"Adam", "AdamW"})
 """Classes that keep the same; the target's setting says which of them it is."""
 _GROUP_COUNTS = ("k", STEP)
@@ -60,7 +59,15 @@ def state_dict_plan(donor: TrainingState | None, target: TrainingState, output: 
     theirs = choose(donor, options.donor_optimizer, "the donor")
     if theirs is None or not (theirs.has_state or theirs.stored):
         raise GraftRefused("the donor holds no optimizer state", donor.path)
-    return _Planner(_side(donor, theirs, "donor"), mine, target, output, options).plan()
+    if options.generation not in {None, Generation.TORCH}:
+        raise GraftRefused(
+            "the target is a file of PyTorch, whose optimizers are PyTorch's: leave --as out", target.path
+        )
+    told: tuple[str, ...] = ()
+    if not dialect(theirs.generation).by_parameter:
+        donor, theirs, told = as_torch(donor, theirs, _classes(mine.optimizer) if mine is not None else set(), options)
+    plan = _Planner(_side(donor, theirs, "donor"), mine, target, output, options).plan()
+    return plan._replace(warnings=(*told, *plan.warnings))
 
 
 def _side(state: TrainingState, optimizer: OptimizerState, what: str) -> Side:
@@ -198,7 +205,7 @@ class _Planner:
         """The count in the form that the target's version has: a number before 1.12, a tensor since."""
         mine = self.own.stored.states if self.own is not None else ()
         form = next((each[STEP] for each in mine if each and STEP in each), None)
-        value = _step(step)
+        value = step_of(step)
         if form is None or value is None or isinstance(form, TensorRef) == isinstance(step, TensorRef):
             return step
         return step_tensor(value) if isinstance(form, TensorRef) else value
@@ -319,20 +326,9 @@ def _leaves(value: object) -> Iterator[object]:
         yield from _leaves(getattr(value, "args", ()))
 
 
-def _step(value: object) -> int | None:
-    if isinstance(value, TensorRef):
-        return count_of(read_scalar(value))
-    return count_of(value) if isinstance(value, (int, float)) else None
-
-
-def step_tensor(value: int) -> TensorRef:
-    """A count as PyTorch keeps it since 1.12: a float32 of no dimensions."""
-    return TensorRef(STEP, "float32", (), Inline(struct.pack("<f", value)))
-
-
 def _count(groups: Sequence[Mapping[Any, Any]], states: Sequence[State | None]) -> int | None:
     """The greatest count; None if none is kept."""
-    steps = [_step(each[STEP]) for each in states if each and STEP in each]
+    steps = [step_of(each[STEP]) for each in states if each and STEP in each]
     if not steps:
         steps = [group[name] for group in groups for name in _GROUP_COUNTS if type(group.get(name)) is int]
     return max((each for each in steps if each is not None), default=None)

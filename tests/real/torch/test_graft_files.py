@@ -148,6 +148,11 @@ def test_counts_and_settings_by_hand(grouped: tuple[Path, Any], tmp_path: Path) 
     graft(folder, "--from", "donor.pt", "--into", "donor.pt", "--output", str(out), *arguments)
     found = loaded(out)["optimizer"]
     assert {float(each["step"]) for each in found["state"].values()} == {100.0}
+    again = net()
+    optimizer = torch.optim.AdamW(decayed(again), 0.01)
+    optimizer.load_state_dict(found)
+    train(again, optimizer, 0, 2)
+    assert {float(each["step"]) for each in optimizer.state.values()} == {102.0}  # each counts by itself
     assert [(each["lr"], each["eps"]) for each in found["param_groups"]] == [(0.5, 0.001)] * 2
     model = net()
     optimizer = CLASSES["momentum"](model.parameters())

@@ -10,7 +10,7 @@ from ckptdoctor.containers.bytes.window import copy_range
 from ckptdoctor.containers.tensors.dtypes import array_nbytes
 from ckptdoctor.containers.tensors.shard_data import pieces
 from ckptdoctor.containers.torchfiles.imports import Storage, TorchImports
-from ckptdoctor.references import FileRange, TensorRef
+from ckptdoctor.references import FileRange, Inline, TensorRef
 
 
 class Sizes(NamedTuple):
@@ -36,8 +36,9 @@ class Storages:
 
     def keep(self, ref: TensorRef) -> str:
         """Keeps a tensor, and answers its key."""
+        shared = ref.size > 0 and not isinstance(ref.location, Inline)  # counts that are equal are counted apart
         same = (ref.location, ref.dtype, ref.shape)
-        if ref.size and same in self._known:
+        if shared and same in self._known:
             return self._known[same]
         while str(self._next) in self._taken:
             self._next += 1
