@@ -1,0 +1,113 @@
+"""`torch.load` that runs nothing of a file: what it gives, what it refuses, and where a state_dict is in it."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
+from ckptdoctor.verification.child.attempts import Said, Unproven, describe
+
+CALL = 'torch.load(path, map_location="cpu", weights_only=True)'
+_REFUSED = re.compile(r"(?:Unsupported global: GLOBAL|Unsupported class|Unsupported global:) (?P<name>[\w.<>]+)")
+_PROTOCOL = re.compile(r"Unsupported operand (?:149|128)")
+_DEEPEST = 12
+
+
+def torch() -> Any:
+    """The module."""
+    return import_module("torch")
+
+
+def load(source: Any, part: str = "") -> Any:
+    """What a file holds, by its path or as a file object.
+
+    Raises:
+        Said: torch.load refuses it, or fails.
+        Unproven: This torch has no way to load a file without running what it says.
+    """
+    module = torch()
+    if "weights_only" not in inspect.signature(module.load).parameters:
+        raise Unproven(
+            f"torch {module.__version__} cannot load a file without running what its pickle says (weights_only came "
+            "with 1.13): ask a newer one with --python"
+        )
+    where = f"{part}: " if part else ""
+    try:
+        return module.load(source, map_location="cpu", weights_only=True)
+    except Exception as error:
+        text = " ".join(str(error).split())
+        refused = _REFUSED.search(text)
+        if refused is not None:
+            what = f"refuses {refused.group('name')}"
+        elif _PROTOCOL.search(text):
+            what = "refuses the pickle's protocol 4"
+        elif ".tar format" in text:
+            what = "refuses the tar archive of torch 0.1"
+        else:
+            what = f"fails: {describe(error)}"
+        raise Said(f"{where}torch.load(weights_only=True) {what}") from error
+
+
+def everything(request: dict[str, Any]) -> Any:
+    """What the artifact's files hold, as the reader names it: `optimizer` for `optimizer.pt`, and so on.
+
+    Raises:
+        Said: torch.load refuses one of them.
+    """
+    path = request["path"]
+    if request["kind"] == "torch-archive":
+        return _members(path)
+    if request["parts"]:
+        return {label: load(os.path.join(path, name), name) for name, label in request["parts"]}
+    return load(path)
+
+
+def _members(path: str) -> Any:
+    """stable-baselines3's archive: each member on its own, as its `load_from_zip_file` does."""
+    import io
+    import zipfile
+
+    with zipfile.ZipFile(path) as archive:
+        names = [each for each in archive.namelist() if each.endswith(".pth") and archive.getinfo(each).file_size]
+        return {name: load(io.BytesIO(archive.read(name)), name) for name in names}
+
+
+def located(tree: Any, label: str) -> Any:
+    """The dictionary that the keys of a label lead to; None if there is none."""
+    return next((each for where, each in _dictionaries(tree, "", 0) if where == label), None)
+
+
+def _dictionaries(node: Any, label: str, depth: int) -> Iterator[tuple[str, Any]]:
+    if depth > _DEEPEST:
+        return
+    if isinstance(node, dict):
+        yield label, node
+        items = [(key if isinstance(key, str) else repr(key), each) for key, each in node.items()]
+    elif isinstance(node, (list, tuple)):
+        items = [(str(number), each) for number, each in enumerate(node)]
+    else:
+        return
+    for key, each in items:
+        for found in _dictionaries(each, f"{label}/{key}" if label else key, depth + 1):
+            yield found  # noqa: UP028 - one of many levels, each its own
+
+
+def weights_for(tree: Any, model: Any) -> Any:
+    """The state_dict in the file that a model's names are in; None if the file has no tensors under names.
+
+    Of several, the one that shares most names with the model; whether they fit, `load_state_dict` says.
+    """
+    tensor = torch().Tensor
+    own = set(model.state_dict())
+    best, most = None, -1
+    for label, each in _dictionaries(tree, "", 0):
+        tensors = {key for key, value in each.items() if isinstance(key, str) and isinstance(value, tensor)}
+        if "state" in label.split("/") or len(tensors) * 2 <= len(each):
+            continue
+        if len(tensors & own) > most:
+            best, most = each, len(tensors & own)
+    return best
