@@ -140,9 +140,7 @@ def _keyed(wanted: Wanted, several: Sequence[Expected], held: Found, folder: str
         )
 
 
-def _cast(
-    expected: Expected, found: Found | None, owners: Mapping[str, Expected], folder: str
-) -> SlotResult | None:
+def _cast(expected: Expected, found: Found | None, owners: Mapping[str, Expected], folder: str) -> SlotResult | None:
     """A slot that PyTorch cast to the type of its parameter, as it always does; None if that is not what is there."""
     slot = expected.slot
     if found is None or found["dtype"] == slot.tensor.dtype or tuple(found["shape"]) != slot.tensor.shape:

@@ -1,4 +1,4 @@
-"""What the child is asked of PyTorch's files: the optimizers in them, and stand-ins for the parameters that they train."""
+"""What the child is asked of PyTorch's files: the optimizers in them, and stand-ins for what they train."""
 
 from __future__ import annotations
 
@@ -44,6 +44,10 @@ _REFUSES = (
 _ASK = (
     "make the program's model and optimizer in a function, and give it with --model-script FILE.py:FUNCTION: then its "
     "own load_state_dict is asked"
+)
+_NOT_ASKED = (
+    "{package} itself was not asked: it resumes a program, so only with --model-script FILE.py:FUNCTION does it so, up "
+    "to its first step"
 )
 _NEITHER = "Trainer loads optimizer.pt and scheduler.pt together or not at all, and {gone} is not here"
 
@@ -219,6 +223,7 @@ def _described(wanted: Wanted) -> dict[str, Any]:
         "name": state.name,
         "numbered": all(each.key.isdecimal() for each in (*wanted.slots, *wanted.counts)),
         "class": state.class_name,
+        "classes": [] if state.class_name is None else [state.class_name, *state.class_candidates],
         "package": told.entry.package if told.entry is not None else "",
         "groups": [
             {
@@ -261,9 +266,12 @@ def advice(prepared: Prepared, attempts: Sequence[Attempt]) -> tuple[str, ...]:
 def notes(prepared: Prepared) -> tuple[str, ...]:
     """What else is to be known of the answer."""
     said = []
+    kind, script = str(prepared.request["kind"]), prepared.request["script"]
+    if kind in _TRAINERS and script is None:
+        said.append(_NOT_ASKED.format(package=_TRAINERS[kind]))
     if prepared.request["lacking"]:
         said.append(_NEITHER.format(gone=prepared.request["lacking"]))
-    if prepared.request["script"] is None and any(map(_goes_by_order, prepared.wanted)):
+    if script is None and any(map(_goes_by_order, prepared.wanted)):
         said.append(_BY_ORDER)
     return tuple(said)
 

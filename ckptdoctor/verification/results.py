@@ -138,7 +138,7 @@ class Verification:
     Attributes:
         path: As it was given.
         format: What it is.
-        framework: Which framework loaded it (`keras`, `tf_keras`, `tf.keras`, `tensorflow`, `torch`); None if none was asked.
+        framework: Which framework loaded it, as users write it (`keras`, `tf.keras`, `torch`); None if none was asked.
         version: The framework's version.
         attempts: The calls that were tried, the one that users would use first.
         advice: What to do, a sentence each.

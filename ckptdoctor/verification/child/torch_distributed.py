@@ -16,7 +16,7 @@ from ckptdoctor.verification.child.attempts import Attempt, Said, describe
 from ckptdoctor.verification.child.snapshot import Store
 from ckptdoctor.verification.child.torch_loading import load, torch
 from ckptdoctor.verification.child.torch_optimizers import check, over, parameter, parameters_of, take
-from ckptdoctor.verification.child.torch_programs import Program
+from ckptdoctor.verification.child.torch_programs import Program, require_class
 
 _CALL = "dcp.load(state, checkpoint_id=path)"
 _PLAIN = f"optimizer stepped once, then {_CALL} of its state_dict, and optimizer.load_state_dict"
@@ -68,6 +68,8 @@ def _loaded(request: dict[str, Any], *, partial: bool) -> list[dict[str, Any]]:
         places.set(model, optimizer, held)
         names = None if program is None else program.names
         taken.append(take(optimizer, places.keys(), store, names))
+        if program is not None:
+            require_class(optimizer, wanted)
         check(optimizer)
     return taken
 
@@ -178,7 +180,8 @@ def _load(state: dict[str, Any], path: str, *, partial: bool) -> None:
         dcp.load(state, storage_reader=dcp.FileSystemReader(path), planner=Planner(**options), no_dist=True)
     except dcp.api.CheckpointException as error:  # no Exception; it holds one for each rank
         causes = [each[0] if isinstance(each, tuple) else each for each in error.failures.values()]
-        raise Said(f"dcp.load fails: {describe(causes[0] if causes else error)}") from error
+        cause = causes[0] if causes else error
+        raise Said(str(cause) if isinstance(cause, Said) else f"dcp.load fails: {describe(cause)}") from error
 
 
 class _Careful(pickle.Unpickler):

@@ -1,4 +1,4 @@
-"""Files of torch.save, alone or as the parts of a directory: `load_state_dict` on stand-ins, or on the program's own."""
+"""Files of torch.save, alone or as the parts of a directory: `load_state_dict` on stand-ins, or on a program's."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ckptdoctor.verification.child.torch_programs import (
     Program,
     load_schedulers,
     named_keys,
+    require_class,
     saved_for,
     scheduler_counts,
     stand_in_schedulers,
@@ -79,6 +80,6 @@ def _into_program(request: dict[str, Any]) -> list[dict[str, Any]]:
         counts = load_schedulers(schedulers, tree)
         keys = named_keys(optimizer, saved)
         taken.append(take(optimizer, keys, store, program.names, schedulers=counts))
+        require_class(optimizer, wanted)
         check(optimizer)
     return taken
-

@@ -39,17 +39,21 @@ def load(source: Any, part: str = "") -> Any:
     try:
         return module.load(source, map_location="cpu", weights_only=True)
     except Exception as error:
-        text = " ".join(str(error).split())
-        refused = _REFUSED.search(text)
-        if refused is not None:
-            what = f"refuses {refused.group('name')}"
-        elif _PROTOCOL.search(text):
-            what = "refuses the pickle's protocol 4"
-        elif ".tar format" in text:
-            what = "refuses the tar archive of torch 0.1"
-        else:
-            what = f"fails: {describe(error)}"
-        raise Said(f"{where}torch.load(weights_only=True) {what}") from error
+        what = refused(error)
+        raise Said(
+            f"{where}torch.load(weights_only=True) " + (f"refuses {what}" if what else f"fails: {describe(error)}")
+        ) from error
+
+
+def refused(error: BaseException) -> str:
+    """What `weights_only=True` does not take, by an error's text; "" if that is about something else."""
+    text = " ".join(str(error).split())
+    name = _REFUSED.search(text)
+    if name is not None:
+        return name.group("name")
+    if _PROTOCOL.search(text):
+        return "the pickle's protocol 4"
+    return "the tar archive of torch 0.1" if ".tar format" in text else ""
 
 
 def everything(request: dict[str, Any]) -> Any:
@@ -92,8 +96,7 @@ def _dictionaries(node: Any, label: str, depth: int) -> Iterator[tuple[str, Any]
     else:
         return
     for key, each in items:
-        for found in _dictionaries(each, f"{label}/{key}" if label else key, depth + 1):
-            yield found  # noqa: UP028 - one of many levels, each its own
+        yield from _dictionaries(each, f"{label}/{key}" if label else key, depth + 1)
 
 
 def weights_for(tree: Any, model: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What `--model-script` answers with for PyTorch: a model, its optimizers and schedulers; and schedulers of stand-ins."""
+"""What `--model-script` makes for PyTorch: a model, its optimizers and schedulers; and schedulers of stand-ins."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from importlib import import_module
 from typing import Any
 
 from ckptdoctor.verification.child import scripts
-from ckptdoctor.verification.child.attempts import Said, Unproven
+from ckptdoctor.verification.child.attempts import Said, Unproven, describe
 from ckptdoctor.verification.child.torch_loading import located, torch
 from ckptdoctor.verification.child.torch_optimizers import keys_of, over, parameters_of
 
-_FORMS = "a model, (model, optimizer) or (model, optimizer, scheduler)"
+_FORMS = "verify needs a model, (model, optimizer) or (model, optimizer, scheduler)"
 _MAKE: dict[str, dict[str, Any]] = {
     "StepLR": {"step_size": 1},
     "MultiStepLR": {"milestones": [1]},
@@ -24,15 +24,22 @@ _MAKE: dict[str, dict[str, Any]] = {
     "ReduceLROnPlateau": {},
     "CyclicLR": {"base_lr": 0.1, "max_lr": 0.2, "cycle_momentum": False},
     "OneCycleLR": {"max_lr": 0.2, "total_steps": 2, "cycle_momentum": False},
-    "LambdaLR": {"lr_lambda": lambda step: 1.0},
-    "MultiplicativeLR": {"lr_lambda": lambda step: 1.0},
+    "LambdaLR": {"lr_lambda": lambda _step: 1.0},
+    "MultiplicativeLR": {"lr_lambda": lambda _step: 1.0},
 }
 """Schedulers whose `load_state_dict` makes up all that they were built with → arguments that build one."""
 
 
 def built(script: str) -> Any:
-    """What the user's function answers with; from then on no library loads a file without `weights_only`."""
-    found = scripts.built(script)
+    """What the user's function answers with; from then on no library loads a file without `weights_only`.
+
+    Raises:
+        Unproven: It fails.
+    """
+    try:
+        found = scripts.built(script)
+    except Exception as error:
+        raise Unproven(f"the function of --model-script fails: {describe(error)}") from error
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     return found
 
@@ -52,7 +59,7 @@ class Program:
         parts = tuple(answer) if isinstance(answer, (tuple, list)) else (answer,)
         self.model: Any = parts[0] if parts else None
         if not isinstance(self.model, torch().nn.Module) or len(parts) > 3:  # noqa: PLR2004 - the forms below
-            raise Said(f"the function of --model-script answers with {type(answer).__name__}; verify needs {_FORMS}")
+            raise Unproven(f"the function of --model-script answers with {type(answer).__name__}; {_FORMS}")
         self.optimizers = _listed(parts[1] if len(parts) > 1 else None)
         self.schedulers = _listed(parts[2] if len(parts) > 2 else None)  # noqa: PLR2004
         self.names = {id(each): name for name, each in self.model.named_parameters()}
@@ -81,6 +88,26 @@ class Program:
         raise Unproven(
             "which of the model's parameters the optimizer trains cannot be told: let the function of --model-script "
             "answer with (model, optimizer)"
+        )
+
+
+def require_class(optimizer: Any, wanted: dict[str, Any]) -> None:
+    """What torch does not check: whether a program's optimizer is of the class whose state it was given.
+
+    Since 2.9 a file makes an Adam of an AdamW and the other way round, as the rule is in the groups.
+
+    Raises:
+        Said: It is another class of torch.
+    """
+    own, names = type(optimizer), wanted["classes"]
+    if not names or not own.__module__.startswith("torch.optim"):
+        return
+    if {own.__name__, names[0]} == {"Adam", "AdamW"} and "decoupled_weight_decay" in optimizer.defaults:
+        return
+    if own.__name__ not in names:
+        raise Said(
+            f"the artifact's optimizer is {' or '.join(names)}, the program's {own.__name__}: load_state_dict takes "
+            "it, and training would go on by other rules"
         )
 
 

@@ -13,11 +13,18 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
-from ckptdoctor.verification.child.attempts import Attempt, Said
+from ckptdoctor.verification.child.attempts import Attempt, Said, Unproven
 from ckptdoctor.verification.child.snapshot import Store
-from ckptdoctor.verification.child.torch_loading import everything, torch
+from ckptdoctor.verification.child.torch_loading import everything, refused, torch
 from ckptdoctor.verification.child.torch_optimizers import check, take
-from ckptdoctor.verification.child.torch_programs import Program, built, named_keys, saved_for, scheduler_counts
+from ckptdoctor.verification.child.torch_programs import (
+    Program,
+    built,
+    named_keys,
+    require_class,
+    saved_for,
+    scheduler_counts,
+)
 
 _PARTS = re.compile(r"(?:model|pytorch_model|optimizer|scheduler)(?:[_-].*)?\.(?:bin|safetensors|json)\Z|scaler\.pt\Z")
 _OPTIONS = {
@@ -39,15 +46,12 @@ class _Stopped(Exception):
 def attempts(framework: Any, request: dict[str, Any]) -> Iterator[Attempt]:
     """The one call that each trainer has."""
     if framework.name == "transformers":
-        yield Attempt(
-            "torch-trainer", "trainer.train(resume_from_checkpoint=path)", lambda: _transformers(framework.keras, request)
-        )
+        call = "trainer.train(resume_from_checkpoint=path)"
+        yield Attempt("torch-trainer", call, lambda: _transformers(framework.keras, request))
     elif framework.name == "accelerate":
         yield Attempt("torch-accelerate", "accelerator.load_state(path)", lambda: _accelerate(framework.keras, request))
     else:
-        yield Attempt(
-            "torch-lightning", "trainer.fit(model, ckpt_path=path)", lambda: _lightning(framework, request)
-        )
+        yield Attempt("torch-lightning", "trainer.fit(model, ckpt_path=path)", lambda: _lightning(framework, request))
 
 
 def _taken(
@@ -62,6 +66,7 @@ def _taken(
         made = {each["name"]: left.pop(0) for each in wanted["schedulers"] if left}
         keys = named_keys(optimizer, saved_for(tree, wanted))
         taken.append(take(optimizer, keys, store, names, schedulers=scheduler_counts(made)))
+        require_class(optimizer, wanted)
         check(optimizer)
     return taken
 
@@ -72,7 +77,7 @@ def _lightning(framework: Any, request: dict[str, Any]) -> list[dict[str, Any]]:
     answer = built(request["script"])
     model, data = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)  # noqa: PLR2004
     if not isinstance(model, pl.LightningModule):
-        raise Said(
+        raise Unproven(
             f"the function of --model-script answers with {type(model).__name__}; verify needs a LightningModule, or "
             "(LightningModule, LightningDataModule)"
         )
@@ -108,6 +113,11 @@ def _until_stopped(run: Any, taken: list[dict[str, Any]]) -> None:
         run()
     except _Stopped:
         return
+    except Exception as error:
+        what = refused(error)
+        if what:
+            raise Said(f"its torch.load(weights_only=True) refuses {what}") from error
+        raise
     if not taken:
         raise Said("the trainer ended before its first step: it takes the run for finished")
 
@@ -121,13 +131,14 @@ def _transformers(package: Any, request: dict[str, Any]) -> list[dict[str, Any]]
     class Stop(package.TrainerCallback):  # type: ignore[misc]
         """Looks at the optimizer before the first step, and ends the run there."""
 
-        def on_train_begin(self, args: Any, state: Any, control: Any, **held: Any) -> None:  # noqa: ARG002
+        def on_step_begin(self, args: Any, state: Any, control: Any, **held: Any) -> None:  # noqa: ARG002
             names = {id(each): name for name, each in held["model"].named_parameters()}
             optimizer = getattr(held["optimizer"], "optimizer", held["optimizer"])
             taken.extend(_taken(request, [optimizer], [held["lr_scheduler"]], names))
             raise _Stopped
 
     trainer.add_callback(Stop())
+    trainer.args.ignore_data_skip = True  # which batches were seen is no state of the optimizer, and takes long
     _until_stopped(lambda: trainer.train(resume_from_checkpoint=request["path"]), taken)
     return taken
 
@@ -135,12 +146,12 @@ def _transformers(package: Any, request: dict[str, Any]) -> list[dict[str, Any]]
 def _trainer(package: Any, model: Any, request: dict[str, Any]) -> Any:
     """A Trainer around a model, with the optimizer that the checkpoint is of."""
     if not isinstance(model, torch().nn.Module):
-        raise Said(
+        raise Unproven(
             f"the function of --model-script answers with {type(model).__name__}; verify needs a model or a Trainer"
         )
     kind = _OPTIONS.get(request["optimizers"][0]["class"] or "")
     if kind is None:
-        raise Said(
+        raise Unproven(
             f"Trainer has no argument for {request['optimizers'][0]['class'] or 'this optimizer'}: let the function of "
             "--model-script answer with the program's own Trainer"
         )
@@ -149,9 +160,9 @@ def _trainer(package: Any, model: Any, request: dict[str, Any]) -> Any:
         "output_dir": os.path.join(request["folder"], "run"), "max_steps": _STEPS, "optim": kind, "report_to": [],
         "save_strategy": "no", "disable_tqdm": True, "use_cpu": True, "no_cuda": True,
     }  # fmt: skip
-    arguments = package.TrainingArguments(**{
-        name: value for name, value in wanted.items() if name in accepted and not (name == "no_cuda" and "use_cpu" in accepted)
-    })  # fmt: skip
+    if "use_cpu" in accepted:  # what came after no_cuda
+        del wanted["no_cuda"]
+    arguments = package.TrainingArguments(**{name: value for name, value in wanted.items() if name in accepted})
     return package.Trainer(model=model, args=arguments, train_dataset=[{"input_ids": [0]}] * 8)
 
 
