@@ -12,7 +12,8 @@ from typing import Any
 from ckptdoctor.verification.child.attempts import Said, Unproven, describe
 
 CALL = 'torch.load(path, map_location="cpu", weights_only=True)'
-_REFUSED = re.compile(r"(?:Unsupported global: GLOBAL|Unsupported class|Unsupported global:) (?P<name>[\w.<>]+)")
+_REFUSED = re.compile(r"(?:[Uu]nsupported (?:global: )?GLOBAL|Unsupported class) (?P<name>[\w.<>]+)")
+_REASON = re.compile(r"(?:WeightsUnpickler error: |\n\s*\n)(?P<why>\S[^\n]*)")
 _PROTOCOL = re.compile(r"Unsupported operand (?:149|128)")
 _DEEPEST = 12
 
@@ -40,9 +41,14 @@ def load(source: Any, part: str = "") -> Any:
         return module.load(source, map_location="cpu", weights_only=True)
     except Exception as error:
         what = refused(error)
-        raise Said(
-            f"{where}torch.load(weights_only=True) " + (f"refuses {what}" if what else f"fails: {describe(error)}")
-        ) from error
+        why = f"refuses {what}" if what else f"fails: {_reason(error)}"
+        raise Said(f"{where}torch.load(weights_only=True) {why}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """What an error is about; without torch's advice to load what one trusts in another way."""
+    told = _REASON.search(str(error)) if "Weights only load failed" in str(error) else None
+    return told.group("why").strip() if told is not None else describe(error)
 
 
 def refused(error: BaseException) -> str:
