@@ -102,7 +102,7 @@ def verify_examined(
             return _failed(examination, str(failure))
     attempts, notes = _judged(attempts)
     if by_torch:
-        notes = pytorch.notes(prepared)
+        notes = pytorch.notes(prepared, attempts[0])
     elif any(_by_position(each) for each in prepared.wanted):
         notes = (*notes, _POSITION)
     if prepared.request["kind"] == chains.KIND and script is None:

@@ -158,7 +158,8 @@ def _cast(expected: Expected, found: Found | None, owners: Mapping[str, Expected
 
 def _is_called(path: str, label: str) -> bool:
     """Whether a program's parameter is the artifact's: by name, but for what wrappers put before it."""
-    return bool(path) and (path == label or label.endswith((f".{path}", f"/{path}")) or path.endswith(f".{label}"))
+    label = label.replace("/", ".")
+    return bool(path) and (path == label or label.endswith(f".{path}") or path.endswith(f".{label}"))
 
 
 def _kind_found(found: Found, held: Found) -> str:

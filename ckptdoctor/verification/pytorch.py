@@ -74,7 +74,7 @@ def prepare(
     _require_fits(state, asked=script is not None)
     holding = [each for each in state.optimizers if each.has_state]
     with kept_open():
-        wanted = tuple(_wanted(state, each, alone=len(holding) == 1) for each in holding)
+        wanted = tuple(_wanted(state, each) for each in holding)
     package = _TRAINERS.get(kind, "torch") if script is not None else "torch"
     request: dict[str, Any] = {
         "kind": "torch-program" if package != "torch" else kind,
@@ -85,7 +85,8 @@ def prepare(
         "folder": folder,
         "parts": list(_parts(kind, path, script=script is not None)),
         "lacking": _lacking(kind, path),
-        "optimizers": [_described(each) for each in wanted],
+        "weights": any(each.tensor.location is not None for each in state.variables),
+        "optimizers": [_described(each, state.optimizers.index(each.state)) for each in wanted],
         "expected": [
             {"iterations": each.state.iterations, "slots": [each.digests[one.slot.tensor] for one in each.slots]}
             for each in wanted
@@ -126,7 +127,7 @@ def _lacking(kind: str, path: str) -> str | None:
 # ------------------------------------------------------------------------------------------------- one optimizer
 
 
-def _wanted(state: TrainingState, optimizer: OptimizerState, *, alone: bool) -> Wanted:
+def _wanted(state: TrainingState, optimizer: OptimizerState) -> Wanted:
     labels = _labels(optimizer)
     places = _places(optimizer, labels)
     named = [*optimizer.slots, *_numbers(optimizer)]
@@ -142,6 +143,7 @@ def _wanted(state: TrainingState, optimizer: OptimizerState, *, alone: bool) -> 
         own.setdefault(each.variable, []).append(each.slot)
     trained = [_trained(label, known.get(label), own.get(label, [])) for label in labels]
     digests = {each.slot.tensor: digest(each.slot.tensor) for each in (*slots, *counts)}
+    alone = len(state.optimizers) == 1
     schedulers = [each for each in state.schedulers if alone or each.optimizer == optimizer.name]
     return Wanted(optimizer, trained, slots, digests, counts, schedulers)
 
@@ -210,10 +212,10 @@ def _trained(label: str, weight: TensorRef | None, slots: Sequence[Slot]) -> Tra
     if weight is not None and weight.dtype:
         return Trained(label, (label,), weight.shape, weight.dtype)
     shape = weight.shape if weight is not None else max((slot.tensor.shape for slot in slots), key=len, default=())
-    return Trained(label, (label,), shape, floats[0] if floats else "float32")
+    return Trained(label, (label,) if weight is not None else (), shape, floats[0] if floats else "float32")
 
 
-def _described(wanted: Wanted) -> dict[str, Any]:
+def _described(wanted: Wanted, index: int) -> dict[str, Any]:
     state = wanted.state
     settings = {name for group in state.groups for name in group.hyperparameters}
     there = {each.slot.name for each in wanted.slots}
@@ -221,6 +223,7 @@ def _described(wanted: Wanted) -> dict[str, Any]:
     held = {each.variable for each in (*wanted.slots, *wanted.counts)}
     return {
         "name": state.name,
+        "index": index,
         "numbered": all(each.key.isdecimal() for each in (*wanted.slots, *wanted.counts)),
         "class": state.class_name,
         "classes": [] if state.class_name is None else [state.class_name, *state.class_candidates],
@@ -263,7 +266,7 @@ def advice(prepared: Prepared, attempts: Sequence[Attempt]) -> tuple[str, ...]:
     return () if prepared.request["script"] is not None else (_ASK,)
 
 
-def notes(prepared: Prepared) -> tuple[str, ...]:
+def notes(prepared: Prepared, usual: Attempt) -> tuple[str, ...]:
     """What else is to be known of the answer."""
     said = []
     kind, script = str(prepared.request["kind"]), prepared.request["script"]
@@ -273,6 +276,15 @@ def notes(prepared: Prepared) -> tuple[str, ...]:
         said.append(_NEITHER.format(gone=prepared.request["lacking"]))
     if script is None and any(map(_goes_by_order, prepared.wanted)):
         said.append(_BY_ORDER)
+    unknown = sum(1 for each in prepared.wanted for one in each.trained if not one.names)
+    if script is None and unknown:
+        said.append(
+            f"{unknown:,} parameters fit no weight in the artifact: their stand-ins have the shapes of their state"
+        )
+    asked = {each.name for one in usual.optimizers for each in one.schedulers}
+    left = [each.name for one in prepared.wanted for each in one.schedulers if each.name not in asked]
+    if left and usual.error is None:
+        said.append(f"of {', '.join(left)} nothing was asked: only the program's own code makes such a scheduler")
     return tuple(said)
 
 

@@ -54,6 +54,9 @@ def test_lightning(tmp_path: Path) -> None:
     path = made("lightning", tmp_path)
     complete(asked(path, "module"), "lightning", 8)
     assert "the first step fails" in (asked(path, "module_reversed").error or "")
+    lost = asked(path, "module_without_scheduler")
+    assert {each.outcome for each in lost.slots} == {Outcome.RESTORED}
+    assert [each.last_epoch for each in lost.optimizers[0].schedulers] == [(1, None, Outcome.DROPPED)]
     assert "verify needs a LightningModule" in (asked(path, "model").error or "")
 
 

@@ -69,3 +69,33 @@ def test_names_in_another_order(tmp_path: Path) -> None:
     assert not found.ok
     assert {each.outcome for each in found.slots} == {CHANGED}
     assert "it holds exp_avg of b.weight" in {each.detail for each in found.slots if each.variable == "a.weight"}
+
+
+def test_two_optimizers_of_one_program(tmp_path: Path) -> None:
+    """Each by its place, though the first never stepped; both models are parts of the program's."""
+    first, second = net(), net()
+    optimizers = [torch.optim.Adam(first.parameters()), stepped(torch.optim.SGD(second.parameters(), momentum=0.9))]
+    state = {
+        "first": first.state_dict(), "second": second.state_dict(),
+        "opt_first": optimizers[0].state_dict(), "opt_second": optimizers[1].state_dict(),
+    }  # fmt: skip
+    torch.save(state, tmp_path / "a.pt")
+    text = (
+        "(lambda both: (both, [torch.optim.Adam(both.first.parameters()), torch.optim.SGD(both.second.parameters())]))"
+        "(nn.ModuleDict(dict(first=model, second=nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)))))"
+    )
+    found = by_program(tmp_path / "a.pt", tmp_path, text)
+    assert found.ok, found.error
+    assert [(each.name, each.class_name, len(each.slots)) for each in found.optimizers] == [("opt_second", "SGD", 4)]
+
+
+def test_a_scheduler_that_the_program_does_not_make(tmp_path: Path) -> None:
+    """Nothing is said of it but that nothing was asked."""
+    model = net()
+    optimizer = stepped(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9))
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 2)
+    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "warmup": scheduler.state_dict()}
+    torch.save(state, tmp_path / "a.pt")
+    found = by_program(tmp_path / "a.pt", tmp_path, "model, torch.optim.SGD(model.parameters(), momentum=0.9)")
+    assert found.ok, found.error
+    assert "of warmup nothing was asked: only the program's own code makes such a scheduler" in found.notes

@@ -50,11 +50,11 @@ def _loaded(request: dict[str, Any], *, partial: bool) -> list[dict[str, Any]]:
     known = dict(model.named_parameters())
     state: dict[str, Any] = {}
     made = []
-    for number, wanted in enumerate(request["optimizers"]):
+    for wanted in request["optimizers"]:
         if program is None:
             optimizer = over([known[_escaped(each["path"])] for each in wanted["trained"]], wanted, settings=True)
         else:
-            optimizer = program.optimizer(number, wanted)
+            optimizer = program.optimizer(wanted)
         places = _Places(wanted, paths)
         held = places.template(model, optimizer)
         _put(state, places.where, held)

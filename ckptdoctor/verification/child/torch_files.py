@@ -66,15 +66,15 @@ def _untouched(request: dict[str, Any]) -> list[dict[str, Any]]:
 def _into_program(request: dict[str, Any]) -> list[dict[str, Any]]:
     tree = everything(request)
     program = Program(request["script"])
-    weights = weights_for(tree, program.model)
+    weights = weights_for(tree, program.model) if request["weights"] else None
     if weights is not None:
         program.model.load_state_dict(weights)
     store = Store(request)
     taken = []
     left = list(program.schedulers)
-    for number, wanted in enumerate(request["optimizers"]):
+    for wanted in request["optimizers"]:
         saved = saved_for(tree, wanted)
-        optimizer = program.optimizer(number, wanted)
+        optimizer = program.optimizer(wanted)
         schedulers = {each["name"]: left.pop(0) for each in wanted["schedulers"] if left}
         optimizer.load_state_dict(saved)
         counts = load_schedulers(schedulers, tree)

@@ -96,6 +96,8 @@ def _dictionaries(node: Any, label: str, depth: int) -> Iterator[tuple[str, Any]
         return
     if isinstance(node, dict):
         yield label, node
+        if "state" in node and "param_groups" in node:
+            return
         items = [(key if isinstance(key, str) else repr(key), each) for key, each in node.items()]
     elif isinstance(node, (list, tuple)):
         items = [(str(number), each) for number, each in enumerate(node)]
@@ -108,15 +110,20 @@ def _dictionaries(node: Any, label: str, depth: int) -> Iterator[tuple[str, Any]
 def weights_for(tree: Any, model: Any) -> Any:
     """The state_dict in the file that a model's names are in; None if the file has no tensors under names.
 
-    Of several, the one that shares most names with the model; whether they fit, `load_state_dict` says.
+    Of several, the one that shares most names with the model, or all of them under their keys, where the program's
+    model has each as a part; whether they fit, `load_state_dict` says.
     """
     tensor = torch().Tensor
     own = set(model.state_dict())
     best, most = None, -1
+    together: dict[str, Any] = {}
     for label, each in _dictionaries(tree, "", 0):
-        tensors = {key for key, value in each.items() if isinstance(key, str) and isinstance(value, tensor)}
-        if "state" in label.split("/") or len(tensors) * 2 <= len(each):
+        tensors = {key: value for key, value in each.items() if isinstance(key, str) and isinstance(value, tensor)}
+        if len(tensors) * 2 <= len(each):
             continue
-        if len(tensors & own) > most:
-            best, most = each, len(tensors & own)
-    return best
+        front = label.rpartition("/")[2]
+        together.update({f"{front}.{key}": value for key, value in tensors.items()})
+        if len(own & set(tensors)) > most:
+            best, most = each, len(own & set(tensors))
+    whole = own and own <= set(together)
+    return {key: together[key] for key in own} if whole and most < len(own) else best

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import inspect
+import math
 from collections.abc import Iterator
 from hashlib import sha256
 from importlib import import_module
@@ -133,13 +134,15 @@ def check(optimizer: Any) -> None:
 
 def _portions(parameters: list[Any]) -> Iterator[list[Any]]:
     some: list[Any] = []
+    size = 0
     for each in parameters:
         each.grad = None
         if each.is_floating_point() and each.requires_grad:
             some.append(each)
-        if sum(one.numel() for one in some) >= _AT_ONCE:
+            size += each.numel()
+        if size >= _AT_ONCE:
             yield some
-            some = []
+            some, size = [], 0
     if some:
         yield some
 
@@ -170,7 +173,7 @@ def take(
         more,
         class_name=type(optimizer).__name__,
         generation="torch",
-        iterations=int(max(counts)) if counts else None,
+        iterations=max((int(count) for count in counts if math.isfinite(count)), default=None),
         learning_rate=None if rate is None else float(rate),
         initial_rate=RATE,
         variables=[

@@ -64,22 +64,22 @@ class Program:
         self.schedulers = _listed(parts[2] if len(parts) > 2 else None)  # noqa: PLR2004
         self.names = {id(each): name for name, each in self.model.named_parameters()}
 
-    def optimizer(self, number: int, wanted: dict[str, Any]) -> Any:
+    def optimizer(self, wanted: dict[str, Any]) -> Any:
         """The program's optimizer; where it made none, one of the artifact's class over the model's parameters.
 
         Raises:
             Said: It made others, but not this one.
             Unproven: Which parameters it trains cannot be told.
         """
-        if number < len(self.optimizers):
-            return self.optimizers[number]
+        if wanted["index"] < len(self.optimizers):
+            return self.optimizers[wanted["index"]]
         if self.optimizers:
             raise Said(f"the function of --model-script made no optimizer for {wanted['name']}")
         return over(self._trained(wanted), wanted, settings=True)
 
     def _trained(self, wanted: dict[str, Any]) -> list[Any]:
         known = dict(self.model.named_parameters())
-        paths = [each["path"] for each in wanted["trained"]]
+        paths = [each["path"].replace("/", ".") for each in wanted["trained"]]
         if all(each in known for each in paths):
             return [known[each] for each in paths]
         trainable = [each for each in known.values() if each.requires_grad]
@@ -136,9 +136,9 @@ def load_schedulers(schedulers: dict[str, Any], tree: Any) -> list[dict[str, Any
 
 
 def scheduler_counts(schedulers: dict[str, Any]) -> list[dict[str, Any]]:
-    """Name, class and count of each scheduler."""
+    """Name, class and count of each scheduler; of one that is not there, None."""
     return [
-        {"name": name, "class_name": type(each).__name__, "last_epoch": getattr(each, "last_epoch", None)}
+        {"name": name, "class_name": each and type(each).__name__, "last_epoch": getattr(each, "last_epoch", None)}
         for name, each in schedulers.items()
     ]
 

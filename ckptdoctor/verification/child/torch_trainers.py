@@ -55,15 +55,29 @@ def attempts(framework: Any, request: dict[str, Any]) -> Iterator[Attempt]:
 
 
 def _taken(
-    request: dict[str, Any], optimizers: list[Any], schedulers: list[Any], names: dict[int, str]
+    request: dict[str, Any], optimizers: list[Any], schedulers: list[Any], names: dict[int, str], *, whole: bool = True
 ) -> list[dict[str, Any]]:
-    """What optimizers hold, each against the artifact's of the same place."""
+    """What optimizers hold, each against the artifact's of the same place.
+
+    Args:
+        request: The request.
+        optimizers: All that the program has.
+        schedulers: All that it has, in the order of their optimizers.
+        names: Identities of its parameters → their names.
+        whole: That is the program as it trains: a scheduler that it does not make is lost.
+
+    Raises:
+        Said: The program has no optimizer in that place.
+    """
     tree = everything(request)
     store = Store(request)
     taken = []
     left = list(schedulers)
-    for wanted, optimizer in zip(request["optimizers"], optimizers):  # noqa: B905 - Python 3.7 has no strict
-        made = {each["name"]: left.pop(0) for each in wanted["schedulers"] if left}
+    for wanted in request["optimizers"]:
+        if wanted["index"] >= len(optimizers):
+            raise Said(f"the program has no optimizer for {wanted['name']}: its state is dropped without a word")
+        optimizer = optimizers[wanted["index"]]
+        made = {each["name"]: left.pop(0) if left else None for each in wanted["schedulers"] if left or whole}
         keys = named_keys(optimizer, saved_for(tree, wanted))
         taken.append(take(optimizer, keys, store, names, schedulers=scheduler_counts(made)))
         require_class(optimizer, wanted)
@@ -176,8 +190,8 @@ def _accelerate(package: Any, request: dict[str, Any]) -> list[dict[str, Any]]:
         if _PARTS.match(name):
             os.symlink(os.path.join(request["path"], name), os.path.join(folder, name))
     accelerator = package.Accelerator(cpu=True)
-    optimizers = [program.optimizer(number, each) for number, each in enumerate(request["optimizers"])]
+    optimizers = program.optimizers or [program.optimizer(each) for each in request["optimizers"]]
     accelerator.prepare(program.model, *optimizers, *program.schedulers)
     accelerator.load_state(folder)
     schedulers = [getattr(each, "scheduler", each) for each in program.schedulers]
-    return _taken(request, optimizers, schedulers, program.names)
+    return _taken(request, optimizers, schedulers, program.names, whole=False)

@@ -39,7 +39,7 @@ def examples() -> list[dict[str, Any]]:
     ]
 
 
-def module(*, backwards: bool = False) -> Any:
+def module(*, backwards: bool = False, scheduled: bool = True) -> Any:
     """The same as a LightningModule."""
     lightning: Any = importlib.import_module("lightning.pytorch")
 
@@ -54,7 +54,7 @@ def module(*, backwards: bool = False) -> Any:
         def configure_optimizers(self) -> Any:
             parameters = list(self.parameters())
             optimizer = torch.optim.Adam(parameters[::-1] if backwards else parameters, lr=0.01)
-            return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 2)]
+            return [optimizer], [] if not scheduled else [torch.optim.lr_scheduler.StepLR(optimizer, 2)]
 
         def train_dataloader(self) -> Any:
             return torch.utils.data.DataLoader(examples(), batch_size=4)  # type: ignore[arg-type]
@@ -65,6 +65,11 @@ def module(*, backwards: bool = False) -> Any:
 def module_reversed() -> Any:
     """The same with the parameters in another order."""
     return module(backwards=True)
+
+
+def module_without_scheduler() -> Any:
+    """The same without what it was trained with."""
+    return module(scheduled=False)
 
 
 def trainer(folder: str | None = None) -> Any:
