@@ -157,13 +157,14 @@ def _labels(optimizer: OptimizerState) -> list[str]:
 def _places(optimizer: OptimizerState, labels: Sequence[str]) -> dict[str, int]:
     """What the state calls a parameter → its place, as far as variables and counts tell."""
     found = {str(number): number for number in range(len(labels))}
+    numbered = {f"#{number}": number for number in range(len(labels))}
     where = {label: number for number, label in enumerate(labels)}
     for slot in optimizer.slots:
         key = _key(optimizer.name, slot.tensor.key, slot.name)
         if slot.variable in where:
             found[key] = where[slot.variable]
     for each in optimizer.counts:
-        place = int(each.where[1:]) if each.where[1:].isdecimal() and each.where[0] == "#" else where.get(each.where)
+        place = where.get(each.where, numbered.get(each.where))
         if place is not None:
             found[_key(optimizer.name, each.key, _STEP)] = place
     return found

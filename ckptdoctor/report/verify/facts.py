@@ -64,7 +64,8 @@ def _lost(attempt: Attempt) -> str:
             if each.count(outcome)
         )
         parts.extend(
-            f"last_epoch of {scheduler.class_name or scheduler.name} {scheduler.last_epoch.found} instead of "
+            f"last_epoch of {scheduler.class_name or scheduler.name} "
+            f"{'none' if scheduler.last_epoch.found is None else scheduler.last_epoch.found} instead of "
             f"{scheduler.last_epoch.expected}"
             for scheduler in each.schedulers
             if scheduler.last_epoch.outcome in {Outcome.DROPPED, Outcome.CHANGED}

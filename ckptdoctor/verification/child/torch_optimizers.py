@@ -31,6 +31,8 @@ _NEEDS_MORE = frozenset({"LBFGS", "SparseAdam"})
 _OF_DEVICES = ("capturable", "fused", "foreach", "differentiable")
 """Settings of how a step is computed, which a CPU may lack; none of them concerns the state."""
 _AT_ONCE = 1 << 24
+_LARGEST = 1 << 29
+"""Elements of a parameter beyond which no gradient is made for it: its shape may be a mere claim."""
 _CHUNK = 8 << 20
 
 
@@ -137,7 +139,7 @@ def _portions(parameters: list[Any]) -> Iterator[list[Any]]:
     size = 0
     for each in parameters:
         each.grad = None
-        if each.is_floating_point() and each.requires_grad:
+        if each.is_floating_point() and each.requires_grad and each.numel() <= _LARGEST:
             some.append(each)
             size += each.numel()
         if size >= _AT_ONCE:
