@@ -187,7 +187,7 @@ def verify(
     python: str | None = None,
     timeout: float = 600.0,
 ) -> Verification:
-    """Loads an artifact with the installed TensorFlow or Keras, in a child process, and says what it restored.
+    """Loads an artifact with the installed framework, in a child process, and says what it restored.
 
     Args:
         path: A file, a SavedModel directory, a checkpoint prefix, or a directory (then its latest artifact).

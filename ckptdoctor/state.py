@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from ckptdoctor.kinds import Format as Format
-from ckptdoctor.kinds import Generation as Generation
-from ckptdoctor.kinds import Role as Role
-from ckptdoctor.kinds import Status as Status
+from ckptdoctor.kinds import Format as Format  # noqa: PLC0414 - a part of the vocabulary
+from ckptdoctor.kinds import Generation as Generation  # noqa: PLC0414 - a part of the vocabulary
+from ckptdoctor.kinds import Role as Role  # noqa: PLC0414 - a part of the vocabulary
+from ckptdoctor.kinds import Status as Status  # noqa: PLC0414 - a part of the vocabulary
 from ckptdoctor.references import TensorRef, TreeLeaf
 
 Scalar: TypeAlias = "int | float | bool | str"

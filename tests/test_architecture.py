@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "ckptdoctor"
-GROUND = frozenset({"errors", "references", "state", "words", "versions"})
+GROUND = frozenset({"errors", "kinds", "references", "state", "words", "versions"})
 KNOWS: dict[str, frozenset[str]] = {
     "errors": frozenset(),
     "references": frozenset(),
-    "state": frozenset({"references"}),
+    "kinds": frozenset(),
+    "state": frozenset({"kinds", "references"}),
     "words": frozenset(),
     "versions": frozenset(),
     "declarations": GROUND,

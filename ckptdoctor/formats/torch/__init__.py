@@ -11,6 +11,10 @@ _RANKS = (
     "it (ckptdoctor convert), and graft into that"
 )
 _OF_SB3 = "stable-baselines3 keeps its optimizers in files within its archive: load it, and set their state_dict there"
+_BY_DEEPSPEED = (
+    "only deepspeed itself loads it, on as many ranks as saved it, and verify does not start that: resume with "
+    "model_engine.load_checkpoint(directory)"
+)
 _OF_TORCH = dict.fromkeys((".pt", ".pth", ".pth.tar"), "a file of torch.save")
 _WRITING = f"{_ROOM}.writing"
 _format = partial(
@@ -37,6 +41,7 @@ FORMATS = (
         rename_to=".pt",
         endings=_OF_TORCH,
         ending=".pt",
+        verify="torch-file",
         release_hint="for a release, save the model alone: torch.save(model.state_dict(), path)",
         absent_hint="save it beside the model: torch.save({'model': model.state_dict(), 'optimizer': "
         "optimizer.state_dict()}, path)",
@@ -48,6 +53,7 @@ FORMATS = (
         rename_to=".ckpt",
         endings={".ckpt": "a checkpoint of Lightning"},
         ending=".ckpt",
+        verify="torch-lightning",
         release_hint="for a release, save it with trainer.save_checkpoint(path, weights_only=True)",
         absent_hint="save it with trainer.save_checkpoint(path), without weights_only",
     ),
@@ -58,6 +64,7 @@ FORMATS = (
         rename_to="what it is: a directory",
         write=f"{_WRITING}.distributed:write",
         check=f"{_WRITING}.distributed:check",
+        verify="torch-distributed",
         release_hint="for a release, save the model alone: dcp.save({'model': get_model_state_dict(model)})",
         absent_hint="save both: model_state, optimizer_state = get_state_dict(model, optimizer), then dcp.save of them",
     ),
@@ -68,6 +75,7 @@ FORMATS = (
         called="a checkpoint of DeepSpeed",
         rename_to="what it is: a directory",
         noun="checkpoint",
+        unverifiable=_BY_DEEPSPEED,
         release_hint="for a release, put the weights together with zero_to_fp32.py, which lies beside `latest`",
         absent_hint="save it with model_engine.save_checkpoint(directory) on every rank",
     ),
@@ -77,6 +85,7 @@ FORMATS = (
         title="stable-baselines3 archive",
         called="an archive of stable-baselines3",
         rename_to=".zip",
+        verify="torch-archive",
         release_hint="for a release, save the policy alone: model.policy.save(path)",
         absent_hint="save it with model.save(path), not model.policy.save(path)",
     ),
@@ -85,6 +94,7 @@ FORMATS = (
         title="checkpoint of transformers' Trainer",
         called="a checkpoint of transformers' Trainer",
         rename_to="checkpoint-N: it is a directory",
+        verify="torch-trainer",
         release_hint="for a release, save the model alone: trainer.save_model(path)",
         absent_hint="save_only_model=True left it out: train without it, or give the optimizer its own checkpoint",
     ),
@@ -93,6 +103,7 @@ FORMATS = (
         title="state of accelerate",
         called="what Accelerator.save_state leaves",
         rename_to="what it is: a directory",
+        verify="torch-accelerate",
         release_hint="for a release, save the model alone: accelerator.save_model(model, path)",
         absent_hint="save it with accelerator.save_state(path), after accelerator.prepare(optimizer)",
     ),
