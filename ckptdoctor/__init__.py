@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ckptdoctor.checking.results import CheckReport
     from ckptdoctor.comparison.options import DiffOptions
     from ckptdoctor.comparison.results import Comparison
+    from ckptdoctor.converting.run import Conversion
     from ckptdoctor.examination import Examination
     from ckptdoctor.grafting.building.receipt import Receipt
     from ckptdoctor.grafting.options import GraftOptions, Options
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from ckptdoctor.verification import Verification
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "check", "declare", "diff", "errors", "graft", "inspect", "plan_graft", "verify"]
+__all__ = ["__version__", "check", "convert", "declare", "diff", "errors", "graft", "inspect", "plan_graft", "verify"]
 
 
 def declare(path: str | os.PathLike[str] | None) -> None:
@@ -178,6 +179,37 @@ def _options(given: GraftOptions) -> Options:
     from ckptdoctor.grafting.options import make_options
 
     return make_options(given)
+
+
+def convert(
+    path: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    to: str | None = None,
+    *,
+    overwrite: bool = False,
+    max_shard: int | None = None,
+) -> Conversion:
+    """Writes an artifact in another format or layout.
+
+    Args:
+        path: The artifact; it is not changed.
+        output: What is written.
+        to: Its format (`torch-checkpoint`, `torch-dcp`, `safetensors`); None if the ending of its name tells.
+        overwrite: Replace what lies there.
+        max_shard: Bytes of a shard of safetensors in a directory.
+
+    Raises:
+        ckptdoctor.errors.GraftRefused: There is no such conversion, or something has no place; nothing was written.
+        ckptdoctor.errors.UnreadableArtifact: The artifact cannot be read.
+        ckptdoctor.errors.NoSuchPath: Nothing is at this path.
+        ckptdoctor.errors.UsageProblem: There is no such format.
+    """
+    from ckptdoctor.converting.run import convert as run
+    from ckptdoctor.converting.run import writable
+
+    if to is not None and to not in writable():
+        raise errors.UsageProblem(f"{to!r} is no format that is written: there are {', '.join(writable())}")
+    return run(path, output, to, overwrite=overwrite, max_shard=max_shard)
 
 
 def verify(

@@ -42,6 +42,7 @@ class ArtifactFormat(NamedTuple):
         write: Function that writes an optimizer into it: (optimizer, target, output), and of `write_options` by name.
         write_options: Some of `link`, `loss_from`, `progress`.
         check: Function (optimizer, target) that raises what `write` would.
+        create: Function that writes a new one: (state, where it is, output), and `progress` by name.
         unwritable: Why nothing can be written into it, where that is so.
         found_by: Function (output): sentences about what else has to name a new one.
         verify: What the child process calls it; None if no framework loads an optimizer from it.
@@ -75,6 +76,7 @@ class ArtifactFormat(NamedTuple):
     write: str | None = None
     write_options: tuple[str, ...] = ()
     check: str | None = None
+    create: str | None = None
     unwritable: str = ""
     found_by: str | None = None
     verify: str | None = None

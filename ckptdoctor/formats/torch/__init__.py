@@ -41,6 +41,7 @@ FORMATS = (
         rename_to=".pt",
         endings=_OF_TORCH,
         ending=".pt",
+        create=f"{_WRITING}.whole:create",
         verify="torch-file",
         release_hint="for a release, save the model alone: torch.save(model.state_dict(), path)",
         absent_hint="save it beside the model: torch.save({'model': model.state_dict(), 'optimizer': "
@@ -64,6 +65,7 @@ FORMATS = (
         rename_to="what it is: a directory",
         write=f"{_WRITING}.distributed:write",
         check=f"{_WRITING}.distributed:check",
+        create=f"{_WRITING}.distributed:create",
         verify="torch-distributed",
         release_hint="for a release, save the model alone: dcp.save({'model': get_model_state_dict(model)})",
         absent_hint="save both: model_state, optimizer_state = get_state_dict(model, optimizer), then dcp.save of them",

@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 from ckptdoctor.containers.bytes.copying import Progress
 from ckptdoctor.containers.bytes.cursor import Cursor
-from ckptdoctor.containers.bytes.window import write_at
 from ckptdoctor.containers.pickles.machine import Machine
 from ckptdoctor.containers.pickles.reading import Node
+from ckptdoctor.containers.tensors.putting import nbytes_of, put
 from ckptdoctor.containers.torchfiles.archive import MAX_PICKLE, MAX_STEPS, root_of
 from ckptdoctor.containers.torchfiles.fast import Unusual, fast_load
 from ckptdoctor.containers.torchfiles.writing.opcodes import written
@@ -21,9 +21,6 @@ from ckptdoctor.containers.torchfiles.writing.storages import (
     Remembering,
     Sizes,
     Storages,
-    content,
-    copy_plain,
-    nbytes_of,
 )
 from ckptdoctor.containers.zips.archive import ZipArchive
 from ckptdoctor.containers.zips.editing import Producer, Replacement, append_zip, create_zip, rewrite
@@ -116,16 +113,4 @@ def storages_in(pickle: bytes, path: str) -> Remembering:
 
 
 def _producer(ref: TensorRef, progress: Progress | None) -> Producer:
-    def write(descriptor: int, start: int) -> int:
-        copied = copy_plain(ref, descriptor, start, progress)
-        if copied:
-            return copied
-        at = start
-        for piece in content(ref):
-            write_at(descriptor, piece, at)
-            at += len(piece)
-            if progress is not None:
-                progress(len(piece))
-        return at - start
-
-    return write
+    return lambda descriptor, start: put(ref, descriptor, start, progress)

@@ -64,9 +64,34 @@ def exchange(
         script = Script(file.read(0, file.size), where)
     names = set(os.listdir(source))
     name = next(each for each in (f"__0_{number}.distcp" for number in count()) if each not in names)
+    places, end = _put(os.path.join(output, name), entries, progress)
+    text = _metadata(script, entries, set(gone), places, name)
+    with open(os.path.join(output, METADATA), "xb") as stream:
+        stream.write(text)
+    return end + len(text)
+
+
+def create(output: str, entries: Mapping[str, Added], progress: Progress | None = None) -> int:
+    """Writes a directory, which is there already; answers how many bytes.
+
+    Raises:
+        GraftRefused: A value cannot be written.
+    """
+    name = "__0_0.distcp"
+    places, end = _put(os.path.join(output, name), entries, progress)
+    described, planned, stored = (b"}" + each for each in _new(entries, places, name))
+    fields = {_DESCRIBED: described, _PLANNED: planned, _STORED: stored, "storage_meta": b"N"}
+    text = b"\x80\x02" + _object(b"Metadata", fields) + b"."
+    with open(os.path.join(output, METADATA), "xb") as stream:
+        stream.write(text)
+    return end + len(text)
+
+
+def _put(path: str, entries: Mapping[str, Added], progress: Progress | None) -> tuple[dict[str, tuple[int, int]], int]:
+    """Writes a file of entries; answers where each is, and how many bytes it has."""
     places: dict[str, tuple[int, int]] = {}
     end = 0
-    writing = os.open(os.path.join(output, name), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    writing = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         for key, each in entries.items():
             length = append(writing, end, each.value, progress)
@@ -74,10 +99,15 @@ def exchange(
             end += length
     finally:
         os.close(writing)
-    text = _metadata(script, entries, set(gone), places, name)
-    with open(os.path.join(output, METADATA), "xb") as stream:
-        stream.write(text)
-    return end + len(text)
+    return places, end
+
+
+def _new(entries: Mapping[str, Added], places: Mapping[str, tuple[int, int]], name: str) -> tuple[bytes, bytes, bytes]:
+    """What sets new entries in the three dictionaries of the metadata."""
+    described = b"".join(key_of(key) + _description(each.value) + b"s" for key, each in entries.items())
+    planned = b"".join(key_of(key) + key_of(each.path) + b"s" for key, each in entries.items())
+    stored = b"".join(_index(key, each.value) + _place(name, *places[key]) + b"s" for key, each in entries.items())
+    return described, planned, stored
 
 
 def _metadata(
@@ -88,9 +118,7 @@ def _metadata(
         found = script.find((part,))
         there = found.real.entries if found is not None else []
         dropped += [entry for entry in there if _key(entry.key.real, part) in gone]
-    described = b"".join(key_of(key) + _description(each.value) + b"s" for key, each in entries.items())
-    planned = b"".join(key_of(key) + key_of(each.path) + b"s" for key, each in entries.items())
-    stored = b"".join(_index(key, each.value) + _place(name, *places[key]) + b"s" for key, each in entries.items())
+    described, planned, stored = _new(entries, places, name)
     return script.exchanged(
         {}, dropped=dropped, added={(_DESCRIBED,): described, (_PLANNED,): planned, (_STORED,): stored}
     )

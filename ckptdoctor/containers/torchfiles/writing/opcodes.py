@@ -92,7 +92,7 @@ class _Writer:
     def _thing(self, node: Thing) -> Iterator[bytes]:
         """An object that is nothing but its arguments, such as a Counter."""
         module, _, name = node.name.rpartition(".")
-        if node.fields or node.members or not module or "\n" in node.name:
+        if node.fields or node.members or not (node.args and module) or "\n" in node.name:
             raise GraftRefused(f"a {node.name} is in the state, which only its own program can write")
         yield f"c{module}\n{name}\n".encode()
         yield from _tuple([b"".join(self.node(each)) for each in node.args])

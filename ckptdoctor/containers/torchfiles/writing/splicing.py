@@ -93,6 +93,7 @@ class Script:
     Attributes:
         data: Its bytes.
         root: What it builds.
+        references: The tuples that name storages outside of it.
     """
 
     def __init__(self, data: bytes, path: str) -> None:
@@ -107,6 +108,7 @@ class Script:
         """
         self.data = data
         self._path = path
+        self.references: list[Value] = []
         self._specials: list[_Special] = []
         self._memo: dict[int, Value] = {}
         self._stack: list[Value] = []
@@ -180,6 +182,8 @@ class Script:
         if name in {"DUP", "PERSID", "EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "READONLY_BUFFER"}:
             raise ValueError(f"it has {name}, which torch.save does not write")
         taken = self._pop(_TAKES.get(name, 0))
+        if name == "BINPERSID":
+            self.references += taken
         plain = argument if isinstance(argument, (str, int, float, bool)) and not taken and name != "GLOBAL" else None
         if name in {"NEWTRUE", "NEWFALSE"}:
             plain = name == "NEWTRUE"
@@ -219,6 +223,7 @@ class Script:
         *,
         dropped: Iterable[Entry] = (),
         added: Mapping[Path, bytes] = {},
+        cut: Iterable[tuple[int, int]] = (),
     ) -> bytes:
         """The pickle with other values.
 
@@ -227,12 +232,14 @@ class Script:
             around: Opcodes before and behind the whole value.
             dropped: Entries that are left out.
             added: Opcodes that set new entries of the dictionary at a path.
+            cut: Spans that are left out.
 
         Raises:
             UnreadableArtifact: There is no dictionary that could hold one of them.
         """
         edits = [edit for path, content in changes.items() for edit in self._edits(path, content)]
         edits += [(each.key.start, each.end, b"") for each in dropped]
+        edits += [(start, end, b"") for start, end in cut]
         for path, content in added.items():
             found = self.find(path)
             if found is None:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
-from ckptdoctor.containers.bytes.copying import Progress
-from ckptdoctor.containers.bytes.window import copy_range
-from ckptdoctor.containers.tensors.dtypes import array_nbytes
-from ckptdoctor.containers.tensors.shard_data import pieces
+from ckptdoctor.containers.tensors.putting import nbytes_of
 from ckptdoctor.containers.torchfiles.imports import Storage, TorchImports
-from ckptdoctor.references import FileRange, Inline, TensorRef
+from ckptdoctor.references import Inline, TensorRef
 
 
 class Sizes(NamedTuple):
@@ -52,36 +48,6 @@ class Storages:
     def nbytes(self) -> int:
         """Bytes of all of them."""
         return sum(map(nbytes_of, self.tensors.values()))
-
-
-def nbytes_of(ref: TensorRef) -> int:
-    """Bytes of a tensor's elements."""
-    return array_nbytes(ref.dtype, ref.shape)
-
-
-def content(ref: TensorRef) -> Iterator[bytes]:
-    """A tensor's elements, little-endian and in C order.
-
-    Raises:
-        UnreadableArtifact: They are not there, or not what their checksum says.
-    """
-    return pieces(ref, ref.key, ref.dtype, ref.shape)
-
-
-def copy_plain(ref: TensorRef, descriptor: int, start: int, progress: Progress | None = None) -> int:
-    """Copies a tensor that lies in a file as it has to be written, by the kernel; answers how many bytes.
-
-    Raises:
-        UnreadableArtifact: The file ends early.
-    """
-    location = ref.location
-    if not isinstance(location, FileRange) or location.big_endian or location.crc32c is not None:
-        return 0
-    if location.fortran_order and len(ref.shape) > 1:
-        return 0
-    with open(location.path, "rb") as source:
-        copy_range(source.fileno(), location.offset, location.nbytes, descriptor, start, progress)
-    return location.nbytes
 
 
 class Remembering(TorchImports):

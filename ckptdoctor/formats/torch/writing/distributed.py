@@ -8,11 +8,16 @@ from collections.abc import Iterator, Mapping
 from ckptdoctor.containers.bytes.copying import Progress, copy_file, copy_tree, link_file
 from ckptdoctor.containers.pickles.reading import Node
 from ckptdoctor.containers.torchfiles.distributed import METADATA, Directory, read_directory
+from ckptdoctor.containers.torchfiles.writing import distributed as containers
 from ckptdoctor.containers.torchfiles.writing.distributed import Added, FilePath, exchange
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.formats.contract import Written
+from ckptdoctor.formats.torch.contents import is_model
 from ckptdoctor.formats.torch.writing.state_dict import planned_state
+from ckptdoctor.formats.torch.writing.whole import Whole
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedStateDict
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Format, OptimizerState, TrainingState
 from ckptdoctor.words import counted
 
 _STATE, _GROUPS = "state", "param_groups"
@@ -67,6 +72,51 @@ def write(
             f"the bytes of {counted(len(gone), 'entry', 'entries')} that were replaced stay unused in its files"
         )
     return Written(tuple(notes), new, copied, linked)
+
+
+def create(state: TrainingState, source: str, output: str, *, progress: Progress | None = None) -> Written:
+    """Writes an artifact as a directory of one rank; optimizers by names, as `get_state_dict` has them, where known.
+
+    Raises:
+        GraftRefused: It is one already, or something in it cannot be written.
+        UnreadableArtifact: It is broken.
+    """
+    if state.format is Format.TORCH_DCP:
+        raise GraftRefused("it is a directory of torch.distributed.checkpoint already", source)
+    whole = Whole(state, source)
+    root = whole.root()
+    if not isinstance(root, dict):
+        raise GraftRefused("it is no dictionary, and the entries of such a directory have names", source)
+    if is_model(root):
+        root = {"model": root}
+    known: dict[FilePath, OptimizerState] = {tuple(each.name.split("/")): each for each in state.optimizers}
+    if whole.is_gathered and len(state.optimizers) == 1:
+        known = {("optimizer",): state.optimizers[0]}
+    paths = dict(_flattened(root, (), known))
+    os.mkdir(output)
+    entries = {".".join(map(str, path)): Added(path, each) for path, each in paths.items()}
+    return Written((_CALL, *whole.left()), containers.create(output, entries, progress))
+
+
+def _flattened(node: Node, path: FilePath, known: Mapping[FilePath, OptimizerState]) -> Iterator[tuple[FilePath, Node]]:
+    """Leaves by their paths: dictionaries and what has tensors in it are taken apart, all else is one object."""
+    optimizer = known.get(tuple(map(str, path)))
+    if optimizer is not None and optimizer.stored is not None:
+        names = tuple(name for group in optimizer.groups for name in group.variables)
+        planned = PlannedStateDict(optimizer.stored, names)
+        by_name = None not in names
+        called = [name if by_name and name is not None else str(number) for number, name in enumerate(names)]
+        yield from (((*path, *rest), each) for rest, each in _nested(planned, called, by_name=by_name))
+    elif isinstance(node, dict) and node:
+        for name, each in node.items():
+            yield from _flattened(each, (*path, name if isinstance(name, (str, int)) else str(name)), known)
+    elif isinstance(node, list) and any(
+        isinstance(each, TensorRef) or (isinstance(each, dict) and each) for each in node
+    ):
+        for number, each in enumerate(node):
+            yield from _flattened(each, (*path, number), known)
+    else:
+        yield path, node
 
 
 def _entries(optimizer: PlannedOptimizer, directory: Directory, target: str) -> tuple[dict[str, Added], list[str]]:
