@@ -24,12 +24,13 @@ KNOWS: dict[str, frozenset[str]] = {
     "formats": GROUND | {"containers", "optimizers", "declarations"},
     "diagnosis": GROUND | {"containers", "optimizers", "formats"},
     "matching": GROUND | {"containers", "optimizers", "formats"},
+    "crossing": GROUND | {"containers", "optimizers", "matching"},
     "runs": GROUND | {"formats", "diagnosis"},
     "examination": GROUND | {"containers", "optimizers", "formats", "diagnosis", "isolation", "runs"},
     "checking": GROUND
     | {"containers", "optimizers", "formats", "diagnosis", "isolation", "runs", "examination", "declarations"},
-    "comparison": GROUND | {"containers", "optimizers", "formats", "diagnosis", "matching", "examination"},
-    "grafting": GROUND | {"containers", "optimizers", "formats", "diagnosis", "matching", "examination"},
+    "comparison": GROUND | {"containers", "optimizers", "formats", "diagnosis", "matching", "crossing", "examination"},
+    "grafting": GROUND | {"containers", "optimizers", "formats", "diagnosis", "matching", "crossing", "examination"},
     "converting": GROUND | {"containers", "optimizers", "formats", "examination", "grafting"},
     "verification": GROUND | {"containers", "optimizers", "formats", "diagnosis", "examination"},
 }

@@ -12,6 +12,7 @@ from ckptdoctor.comparison.pairs import OptimizerPair, pair_optimizers, pair_slo
 from ckptdoctor.comparison.results import Artifact, Comparison, OptimizerComparison
 from ckptdoctor.comparison.slots import compare_slots, doubts, read_bytes
 from ckptdoctor.comparison.values import Tolerance
+from ckptdoctor.comparison.vocabularies import in_one
 from ckptdoctor.comparison.weights import WeightPlan
 from ckptdoctor.containers.tensors.values import kept_open
 from ckptdoctor.errors import UnreadableArtifact, UsageProblem
@@ -61,7 +62,7 @@ def compare(
 ) -> Comparison:
     """The same of two artifacts that have been examined."""
     options = options or Options()
-    state_a, state_b = _state(a), _state(b)
+    state_a, state_b, said = in_one(_state(a), _state(b))
     pairs = [
         pair_slots((state_a, one), (state_b, other), options.mapping)
         for one, other in pair_optimizers(state_a, state_b, options.optimizer)
@@ -72,7 +73,7 @@ def compare(
     total += weights.read_bytes if options.weights else 0
     meter = _Meter(progress, total)
     with kept_open():
-        optimizers = [_compared(pair, tolerance, meter, values=options.values) for pair in pairs]
+        optimizers = [_compared(pair, tolerance, meter, said, values=options.values) for pair in pairs]
         compared = weights.in_full(tolerance, meter.add) if options.weights else weights.sampled()
     return Comparison(
         a=_artifact(a, state_a, [pair.a for pair in pairs]),
@@ -98,9 +99,11 @@ class _Meter:
             self._progress(self._done, max(self._total, self._done))
 
 
-def _compared(pair: OptimizerPair, tolerance: Tolerance, meter: _Meter, *, values: bool) -> OptimizerComparison:
+def _compared(
+    pair: OptimizerPair, tolerance: Tolerance, meter: _Meter, said: tuple[str, ...], *, values: bool
+) -> OptimizerComparison:
     a, b = pair.a, pair.b
-    notes = list(pair.notes)
+    notes = [*said, *pair.notes]
     if a is not None and b is not None and None not in {a.generation, b.generation, a.class_name}:
         assert a.generation is not None and b.generation is not None and a.class_name is not None  # noqa: S101, PT018
         notes += translation.warnings(a.class_name, b.generation, a.generation)

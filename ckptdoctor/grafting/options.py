@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, NamedTuple, TypedDict
 
+from ckptdoctor.crossing.wishes import Wishes
 from ckptdoctor.errors import UsageProblem
 from ckptdoctor.state import Generation
 
@@ -112,3 +113,8 @@ class Options(NamedTuple):
     def target_optimizer(self) -> str | None:
         """What the target calls it, or is to call it; None where nothing is said of that."""
         return (self.optimizer or "").partition("=")[2] or None
+
+
+def wishes_of(options: Options) -> Wishes:
+    """What a translation between frameworks is told."""
+    return Wishes(options.learning_rate, options.iterations, options.optimizer_class)

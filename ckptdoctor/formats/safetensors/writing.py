@@ -69,7 +69,12 @@ def weights(state: TrainingState) -> tuple[dict[str, TensorRef], list[str]]:
 
 
 def write_shards(
-    folder: str, tensors: dict[str, TensorRef], max_shard: int = MAX_SHARD, progress: Progress | None = None
+    folder: str,
+    tensors: dict[str, TensorRef],
+    max_shard: int = MAX_SHARD,
+    progress: Progress | None = None,
+    *,
+    stem: str = "model",
 ) -> int:
     """Writes `model.safetensors`, or shards of it and their index; answers how many bytes."""
     shards: list[dict[str, TensorRef]] = [{}]
@@ -81,8 +86,8 @@ def write_shards(
         shards[-1][name] = ref
         held += nbytes_of(ref)
     if len(shards) == 1:
-        return write_safetensors(os.path.join(folder, "model.safetensors"), shards[0], _METADATA, progress)
-    names = [f"model-{number:05}-of-{len(shards):05}.safetensors" for number in range(1, len(shards) + 1)]
+        return write_safetensors(os.path.join(folder, f"{stem}.safetensors"), shards[0], _METADATA, progress)
+    names = [f"{stem}-{number:05}-of-{len(shards):05}.safetensors" for number in range(1, len(shards) + 1)]
     written = sum(
         write_safetensors(os.path.join(folder, name), shard, _METADATA, progress)
         for name, shard in zip(names, shards, strict=True)
@@ -91,6 +96,6 @@ def write_shards(
         "metadata": {"total_size": sum(map(nbytes_of, tensors.values()))},
         "weight_map": {key: name for name, shard in zip(names, shards, strict=True) for key in shard},
     }
-    with open(os.path.join(folder, "model.safetensors.index.json"), "x", encoding="utf-8") as stream:
+    with open(os.path.join(folder, f"{stem}.safetensors.index.json"), "x", encoding="utf-8") as stream:
         json.dump(index, stream, indent=2)
     return written

@@ -96,6 +96,7 @@ FORMATS = (
         title="checkpoint of transformers' Trainer",
         called="a checkpoint of transformers' Trainer",
         rename_to="checkpoint-N: it is a directory",
+        create=f"{_WRITING}.trainers:create",
         verify="torch-trainer",
         release_hint="for a release, save the model alone: trainer.save_model(path)",
         absent_hint="save_only_model=True left it out: train without it, or give the optimizer its own checkpoint",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ckptdoctor.crossing.to_keras import as_keras
 from ckptdoctor.diagnosis.status import is_possible
 from ckptdoctor.errors import GraftRefused, Unmatchable
 from ckptdoctor.formats.registry import program, record
-from ckptdoctor.grafting.crossing.to_keras import as_keras
-from ckptdoctor.grafting.options import Options
+from ckptdoctor.grafting.options import Options, wishes_of
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.planning.chains import chain_plan
 from ckptdoctor.grafting.planning.classes import chosen_class, doubts, informed, read_as
@@ -83,7 +83,7 @@ def _plan(donor: TrainingState | None, target: TrainingState, output: str, optio
     told: tuple[str, ...] = ()
     theirs = choose(donor, options.donor_optimizer, "the donor")
     if theirs is not None and dialect(theirs.generation).by_parameter and theirs.stored is not None:
-        donor, _, told = as_keras(donor, theirs, target, options)
+        donor, _, told = as_keras(donor, theirs, target, wishes_of(options))
         options = options._replace(optimizer=None if own is None else f"={own.name}")
     side = donor_side(donor, target, own, options)
     if "slots" not in options.only and (own is None or not own.has_state):

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ckptdoctor.crossing.to_torch import as_torch
 from ckptdoctor.diagnosis.status import is_possible
 from ckptdoctor.errors import GraftRefused
-from ckptdoctor.grafting.crossing.to_torch import as_torch
-from ckptdoctor.grafting.options import Options
+from ckptdoctor.grafting.options import Options, wishes_of
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.planning.completeness import NOWHERE, Unused
 from ckptdoctor.grafting.planning.divisions import Dividing, Division, Side
@@ -65,7 +65,9 @@ def state_dict_plan(donor: TrainingState | None, target: TrainingState, output: 
         )
     told: tuple[str, ...] = ()
     if not dialect(theirs.generation).by_parameter:
-        donor, theirs, told = as_torch(donor, theirs, _classes(mine.optimizer) if mine is not None else set(), options)
+        donor, theirs, told = as_torch(
+            donor, theirs, _classes(mine.optimizer) if mine is not None else set(), wishes_of(options)
+        )
     plan = _Planner(_side(donor, theirs, "donor"), mine, target, output, options).plan()
     return plan._replace(warnings=(*told, *plan.warnings))
 

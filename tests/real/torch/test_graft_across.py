@@ -34,6 +34,8 @@ def test_every_class_goes_on(folder: Path) -> None:
         ):
             result = ckptdoctor("graft", "--from", donor, "--into", target, "--output", out, *more, cwd=folder)
             assert result.code == 0, result.err
+    result = ckptdoctor("diff", "adam.keras", "adam-bare-out.pt", "--values", "--weights", cwd=folder)
+    assert "the same optimizer state" in result.out, result.out
     found = child("keras_torch_child.py", "prove", folder)
     assert len(found) == 3 * len(ROWS)
     assert {row: each for row, each in found.items() if each > 5e-6} == {}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ckptdoctor.crossing.classes import BETAS, DECAYING, UNCOUNTED, Shared, shared
+from ckptdoctor.crossing.layouts import keras_name, recast, to_keras
+from ckptdoctor.crossing.rates import constant, told_of_epsilon
+from ckptdoctor.crossing.to_torch import Crossed
+from ckptdoctor.crossing.wishes import Wishes
 from ckptdoctor.errors import GraftRefused
-from ckptdoctor.grafting.crossing.classes import BETAS, DECAYING, UNCOUNTED, Shared, shared
-from ckptdoctor.grafting.crossing.layouts import keras_name, recast, to_keras
-from ckptdoctor.grafting.crossing.rates import constant, told_of_epsilon
-from ckptdoctor.grafting.crossing.to_torch import Crossed
-from ckptdoctor.grafting.options import Options
 from ckptdoctor.optimizers.catalogue import SlotKind, layouts
 from ckptdoctor.optimizers.translation import finite
 from ckptdoctor.references import TensorRef
@@ -18,21 +18,21 @@ from ckptdoctor.state import Generation, ModelVariable, OptimizerState, OtherVar
 _KERAS = Generation.KERAS3
 
 
-def as_keras(donor: TrainingState, optimizer: OptimizerState, target: TrainingState, options: Options) -> Crossed:
+def as_keras(donor: TrainingState, optimizer: OptimizerState, target: TrainingState, wishes: Wishes) -> Crossed:
     """Translates an optimizer of PyTorch.
 
     Args:
         donor: The artifact.
         optimizer: Its optimizer.
         target: What it goes into, which tells embeddings from kernels.
-        options: What is asked for.
+        wishes: What is said by hand.
 
     Raises:
         GraftRefused: Keras has no such class, or not with these settings or counts.
     """
     kind, hyper, warnings = _class(optimizer)
-    count = _count(donor, optimizer, kind, options)
-    rate = options.learning_rate if options.learning_rate is not None else hyper.get("learning_rate")
+    count = _count(donor, optimizer, kind, wishes)
+    rate = wishes.learning_rate if wishes.learning_rate is not None else hyper.get("learning_rate")
     scheduled = any(each.optimizer in {None, optimizer.name} for each in donor.schedulers)
     factors = {Role.MOMENTUM: 1.0}
     if any(slot.role is Role.MOMENTUM for slot in optimizer.slots):
@@ -121,14 +121,14 @@ def _settings(kind: Shared, group: Mapping[str, object], decay: float) -> dict[s
     return found
 
 
-def _count(donor: TrainingState, optimizer: OptimizerState, kind: Shared, options: Options) -> int | None:
+def _count(donor: TrainingState, optimizer: OptimizerState, kind: Shared, wishes: Wishes) -> int | None:
     """The one count that Keras keeps.
 
     Raises:
         GraftRefused: The parameters have different ones.
     """
-    if options.iterations is not None:
-        return options.iterations
+    if wishes.iterations is not None:
+        return wishes.iterations
     span = optimizer.iterations_range
     if span is not None:
         raise GraftRefused(

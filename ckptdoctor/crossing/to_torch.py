@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ckptdoctor.crossing.classes import BETAS, DECAYING, UNCOUNTED, Shared, shared
+from ckptdoctor.crossing.layouts import recast, to_torch, torch_name
+from ckptdoctor.crossing.rates import constant, told_of_epsilon
+from ckptdoctor.crossing.wishes import Wishes
 from ckptdoctor.errors import GraftRefused
-from ckptdoctor.grafting.crossing.classes import BETAS, DECAYING, UNCOUNTED, Shared, shared
-from ckptdoctor.grafting.crossing.layouts import recast, to_torch, torch_name
-from ckptdoctor.grafting.crossing.rates import constant, told_of_epsilon
-from ckptdoctor.grafting.options import Options
 from ckptdoctor.matching.sides import make_side
 from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.torch.steps import STEP, number_tensor, step_tensor
@@ -35,23 +35,23 @@ class Crossed(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def as_torch(donor: TrainingState, optimizer: OptimizerState, wanted: set[str], options: Options) -> Crossed:
+def as_torch(donor: TrainingState, optimizer: OptimizerState, wanted: set[str], wishes: Wishes) -> Crossed:
     """Translates an optimizer of Keras.
 
     Args:
         donor: The artifact.
         optimizer: Its optimizer.
         wanted: Classes that the target's can be; empty if nothing tells.
-        options: What is asked for.
+        wishes: What is said by hand.
 
     Raises:
         GraftRefused: PyTorch has no such class, or not with these settings.
     """
-    kind, warnings = _class(optimizer, wanted, options)
+    kind, warnings = _class(optimizer, wanted, wishes)
     hyper = dict(optimizer.hyperparameters)
     scheduled = optimizer.schedule is not None or optimizer.scheduled
-    rate = options.learning_rate if options.learning_rate is not None else hyper.get("learning_rate")
-    if optimizer.schedule is not None and options.learning_rate is None:
+    rate = wishes.learning_rate if wishes.learning_rate is not None else hyper.get("learning_rate")
+    if optimizer.schedule is not None and wishes.learning_rate is None:
         rate = optimizer.schedule.learning_rate
         warnings.append(
             f"{optimizer.schedule.class_name} stays behind: build the schedule in the program, at its count"
@@ -64,7 +64,7 @@ def as_torch(donor: TrainingState, optimizer: OptimizerState, wanted: set[str], 
     if has_momentum and dialect(optimizer.generation).momentum == "step":
         lr = constant(rate, scheduled=scheduled, name=kind.keras)
         factors[Role.MOMENTUM] = 1 / lr if kind.keras == "RMSprop" else -1 / lr
-    count = options.iterations if options.iterations is not None else optimizer.iterations
+    count = wishes.iterations if wishes.iterations is not None else optimizer.iterations
     if count is None:
         raise GraftRefused("the donor holds no iteration count: set it with --iterations N", donor.path)
     side = make_side(donor, optimizer)
@@ -97,7 +97,7 @@ def as_torch(donor: TrainingState, optimizer: OptimizerState, wanted: set[str], 
     return Crossed(state, translated, tuple(warnings))
 
 
-def _class(optimizer: OptimizerState, wanted: set[str], options: Options) -> tuple[Shared, list[str]]:
+def _class(optimizer: OptimizerState, wanted: set[str], wishes: Wishes) -> tuple[Shared, list[str]]:
     """The class of PyTorch that follows the same rule, and what there is to say of it."""
     hyper = optimizer.hyperparameters
     if optimizer.wrapper is not None and not optimizer.wrapper.scales_loss:
@@ -110,7 +110,7 @@ def _class(optimizer: OptimizerState, wanted: set[str], options: Options) -> tup
     decay = finite(hyper.get("weight_decay")) or 0.0
     if kind.torch in DECAYING:
         only = next(iter(wanted)) if len(wanted) == 1 else None
-        name = next(each for each in (options.optimizer_class, only, kind.torch) if each in DECAYING)
+        name = next(each for each in (wishes.optimizer_class, only, kind.torch) if each in DECAYING)
         kind = shared(name, of="torch") or kind
     if decay and kind.torch != "AdamW":
         way = "say --optimizer-class AdamW" if kind.torch in DECAYING else "no translation exists"

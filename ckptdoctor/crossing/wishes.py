@@ -1,0 +1,19 @@
+"""What a user says by hand where an artifact does not tell it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Wishes(NamedTuple):
+    """What a translation may need to be told.
+
+    Attributes:
+        learning_rate: The constant learning rate.
+        iterations: The count.
+        optimizer_class: The class that is wanted, of PyTorch.
+    """
+
+    learning_rate: float | None = None
+    iterations: int | None = None
+    optimizer_class: str | None = None
