@@ -45,7 +45,7 @@ FORMATS = (
         verify="torch-file",
         release_hint="for a release, save the model alone: torch.save(model.state_dict(), path)",
         absent_hint="save it beside the model: torch.save({'model': model.state_dict(), 'optimizer': "
-        "optimizer.state_dict()}, path)",
+        "optimizer.state_dict()}, path); or put the state of another checkpoint here: {graft here}",
     ),
     _file(
         Format.LIGHTNING_CHECKPOINT,
@@ -56,7 +56,8 @@ FORMATS = (
         ending=".ckpt",
         verify="torch-lightning",
         release_hint="for a release, save it with trainer.save_checkpoint(path, weights_only=True)",
-        absent_hint="save it with trainer.save_checkpoint(path), without weights_only",
+        absent_hint="save it with trainer.save_checkpoint(path), without weights_only; or put the state of another "
+        "checkpoint here: {graft here}",
     ),
     _directory(
         Format.TORCH_DCP,
@@ -99,7 +100,8 @@ FORMATS = (
         create=f"{_WRITING}.trainers:create",
         verify="torch-trainer",
         release_hint="for a release, save the model alone: trainer.save_model(path)",
-        absent_hint="save_only_model=True left it out: train without it, or give the optimizer its own checkpoint",
+        absent_hint="save_only_model=True left it out: train without it, or put the state of another checkpoint here: "
+        "{graft here}",
     ),
     _directory(
         Format.ACCELERATE_STATE,
@@ -108,7 +110,8 @@ FORMATS = (
         rename_to="what it is: a directory",
         verify="torch-accelerate",
         release_hint="for a release, save the model alone: accelerator.save_model(model, path)",
-        absent_hint="save it with accelerator.save_state(path), after accelerator.prepare(optimizer)",
+        absent_hint="save it with accelerator.save_state(path), after accelerator.prepare(optimizer); or put the state of "
+        "another checkpoint here: {graft here}",
     ),
 )
 _TRAINER, _CLAIM, _LATEST = f"{_ROOM}.trainer", f"{_ROOM}.locating:claim", f"{_ROOM}.locating:latest"

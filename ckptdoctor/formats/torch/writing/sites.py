@@ -71,7 +71,8 @@ def new_key(root: Node, what: str, asked: str | None, donors: str) -> str:
         asked: The user's word.
         donors: The donor's.
     """
-    taken = {written(key) for key in root} if isinstance(root, dict) else set()
+    held = root.items() if isinstance(root, dict) else ()
+    taken = {written(key) for key, each in held if each is not None and each != {}}
     with_suffix = any(name.endswith(_SUFFIX) for name in taken)
     usual = f"{what}{_SUFFIX}" if with_suffix else what
     given = donors if donors and "/" not in donors and not donors.endswith((".pt", ".bin")) else ""
