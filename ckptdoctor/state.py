@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from ckptdoctor.logged import Logged
 from ckptdoctor.references import TensorRef, TreeLeaf
 
 Scalar: TypeAlias = "int | float | bool | str"
@@ -93,9 +94,6 @@ class Status(str, Enum):
     PARTIAL = "partial"
     ABSENT = "absent"
     UNREADABLE = "unreadable"
-
-
-# -------------------------------------------------------------------------------------------------- what it holds
 
 
 class ModelVariable(NamedTuple):
@@ -381,6 +379,7 @@ class TrainingState(NamedTuple):
         by_objects: It is a graph of objects, which hang together by the names of attributes.
         ordered: Its variables are in the model's order; False where nothing tells that.
         leaves: The whole tree, of one that a JAX program saved.
+        logged: What it tells of how training went.
     """
 
     path: str
@@ -398,3 +397,4 @@ class TrainingState(NamedTuple):
     by_objects: bool = False
     ordered: bool = True
     leaves: tuple[TreeLeaf, ...] = ()
+    logged: Logged = Logged()

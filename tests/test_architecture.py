@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "ckptdoctor"
-GROUND = frozenset({"errors", "references", "state", "words", "versions"})
+GROUND = frozenset({"errors", "logged", "references", "state", "words", "versions"})
 KNOWS: dict[str, frozenset[str]] = {
     "errors": frozenset(),
+    "logged": frozenset(),
     "references": frozenset(),
-    "state": frozenset({"references"}),
+    "state": frozenset({"logged", "references"}),
     "words": frozenset(),
     "versions": frozenset(),
     "declarations": GROUND,
@@ -27,6 +28,7 @@ KNOWS: dict[str, frozenset[str]] = {
     "examination": GROUND | {"containers", "optimizers", "formats", "diagnosis", "isolation", "runs"},
     "checking": GROUND
     | {"containers", "optimizers", "formats", "diagnosis", "isolation", "runs", "examination", "declarations"},
+    "history": GROUND | {"containers", "formats", "diagnosis", "isolation", "runs", "examination", "checking"},
     "comparison": GROUND | {"containers", "optimizers", "formats", "diagnosis", "matching", "examination"},
     "grafting": GROUND | {"containers", "optimizers", "formats", "diagnosis", "matching", "examination"},
     "verification": GROUND | {"containers", "optimizers", "formats", "diagnosis", "examination"},

@@ -107,6 +107,7 @@ class Reader(NamedTuple):
         formats: What it finds; the bytes tell which.
         claims: Function (given, path, names): the artifact that a directory is; None if it is none.
         latest: The same of a directory of several: the one that training would resume from.
+        points: Function (path, names): what its framework itself would resume from; None if it says nothing here.
     """
 
     id: str
@@ -115,6 +116,7 @@ class Reader(NamedTuple):
     claims: str | None = None
     latest: str | None = None
     alone: str | None = None
+    points: str | None = None
 
 
 class Target(NamedTuple):
@@ -133,6 +135,18 @@ class Target(NamedTuple):
     reader: str
     oddities: tuple[Oddity, ...] = ()
     weights: tuple[ModelVariable, ...] = ()
+
+
+class Pointer(NamedTuple):
+    """What a framework itself takes for the latest of a run.
+
+    Attributes:
+        by: What says so: a file, a call.
+        name: The checkpoint's name.
+    """
+
+    by: str
+    name: str
 
 
 class Written(NamedTuple):

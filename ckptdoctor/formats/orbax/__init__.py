@@ -35,5 +35,6 @@ READERS = (
         (Format.ORBAX_CHECKPOINT,),
         claims=f"{_ROOM}.locating:checkpoint_at",
         latest=f"{_ROOM}.locating:latest_in",
+        points=f"{_ROOM}.locating:points",
     ),
 )

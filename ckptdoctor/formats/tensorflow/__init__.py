@@ -65,6 +65,11 @@ FORMATS = (
 )
 READERS = (
     Reader("saved-model", f"{_ROOM}.saved_model:read", (Format.SAVED_MODEL,)),
-    Reader("tf-checkpoint", f"{_ROOM}.checkpoint:read", (Format.TF_CHECKPOINT,)),
+    Reader(
+        "tf-checkpoint",
+        f"{_ROOM}.checkpoint:read",
+        (Format.TF_CHECKPOINT,),
+        points=f"{_ROOM}.state_file:points",
+    ),
     Reader("tf-checkpoint-v1", f"{_ROOM}.checkpoint:read_v1_checkpoint", (Format.TF_CHECKPOINT_V1,)),
 )

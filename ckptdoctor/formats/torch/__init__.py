@@ -79,6 +79,7 @@ FORMATS = (
     ),
 )
 _TRAINER, _CLAIM, _LATEST = f"{_ROOM}.trainer", f"{_ROOM}.locating:claim", f"{_ROOM}.locating:latest"
+_POINTS = f"{_ROOM}.locating:points"
 READERS = (
     Reader(
         "torch",
@@ -88,8 +89,8 @@ READERS = (
     ),
     Reader("torch-parts", f"{_TRAINER}:read_parts", (Format.TORCH_CHECKPOINT,), _CLAIM),
     Reader("torch-dcp", f"{_ROOM}.distributed:read", (Format.TORCH_DCP,), _CLAIM),
-    Reader("deepspeed", f"{_ROOM}.deepspeed:read", (Format.DEEPSPEED,), _CLAIM),
+    Reader("deepspeed", f"{_ROOM}.deepspeed:read", (Format.DEEPSPEED,), _CLAIM, points=_POINTS),
     Reader("stable-baselines3", f"{_ROOM}.baselines:read", (Format.STABLE_BASELINES3,)),
-    Reader("hf-trainer", f"{_TRAINER}:read_trainer", (Format.HF_TRAINER,), _CLAIM, _LATEST),
+    Reader("hf-trainer", f"{_TRAINER}:read_trainer", (Format.HF_TRAINER,), _CLAIM, _LATEST, points=_POINTS),
     Reader("accelerate", f"{_TRAINER}:read_accelerate", (Format.ACCELERATE_STATE,), _CLAIM),
 )
