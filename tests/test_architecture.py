@@ -28,7 +28,7 @@ KNOWS: dict[str, frozenset[str]] = {
     "examination": GROUND | {"containers", "optimizers", "formats", "diagnosis", "isolation", "runs"},
     "checking": GROUND
     | {"containers", "optimizers", "formats", "diagnosis", "isolation", "runs", "examination", "declarations"},
-    "history": GROUND | {"containers", "formats", "diagnosis", "isolation", "runs", "examination", "checking"},
+    "timeline": GROUND | {"containers", "formats", "diagnosis", "isolation", "runs", "examination", "checking"},
     "comparison": GROUND | {"containers", "optimizers", "formats", "diagnosis", "matching", "examination"},
     "grafting": GROUND | {"containers", "optimizers", "formats", "diagnosis", "matching", "examination"},
     "verification": GROUND | {"containers", "optimizers", "formats", "diagnosis", "examination"},

@@ -11,8 +11,8 @@ from ckptdoctor.errors import EXIT_FINDINGS, EXIT_OK, EXIT_UNREADABLE
 
 if TYPE_CHECKING:
     from ckptdoctor.errors import CkptDoctorError
-    from ckptdoctor.history.results import History
     from ckptdoctor.report.history.facts import Shown
+    from ckptdoctor.timeline.results import History
 
 _KEYS = ("count", "epoch", "metric", "learning-rate", "size", "age", "name")
 
@@ -89,7 +89,7 @@ def history(
 
 def _read(path: str, *, deep: bool, jobs: int | None, quiet: bool) -> History:
     from ckptdoctor.cli.progress import counted_progress
-    from ckptdoctor.history.run import history as look
+    from ckptdoctor.timeline.run import history as look
 
     with counted_progress(wanted=not quiet) as tell:
         return look(path, deep=deep, jobs=jobs, told=tell)
@@ -102,7 +102,7 @@ def _render(
         from ckptdoctor.report.history import json
 
         return json.render(found, shown)
-    from ckptdoctor.history.results import History
+    from ckptdoctor.timeline.results import History
 
     histories = [each for each in found if isinstance(each, History)]
     if form == "csv":

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 from io import StringIO
 
-from ckptdoctor.history.ordering import lines
-from ckptdoctor.history.results import History
-from ckptdoctor.report.history.facts import Shown, finite
+from ckptdoctor.report.history.facts import Shown, complete, finite, is_chosen
 from ckptdoctor.report.shared.escape import printable
+from ckptdoctor.timeline.ordering import lines
+from ckptdoctor.timeline.results import History
 
 COLUMNS = (
-    "run", "checkpoint", "resume", "count", "epoch", "metric", "metric_value", "learning_rate", "status", "finite",
+    "run", "checkpoint", "resume", "count", "epoch", "metric", "metric_value", "learning_rate", "complete", "finite",
     "size", "saved", "path",
 )  # fmt: skip
 _FORMULA = ("=", "+", "-", "@")
@@ -32,13 +32,13 @@ def render(found: Iterable[History], shown: Shown) -> str:
                 writer.writerow([
                     _text(run.path),
                     _text(each.name),
-                    "yes" if each is run.resume else "",
+                    "yes" if is_chosen(each, run) else "",
                     _number(each.iterations),
                     _number(each.epoch),
                     _text(metric.name or "") if metric is not None else "",
                     _number(metric.value if metric is not None else None),
                     _number(each.learning_rate),
-                    each.seen.status.value,
+                    complete(each.seen),
                     finite(each),
                     each.size,
                     datetime.fromtimestamp(each.saved, timezone.utc).isoformat(timespec="seconds"),

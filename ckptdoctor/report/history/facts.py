@@ -7,11 +7,11 @@ from math import isclose, isfinite, log
 from statistics import median
 from typing import NamedTuple
 
-from ckptdoctor.history.ordering import lines
-from ckptdoctor.history.results import Checkpoint, Objection, Run
 from ckptdoctor.logged import Metric
 from ckptdoctor.report.shared.facts import human_bytes
 from ckptdoctor.state import Status
+from ckptdoctor.timeline.ordering import lines
+from ckptdoctor.timeline.results import Checkpoint, Objection, Run, Seen
 from ckptdoctor.words import counted
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -70,10 +70,8 @@ def headline(run: Run) -> str:
 def remarks(run: Run) -> list[tuple[str, str]]:
     """What stands between headline and table, a label each."""
     found = [("passed over", f"{each.name}: {_why(each.objection)}") for each in run.passed_over[:_PASSED_OVER]]
-    if run.resume is None:  # the headline says it of the newest
-        found = []
-    elif len(run.passed_over) > _PASSED_OVER:
-        found.append(("", f"and {counted(len(run.passed_over) - _PASSED_OVER, 'more newer one')}"))
+    if len(run.passed_over) > _PASSED_OVER:
+        found.append(("", f"and {counted(len(run.passed_over) - _PASSED_OVER, 'older one')}"))
     found += [("note", each) for each in run.notes]
     course = rates(run)
     if course:
@@ -97,13 +95,13 @@ def columns(run: Run, shown: Shown) -> list[Column]:
     names = {each.metric.name for each in rows if each.metric is not None}
     metric = next(iter(names)) or "metric" if len(names) == 1 else "metric"
     found = [
-        Column("", tuple(MARK if each is run.resume else "" for each in rows), right=False),
+        Column("", tuple(MARK if is_chosen(each, run) else "" for each in rows), right=False),
         Column("checkpoint", tuple(each.name for each in rows), right=False),
         Column("count", tuple("" if each.iterations is None else f"{each.iterations:,}" for each in rows)),
         Column("epoch", tuple("" if each.epoch is None else f"{each.epoch:.4g}" for each in rows)),
         Column(metric, tuple(_metric(each.metric, named=len(names) > 1) for each in rows)),
         Column("rate", tuple("" if each.learning_rate is None else f"{each.learning_rate:.3g}" for each in rows)),
-        Column("complete", tuple(COMPLETE[each.seen.status] for each in rows), right=False),
+        Column("complete", tuple(complete(each.seen) for each in rows), right=False),
         Column("finite", tuple(finite(each) for each in rows), right=False),
         Column("size", tuple(human_bytes(each.size) for each in rows)),
         Column("age", tuple(age(shown.now - each.saved) for each in rows)),
@@ -116,6 +114,18 @@ def _metric(metric: Metric | None, *, named: bool) -> str:
         return ""
     value = f"{metric.value:.5g}"
     return f"{metric.name} {value}" if named and metric.name else value
+
+
+def is_chosen(each: Checkpoint, run: Run) -> bool:
+    """Whether it is the one to resume from."""
+    return run.resume is not None and each.path == run.resume.path
+
+
+def complete(seen: Seen) -> str:
+    """`yes`, or what it is instead."""
+    if seen.status is Status.COMPLETE and seen.weights and seen.errors:
+        return f"no: {seen.errors[0].code}"
+    return COMPLETE[seen.status] if seen.weights or seen.status is not Status.COMPLETE else "no weights"
 
 
 def finite(each: Checkpoint) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from html import escape as _escape
 
 from ckptdoctor import __version__
-from ckptdoctor.history.results import History, Run
 from ckptdoctor.report.history.facts import MARK, Column, Shown, columns, headline, left_out, remarks
 from ckptdoctor.report.shared.escape import printable
+from ckptdoctor.timeline.results import History, Run
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222; }

@@ -9,12 +9,12 @@ from typing import Any
 
 from ckptdoctor import __version__
 from ckptdoctor.errors import CkptDoctorError
-from ckptdoctor.history.ordering import lines
-from ckptdoctor.history.results import Checkpoint, History, Objection, Run
 from ckptdoctor.logged import Metric
-from ckptdoctor.report.history.facts import Shown
+from ckptdoctor.report.history.facts import Shown, is_chosen
 from ckptdoctor.report.inspect.json import plain
 from ckptdoctor.state import Status
+from ckptdoctor.timeline.ordering import lines
+from ckptdoctor.timeline.results import Checkpoint, History, Objection, Run
 
 SCHEMA = "ckptdoctor.history/1"
 
@@ -67,10 +67,11 @@ def _checkpoint(each: Checkpoint, run: Run, shown: Shown) -> dict[str, Any]:
     return {
         "path": each.path,
         "name": each.name,
-        "resume": each is run.resume,
+        "resume": is_chosen(each, run),
         "format": seen.format.value,
         "status": seen.status.value,
-        "complete": seen.status is Status.COMPLETE,
+        "complete": seen.is_complete,
+        "weights": seen.weights if seen.status is not Status.UNREADABLE else None,
         "finite": seen.finite,
         "verdict": seen.verdict,
         "errors": [_objection(error) for error in seen.errors or ()],

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ckptdoctor.history.results import History, Run
 from ckptdoctor.report.history.facts import Shown, columns, headline, left_out, remarks
 from ckptdoctor.report.inspect.markdown import code, escape
+from ckptdoctor.timeline.results import History, Run
 
 
 def render(history: History, shown: Shown, *, quiet: bool = False) -> str:

@@ -11,20 +11,20 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from ckptdoctor.history.results import History, Run
 from ckptdoctor.report.history.facts import COMPLETE, MARK, Column, Shown, columns, headline, left_out, remarks
 from ckptdoctor.report.shared import console as shared
 from ckptdoctor.report.shared.escape import printable
 from ckptdoctor.report.shared.folding import room, words
 from ckptdoctor.report.shared.streams import wraps
 from ckptdoctor.state import Status
+from ckptdoctor.timeline.results import History, Run
 
 _MARGIN = "  "
 _LABEL = 11
 _DISPENSABLE = ("size", "age", "epoch", "rate", "finite", "count")
 """Columns that a narrow terminal does without, the first first."""
 _LEAST_NAME = 12
-_BAD = {COMPLETE[each]: style for each, style in ((Status.UNREADABLE, "red"), (Status.PARTIAL, "yellow"))}
+_BAD = {COMPLETE[Status.UNREADABLE]: "red", COMPLETE[Status.PARTIAL]: "yellow", "no weights": "yellow", "no": "yellow"}
 
 
 def render(history: History, shown: Shown, *, quiet: bool = False, color: bool = True) -> str:
@@ -96,7 +96,7 @@ def _print_table(console: Console, table: Sequence[Column]) -> None:
     console.print(Text(_row(table, widths, head), style="dim"), soft_wrap=True)
     whole = Text()
     for cells in zip(*(each.cells for each in table), strict=True):
-        bad = next((style for each in cells if (style := _BAD.get(each))), None)
+        bad = next((style for each in cells if (style := _BAD.get(each.partition(":")[0]))), None)
         whole.append(_row(table, widths, cells) + "\n", style="bold green" if cells[0] == MARK else bad)
     whole.rstrip()
     console.print(whole, soft_wrap=True)

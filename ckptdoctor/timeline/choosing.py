@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from ckptdoctor.formats.directories import family, saved_order
-from ckptdoctor.history.results import Checkpoint, Objection, PassedOver
 from ckptdoctor.state import Status
+from ckptdoctor.timeline.results import Checkpoint, Objection, PassedOver
 from ckptdoctor.words import counted
 
 Asked = Callable[[Checkpoint], "tuple[Objection, ...]"]
@@ -61,15 +61,18 @@ def choose(checkpoints: Sequence[Checkpoint], asked: Asked, *, deep: bool) -> Ch
         if why is None:
             return Choice(each, _praise(each, passed, deep=deep), tuple(passed))
         passed.append(PassedOver(each.name, why))
-    if not checkpoints:
-        return Choice(None, "there is no checkpoint", ())
-    return Choice(None, _lament(checkpoints, passed), tuple(passed))
+    told = _all_alike(checkpoints)
+    if told is not None:
+        return Choice(None, told, ())
+    return Choice(None, f"none of {counted(len(checkpoints), 'checkpoint')} is fit for it", tuple(passed))
 
 
 def _objection(each: Checkpoint, asked: Asked) -> Objection | None:
     seen = each.seen
     if seen.status is not Status.COMPLETE:
         return Objection("", seen.verdict)
+    if not seen.weights:
+        return Objection("", "the optimizer's state alone: the weights are not here")
     errors = seen.errors if seen.errors is not None else asked(each)
     return errors[0] if errors else None
 
@@ -77,21 +80,18 @@ def _objection(each: Checkpoint, asked: Asked) -> Objection | None:
 def _praise(each: Checkpoint, passed: Sequence[PassedOver], *, deep: bool) -> str:
     good = "complete and finite" if deep else "complete"
     at = f", at iteration {each.iterations:,}" if each.iterations is not None else ""
-    return f"the newest{'' if passed else ', and'} {good}{' one' if passed else ''}{at}"
+    return f"the newest {good} one{at}" if passed else f"the newest, {good}{at}"
 
 
-def _lament(checkpoints: Sequence[Checkpoint], passed: Sequence[PassedOver]) -> str:
-    """Why there is none: what is wrong with all of them, or with the newest."""
+def _all_alike(checkpoints: Sequence[Checkpoint]) -> str | None:
+    """What is wrong with all of them, if it is the same; None if it is not."""
     status = {each.seen.status for each in checkpoints}
     number = counted(len(checkpoints), "checkpoint")
     if status == {Status.ABSENT}:
         return f"weights only in {number}: training would start with a new optimizer"
-    if status == {Status.UNREADABLE}:
-        return f"none of {number} can be read"
     if status == {Status.FRESH}:
         return f"the optimizer never stepped in {number}"
-    newest = passed[0]
-    return f"none of {number} is complete; the newest, {newest.name}: {newest.objection.message}"
+    return None
 
 
 def name_in(run: str, path: str) -> str:

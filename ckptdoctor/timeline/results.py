@@ -27,6 +27,7 @@ class Seen(NamedTuple):
         format: What it is.
         status: Whether its optimizers have what they need.
         verdict: The same in words; where it cannot be read, why.
+        weights: Whether the model's weights are in it.
         iterations: The optimizer's count, else the global step; None where it holds neither.
         epoch: The epoch, where the checkpoint tells it.
         metric: How good the model was, where the checkpoint tells it.
@@ -40,6 +41,7 @@ class Seen(NamedTuple):
     format: Format
     status: Status
     verdict: str
+    weights: bool = True
     iterations: int | None = None
     epoch: float | None = None
     metric: Metric | None = None
@@ -48,6 +50,11 @@ class Seen(NamedTuple):
     errors: tuple[Objection, ...] | None = None
     best: str | None = None
     best_by: str = ""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether training can go on from it: weights, all that the optimizers need, and no error that is known."""
+        return self.status is Status.COMPLETE and self.weights and not self.errors
 
 
 class Checkpoint(NamedTuple):

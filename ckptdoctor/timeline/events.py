@@ -10,13 +10,14 @@ from itertools import islice
 
 from ckptdoctor.containers.tables.events import Scalar, scalars
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.history.results import Checkpoint
 from ckptdoctor.logged import Metric
 from ckptdoctor.state import Status
+from ckptdoctor.timeline.results import Checkpoint
 
 SOURCE = "events"
 _FILE = "tfevents"
-_FOLDERS = ("logs", "runs", "train", "training", "validation", "val", "eval", "test", "tensorboard")
+_FOLDERS_UNSEEN = ("validation", "val", "valid", "eval", "test", "dev")
+_FOLDERS = ("logs", "runs", "train", "training", "tensorboard", *_FOLDERS_UNSEEN)
 _UNSEEN = re.compile(r"(?:^|[/_.-])(?:val|valid|validation|eval|test|dev)(?:[/_.-]|$)", re.IGNORECASE)
 _SCORE = re.compile(r"(?:^|[/_.-])(?:loss|acc|accuracy|score|error|f1|auc)(?:$|[/_.-])", re.IGNORECASE)
 _RATE = re.compile(r"(?:^|[/_.-])(?:lr|learning_rate)(?:$|[/_.-])", re.IGNORECASE)
@@ -85,7 +86,8 @@ class Events:
             if left < 0:
                 return
             folder = os.path.basename(os.path.dirname(file))
-            unseen = f"{folder}/" if _UNSEEN.search(folder) else ""  # Keras has the same tags in `train`, `validation`
+            # Keras has the same tags in `train` and `validation`.
+            unseen = f"{folder}/" if folder.lower() in _FOLDERS_UNSEEN else ""
             try:
                 for each in scalars(file):
                     yield each._replace(tag=f"{unseen}{each.tag}")

@@ -12,8 +12,8 @@ from ckptdoctor.examination import examine_target, unreadable
 from ckptdoctor.formats.contract import Target
 from ckptdoctor.formats.directories import spoken
 from ckptdoctor.formats.registry import is_isolated
-from ckptdoctor.history.results import Objection, Seen
 from ckptdoctor.state import OptimizerState, Status, TrainingState
+from ckptdoctor.timeline.results import Objection, Seen
 
 _NOT_FINITE = "V001"
 _TELLING = ("I", "S", "V")
@@ -61,6 +61,7 @@ def _look(target: Target, deep: bool, judged: bool) -> Seen:  # noqa: FBT001 - b
         format=state.format,
         status=found.status,
         verdict=found.bare_verdict,
+        weights=any(each.tensor.location is not None for each in state.variables),
         iterations=_count(state),
         epoch=_epoch(state),
         metric=state.logged.metric,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ckptdoctor.history.results import Checkpoint, Run
+from ckptdoctor.timeline.results import Checkpoint, Run
 
 _Value = Callable[[Checkpoint], "float | str | None"]
 

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.contract import Target
 from ckptdoctor.formats.registry import UNKNOWN, pointer
-from ckptdoctor.history.choosing import choose, in_training_order, name_in
-from ckptdoctor.history.events import Events
-from ckptdoctor.history.finding import Found, Place, places
-from ckptdoctor.history.looking import look, look_all
-from ckptdoctor.history.names import read_name
-from ckptdoctor.history.results import Checkpoint, History, Objection, Run, Seen
 from ckptdoctor.isolation.pool import Lost, can_work, cores, in_order
 from ckptdoctor.state import Status
+from ckptdoctor.timeline.choosing import choose, in_training_order, name_in
+from ckptdoctor.timeline.events import Events
+from ckptdoctor.timeline.finding import Found, Place, places
+from ckptdoctor.timeline.looking import look, look_all
+from ckptdoctor.timeline.names import read_name
+from ckptdoctor.timeline.results import Checkpoint, History, Objection, Run, Seen
 from ckptdoctor.words import enumerate_some
 
 Told = Callable[[str, int, int], None]
@@ -73,10 +73,15 @@ def _run(place: Place, seen: dict[Target, Seen], *, deep: bool) -> Run:
     checkpoints = in_training_order(_line(each, place, seen) for each in place.found)
     checkpoints = Events(place.path).completed(checkpoints)
 
+    judged: dict[str, tuple[Objection, ...]] = {}
+
     def asked(each: Checkpoint) -> tuple[Objection, ...]:
-        return look(targets[each.path], deep, judged=True).errors or ()
+        return judged.setdefault(each.path, look(targets[each.path], deep, judged=True).errors or ())
 
     choice = choose(checkpoints, asked, deep=deep)
+    checkpoints = tuple(
+        each._replace(seen=each.seen._replace(errors=judged.get(each.path, each.seen.errors))) for each in checkpoints
+    )
     notes = [*_pointers(place, choice.resume, checkpoints)]
     if place.unfinished:
         notes.append(f"{enumerate_some(place.unfinished)} did not end: {_THEY[len(place.unfinished) > 1]}")
@@ -124,4 +129,4 @@ def _pointers(place: Place, resume: Checkpoint | None, checkpoints: Sequence[Che
     best = os.path.basename((telling.best or "").replace("\\", "/").rstrip("/")) if telling is not None else chosen
     if telling is not None and best != chosen:
         where = "" if best in there else ", which is not here"
-        yield f"{telling.best_by} is {best}{where}: the best so far, not the newest"
+        yield f"{telling.best_by} is {best}{where}: the best, not where training stopped"
