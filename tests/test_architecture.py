@@ -31,6 +31,7 @@ KNOWS: dict[str, frozenset[str]] = {
     "timeline": GROUND | {"containers", "formats", "diagnosis", "isolation", "runs", "examination", "checking"},
     "comparison": GROUND | {"containers", "optimizers", "formats", "diagnosis", "matching", "examination"},
     "grafting": GROUND | {"containers", "optimizers", "formats", "diagnosis", "matching", "examination"},
+    "recipes": GROUND | {"containers", "optimizers", "formats", "diagnosis", "examination"},
     "verification": GROUND | {"containers", "optimizers", "formats", "diagnosis", "examination"},
 }
 """Room → the rooms that it may import. Above them: `report` knows results of every kind, `cli` and the API know all."""

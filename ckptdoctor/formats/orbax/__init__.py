@@ -8,6 +8,7 @@ _ROOM = "ckptdoctor.formats.orbax"
 FORMATS = (
     ArtifactFormat(
         Format.ORBAX_CHECKPOINT,
+        recipe="orbax",
         title="Orbax checkpoint",
         called="an Orbax checkpoint",
         rename_to="any name: Orbax looks at what is in it",

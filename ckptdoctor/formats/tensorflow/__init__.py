@@ -9,6 +9,7 @@ _PROMISE = {".ckpt": "a TensorFlow checkpoint"}
 FORMATS = (
     ArtifactFormat(
         Format.TF_CHECKPOINT,
+        recipe="checkpoint",
         title="TensorFlow checkpoint",
         called="a TensorFlow checkpoint",
         rename_to=".ckpt",
@@ -29,6 +30,7 @@ FORMATS = (
     ),
     ArtifactFormat(
         Format.TF_CHECKPOINT_V1,
+        recipe="names",
         title="TensorFlow V1 checkpoint",
         called="a TensorFlow V1 checkpoint",
         rename_to=".ckpt",
@@ -46,6 +48,7 @@ FORMATS = (
     ),
     ArtifactFormat(
         Format.SAVED_MODEL,
+        recipe="saved-model",
         title="SavedModel",
         called="a SavedModel",
         rename_to="nothing: it is a directory",

@@ -14,6 +14,7 @@ _format = partial(ArtifactFormat, holds="named", configuration="optional", unwri
 FORMATS = (
     _format(
         Format.TORCH_CHECKPOINT,
+        recipe="torch",
         title="PyTorch checkpoint",
         called="a file of torch.save",
         rename_to=".pt",
@@ -25,6 +26,7 @@ FORMATS = (
     ),
     _format(
         Format.LIGHTNING_CHECKPOINT,
+        recipe="lightning",
         title="Lightning checkpoint",
         called="a checkpoint of Lightning",
         rename_to=".ckpt",
@@ -35,6 +37,7 @@ FORMATS = (
     ),
     _format(
         Format.TORCH_DCP,
+        recipe="distributed",
         title="distributed checkpoint of PyTorch",
         called="a directory of torch.distributed.checkpoint",
         rename_to="what it is: a directory",
@@ -61,6 +64,7 @@ FORMATS = (
     ),
     _format(
         Format.HF_TRAINER,
+        recipe="transformers",
         title="checkpoint of transformers' Trainer",
         called="a checkpoint of transformers' Trainer",
         rename_to="checkpoint-N: it is a directory",
@@ -70,6 +74,7 @@ FORMATS = (
     ),
     _format(
         Format.ACCELERATE_STATE,
+        recipe="accelerate",
         title="state of accelerate",
         called="what Accelerator.save_state leaves",
         rename_to="what it is: a directory",
