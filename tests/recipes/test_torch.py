@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from support.recipes import filled, run
+from support.recipes import filled, run, run_each
 
 from ckptdoctor.recipes.run import recipe, render
 
@@ -37,17 +37,25 @@ OF_THE_MUSEUM = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", OF_THE_MUSEUM)
-def test_the_museum(museum: Path, tmp_path: Path, name: str) -> None:
+OF_DIRECTORIES = ("dcp-names", "dcp-plain", "dcp-weights")
+"""Keys that are names, keys that are numbers, and no optimizer."""
+
+
+@pytest.fixture(scope="module")
+def restored(museum: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], dict[str, str]]:
+    """The scripts for artifacts of the museum, and how each ended."""
+    names = (*OF_THE_MUSEUM, *OF_DIRECTORIES)
+    texts = {name: _injected(filled(museum / "torch2.13" / name, {"build_model": "_net()"})) for name in names}
+    return texts, run_each(texts, tmp_path_factory.mktemp("recipes"))
+
+
+@pytest.mark.parametrize("name", [*OF_THE_MUSEUM, *OF_DIRECTORIES])
+def test_the_museum(restored: tuple[dict[str, str], dict[str, str]], name: str) -> None:
     """Every class and scheduler that the file tells of: restored by torch, and proven."""
-    text = _injected(filled(museum / "torch2.13" / name, {"build_model": "_net()"}))
-    done = run(text, tmp_path)
-    assert done.code == 0, f"{done.err}\n{text}"
-    assert done.out.startswith("restored: ")
-    proofs = text.count("assert ")
-    assert proofs >= (0 if name in {"weights.pt", "weights-legacy.pt", "sgd.pt"} else 1)
-    if "adam" in name:
-        assert proofs == 2  # the count and a moment
+    texts, errors = restored
+    assert errors[name] == "", texts[name]
+    least = 0 if "weights" in name or name == "sgd.pt" else 2 if "adam" in name else 1
+    assert texts[name].count("assert ") >= least
 
 
 @pytest.mark.parametrize("name", ["scheduler-lambdalr.pt", "scheduler-onecyclelr.pt"])
@@ -120,14 +128,6 @@ def test_what_weights_only_refuses(tmp_path: Path) -> None:
     assert "weights_only=True)" in plain
     assert "weights_only=False)" in refused
     assert re.search(r"^# .*argparse\.Namespace", refused, flags=re.MULTILINE)
-
-
-@pytest.mark.parametrize("name", ["dcp-names", "dcp-plain", "dcp-weights"])
-def test_distributed(museum: Path, tmp_path: Path, name: str) -> None:
-    """Keys that are names, and keys that are numbers."""
-    text = _injected(filled(museum / "torch2.13" / name, {"build_model": "_net()"}))
-    done = run(text, tmp_path)
-    assert done.code == 0, f"{done.err}\n{text}"
 
 
 def test_names_are_harmless(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -43,6 +44,38 @@ def run(text: str, folder: Path, *arguments: str, backend: str = "tensorflow") -
         env=environment(**QUIET, PYTHONPATH=str(PROGRAMS), KERAS_BACKEND=backend),
     )  # fmt: skip
     return Result(done.returncode, done.stdout, done.stderr)
+
+
+_DRIVER = """
+import json, runpy, sys, traceback
+found = {}
+for path in json.loads(sys.stdin.read()):
+    sys.argv = [path]
+    try:
+        runpy.run_path(path, run_name="__main__")
+        found[path] = ""
+    except BaseException:
+        found[path] = traceback.format_exc()
+print(json.dumps(found))
+"""
+
+
+def run_each(texts: Mapping[str, str], folder: Path, *, backend: str = "tensorflow") -> dict[str, str]:
+    """Runs several scripts one after the other in one process, which imports the framework once.
+
+    Returns:
+        Name of each → its traceback; "" where it ended well.
+    """
+    paths = {str(folder / f"recipe-{number}.py"): name for number, name in enumerate(texts)}
+    for path, name in paths.items():
+        Path(path).write_text(texts[name], encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", _DRIVER], input=json.dumps(list(paths)),
+        capture_output=True, text=True, check=True, timeout=300, cwd=folder,
+        env=environment(**QUIET, PYTHONPATH=str(PROGRAMS), KERAS_BACKEND=backend),
+    )  # fmt: skip
+    found: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    return {paths[path]: error for path, error in found.items()}
 
 
 def make(program: str, folder: Path, *arguments: str, backend: str = "tensorflow") -> None:
