@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from ckptdoctor.verification import Verification
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "check", "declare", "diff", "errors", "graft", "history", "inspect", "plan_graft", "verify"]
+__all__ = [
+    "__version__", "check", "declare", "diff", "errors", "graft", "history", "inspect", "plan_graft", "recipe",
+    "verify",
+]  # fmt: skip
 
 
 def declare(path: str | os.PathLike[str] | None) -> None:
@@ -199,6 +202,22 @@ def _options(given: GraftOptions) -> Options:
     from ckptdoctor.grafting.options import make_options
 
     return make_options(given)
+
+
+def recipe(path: str | os.PathLike[str]) -> str:
+    """The Python script that restores an artifact by its own framework, and proves it.
+
+    Args:
+        path: What `inspect` takes; of a directory its latest artifact.
+
+    Raises:
+        ckptdoctor.errors.NoRecipe: No script is known for it.
+        ckptdoctor.errors.UnreadableArtifact: It cannot be read.
+        ckptdoctor.errors.NoSuchPath: Nothing is at this path.
+    """
+    from ckptdoctor.recipes import run
+
+    return run.render(run.recipe(os.fspath(path)))
 
 
 def verify(

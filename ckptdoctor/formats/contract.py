@@ -46,6 +46,7 @@ class ArtifactFormat(NamedTuple):
         found_by: Function (output): sentences about what else has to name a new one.
         verify: What the child process calls it; None if no framework loads an optimizer from it.
         recipe: What writes the script that restores one, as `recipes` calls it; None if no script does.
+        restored_by: What restores it where no script does, as a sentence.
         release_hint: How a model is saved without its optimizer.
         absent_hint: What to do where no optimizer is in it; `{graft}` stands for a command into a `.keras`,
             `{graft here}` for one into this artifact. The usual graft if "".
@@ -79,6 +80,7 @@ class ArtifactFormat(NamedTuple):
     found_by: str | None = None
     verify: str | None = None
     recipe: str | None = None
+    restored_by: str = ""
     release_hint: str = ""
     absent_hint: str = ""
     export_hint: str = ""

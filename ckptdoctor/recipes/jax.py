@@ -26,7 +26,7 @@ def orbax(state: TrainingState, path: str) -> Script:
         state,
         item,
         front=os.path.relpath(item, path) + "/" if item != path else "",
-        library=("orbax-checkpoint", "Orbax", "import orbax.checkpoint as ocp"),
+        library=("flax", "Orbax", "import orbax.checkpoint as ocp"),  # flax brings Orbax
         restored="tree = ocp.StandardCheckpointer().restore(PATH, target)",
     )
 

@@ -244,6 +244,8 @@ def constructor(each: OptimizerState, home: str = "keras.optimizers") -> str:
     settings = {
         name: value for name, value in each.hyperparameters.items() if name in _SETTINGS and value not in (None, False)
     }
+    if not settings.get("use_ema"):
+        settings.pop("ema_momentum", None)
     if Role.MAX_SECOND_MOMENT in roles:
         settings["amsgrad"] = True
     if Role.MEAN_GRADIENT in roles:

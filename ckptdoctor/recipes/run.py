@@ -25,7 +25,7 @@ _WRITERS: Mapping[str, str] = {
     "old-weights": "keras:old_weights",
     "checkpoint": "tensorflow:checkpoint",
     "names": "tensorflow:names",
-    "saved-model": "tensorflow:saved_model",
+    "saved_model": "tensorflow:saved_model",
     "orbax": "jax:orbax",
     "flax": "jax:flax",
 }
@@ -50,7 +50,7 @@ def recipe(path: str) -> Script:
     assert state is not None  # noqa: S101 - what has no error was read
     kind = record(state.format)
     if kind.recipe is None or kind.recipe not in _WRITERS:
-        raise NoRecipe(f"no script restores {kind.called}: {kind.absent_hint or kind.unwritable}", path)
+        raise NoRecipe(f"no script restores {kind.called}: {kind.restored_by}", path)
     resolved = os.path.abspath(found.resolved)
     return with_libhdf5(_written, state, resolved, sides=[found])
 

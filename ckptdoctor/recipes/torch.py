@@ -69,12 +69,18 @@ def recipe(state: TrainingState, path: str) -> Script:
         gaps=tuple(gaps),
         body=tuple(body),
         proof=tuple(proof),
-        gives=", ".join(
-            [*(["models" if len(models) > 1 else "model"] if gaps or whole else ["checkpoint"]),
-             *(["optimizers"] if state.optimizers else []), *(["schedulers"] if state.schedulers else [])]
-        ),
+        gives=", ".join(_given(state, found, len(models), known=bool(gaps or whole))),
         notes=_notes(state),
     )  # fmt: skip
+
+
+def _given(state: TrainingState, found: Contents, models: int, *, known: bool) -> list[str]:
+    """What the script has in the end."""
+    scheduled = [each for each in state.schedulers if each.name in found.schedulers] if state.optimizers else []
+    given = [("models" if models > 1 else "model") if known else "checkpoint"]
+    for kind, number in (("optimizer", len(state.optimizers)), ("scheduler", len(scheduled))):
+        given += [kind if number == 1 else f"{kind}s"] if number else []
+    return given
 
 
 def _loading(state: TrainingState) -> str:
@@ -116,25 +122,32 @@ def _optimizers(
     proof: list[str] = []
     if not state.optimizers:
         return [], []
-    body.append("optimizers = {}")
-    for each in state.optimizers:
-        body += made(each, gaps, f"optimizers[{literal(each.name)}]", several=several)
     scheduled = [each for each in state.schedulers if each.name in found.schedulers]
-    body += ["schedulers = {}"] if scheduled else []
-    for one in scheduled:
-        body += _scheduler(one, found, gaps, state.optimizers)
+    places = {each.name: _place("optimizer", each.name, len(state.optimizers)) for each in state.optimizers}
+    rates = {each.name: _place("scheduler", each.name, len(scheduled)) for each in scheduled}
+    body += ["optimizers = {}"] if len(places) > 1 else []
     for each in state.optimizers:
-        place = f"optimizers[{literal(each.name)}]"
+        body += made(each, gaps, places[each.name], several=several)
+    body += ["schedulers = {}"] if len(rates) > 1 else []
+    for one in scheduled:
+        owner = places.get(one.optimizer or "", next(iter(places.values())))
+        body += _scheduler(one, rates[one.name], owner, found, gaps)
+    for each in state.optimizers:
+        place = places[each.name]
         whole = isinstance(_at(root, each.name), Thing)
         value = _expression(root, each.name)
         body.append(f"{place}.load_state_dict({value}{'.state_dict()' if whole else ''})")
         proof += proven(each, place)
-    body += [f"schedulers[{literal(one.name)}].load_state_dict({_expression(root, one.name)})" for one in scheduled]
+    body += [f"{rates[one.name]}.load_state_dict({_expression(root, one.name)})" for one in scheduled]
     for one in scheduled:
         if one.last_epoch is not None:
-            last = f"schedulers[{literal(one.name)}].last_epoch"
-            proof += compared("the scheduler's count", last, one.last_epoch)
+            proof += compared("the scheduler's count", f"{rates[one.name]}.last_epoch", one.last_epoch)
     return body, proof
+
+
+def _place(kind: str, name: str, number: int) -> str:
+    """What an optimizer or scheduler is called in the script: of several, each by its name in the file."""
+    return kind if number == 1 else f"{kind}s[{literal(name)}]"
 
 
 def made(each: OptimizerState, gaps: list[Gap], place: str, *, several: bool = False) -> list[str]:
@@ -185,12 +198,7 @@ def _names(group: ParamGroup) -> list[str] | None:
     return None if None in group.variables else [each for each in group.variables if each is not None]
 
 
-def _scheduler(
-    one: SchedulerState, found: Contents, gaps: list[Gap], optimizers: Sequence[OptimizerState]
-) -> list[str]:
-    place = f"schedulers[{literal(one.name)}]"
-    owner = one.optimizer if one.optimizer is not None else optimizers[0].name
-    optimizer = f"optimizers[{literal(owner)}]"
+def _scheduler(one: SchedulerState, place: str, optimizer: str, found: Contents, gaps: list[Gap]) -> list[str]:
     fields = {str(key): value for key, value in found.schedulers[one.name].items()}
     wanted = _ARGUMENTS.get(one.class_name or "")
     if wanted is None or any(name not in fields for name in wanted):

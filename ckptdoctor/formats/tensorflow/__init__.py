@@ -48,7 +48,7 @@ FORMATS = (
     ),
     ArtifactFormat(
         Format.SAVED_MODEL,
-        recipe="saved-model",
+        recipe="saved_model",
         title="SavedModel",
         called="a SavedModel",
         rename_to="nothing: it is a directory",

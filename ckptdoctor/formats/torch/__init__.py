@@ -47,6 +47,7 @@ FORMATS = (
     ),
     _format(
         Format.DEEPSPEED,
+        restored_by="the engine of the program does, on as many ranks: engine.load_checkpoint(DIRECTORY, TAG)",
         title="DeepSpeed checkpoint",
         called="a checkpoint of DeepSpeed",
         rename_to="what it is: a directory",
@@ -56,6 +57,7 @@ FORMATS = (
     ),
     _format(
         Format.STABLE_BASELINES3,
+        restored_by="the class of its algorithm does, such as PPO.load(PATH)",
         title="stable-baselines3 archive",
         called="an archive of stable-baselines3",
         rename_to=".zip",
