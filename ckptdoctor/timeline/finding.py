@@ -9,7 +9,6 @@ from typing import NamedTuple
 from ckptdoctor.errors import NoSuchPath, UnknownFormat, UsageProblem
 from ckptdoctor.formats.contract import Target
 from ckptdoctor.formats.directories import artifact_at, listing, lying_in, walk
-from ckptdoctor.formats.locate import locate
 from ckptdoctor.formats.single_files import SHARD
 from ckptdoctor.runs import headless, unfinished
 
@@ -66,9 +65,7 @@ def places(path: str) -> tuple[Place, ...]:
     directory = path.rstrip("/") or path
     own = artifact_at(path, directory)
     if own is not None:
-        # A directory of tags, one of which a file names, is an artifact and a run as well.
-        several = lying_in(directory)
-        return (_place(directory, several if len(several) > 1 else locate(path)),)
+        return (_place(directory, tuple(_told_apart((own._replace(path=directory),)))),)
     found = tuple(_place(each, targets) for each, targets in walk(directory))
     if not found:
         lost = headless(directory, listing(directory))
@@ -87,9 +84,10 @@ def _place(directory: str, targets: tuple[Target, ...]) -> Place:
 
 
 def _told_apart(targets: tuple[Target, ...]) -> Iterator[Target]:
-    """The artifacts; of one that stands for the latest of several, all of them."""
+    """The artifacts; of a directory of tags that stands for the one which a file names, all of them."""
     for each in targets:
-        inside = lying_in(each.path) if each.resolved != each.path and os.path.isdir(each.resolved) else ()
+        stands_for = os.path.dirname(each.resolved) == each.path and os.path.isdir(each.resolved)
+        inside = lying_in(each.path) if stands_for else ()
         yield from inside if len(inside) > 1 else (each,)
 
 

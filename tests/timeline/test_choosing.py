@@ -184,6 +184,22 @@ def test_the_state_file_names_another(tmp_path: Path) -> None:
     assert run_of(tmp_path).notes == ()
 
 
+def test_the_state_file_is_garbage(tmp_path: Path) -> None:
+    """Someone edited it by hand: the checkpoints are there all the same, and the note says what it is."""
+    write_model(tmp_path / "ckpt-7", 7)
+    (tmp_path / "checkpoint").write_bytes(b"\xff garbage")
+    run = run_of(tmp_path)
+    assert chosen(run) == "ckpt-7"
+    (note,) = run.notes
+    assert note.startswith("what the framework would take cannot be told: checkpoint is no checkpoint state file")
+
+
+def test_one_artifact_that_is_a_directory(fixtures_dir: Path, museum: Path) -> None:
+    """A SavedModel, a checkpoint of Trainer: one line, not one for each of its parts."""
+    for path in (fixtures_dir / "savedmodel", museum / "torch2.13/trainer/checkpoint-7", museum / "orbax-jax/adamw"):
+        assert [each.name for each in run_of(path).checkpoints] == [path.name]
+
+
 def test_the_best_is_another(tmp_path: Path, museum: Path) -> None:
     """Trainer's best_model_checkpoint, with an absolute path of the machine that trained."""
     for number, step in ((7, 7), (14, 14)):
