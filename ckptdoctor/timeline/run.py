@@ -61,8 +61,9 @@ def _read(targets: Sequence[Target], *, deep: bool, jobs: int, told: Told | None
         for each in targets:
             yield from tell([look(each, deep)])
         return
+    yield from tell([look(targets[0], deep)])  # what its reader imports, workers that are forked need not
     size = 1 if deep else max(1, min(_BATCH, len(targets) // (2 * jobs)))
-    batches = [tuple(targets[at : at + size]) for at in range(0, len(targets), size)]
+    batches = [tuple(targets[at : at + size]) for at in range(1, len(targets), size)]
     for batch, answer in zip(batches, in_order(look_all, [(each, deep) for each in batches], jobs=jobs), strict=True):
         # A worker died of one of them: each alone, so that the others are not lost with it.
         yield from tell([look(each, deep) for each in batch] if isinstance(answer, Lost) else answer)
