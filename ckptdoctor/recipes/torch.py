@@ -53,10 +53,10 @@ def recipe(state: TrainingState, path: str) -> Script:
         gaps.append(model_gap(state, says))
         body += _models(root, labels)
     elif whole:
-        body += [f"model = {_expression(root, whole[0])}", "parameters = dict(model.named_parameters())"]
+        body += [f"model = {_expression(root, whole[0])}", NAMED]
     elif found.optimizers:
         gaps.append(model_gap(state, "The program's own model, as it was trained, with its weights loaded."))
-        body += [f"model = {MODEL}()", "parameters = dict(model.named_parameters())"]
+        body += [f"model = {MODEL}()", NAMED]
     more, proof = _optimizers(state, root, found, gaps, several=len(models) > 1)
     body += more
     body += _beside(root, found)
@@ -67,7 +67,7 @@ def recipe(state: TrainingState, path: str) -> Script:
         imports=(*(["import numpy"] if any("numpy." in line for line in body) else []), "import torch"),
         path=path,
         gaps=tuple(gaps),
-        body=tuple(body),
+        body=without_unused(body),
         proof=tuple(proof),
         gives=", ".join(_given(state, found, len(models), known=bool(gaps or whole))),
         notes=_notes(state),
@@ -103,7 +103,7 @@ def _models(root: Node, labels: Sequence[str]) -> list[str]:
         return [
             f"model = {MODEL}()",
             f"model.load_state_dict({_expression(root, labels[0])})",
-            "parameters = dict(model.named_parameters())",
+            NAMED,
         ]
     return [
         f"models = {MODEL}()",
@@ -127,7 +127,7 @@ def _optimizers(
     rates = {each.name: _place("scheduler", each.name, len(scheduled)) for each in scheduled}
     body += ["optimizers = {}"] if len(places) > 1 else []
     for each in state.optimizers:
-        body += made(each, gaps, places[each.name], several=several)
+        body += made(each, state, gaps, places[each.name], several=several)
     body += ["schedulers = {}"] if len(rates) > 1 else []
     for one in scheduled:
         owner = places.get(one.optimizer or "", next(iter(places.values())))
@@ -150,9 +150,22 @@ def _place(kind: str, name: str, number: int) -> str:
     return kind if number == 1 else f"{kind}s[{literal(name)}]"
 
 
-def made(each: OptimizerState, gaps: list[Gap], place: str, *, several: bool = False) -> list[str]:
-    """Lines that make an optimizer over `parameters`."""
-    groups = _groups(each, several=several)
+NAMED = "parameters = dict(model.named_parameters())"
+_BY_NAME = "parameters["
+
+
+def without_unused(body: Iterable[str]) -> tuple[str, ...]:
+    """The lines, without the one that names parameters where nobody asks for one by its name."""
+    lines = tuple(body)
+    used = any(_BY_NAME in line for line in lines)
+    return tuple(line for line in lines if used or line != NAMED)
+
+
+def made(
+    each: OptimizerState, state: TrainingState, gaps: list[Gap], place: str, *, several: bool = False
+) -> list[str]:
+    """Lines that make an optimizer over the model's parameters."""
+    groups = _groups(each, state, several=several)
     if each.class_name not in CLASSES:
         if not any(gap.signature.startswith(OPTIMIZER) for gap in gaps):
             known = f"The optimizer, of class {each.class_name}" if each.class_name else "The optimizer"
@@ -180,10 +193,11 @@ def _rate(each: OptimizerState) -> float | None:
     return float(rate) if isinstance(rate, (int, float)) else None
 
 
-def _groups(each: OptimizerState, *, several: bool) -> list[str]:
+def _groups(each: OptimizerState, state: TrainingState, *, several: bool) -> list[str]:
     """The argument that says which parameters are in which group, in the order of the state."""
     names = [_names(group) for group in each.groups]
-    if not names or any(group is None for group in names):
+    every = [variable.path for variable in state.variables if variable.trainable is not False]
+    if not names or any(group is None for group in names) or (names == [every] and not several):
         return ["model.parameters()"] if not several else ["parameters.values()"]
     lines = ["["]
     for group in names:

@@ -85,13 +85,13 @@ def accelerate(state: TrainingState, path: str) -> Script:
     body = [
         "accelerator = accelerate.Accelerator(cpu=not torch.cuda.is_available())",
         f"model = {MODEL}()",
-        "parameters = dict(model.named_parameters())",
+        torch.NAMED,
     ]
     proof: list[str] = []
     prepared = ["model"]
     for number, each in enumerate(state.optimizers):
         name = "optimizer" if number == 0 else f"optimizer_{number}"
-        body += torch.made(each, gaps, name)
+        body += torch.made(each, state, gaps, name)
         prepared.append(name)
         proof += torch.proven(each, name)
     body += [f"{', '.join(prepared)} = accelerator.prepare({', '.join(prepared)})"] if len(prepared) > 1 else [
@@ -107,7 +107,7 @@ def accelerate(state: TrainingState, path: str) -> Script:
         imports=("import accelerate", "import torch"),
         path=path,
         gaps=tuple(gaps),
-        body=tuple(body),
+        body=torch.without_unused(body),
         proof=tuple(proof),
         gives=", ".join(["accelerator", *prepared]),
     )
@@ -116,7 +116,7 @@ def accelerate(state: TrainingState, path: str) -> Script:
 def distributed(state: TrainingState, path: str) -> Script:
     """`dcp.load` in one process, resharded to it, whatever number of processes wrote it."""
     gaps: list[Gap] = [model_gap(state, "The program's own model, as it was trained.")]
-    body = [f"model = {MODEL}()", "parameters = dict(model.named_parameters())"]
+    body = [f"model = {MODEL}()", torch.NAMED]
     under = _model_key(state)
     model_state = "state" if under == "" else f"state[{literal(under)}]"
     if not state.optimizers:
@@ -125,7 +125,7 @@ def distributed(state: TrainingState, path: str) -> Script:
         body += ["dcp.load(state, checkpoint_id=PATH)", f"model.load_state_dict({model_state})"]
         return _dcp(state, path, gaps, body, [], "model")
     each = state.optimizers[0]
-    body += torch.made(each, gaps, "optimizer")
+    body += torch.made(each, state, gaps, "optimizer")
     key = literal(each.name)
     if CIRCUMSTANCES["by-number"](state, each):
         body += [
@@ -184,7 +184,7 @@ def _dcp(state: TrainingState, path: str, gaps: list[Gap], body: list[str], proo
         ),
         path=path,
         gaps=tuple(gaps),
-        body=tuple(body),
+        body=torch.without_unused(body),
         proof=tuple(proof),
         gives=gives,
     )

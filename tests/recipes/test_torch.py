@@ -88,6 +88,18 @@ def test_several_optimizers(tmp_path: Path) -> None:
     assert done.code == 0, f"{done.err}\n{text}"
 
 
+def test_parameters_are_named_where_it_matters(museum: Path) -> None:
+    """One group of all parameters is model.parameters(); groups, and those that leave some out, go by name."""
+    one, groups, frozen = (
+        render(recipe(str(museum / "torch2.13" / name)))
+        for name in ("adam.pt", "groups-decay.pt", "frozen-left-out.pt")
+    )
+    assert "torch.optim.Adam(model.parameters(), lr=0.01)" in one
+    assert "named_parameters" not in one
+    assert groups.count("parameters[name] for name in [") == 2
+    assert frozen.count("parameters[name] for name in [") == 1
+
+
 def test_a_class_that_nobody_knows(tmp_path: Path) -> None:
     """Another package's optimizer: it is the program's to make, over the groups that the file tells."""
     net = torch.nn.Linear(3, 2)
