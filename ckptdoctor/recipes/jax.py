@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from ckptdoctor.diagnosis.loader_table import rows
 from ckptdoctor.diagnosis.status import summary
 from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.recipes import keras
@@ -19,7 +20,8 @@ _TARGET = (
 def orbax(state: TrainingState, path: str) -> Script:
     """A step: of Keras' OrbaxCheckpoint, or of a program's own tree."""
     if any(dialect(each.generation).package == "keras" for each in state.optimizers) or state.callback:
-        configured = os.path.isdir(os.path.join(path, "model_config"))
+        # Where the table knows that load_model loses something, the program's own model takes it.
+        configured = os.path.isdir(os.path.join(path, "model_config")) and not rows(state)
         return keras.orbax(state, path, os.path.dirname(path), configured=configured)
     item = _item(state, path)
     return _tree(

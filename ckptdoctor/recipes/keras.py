@@ -68,9 +68,7 @@ def archive(state: TrainingState, path: str) -> Script:
     if any(each.attempt == by_weights for each in lost):
         body = [
             "model = keras.models.load_model(PATH, compile=False)",
-            "with zipfile.ZipFile(PATH) as file:",
-            '    config = json.loads(file.read("config.json"))["compile_config"]["optimizer"]',
-            "optimizer = keras.optimizers.deserialize(config)",
+            *_from_config(state),
             *_scaled(state, _SCALING),
             f"model.compile(optimizer=optimizer, {LOSS}",
             "model.optimizer.build(model.trainable_variables)",
@@ -79,6 +77,18 @@ def archive(state: TrainingState, path: str) -> Script:
     else:
         body = ["model = keras.models.load_model(PATH)"]
     return _whole(state, path, kind, (), body)
+
+
+def _from_config(state: TrainingState) -> list[str]:
+    """Lines that make the optimizer of the stored configuration; where it names none, one that keeps the same."""
+    own = next((each for each in state.optimizers if each.has_state), None)
+    if own is not None and own.class_inferred and own.class_name:
+        return [f"optimizer = {constructor(own._replace(wrapper=None))}"]
+    return [
+        "with zipfile.ZipFile(PATH) as file:",
+        '    config = json.loads(file.read("config.json"))["compile_config"]["optimizer"]',
+        "optimizer = keras.optimizers.get(config)",
+    ]
 
 
 def _whole(
@@ -122,10 +132,11 @@ def proven(state: TrainingState, held: str = "") -> list[str]:
     each = next((one for one in state.optimizers if one.has_state), None)
     if each is None:
         return []
-    count = each.iterations if each.iterations_reported is None else each.iterations_reported
     lines = [INNER]
-    if count is not None:
-        lines += compared("iterations", "int(np.asarray(optimizer.iterations))", count)
+    if each.iterations is not None:
+        accumulates = any(slot.role is Role.GRADIENT_ACCUMULATOR for slot in each.slots)
+        stored = "optimizer._iterations" if accumulates else "optimizer.iterations"  # which counts full batches alone
+        lines += compared("iterations", f"int(np.asarray({stored}))", each.iterations)
     told = sample(each)
     if told is not None:
         lines += _norm(each, told, held)
@@ -137,7 +148,7 @@ def _norm(each: OptimizerState, told: Sample, held: str) -> list[str]:
     match = _NUMBER.search(told.slot.tensor.key)
     what = f"slot {told.slot.name}".replace('"', "").replace("{", "").replace("}", "").replace("\\", "")
     if match is not None and not dialect(each.generation).legacy and not held:
-        variable = f"np.asarray(optimizer.variables[{int(match['index'])}])"
+        variable = f"np.asarray(model.optimizer.variables[{int(match['index'])}])"
         return close(what, f"float(np.linalg.norm({variable}.astype(np.float64)))", told.norm)
     values = held or VARIABLES
     return close(what, f"{NEAREST}({values.format('optimizer')}, {told.norm:.7g})", told.norm)
@@ -153,7 +164,7 @@ def whole_h5(state: TrainingState, path: str) -> Script:
     load_model of Keras 3 drops this state, and one of another generation takes it in another order.
     """
     kind = package(state)
-    if kind == "standalone" or not state.optimizers:
+    if kind == "standalone" or not any(each.slots for each in state.optimizers):
         return _whole(state, path, kind, (), ["model = keras.models.load_model(PATH)"])
     legacy = dialect(state.optimizers[0].generation).legacy
     body = [
@@ -167,15 +178,14 @@ def whole_h5(state: TrainingState, path: str) -> Script:
     ]
     if legacy:
         body += [
-            'home = getattr(keras.optimizers, "legacy", keras.optimizers)',
-            'optimizer = getattr(home, config["class_name"]).from_config(config["config"])',
+            *_OF_LEGACY[any(each.wrapper is not None and each.wrapper.configured for each in state.optimizers)],
             *_scaled(state, "keras.mixed_precision.LossScaleOptimizer"),
             "optimizer._create_all_weights(model.trainable_variables)",
             "optimizer.set_weights(values)",
         ]
     else:
         body += [
-            "optimizer = keras.optimizers.deserialize(config)",
+            "optimizer = keras.optimizers.get(config)",
             *_scaled(state, _SCALING),
             "optimizer.build(model.trainable_variables)",
             "held = list(optimizer.variables)",
@@ -187,6 +197,16 @@ def whole_h5(state: TrainingState, path: str) -> Script:
         ]
     body.append(f"model.compile(optimizer=optimizer, {LOSS}")
     return _whole(state, path, kind, ("import h5py",), body)
+
+
+_OF_LEGACY = (
+    (
+        'home = getattr(keras.optimizers, "legacy", keras.optimizers)',
+        'optimizer = getattr(home, config["class_name"]).from_config(config["config"])',
+    ),
+    ("optimizer = keras.optimizers.deserialize(config, use_legacy_optimizer=True)",),
+)
+"""Without and with a LossScaleOptimizer around it, which stands elsewhere."""
 
 
 def _scaled(state: TrainingState, wrapper: str) -> list[str]:
