@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ckptdoctor.checking.results import CheckReport
     from ckptdoctor.comparison.options import DiffOptions
     from ckptdoctor.comparison.results import Comparison
+    from ckptdoctor.converting.run import Conversion
     from ckptdoctor.examination import Examination
     from ckptdoctor.grafting.building.receipt import Receipt
     from ckptdoctor.grafting.options import GraftOptions, Options
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "__version__", "check", "declare", "diff", "errors", "graft", "history", "inspect", "plan_graft", "recipe",
-    "verify",
+    "__version__", "check", "convert", "declare", "diff", "errors", "graft", "history", "inspect", "plan_graft",
+    "recipe", "verify",
 ]  # fmt: skip
 
 
@@ -220,6 +221,37 @@ def recipe(path: str | os.PathLike[str]) -> str:
     return run.render(run.recipe(os.fspath(path)))
 
 
+def convert(
+    path: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    to: str | None = None,
+    *,
+    overwrite: bool = False,
+    max_shard: int | None = None,
+) -> Conversion:
+    """Writes an artifact in another format or layout.
+
+    Args:
+        path: The artifact; it is not changed.
+        output: What is written.
+        to: Its format (`torch-checkpoint`, `torch-dcp`, `safetensors`); None if the ending of its name tells.
+        overwrite: Replace what lies there.
+        max_shard: Bytes of a shard of safetensors in a directory.
+
+    Raises:
+        ckptdoctor.errors.GraftRefused: There is no such conversion, or something has no place; nothing was written.
+        ckptdoctor.errors.UnreadableArtifact: The artifact cannot be read.
+        ckptdoctor.errors.NoSuchPath: Nothing is at this path.
+        ckptdoctor.errors.UsageProblem: There is no such format.
+    """
+    from ckptdoctor.converting.run import convert as run
+    from ckptdoctor.converting.run import writable
+
+    if to is not None and to not in writable():
+        raise errors.UsageProblem(f"{to!r} is no format that is written: there are {', '.join(writable())}")
+    return run(path, output, to, overwrite=overwrite, max_shard=max_shard)
+
+
 def verify(
     path: str | os.PathLike[str],
     *,
@@ -227,7 +259,7 @@ def verify(
     python: str | None = None,
     timeout: float = 600.0,
 ) -> Verification:
-    """Loads an artifact with the installed TensorFlow or Keras, in a child process, and says what it restored.
+    """Loads an artifact with the installed framework, in a child process, and says what it restored.
 
     Args:
         path: A file, a SavedModel directory, a checkpoint prefix, or a directory (then its latest artifact).

@@ -114,6 +114,22 @@ class Strided(NamedTuple):
     strides: tuple[int, ...]
 
 
+class Recast(NamedTuple):
+    """A tensor with its axes in another order, and multiplied: what another framework keeps of the same quantity.
+
+    Attributes:
+        base: The tensor as it is stored.
+        shape: Its dimensions there.
+        axes: Which of them each axis is.
+        factor: What its values are multiplied by.
+    """
+
+    base: Location
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+    factor: float = 1.0
+
+
 class Chunk(NamedTuple):
     """One chunk of an array: the index of its first element, and where its coded bytes are."""
 
@@ -166,7 +182,7 @@ class Chunked(NamedTuple):
         return "crc32c" in (self.codecs if self.shard is None else self.shard.codecs)
 
 
-Location: TypeAlias = "FileRange | Inline | Coded | H5Data | Pieces | Strided | Archived | Chunked"
+Location: TypeAlias = "FileRange | Inline | Coded | H5Data | Pieces | Strided | Archived | Chunked | Recast"
 
 
 class TensorRef(NamedTuple):

@@ -9,9 +9,12 @@ They are named tuples: of a million tensors a frozen dataclass costs five times 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from ckptdoctor.kinds import Format as Format  # noqa: PLC0414 - a part of the vocabulary
+from ckptdoctor.kinds import Generation as Generation  # noqa: PLC0414 - a part of the vocabulary
+from ckptdoctor.kinds import Role as Role  # noqa: PLC0414 - a part of the vocabulary
+from ckptdoctor.kinds import Status as Status  # noqa: PLC0414 - a part of the vocabulary
 from ckptdoctor.logged import Logged
 from ckptdoctor.references import TensorRef, TreeLeaf
 
@@ -24,76 +27,7 @@ Mapped: TypeAlias = Literal["name", "order", "shape"]
 """How a slot was given to its variable: the artifact links them, by position, or only the shape fits."""
 
 
-class Format(str, Enum):
-    """Artifact formats, as the command line's JSON names them."""
-
-    TF_CHECKPOINT = "tf-checkpoint"
-    TF_CHECKPOINT_V1 = "tf-checkpoint-v1"
-    SAVED_MODEL = "saved-model"
-    KERAS_H5 = "keras-h5"
-    KERAS_H5_WEIGHTS = "keras-h5-weights"
-    KERAS_ARCHIVE = "keras-archive"
-    KERAS_WEIGHTS = "keras-weights"
-    OPTIMIZER_DUMP = "optimizer-dump"
-    TORCH_CHECKPOINT = "torch-checkpoint"
-    TORCH_DCP = "torch-dcp"
-    LIGHTNING_CHECKPOINT = "lightning-checkpoint"
-    HF_TRAINER = "hf-trainer"
-    ACCELERATE_STATE = "accelerate-state"
-    DEEPSPEED = "deepspeed"
-    STABLE_BASELINES3 = "stable-baselines3"
-    SAFETENSORS = "safetensors"
-    FLAX_MSGPACK = "flax-msgpack"
-    ORBAX_CHECKPOINT = "orbax-checkpoint"
-    UNKNOWN = "unknown"
-
-
-class Generation(str, Enum):
-    """Generations of optimizer implementations; within one, names, order and meaning of state agree."""
-
-    TF1 = "tf1"
-    """`tf.compat.v1.train.*Optimizer`: name-based slots, no count of its own."""
-    KERAS1 = "keras1"
-    """Standalone Keras 1.x to 2.3, before OptimizerV2."""
-    OPTIMIZER_V2 = "optimizer-v2"
-    """tf.keras up to 2.10 and `optimizers.legacy` later."""
-    KERAS2 = "keras2"
-    """The rewritten optimizers of TensorFlow 2.11 to 2.15 and tf_keras (2.9 and 2.10: `optimizers.experimental`)."""
-    KERAS3 = "keras3"
-    TORCH = "torch"
-    """`torch.optim`, and what follows the convention of its `state_dict`."""
-    OPTAX = "optax"
-    """Chains of optax' gradient transformations, in JAX."""
-
-
-class Role(str, Enum):
-    """What a state variable is, in one vocabulary across frameworks."""
-
-    FIRST_MOMENT = "first_moment"
-    SECOND_MOMENT = "second_moment"
-    MAX_SECOND_MOMENT = "max_second_moment"
-    MOMENTUM = "momentum"
-    MEAN_SQUARE = "mean_square"
-    MEAN_GRADIENT = "mean_gradient"
-    ACCUMULATOR = "accumulator"
-    ACCUMULATED_UPDATE = "accumulated_update"
-    LINEAR = "linear"
-    INFINITY_NORM = "infinity_norm"
-    ROW_MOMENT = "row_second_moment"
-    COLUMN_MOMENT = "column_second_moment"
-    MOVING_AVERAGE = "moving_average"
-    GRADIENT_ACCUMULATOR = "gradient_accumulator"
-    OTHER = "other"
-
-
-class Status(str, Enum):
-    """Whether an optimizer's state suffices to go on; `worst` orders them for artifacts with several optimizers."""
-
-    COMPLETE = "complete"
-    FRESH = "fresh"
-    PARTIAL = "partial"
-    ABSENT = "absent"
-    UNREADABLE = "unreadable"
+# -------------------------------------------------------------------------------------------------- what it holds
 
 
 class ModelVariable(NamedTuple):
@@ -218,6 +152,20 @@ class ParamGroup(NamedTuple):
     hyperparameters: Mapping[str, object] = NOTHING
 
 
+class StateDict(NamedTuple):
+    """An optimizer as PyTorch keeps it, taken apart but not interpreted.
+
+    Attributes:
+        groups: The settings of each parameter group, as they are stored, without its parameters.
+        sizes: How many parameters each has.
+        states: The state of each parameter, in the order of the groups; None for one that has none.
+    """
+
+    groups: tuple[Mapping[Any, Any], ...]
+    sizes: tuple[int, ...]
+    states: tuple[Mapping[Any, Any] | None, ...]
+
+
 class SchedulerState(NamedTuple):
     """A learning-rate scheduler that keeps state of its own, as PyTorch's do.
 
@@ -230,6 +178,7 @@ class SchedulerState(NamedTuple):
         next: Those of the first group in the next three steps; None where they are not known.
         if_lost: The same if the scheduler's state were not restored.
         optimizer: Name of the optimizer whose rates it sets; None where that is not told.
+        stored: Its state_dict.
     """
 
     name: str
@@ -240,6 +189,7 @@ class SchedulerState(NamedTuple):
     next: tuple[float, ...] | None = None
     if_lost: tuple[float, ...] | None = None
     optimizer: str | None = None
+    stored: Mapping[Any, Any] = NOTHING
 
 
 class Companion(NamedTuple):
@@ -307,6 +257,7 @@ class OptimizerState(NamedTuple):
         notes: Things an engineer should know, a sentence each.
         conflicts: Where what is stored contradicts the configuration, or itself.
         label: What its program calls it (`optimizer.name`), where that is told.
+        stored: Its state_dict, of PyTorch.
     """
 
     name: str
@@ -333,6 +284,7 @@ class OptimizerState(NamedTuple):
     notes: tuple[str, ...] = ()
     conflicts: tuple[Oddity, ...] = ()
     label: str | None = None
+    stored: StateDict | None = None
 
     @property
     def has_state(self) -> bool:

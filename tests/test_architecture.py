@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "ckptdoctor"
-GROUND = frozenset({"errors", "logged", "references", "state", "words", "versions"})
+GROUND = frozenset({"errors", "kinds", "logged", "references", "state", "words", "versions"})
 KNOWS: dict[str, frozenset[str]] = {
     "errors": frozenset(),
     "logged": frozenset(),
     "references": frozenset(),
-    "state": frozenset({"logged", "references"}),
+    "kinds": frozenset(),
+    "state": frozenset({"kinds", "logged", "references"}),
     "words": frozenset(),
     "versions": frozenset(),
     "declarations": GROUND,
@@ -32,6 +33,7 @@ KNOWS: dict[str, frozenset[str]] = {
     "comparison": GROUND | {"containers", "optimizers", "formats", "diagnosis", "matching", "examination"},
     "grafting": GROUND | {"containers", "optimizers", "formats", "diagnosis", "matching", "examination"},
     "recipes": GROUND | {"containers", "optimizers", "formats", "diagnosis", "examination"},
+    "converting": GROUND | {"containers", "optimizers", "formats", "examination", "grafting"},
     "verification": GROUND | {"containers", "optimizers", "formats", "diagnosis", "examination"},
 }
 """Room → the rooms that it may import. Above them: `report` knows results of every kind, `cli` and the API know all."""

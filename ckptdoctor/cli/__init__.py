@@ -19,7 +19,7 @@ from ckptdoctor.start import raising
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-_COMMANDS = ("inspect", "check", "history", "diff", "graft", "verify", "recipe", "explain")
+_COMMANDS = ("inspect", "check", "history", "diff", "graft", "convert", "verify", "recipe", "explain")
 """Each in a module of its name; only the one that is asked for is imported."""
 
 
@@ -45,7 +45,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings=CONTEXT)
 @click.version_option(__version__, "--version", prog_name="ckptdoctor")
 def cli() -> None:
-    """Inspect and repair training checkpoints of Keras and TensorFlow, without importing either."""
+    """Inspect and repair training checkpoints of PyTorch, Keras, TensorFlow and JAX, without importing them."""
     from ckptdoctor.declarations.sources import nearest_file, use
 
     use(nearest_file())  # only said here: it is looked for when a class is met that nobody knows

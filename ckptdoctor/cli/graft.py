@@ -16,7 +16,7 @@ from ckptdoctor.cli.options import (
 )
 from ckptdoctor.errors import GraftRefused
 
-_GENERATIONS = ("tf1", "keras1", "optimizer-v2", "keras2", "keras3")
+_GENERATIONS = ("tf1", "keras1", "optimizer-v2", "keras2", "keras3", "torch")
 
 
 @click.command(short_help="Put optimizer state from one artifact into another.")
@@ -40,6 +40,8 @@ _GENERATIONS = ("tf1", "keras1", "optimizer-v2", "keras2", "keras3")
 @click.option("--iterations", type=click.IntRange(min=0), help="Set the count by hand; needs no donor.")
 @click.option("--set", "settings", metavar="NAME=VALUE", multiple=True, help="Set a hyperparameter (momentum=0.9).")
 @click.option("--learning-rate", metavar="RATE", type=float, help="Short for --set learning_rate=RATE.")
+@click.option("--groups", type=click.Choice(["keep", "target"]), help="PyTorch: keep the donor's parameter groups.")
+@click.option("--keys", metavar="model=K,optimizer=K", help="PyTorch: keys for what becomes a dictionary.")
 @click.option("--dry-run", is_flag=True, help="Print the plan, write nothing.")
 @click.option("--link", is_flag=True, help="Share unchanged data files by hard link instead of copying them.")
 @click.option("--overwrite", is_flag=True, help="Replace what lies at OUT.")
@@ -63,6 +65,8 @@ def graft(  # noqa: PLR0913 - a command takes its options as arguments
     iterations: int | None,
     settings: tuple[str, ...],
     learning_rate: float | None,
+    groups: str | None,
+    keys: str | None,
     dry_run: bool,
     link: bool,
     overwrite: bool,
@@ -108,6 +112,8 @@ def graft(  # noqa: PLR0913 - a command takes its options as arguments
             "iterations": iterations,
             "hyperparameters": by_hand,
             "link": link,
+            "groups": groups,  # type: ignore[typeddict-item]  # click has checked it
+            "keys": read_mapping(tuple(keys.split(",")) if keys else (), None),
         })  # fmt: skip
         color = wants_color(no_color) and output_file is None
         if dry_run:

@@ -25,7 +25,8 @@ _TIMEOUT = 600.0
 @click.option(
     "--model-script",
     metavar="FILE.py:FUNCTION",
-    help="For Orbax and flax: your code, which is run: it answers with the model, or with the tree to restore into.",
+    help="For PyTorch, Orbax and flax: your code, which is run: it answers with the model (for PyTorch also with its "
+    "optimizer and scheduler), or with the tree to restore into.",
 )
 @click.option(
     "--python",
@@ -55,11 +56,12 @@ def verify(
     quiet: bool,
     no_color: bool,
 ) -> None:
-    """Load PATH with the installed TensorFlow or Keras and say what it restored.
+    """Load PATH with the installed TensorFlow, Keras, PyTorch or JAX and say what it restored.
 
     The framework runs in a child process and loads the artifact by the call that users would use. What it then holds
     (iterations, learning rate, each slot) is compared with what the artifact holds. Where the usual call does not
-    restore it, the ones that do are tried and named. A model with Python code in it (Lambda layers) is not loaded.
+    restore it, the ones that do are tried and named. A model with Python code in it (Lambda layers) is not loaded,
+    and no pickle is loaded but by torch.load(weights_only=True).
 
     \b
     Exit codes:

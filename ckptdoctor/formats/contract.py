@@ -42,11 +42,13 @@ class ArtifactFormat(NamedTuple):
         write: Function that writes an optimizer into it: (optimizer, target, output), and of `write_options` by name.
         write_options: Some of `link`, `loss_from`, `progress`.
         check: Function (optimizer, target) that raises what `write` would.
+        create: Function that writes a new one: (state, where it is, output), and `progress` by name.
         unwritable: Why nothing can be written into it, where that is so.
         found_by: Function (output): sentences about what else has to name a new one.
         verify: What the child process calls it; None if no framework loads an optimizer from it.
         recipe: What writes the script that restores one, as `recipes` calls it; None if no script does.
         restored_by: What restores it where no script does, as a sentence.
+        unverifiable: Why none is asked to load it, where one does.
         release_hint: How a model is saved without its optimizer.
         absent_hint: What to do where no optimizer is in it; `{graft}` stands for a command into a `.keras`,
             `{graft here}` for one into this artifact. The usual graft if "".
@@ -76,11 +78,13 @@ class ArtifactFormat(NamedTuple):
     write: str | None = None
     write_options: tuple[str, ...] = ()
     check: str | None = None
+    create: str | None = None
     unwritable: str = ""
     found_by: str | None = None
     verify: str | None = None
     recipe: str | None = None
     restored_by: str = ""
+    unverifiable: str = ""
     release_hint: str = ""
     absent_hint: str = ""
     export_hint: str = ""

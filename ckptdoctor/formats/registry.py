@@ -183,6 +183,28 @@ def write(kind: Format, optimizer: PlannedOptimizer, target: str, output: str, *
     return written
 
 
+def create(kind: Format, state: TrainingState, source: str, output: str, **options: object) -> Written:
+    """Writes an artifact of another format anew.
+
+    Args:
+        kind: The format.
+        state: What the artifact holds.
+        source: Where it is.
+        output: What is written; it must not exist.
+        **options: `max_shard`, `progress`; those go on that the format's function takes.
+
+    Raises:
+        GraftRefused: The format has no place for it, or is not written.
+    """
+    function = record(kind).create
+    if function is None:
+        raise GraftRefused(f"a {record(kind).title} is not written anew", source)
+    found = named(function)
+    taken = {name: each for name, each in options.items() if each is not None and name in found.__kwdefaults__}
+    written: Written = found(state, source, output, **taken)
+    return written
+
+
 def _writable(kind: Format, target: str) -> ArtifactFormat:
     found = record(kind)
     if found.write is None:

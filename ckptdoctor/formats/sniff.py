@@ -40,9 +40,11 @@ def sniff(path: str, head: bytes) -> str | None:
         return "torch"
     if _ZIP in head[:2048]:
         return _zip(path)
+    if safetensors.begins_so(head, os.path.getsize(path)):
+        return "safetensors"  # whose length may look like the mark of a pickle
     if _is_pickle(path, head):
         return "optimizer-dump"
-    if safetensors.begins_so(head, os.path.getsize(path)) or path.endswith(".safetensors"):
+    if path.endswith(".safetensors"):
         return "safetensors"
     if is_msgpack(head):
         return "flax"

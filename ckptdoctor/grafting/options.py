@@ -26,6 +26,8 @@ class GraftOptions(TypedDict, total=False):
         learning_rate: Set the constant learning rate by hand.
         hyperparameters: Set these by hand, where nothing tells them or others are wanted: `{"momentum": 0.9}`.
         link: Share unchanged data files by hard link instead of copying them.
+        groups: Of PyTorch, whose parameter groups the result has where they differ; the target's by default.
+        keys: Of PyTorch, what `model` and `optimizer` are called where a bare state_dict becomes a dictionary.
     """
 
     only: str | Collection[str]
@@ -38,6 +40,8 @@ class GraftOptions(TypedDict, total=False):
     learning_rate: float | None
     hyperparameters: Mapping[str, object]
     link: bool
+    groups: Literal["keep", "target"] | None
+    keys: Mapping[str, str]
 
 
 def make_options(given: GraftOptions) -> Options:
@@ -68,6 +72,8 @@ def make_options(given: GraftOptions) -> Options:
     if "learning_rate" in by_hand:  # one thing under two names
         values["learning_rate"] = _rate(by_hand.pop("learning_rate"))
     values["hyperparameters"] = by_hand
+    if not set(given.get("keys") or ()) <= {"model", "optimizer", "scheduler"}:
+        raise UsageProblem("keys are for model, optimizer and scheduler")
     chosen = Options(**values)  # type: ignore[arg-type]
     if not chosen.only or not chosen.only <= frozenset(PARTS):
         raise UsageProblem(f"only is some of {', '.join(PARTS)}")
@@ -93,6 +99,8 @@ class Options(NamedTuple):
     learning_rate: float | None = None
     hyperparameters: Mapping[str, object] = {}
     link: bool = False
+    groups: Literal["keep", "target"] | None = None
+    keys: Mapping[str, str] = {}
     more: tuple[str, ...] = ()
 
     @property

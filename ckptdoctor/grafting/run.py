@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import NamedTuple
 
 from ckptdoctor.containers.tensors.values import release
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.examination import Examination, examine, with_libhdf5
 from ckptdoctor.formats.registry import check as require_place
+from ckptdoctor.formats.registry import program
 from ckptdoctor.grafting.building.apply import carry_out
 from ckptdoctor.grafting.building.inputs import Inputs
 from ckptdoctor.grafting.building.output_name import require_loadable_name
@@ -18,6 +20,7 @@ from ckptdoctor.grafting.options import Options
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.planning.planner import make_plan
 from ckptdoctor.grafting.planning.several import apart, graft_each, together
+from ckptdoctor.optimizers.dialects import dialect
 
 Path = str | os.PathLike[str]
 
@@ -41,10 +44,12 @@ def plan_graft(
     donor: Path | None, target: Path, output: Path, options: Options | None = None, *, overwrite: bool = False
 ) -> Plan:
     """Plans a graft without writing anything; raises what `graft` does, but for what only writing can tell."""
-    if options is not None and options.more:
+    sides = _look(donor, target)
+    options = _for_each(sides, options or Options())
+    if options.more:
         plans = [plan_graft(donor, target, output, each, overwrite=overwrite) for each in apart(options)]
         return together(plans, plans[0].target, plans[0].output)
-    plan, source, goal, inputs = _prepare(donor, target, output, options)
+    plan, source, goal, inputs = _prepare(sides, output, options)
     check_output(plan.output, list(inputs.artifacts), overwrite=overwrite, clear=False)
     require_loadable_name(plan.output, goal.resolved, plan.format)
     with_libhdf5(require_place, goal.format, plan.optimizer, goal.resolved, sides=(source, goal))
@@ -79,27 +84,53 @@ def graft(
         UnreadableArtifact: An input cannot be read.
         UsageProblem: A path does not exist.
     """
-    if options is not None and options.more:
+    sides = _look(donor, target)
+    options = _for_each(sides, options or Options())
+    if options.more:
         plan_graft(donor, target, output, options, overwrite=overwrite)  # what would be refused is refused before
         more = {"overwrite": overwrite, "sha256": sha256, "check": check, "progress": progress}
         return graft_each(graft, donor, target, output, options, **more)
-    plan, source, goal, inputs = _prepare(donor, target, output, options)
+    plan, source, goal, inputs = _prepare(sides, output, options)
     try:
         return carry_out(plan, source, goal, inputs, overwrite=overwrite, sha256=sha256, check=check, progress=progress)
     finally:
         release()
 
 
-def _prepare(
-    donor: Path | None, target: Path, output: Path, options: Options | None
-) -> tuple[Plan, Examination | None, Examination, Inputs]:
-    source = look(donor, "donor") if donor is not None else None
+class _Sides(NamedTuple):
+    """Both artifacts, as they were examined."""
+
+    donor: Examination | None
+    target: Examination
+
+
+def _look(donor: Path | None, target: Path) -> _Sides:
     goal = look(target, "target")
+    if goal.state is None:
+        raise GraftRefused("the target cannot be read", goal.path)
+    return _Sides(look(donor, "donor") if donor is not None else None, goal)
+
+
+def _for_each(sides: _Sides, options: Options) -> Options:
+    """A request for every optimizer, where PyTorch's files have several on both sides, or the target has none."""
+    donor = sides.donor.state if sides.donor is not None else None
+    target = sides.target.state
+    if options.optimizer is not None or donor is None or target is None:
+        return options
+    theirs, mine = ([each.name for each in side.optimizers] for side in (donor, target))
+    if len(theirs) <= 1 or len(mine) not in {0, len(theirs)} or not dialect(program(target)).by_parameter:
+        return options
+    named = [f"{one}={other}" for one, other in zip(theirs, mine or theirs, strict=True)]
+    return options._replace(optimizer=named[0], more=tuple(named[1:]))
+
+
+def _prepare(sides: _Sides, output: Path, options: Options) -> tuple[Plan, Examination | None, Examination, Inputs]:
+    source, goal = sides
     inputs = Inputs([each.resolved for each in (source, goal) if each is not None])
     if goal.state is None:
         raise GraftRefused("the target cannot be read", goal.path)
     state = source.state if source is not None else None
     # A trailing slash says that the output is a directory, which the target decides.
     place = os.fspath(output).rstrip("/") or os.fspath(output)
-    plan = with_libhdf5(make_plan, state, goal.state, place, options, sides=(source, goal))
+    plan = with_libhdf5(make_plan, state, goal.state, place, options, sides=sides)
     return plan, source, goal, inputs

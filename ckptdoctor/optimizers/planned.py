@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ckptdoctor.containers.tensors.dtypes import array_nbytes
 from ckptdoctor.containers.tensors.shard_data import Constant
@@ -11,7 +11,7 @@ from ckptdoctor.optimizers.catalogue import Layout, SlotKind
 from ckptdoctor.optimizers.keras.config import Settings
 from ckptdoctor.optimizers.translation import finite
 from ckptdoctor.references import TensorRef, TreeLeaf
-from ckptdoctor.state import Generation, Schedule, Wrapper
+from ckptdoctor.state import NOTHING, Generation, Schedule, StateDict, Wrapper
 
 Matched: TypeAlias = Literal["map", "path", "name", "structure", "order", "weights", "equal", "own"]
 """How a donor's variable was found for a target's.
@@ -63,6 +63,22 @@ class PlannedSlot(NamedTuple):
         return array_nbytes(self.dtype, self.shape)
 
 
+class PlannedStateDict(NamedTuple):
+    """A state_dict of PyTorch, as it will be.
+
+    Attributes:
+        stored: Its groups and states.
+        variables: The target's name of each parameter; None where nothing tells it.
+        schedulers: What the target calls a scheduler, or None for one that is new to it → its state_dict.
+        keys: Under which keys a model and an optimizer are put where there is no dictionary yet.
+    """
+
+    stored: StateDict
+    variables: tuple[str | None, ...]
+    schedulers: tuple[tuple[str | None, Mapping[Any, Any]], ...] = ()
+    keys: Mapping[str, str] = NOTHING
+
+
 class PlannedOptimizer(NamedTuple):
     """The optimizer as it will be in the result.
 
@@ -82,6 +98,7 @@ class PlannedOptimizer(NamedTuple):
         configured: The target's own configuration of the optimizer stays as it is.
         label: What its program calls it, where that is no automatic name.
         tree: The leaves of its state, and of the count beside it, in the target's tree: of a chain of optax.
+        state_dict: The whole of it, of PyTorch.
     """
 
     name: str
@@ -99,6 +116,7 @@ class PlannedOptimizer(NamedTuple):
     configured: bool = False
     label: str | None = None
     tree: tuple[TreeLeaf, ...] = ()
+    state_dict: PlannedStateDict | None = None
 
     @property
     def around(self) -> str | None:

@@ -16,7 +16,7 @@ from ckptdoctor.diagnosis.mending import graft_from
 from ckptdoctor.errors import UsageProblem
 from ckptdoctor.examination import Examination, examine
 from ckptdoctor.state import Status, TrainingState
-from ckptdoctor.verification import chains, compare, process
+from ckptdoctor.verification import chains, compare, process, pytorch
 from ckptdoctor.verification.code import REFUSAL, carries_code, model_carries_code
 from ckptdoctor.verification.process import TIMEOUT, ChildFailed
 from ckptdoctor.verification.request import NotVerifiable, Prepared, Wanted, prepare
@@ -51,7 +51,8 @@ def verify(
     Args:
         path: A file, a SavedModel directory, a checkpoint prefix, or a directory (then its latest artifact).
         model: For weights without a model: a `.keras`, `.h5` or JSON file of the same architecture.
-        script: `FILE.py:FUNCTION`: code of the user's that is run, and answers with the model, or a JAX program's tree.
+        script: `FILE.py:FUNCTION`: code of the user's that is run, and answers with the model (for PyTorch with the
+            optimizer and scheduler too), or a JAX program's tree.
         python: The interpreter whose framework is asked; None for the running one.
         timeout: Seconds that the framework may take.
 
@@ -85,11 +86,14 @@ def verify_examined(
     if carries_code(state, examination.resolved) or (model is not None and model_carries_code(os.fspath(model))):
         return _failed(examination, REFUSAL)
     if not any(each.has_state for each in state.optimizers):
-        return Verification(examination.path, state.format)
+        lost = next((each.message for each in state.oddities if each.code == "S013"), None)
+        return Verification(examination.path, state.format) if lost is None else _failed(examination, lost)
+    by_torch = pytorch.is_of_torch(state)
     with process.workspace() as folder:
         try:
             given = None if model is None else os.fspath(model)
-            prepared = prepare(examination, state, model=given, script=script, folder=folder)
+            put = pytorch.prepare if by_torch else prepare
+            prepared = put(examination, state, model=given, script=script, folder=folder)
         except NotVerifiable as reason:
             return _failed(examination, str(reason))
         try:
@@ -97,19 +101,22 @@ def verify_examined(
         except ChildFailed as failure:
             return _failed(examination, str(failure))
     attempts, notes = _judged(attempts)
-    if any(_by_position(each) for each in prepared.wanted):
+    if by_torch:
+        notes = pytorch.notes(prepared, attempts[0])
+    elif any(_by_position(each) for each in prepared.wanted):
         notes = (*notes, _POSITION)
     if prepared.request["kind"] == chains.KIND and script is None:
         notes = (*notes, _WITHOUT_TARGET)
     if examination.status is Status.PARTIAL:
         notes = (*notes, "the artifact itself is incomplete: see ckptdoctor inspect")
+    loader = _loader(str(reply["framework"]), str(reply["version"]))
     return Verification(
         examination.path,
         state.format,
         framework=str(reply["framework"]),
         version=str(reply["version"]),
         attempts=attempts,
-        advice=_advice(attempts, state, _loader(str(reply["framework"]), str(reply["version"])), examination.path),
+        advice=pytorch.advice(prepared, attempts) if by_torch else _advice(attempts, state, loader, examination.path),
         notes=notes,
     )
 

@@ -13,8 +13,16 @@ from ckptdoctor.optimizers.catalogue import ACCUMULATION, EMA, LAYOUTS, WRAPPED_
 from ckptdoctor.optimizers.name_based import TF1_AVERAGE, TF1_OPTIMIZERS
 from ckptdoctor.references import TensorRef
 from ckptdoctor.state import Generation, Role
+from ckptdoctor.verification.digests import digest
 from ckptdoctor.verification.request import Wanted
-from ckptdoctor.verification.results import Attempt, OptimizerResult, Outcome, Restored, SlotResult
+from ckptdoctor.verification.results import (
+    Attempt,
+    OptimizerResult,
+    Outcome,
+    Restored,
+    SchedulerResult,
+    SlotResult,
+)
 from ckptdoctor.verification.trained import Expected, Trained
 
 if TYPE_CHECKING:
@@ -37,7 +45,8 @@ def attempt(reply: Found, wanted: Sequence[Wanted], folder: str) -> Attempt:
             optimizers = tuple(
                 optimizer(each, held[index] if index < len(held) else None, folder) for index, each in enumerate(wanted)
             )
-    return Attempt(reply["key"], reply["call"], optimizers, reply["error"], tuple(reply["warnings"]))
+    key = reply["key"] if reply.get("proven", True) else "none"
+    return Attempt(key, reply["call"], optimizers, reply["error"], tuple(reply["warnings"]))
 
 
 def optimizer(wanted: Wanted, found: Found | None, folder: str) -> OptimizerResult:
@@ -49,8 +58,19 @@ def optimizer(wanted: Wanted, found: Found | None, folder: str) -> OptimizerResu
         class_name=held["class_name"],
         iterations=iterations(state.iterations, held["iterations"]),
         learning_rate=learning_rate(_rate(wanted), held["learning_rate"], held.get("initial_rate")),
-        slots=tuple(_slots(wanted, held, folder)),
+        slots=tuple(_slots(wanted, wanted.slots, held, folder)),
+        counts=tuple(_slots(wanted, wanted.counts, held, folder)),
+        schedulers=tuple(_schedulers(wanted, held.get("schedulers", ()))),
     )
+
+
+def _schedulers(wanted: Wanted, held: Sequence[Found]) -> Iterator[SchedulerResult]:
+    """Those that the framework made: what of a program's own functions they depend on, nobody can make."""
+    found = {each["name"]: each for each in held}
+    for each in wanted.schedulers:
+        if each.name in found:
+            own = found[each.name]
+            yield SchedulerResult(each.name, own["class_name"], iterations(each.last_epoch, own["last_epoch"]))
 
 
 def iterations(expected: int | None, found: int | None) -> Restored:
@@ -77,21 +97,69 @@ def _rate(wanted: Wanted) -> float | None:
     state = wanted.state
     if state.schedule is not None:
         return state.schedule.learning_rate
-    rate = state.hyperparameters.get("learning_rate")
+    rate = state.hyperparameters.get("learning_rate", state.hyperparameters.get("lr"))
     return float(rate) if isinstance(rate, (int, float)) and not isinstance(rate, bool) and isfinite(rate) else None
 
 
-def _slots(wanted: Wanted, held: Found, folder: str) -> Iterator[SlotResult]:
+def _slots(wanted: Wanted, several: Sequence[Expected], held: Found, folder: str) -> Iterator[SlotResult]:
+    if not several:
+        return
+    if held.get("keyed"):
+        yield from _keyed(wanted, several, held, folder)
+        return
     places = matched(wanted.trained, held["variables"], given=bool(held.get("given")))
     by_place: dict[tuple[str, int], Found] = {}
     for each in held["slots"]:
         by_place.setdefault((_kind_found(each, held), each["variable"]), each)
     owners = {wanted.digests[each.slot.tensor]: each for each in wanted.slots}
-    for expected in wanted.slots:
+    for expected in several:
         place = places.get(expected.variable)
         kind = expected.slot.role.value if expected.slot.role is not Role.OTHER else expected.slot.name
         found = None if place is None else by_place.get((kind, place))
         yield _slot(expected, found, wanted, owners, folder, known=place is not None)
+
+
+def _keyed(wanted: Wanted, several: Sequence[Expected], held: Found, folder: str) -> Iterator[SlotResult]:
+    """Slots by their own names, and by what the artifact's state calls each variable.
+
+    In a program of the user's a variable that the artifact names is the one of that name, wherever it was loaded to.
+    """
+    by_place = {(each["name"], each["variable"]): each for each in held["slots"]}
+    keys = {each["key"]: index for index, each in enumerate(held["variables"])}
+    owners = {wanted.digests[each.slot.tensor]: each for each in several}
+    for expected in several:
+        place = keys.get(expected.key)
+        if not held["given"] and expected.slot.mapping == "name":
+            places = [
+                index for index, each in enumerate(held["variables"]) if _is_called(each["path"], expected.variable)
+            ]
+            place = places[0] if len(places) == 1 else None
+        found = None if place is None else by_place.get((expected.slot.name, place))
+        yield _cast(expected, found, owners, folder) or _slot(
+            expected, found, wanted, owners, folder, known=place is not None
+        )
+
+
+def _cast(expected: Expected, found: Found | None, owners: Mapping[str, Expected], folder: str) -> SlotResult | None:
+    """A slot that PyTorch cast to the type of its parameter, as it always does; None if that is not what is there."""
+    slot = expected.slot
+    if found is None or found["dtype"] == slot.tensor.dtype or tuple(found["shape"]) != slot.tensor.shape:
+        return None
+    if not ("float" in found["dtype"] and "float" in slot.tensor.dtype):
+        return None
+    if found["sha256"] != digest(slot.tensor, found["dtype"]):
+        return None
+    relative, largest = _differences(slot.tensor, found, owners, folder)
+    if relative is None or relative <= CAST:
+        return SlotResult(slot.name, slot.role, expected.variable, Outcome.RESTORED, detail=f"as {found['dtype']}")
+    detail = f"cast to {found['dtype']}, the type of its parameter"
+    return SlotResult(slot.name, slot.role, expected.variable, Outcome.RESTORED, largest, detail)
+
+
+def _is_called(path: str, label: str) -> bool:
+    """Whether a program's parameter is the artifact's: by name, but for what wrappers put before it."""
+    label = label.replace("/", ".")
+    return bool(path) and (path == label or label.endswith(f".{path}") or path.endswith(f".{label}"))
 
 
 def _kind_found(found: Found, held: Found) -> str:

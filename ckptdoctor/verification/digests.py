@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from ckptdoctor.containers.tensors.values import ordered_chunks
+from ckptdoctor.containers.tensors.values import numpy_dtype, ordered_chunks
 from ckptdoctor.references import TensorRef
 
 
-def digest(ref: TensorRef) -> str:
-    """The SHA-256 of a tensor's type, shape and elements, as the child computes it of the framework's."""
-    found = sha256(f"{ref.dtype}{list(ref.shape)}".encode())
+def digest(ref: TensorRef, dtype: str | None = None) -> str:
+    """The SHA-256 of a tensor's type, shape and elements, as the child computes it of the framework's.
+
+    Args:
+        ref: The tensor.
+        dtype: The type that it is cast to first; None for its own.
+    """
+    found = sha256(f"{dtype or ref.dtype}{list(ref.shape)}".encode())
+    wanted = None if dtype is None else numpy_dtype(dtype)
     for chunk in ordered_chunks(ref):
-        found.update(chunk.tobytes())
+        found.update((chunk if wanted is None else chunk.astype(wanted)).tobytes())
     return found.hexdigest()

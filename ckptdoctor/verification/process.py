@@ -17,6 +17,7 @@ TIMEOUT = 600.0
 INSTALL = 'pip install "ckptdoctor[tensorflow]"'
 _OF_JAX = 'pip install "ckptdoctor[jax]"'
 _JAX = frozenset({"orbax", "flax"})
+_OF_TORCH = frozenset({"torch", "lightning", "transformers", "accelerate"})
 _SAID = 400
 
 # The interpreter may be another one, without ckptdoctor: the child's package is put under its name, and nothing of
@@ -94,7 +95,8 @@ def _environment() -> dict[str, str]:
 
 def _missing(module: str, python: str | None) -> str:
     where = f" for {python}" if python else ""
-    return f"verify needs {module}, which is not installed{where}: {_OF_JAX if module in _JAX else INSTALL}"
+    command = f"pip install {module}" if module in _OF_TORCH else _OF_JAX if module in _JAX else INSTALL
+    return f"verify needs {module}, which is not installed{where}: {command}"
 
 
 def _ending(done: subprocess.CompletedProcess[bytes]) -> str:

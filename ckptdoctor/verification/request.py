@@ -15,7 +15,7 @@ from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.lists.elements import position
 from ckptdoctor.optimizers.name_based import TF1_OPTIMIZERS
 from ckptdoctor.references import H5Data, TensorRef
-from ckptdoctor.state import OptimizerState, OtherVariable, Role, TrainingState
+from ckptdoctor.state import OptimizerState, OtherVariable, Role, SchedulerState, TrainingState
 from ckptdoctor.verification import chains, graph
 from ckptdoctor.verification.digests import digest
 from ckptdoctor.verification.trained import Expected, Trained, read
@@ -48,12 +48,16 @@ class Wanted(NamedTuple):
         trained: What it trains, in its order.
         slots: Its slots and their variables.
         digests: Slot → the digest of its value.
+        counts: Each variable's own count, in the form of a slot.
+        schedulers: The schedulers that set its rate.
     """
 
     state: OptimizerState
     trained: Sequence[Trained]
     slots: Sequence[Expected]
     digests: Mapping[TensorRef, str]
+    counts: Sequence[Expected] = ()
+    schedulers: Sequence[SchedulerState] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +133,7 @@ def _kind(state: TrainingState, holding: Sequence[OptimizerState], *, by_objects
     if all(dialect(each.generation).chained for each in holding):
         kind = chains.KIND if record(state.format).write is not None else None
     if kind is None:
-        raise NotVerifiable("no framework loads an optimizer from this format")
+        raise NotVerifiable(record(state.format).unverifiable or "no framework loads an optimizer from this format")
     if kind in {"objects", "saved_model"} and not by_objects:
         kind = "names"
     if kind == "saved_model" and any(dialect(each.generation).package == "keras" for each in holding):

@@ -55,6 +55,20 @@ class SlotResult(NamedTuple):
     detail: str = ""
 
 
+class SchedulerResult(NamedTuple):
+    """A learning-rate scheduler with state of its own.
+
+    Attributes:
+        name: Its name in the artifact.
+        class_name: The class that the framework made.
+        last_epoch: Its count.
+    """
+
+    name: str
+    class_name: str | None
+    last_epoch: Restored
+
+
 @dataclass(frozen=True, slots=True)
 class OptimizerResult:
     """One optimizer after one call.
@@ -65,6 +79,8 @@ class OptimizerResult:
         iterations: Its count.
         learning_rate: Its rate at the next step.
         slots: Each slot that the artifact holds.
+        counts: Each parameter's own count, of optimizers that keep one.
+        schedulers: The schedulers that set its rate.
     """
 
     name: str
@@ -72,6 +88,8 @@ class OptimizerResult:
     iterations: Restored
     learning_rate: Restored
     slots: tuple[SlotResult, ...]
+    counts: tuple[SlotResult, ...] = ()
+    schedulers: tuple[SchedulerResult, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -80,7 +98,8 @@ class OptimizerResult:
         return (
             self.iterations.outcome in good
             and self.learning_rate.outcome in good
-            and all(each.outcome in good for each in self.slots)
+            and all(each.outcome in good for each in (*self.slots, *self.counts))
+            and all(each.last_epoch.outcome in good for each in self.schedulers)
         )
 
     def count(self, outcome: Outcome) -> int:
@@ -119,7 +138,7 @@ class Verification:
     Attributes:
         path: As it was given.
         format: What it is.
-        framework: Which framework loaded it (`keras`, `tf_keras`, `tf.keras`, `tensorflow`); None if none was asked.
+        framework: Which framework loaded it, as users write it (`keras`, `tf.keras`, `torch`); None if none was asked.
         version: The framework's version.
         attempts: The calls that were tried, the one that users would use first.
         advice: What to do, a sentence each.

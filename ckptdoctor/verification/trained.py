@@ -37,10 +37,17 @@ class Trained(NamedTuple):
 
 
 class Expected(NamedTuple):
-    """A slot with the label of its variable."""
+    """A slot with the label of its variable.
+
+    Attributes:
+        slot: The slot.
+        variable: The label.
+        key: What the artifact's own state calls the variable, where that is another name.
+    """
 
     slot: Slot
     variable: str
+    key: str = ""
 
 
 def read(state: TrainingState, optimizer: OptimizerState) -> tuple[list[Trained], list[Expected]]:

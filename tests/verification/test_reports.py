@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from ckptdoctor.report.verify import markdown as verify_markdown
 from ckptdoctor.report.verify import text as verify_text
 from ckptdoctor.state import Format, Role
 from ckptdoctor.verification import Attempt, OptimizerResult, Outcome, Restored, SlotResult, Verification
+from ckptdoctor.verification.results import SchedulerResult
 
 EVIL = "layer\x1b[31m\u202e|kernel"
 
@@ -105,3 +107,23 @@ def test_the_table_of_losses_names_calls_that_are_tried() -> None:
         rest = row.usual.partition("-")[2]
         assert f'"{row.usual}"' in source or f'{{kind}}-{rest}"' in source, row.id
         assert row.instead is None or not row.instead.attempt or f'"{row.instead.attempt}"' in source, row.id
+
+
+def test_counts_and_schedulers() -> None:
+    """What PyTorch keeps beside slots is judged and shown like them."""
+    kept = SlotResult("step", Role.OTHER, "a.weight", Outcome.RESTORED)
+    lost = SlotResult("step", Role.OTHER, "b.weight", Outcome.DROPPED, detail="the framework made none")
+    scheduler = SchedulerResult("warmup", "LinearLR", Restored(7, None, Outcome.DROPPED))
+    good = replace(result(Outcome.RESTORED), counts=(kept,))
+    assert good.ok
+    assert not replace(good, counts=(kept, lost)).ok
+    assert not replace(good, schedulers=(scheduler,)).ok
+    found = verification(Attempt("torch-file", "load", (replace(good, counts=(kept, lost), schedulers=(scheduler,)),)))
+    shown = verify_text.render([found], color=False)
+    assert "last_epoch of LinearLR none instead of 7" in " ".join(shown.split())
+    assert "step of b.weight" in shown
+    (optimizer,) = json.loads(verify_json.render([found]))["artifacts"][0]["attempts"][0]["optimizers"]
+    assert [each["outcome"] for each in optimizer["counts"]] == ["restored", "dropped"]
+    assert optimizer["schedulers"] == [
+        {"name": "warmup", "class": "LinearLR", "last_epoch": {"expected": 7, "found": None, "outcome": "dropped"}}
+    ]

@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.tensors.dtypes import ITEMSIZE, unpack_scalar
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.references import Archived, Chunked, Coded, FileRange, H5Data, Inline, Pieces, Strided, TensorRef
+from ckptdoctor.references import (
+    Archived,
+    Chunked,
+    Coded,
+    FileRange,
+    H5Data,
+    Inline,
+    Pieces,
+    Recast,
+    Strided,
+    TensorRef,
+)
 from ckptdoctor.state import Scalar
 
 if TYPE_CHECKING:
@@ -96,7 +107,7 @@ def read_scalar(ref: TensorRef) -> Scalar | None:
         from ckptdoctor.containers.zarrs.decoding import first_element
 
         return unpack_scalar(ref.dtype, first_element(location, ref.dtype, ref.key))
-    if isinstance(location, (H5Data, Coded, Strided)):
+    if isinstance(location, (H5Data, Coded, Strided, Recast)):
         if ref.size != 1 or ref.dtype not in ITEMSIZE:
             return None
         for chunk in chunks(ref):
@@ -141,10 +152,24 @@ def chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> Iterator[NDArray[Any]]:
         from ckptdoctor.containers.hdf5.pool import read_chunks
 
         yield from read_chunks(location, chunk_bytes=chunk_bytes)
+    elif isinstance(location, Recast):
+        yield _recast(ref, location)
     elif isinstance(location, Chunked):
         from ckptdoctor.containers.zarrs.values import by_chunk
 
         yield from by_chunk(ref, location, chunk_bytes)
+
+
+def _recast(ref: TensorRef, location: Recast) -> NDArray[Any]:
+    """A tensor of another framework, whole in memory; products are made in float64."""
+    import numpy as np
+
+    stored = assembled(TensorRef(ref.key, ref.dtype, location.shape, location.base))
+    values = np.ascontiguousarray(stored.reshape(location.shape).transpose(location.axes)).reshape(-1)
+    if location.factor == 1.0:
+        return values
+    scaled: NDArray[Any] = (values.astype(np.float64) * location.factor).astype(values.dtype)
+    return scaled
 
 
 def _inner(ref: TensorRef, location: Archived) -> TensorRef:

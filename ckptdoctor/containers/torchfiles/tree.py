@@ -51,6 +51,9 @@ class TorchTree(Tree):
         if isinstance(value, Tensor):
             self._count(key, depth)
             return self._tensor(value, key, depth)
+        if isinstance(value, (Name, Dtype, View)):  # named tuples, and no tuples of the file's
+            self._count(key, depth)
+            return self.other(value, key, depth)
         return super().node(value, key, depth)
 
     def other(self, value: object, key: Place, depth: int) -> Node:

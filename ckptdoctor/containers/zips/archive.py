@@ -219,11 +219,19 @@ class ZipArchive:
             if problem is not None:
                 yield problem
 
+    def verify(self, name: str) -> None:
+        """Reads a member once.
+
+        Raises:
+            UnreadableArtifact: It does not match its checksum, or cannot be read.
+        """
+        with self._guarded(name):
+            for _ in self._blocks(name):
+                pass
+
     def _problem(self, name: str) -> str | None:
         try:
-            with self._guarded(name):
-                for _ in self._blocks(name):
-                    pass
+            self.verify(name)
         except UnreadableArtifact as error:
             return str(error)
         return None

@@ -10,14 +10,15 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import NamedTuple, TypeAlias
 
 from ckptdoctor.containers.bytes.copying import Progress
+from ckptdoctor.containers.bytes.crc32 import fastest
 from ckptdoctor.containers.bytes.window import Window, copy_range, write_at
-from ckptdoctor.containers.zips.archive import BOMB_FLOOR, BOMB_RATIO
+from ckptdoctor.containers.zips.archive import BOMB_FLOOR, BOMB_RATIO, ZipArchive
 from ckptdoctor.containers.zips.directory import ENCRYPTED, END, END64, LOCATOR64, MAX32, UTF8, ZIP64_TAG
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 
@@ -51,6 +52,8 @@ _MAX16 = 0xFFFF
 _DESCRIPTOR = 0x8
 _STEP = 256 << 10
 """Bytes at a time: they stay in the processor's cache."""
+_PADDING_TAG = 0x4246
+"""`FB`, as torch calls the field that it fills up to a multiple of 64 bytes."""
 _DATE_1980 = (1980, 1, 1, 0, 0, 0)
 
 
@@ -68,7 +71,13 @@ class _Entry(NamedTuple):
 
 
 def rewrite(
-    source: str, output: str, replacements: Mapping[str, Replacement], progress: Progress | None = None
+    source: str,
+    output: str,
+    replacements: Mapping[str, Replacement],
+    progress: Progress | None = None,
+    *,
+    dropped: Collection[str] = (),
+    aligned: int = 1,
 ) -> ZipSizes:
     """Writes a new archive.
 
@@ -77,29 +86,57 @@ def rewrite(
         output: The path of the new one, which must not exist.
         replacements: Members by name; those that the source lacks are added at the end.
         progress: Told how many more bytes of members are copied; what writes a replacement tells of it itself.
+        dropped: Members that are left out.
+        aligned: The bytes of each member begin at a multiple of this.
 
     Raises:
         UnreadableArtifact: The source is broken, or a CRC does not match.
         OSError: The output cannot be written.
     """
     with _guarded(source), zipfile.ZipFile(source) as archive, open(source, "rb") as stream:
-        infos = archive.infolist()
+        infos = [info for info in archive.infolist() if info.filename not in dropped]
         for info in infos:
             _check(info, source)
-        writing = os.open(output, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
-        try:
-            writer = _Writer(writing, progress)
+        with _created(output) as writing:
+            writer = _Writer(writing, progress, aligned)
             with ThreadPoolExecutor(max_workers=1) as pool:  # checksums give the interpreter's lock away
-                verified = pool.submit(_verify, archive, infos)
+                verified = pool.submit(_verify, source, [info.filename for info in infos])
                 _members(infos, stream.fileno(), writer, replacements)
                 verified.result()
             writer.finish(archive.comment)
-        except BaseException:
-            os.unlink(output)  # what could not be verified is not left behind
-            raise
-        finally:
-            os.close(writing)
     return ZipSizes(writer.replaced, writer.copied)
+
+
+def create_zip(output: str, members: Mapping[str, Replacement], *, aligned: int = 1) -> ZipSizes:
+    """Writes an archive of these members.
+
+    Raises:
+        OSError: The output cannot be written.
+    """
+    with _created(output) as writing:
+        append_zip(writing, 0, members, aligned=aligned)
+        return ZipSizes(os.fstat(writing).st_size, 0)
+
+
+def append_zip(descriptor: int, start: int, members: Mapping[str, Replacement], *, aligned: int = 1) -> int:
+    """Writes an archive of these members into a file, from a place on that is its end; answers how many bytes."""
+    writer = _Writer(descriptor, None, aligned, start)
+    writer.entries += [writer.replace(zipfile.ZipInfo(name, _DATE_1980), each) for name, each in members.items()]
+    writer.finish(b"")
+    return writer.size
+
+
+@contextmanager
+def _created(output: str) -> Iterator[int]:
+    """A new file's descriptor; what fails is not left behind."""
+    writing = os.open(output, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
+    try:
+        yield writing
+    except BaseException:
+        os.unlink(output)
+        raise
+    finally:
+        os.close(writing)
 
 
 def _members(
@@ -133,12 +170,11 @@ def _guarded(source: str) -> Iterator[None]:
         raise UnreadableArtifact(f"broken zip archive: {error}", source, place=os.path.basename(source)) from error
 
 
-def _verify(archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo]) -> None:
-    """Reads every member to its end, where zipfile compares its CRC."""
-    for info in infos:
-        with archive.open(info) as stream:
-            while stream.read(_STEP):
-                pass
+def _verify(source: str, names: Iterable[str]) -> None:
+    """Reads every member to its end, and compares its CRC."""
+    with ZipArchive(source) as archive:
+        for name in dict.fromkeys(names):
+            archive.verify(name)
 
 
 def _check(info: zipfile.ZipInfo, source: str) -> None:
@@ -160,13 +196,19 @@ class _Writer:
         copied: Bytes of copied members.
     """
 
-    def __init__(self, descriptor: int, progress: Progress | None) -> None:
+    def __init__(self, descriptor: int, progress: Progress | None, aligned: int = 1, start: int = 0) -> None:
         self.entries: list[_Entry] = []
         self.replaced = 0
         self.copied = 0
         self._descriptor = descriptor
         self._progress = progress
-        self._end = 0
+        self._aligned = aligned
+        self._start = self._end = start
+
+    @property
+    def size(self) -> int:
+        """Its bytes so far."""
+        return self._end - self._start
 
     def _append(self, data: bytes) -> None:
         write_at(self._descriptor, data, self._end)
@@ -182,10 +224,10 @@ class _Writer:
         extra = os.pread(reading, fields[-1], start + fields[-2])
         # Sizes stand in the header from now on, so nothing needs to follow the data.
         flags = info.flag_bits & ~_DESCRIPTOR
-        offset = self._end
+        offset = self.size
         entry = _Entry(info, name, flags, info.compress_type, info.CRC, info.compress_size, info.file_size, offset)
         wide = max(info.compress_size, info.file_size) >= MAX32
-        self._append(_local_header(entry, _without_zip64(extra), wide=wide))
+        self._append(self._header(entry, _without(extra, ZIP64_TAG), wide=wide))
         begin = start + fields[-2] + fields[-1]
         copy_range(reading, begin, info.compress_size, self._descriptor, self._end, self._progress)
         self._end += info.compress_size
@@ -199,9 +241,9 @@ class _Writer:
         flags |= 0 if info.orig_filename.isascii() else UTF8
         content = replacement.content
         wide = (len(content) if isinstance(content, bytes) else replacement.expected) >= MAX32
-        offset = self._end
+        offset = self.size
         entry = _Entry(info, name, flags, zipfile.ZIP_STORED, 0, 0, 0, offset)
-        header = _local_header(entry, b"", wide=wide)
+        header = self._header(entry, b"", wide=wide)
         self._append(header)
         start = self._end
         if isinstance(content, bytes):
@@ -212,26 +254,35 @@ class _Writer:
         if size >= MAX32 and not wide:
             raise UnreadableArtifact(f"became {size:,} bytes, more than was reckoned with", place=info.filename)
         entry = entry._replace(crc=self._crc(start, size), packed=size, size=size)
-        write_at(self._descriptor, _local_header(entry, b"", wide=wide), offset)
+        write_at(self._descriptor, self._header(entry, b"", wide=wide), self._start + offset)
         self.replaced += size
         return entry
 
+    def _header(self, entry: _Entry, extra: bytes, *, wide: bool) -> bytes:
+        """A local header that ends where the bytes may begin."""
+        if self._aligned == 1:
+            return _local_header(entry, extra, wide=wide)
+        extra = _without(extra, _PADDING_TAG)
+        plain = entry.offset + len(_local_header(entry, extra, wide=wide)) + 4
+        padding = -plain % self._aligned
+        return _local_header(entry, extra + struct.pack("<2H", _PADDING_TAG, padding) + b"Z" * padding, wide=wide)
+
     def _crc(self, start: int, size: int) -> int:
-        crc = 0
+        crc, sum_up = 0, fastest()
         window = Window(self._descriptor, start, size)
         buffer = memoryview(bytearray(min(_STEP, size)))
         while count := window.readinto(buffer):
-            crc = zlib.crc32(buffer[:count], crc)
+            crc = sum_up(buffer[:count], crc)
         return crc
 
     def finish(self, comment: bytes) -> None:
         """Writes the directory."""
-        start = self._end
+        start = self.size
         for entry in self.entries:
             self._append(_central_header(entry))
-        size, count = self._end - start, len(self.entries)
+        size, count = self.size - start, len(self.entries)
         if count >= _MAX16 or start >= MAX32 or size >= MAX32:
-            place = self._end
+            place = self.size
             self._append(
                 END64.pack(
                     b"PK\x06\x06", END64.size - 12, _ZIP64_VERSION, _ZIP64_VERSION, 0, 0, count, count, size, start
@@ -268,7 +319,7 @@ def _central_header(entry: _Entry) -> bytes:
     info = entry.info
     time, date = _date(info)
     large = [value for value in (entry.size, entry.packed, entry.offset) if value >= MAX32]
-    extra = _without_zip64(info.extra)
+    extra = _without(info.extra, ZIP64_TAG)
     if large:
         extra = struct.pack(f"<2H{len(large)}Q", ZIP64_TAG, 8 * len(large), *large) + extra
     version = max(info.extract_version, _ZIP64_VERSION) if large else info.extract_version
@@ -294,12 +345,12 @@ def _central_header(entry: _Entry) -> bytes:
     return header + entry.name + extra + info.comment
 
 
-def _without_zip64(extra: bytes) -> bytes:
-    """Extra fields without the one that holds sizes, which are written anew."""
+def _without(extra: bytes, left_out: int) -> bytes:
+    """Extra fields without those of one kind, which are written anew."""
     kept = b""
     while len(extra) >= 4:
         tag, length = struct.unpack_from("<2H", extra)
-        if tag != ZIP64_TAG:
+        if tag != left_out:
             kept += extra[: 4 + length]
         extra = extra[4 + length :]
     return kept

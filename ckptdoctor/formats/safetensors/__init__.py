@@ -14,6 +14,7 @@ FORMATS = (
         rename_to=".safetensors",
         endings={".safetensors": "a safetensors file"},
         ending=".safetensors",
+        create=f"{_ROOM}.writing:create",
         holds="named",
         unwritable="safetensors files are read, not written: load both, exchange the tensors, and save again",
         release_hint="for a release, save the weights alone",

@@ -3,16 +3,38 @@
 from functools import partial
 
 from ckptdoctor.formats.contract import ArtifactFormat, Reader
-from ckptdoctor.state import Format
+from ckptdoctor.state import Format, Generation
 
 _ROOM = "ckptdoctor.formats.torch"
-_NO_WRITER = "grafts into PyTorch's files are not written yet: load both with torch, and exchange the state_dict"
+_RANKS = (
+    "DeepSpeed keeps optimizer state in flat partitions of its ranks, into which nothing is cut here: make one file of "
+    "it (ckptdoctor convert), and graft into that"
+)
+_OF_SB3 = "stable-baselines3 keeps its optimizers in files within its archive: load it, and set their state_dict there"
+_BY_DEEPSPEED = (
+    "only deepspeed itself loads it, on as many ranks as saved it, and verify does not start that: resume with "
+    "model_engine.load_checkpoint(directory)"
+)
 _OF_TORCH = dict.fromkeys((".pt", ".pth", ".pth.tar"), "a file of torch.save")
-_format = partial(ArtifactFormat, holds="named", configuration="optional", unwritable=_NO_WRITER)
+_WRITING = f"{_ROOM}.writing"
+_format = partial(
+    ArtifactFormat, holds="named", configuration="optional", generations=(Generation.TORCH,),
+    program=f"{_WRITING}.checkpoint:program",
+)  # fmt: skip
 """What all of them have in common."""
+_file = partial(
+    _format, write=f"{_WRITING}.checkpoint:write", check=f"{_WRITING}.checkpoint:check", write_options=("progress",),
+    adds_optimizers=True,
+)  # fmt: skip
+"""What files of torch.save have."""
+_directory = partial(
+    _format, noun="checkpoint", write=f"{_WRITING}.directories:write", check=f"{_WRITING}.directories:check",
+    write_options=("link", "progress"), adds_optimizers=True,
+)  # fmt: skip
+"""What directories of such files have."""
 
 FORMATS = (
-    _format(
+    _file(
         Format.TORCH_CHECKPOINT,
         recipe="torch",
         title="PyTorch checkpoint",
@@ -20,11 +42,13 @@ FORMATS = (
         rename_to=".pt",
         endings=_OF_TORCH,
         ending=".pt",
+        create=f"{_WRITING}.whole:create",
+        verify="torch-file",
         release_hint="for a release, save the model alone: torch.save(model.state_dict(), path)",
         absent_hint="save it beside the model: torch.save({'model': model.state_dict(), 'optimizer': "
         "optimizer.state_dict()}, path)",
     ),
-    _format(
+    _file(
         Format.LIGHTNING_CHECKPOINT,
         recipe="lightning",
         title="Lightning checkpoint",
@@ -32,55 +56,63 @@ FORMATS = (
         rename_to=".ckpt",
         endings={".ckpt": "a checkpoint of Lightning"},
         ending=".ckpt",
+        verify="torch-lightning",
         release_hint="for a release, save it with trainer.save_checkpoint(path, weights_only=True)",
         absent_hint="save it with trainer.save_checkpoint(path), without weights_only",
     ),
-    _format(
+    _directory(
         Format.TORCH_DCP,
         recipe="distributed",
         title="distributed checkpoint of PyTorch",
         called="a directory of torch.distributed.checkpoint",
         rename_to="what it is: a directory",
-        noun="checkpoint",
+        write=f"{_WRITING}.distributed:write",
+        check=f"{_WRITING}.distributed:check",
+        create=f"{_WRITING}.distributed:create",
+        verify="torch-distributed",
         release_hint="for a release, save the model alone: dcp.save({'model': get_model_state_dict(model)})",
         absent_hint="save both: model_state, optimizer_state = get_state_dict(model, optimizer), then dcp.save of them",
     ),
     _format(
         Format.DEEPSPEED,
         restored_by="the engine of the program does, on as many ranks: engine.load_checkpoint(DIRECTORY, TAG)",
+        unwritable=_RANKS,
         title="DeepSpeed checkpoint",
         called="a checkpoint of DeepSpeed",
         rename_to="what it is: a directory",
         noun="checkpoint",
+        unverifiable=_BY_DEEPSPEED,
         release_hint="for a release, put the weights together with zero_to_fp32.py, which lies beside `latest`",
         absent_hint="save it with model_engine.save_checkpoint(directory) on every rank",
     ),
     _format(
         Format.STABLE_BASELINES3,
         restored_by="the class of its algorithm does, such as PPO.load(PATH)",
+        unwritable=_OF_SB3,
         title="stable-baselines3 archive",
         called="an archive of stable-baselines3",
         rename_to=".zip",
+        verify="torch-archive",
         release_hint="for a release, save the policy alone: model.policy.save(path)",
         absent_hint="save it with model.save(path), not model.policy.save(path)",
     ),
-    _format(
+    _directory(
         Format.HF_TRAINER,
         recipe="transformers",
         title="checkpoint of transformers' Trainer",
         called="a checkpoint of transformers' Trainer",
         rename_to="checkpoint-N: it is a directory",
-        noun="checkpoint",
+        verify="torch-trainer",
         release_hint="for a release, save the model alone: trainer.save_model(path)",
         absent_hint="save_only_model=True left it out: train without it, or give the optimizer its own checkpoint",
     ),
-    _format(
+    _directory(
         Format.ACCELERATE_STATE,
         recipe="accelerate",
         title="state of accelerate",
         called="what Accelerator.save_state leaves",
         rename_to="what it is: a directory",
-        noun="checkpoint",
+        verify="torch-accelerate",
         release_hint="for a release, save the model alone: accelerator.save_model(model, path)",
         absent_hint="save it with accelerator.save_state(path), after accelerator.prepare(optimizer)",
     ),

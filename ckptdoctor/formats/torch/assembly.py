@@ -69,6 +69,7 @@ def assemble(
         counters=found.counters,
         others=(*found.others, *(ref for each in averages for ref in each.tensors.values())),
         oddities=tuple(noticed),
+        ordered=not any(each.sorted_names for each in models),
     )
 
 

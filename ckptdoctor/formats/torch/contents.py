@@ -160,7 +160,7 @@ def _taken(node: Node, fields: Fields, label: str, found: Contents) -> bool:
     elif isinstance(node, Thing) and "_parameters" in fields:
         found.whole.append(node.name)
         found.models.append(Model(label, dict(_modules(fields, "", 0))))
-    elif _is_model(fields):
+    elif is_model(fields):
         tensors = {str(name): each for name, each in fields.items() if isinstance(each, TensorRef)}
         averaged = "n_averaged" in tensors or bool(_AVERAGED.search(last))
         found.models.append(Model(label, tensors, averaged))
@@ -194,7 +194,7 @@ def _counter(label: str, value: Node, found: Contents) -> None:
         found.counters.setdefault(label, value)
 
 
-def _is_model(fields: Fields) -> bool:
+def is_model(fields: Fields) -> bool:
     """Whether most of a dictionary are tensors under names."""
     tensors = [each for each in fields.values() if isinstance(each, TensorRef)]
     named = all(isinstance(name, str) for name in fields)

@@ -33,6 +33,23 @@ def read(path: str) -> TrainingState:
     oddities = list(_lost(directory))
     oddities += dangers(directory.names, directory.called, ".metadata: ")
     oddities += told([("checkpoint_id", directory.saved_as)])
+    root = _tree(directory, oddities)
+    found = Contents()
+    add(root, "", found)
+    with kept_open():
+        return assemble(path, Format.TORCH_DCP, Producer("torch"), found, oddities)
+
+
+def tree(path: str) -> Node:
+    """Everything in a directory, as the nested dictionaries that were saved.
+
+    Raises:
+        UnreadableArtifact: Its metadata is corrupt, or an object in it.
+    """
+    return _tree(read_directory(path), [])
+
+
+def _tree(directory: Directory, oddities: list[Oddity]) -> Node:
     root: dict[Key, Any] = {}
     parameters = _parameters(directory.entries)
     read_so_far = 0
@@ -47,10 +64,7 @@ def read(path: str) -> TrainingState:
             oddities += dangers(loaded.names, loaded.called, f"{key}: ")
             value = _renamed(loaded.root, key)
         _put(root, where, value)
-    found = Contents()
-    add(_lists(root), "", found)
-    with kept_open():
-        return assemble(path, Format.TORCH_DCP, Producer("torch"), found, oddities)
+    return _lists(root)
 
 
 def _lost(directory: Directory) -> Iterator[Oddity]:

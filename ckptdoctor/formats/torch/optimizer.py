@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -24,6 +25,7 @@ from ckptdoctor.state import (
     ParamGroup,
     Scalar,
     Slot,
+    StateDict,
 )  # fmt: skip
 
 _STEP = "step"
@@ -41,12 +43,14 @@ class Draft:
         name: The keys that lead to it.
         groups: Its parameter groups.
         places: Each parameter of them: its key, its group, and its state where it has any.
+        is_plain: It was as torch.optim's classes keep it.
         oddities: What was noticed.
     """
 
     name: str
     groups: Sequence[Fields]
     places: list[tuple[Key, int, Fields | None]]
+    is_plain: bool = True
     oddities: list[Oddity] = field(default_factory=list)
 
     @property
@@ -77,6 +81,7 @@ class Draft:
 
 def draft(name: str, fields: Fields) -> Draft:
     """Takes a state_dict apart: the i-th parameter of the groups and its state."""
+    is_plain = not {"hypers", "fast_state"} & fields.keys()
     if "hypers" in fields:
         fields = _as_torch(fields)
     elif "fast_state" in fields:
@@ -84,7 +89,7 @@ def draft(name: str, fields: Fields) -> Draft:
     listed = fields["param_groups"]
     groups = [each for each in listed if isinstance(each, dict)] if isinstance(listed, (list, tuple)) else []
     state = fields_of(fields["state"]) or {}
-    found = Draft(name, groups, [])
+    found = Draft(name, groups, [], is_plain)
     text = 0
     for number, group in enumerate(groups):
         members = group["params"]
@@ -247,7 +252,15 @@ def optimizer_state(found: Draft, told: Answer) -> OptimizerState:
         slots=tuple(slots),
         missing=tuple(_missing(found, told, kind)),
         other=tuple(other),
+        stored=_stored(found) if found.is_plain else None,
     )
+
+
+def _stored(found: Draft) -> StateDict:
+    groups = [{name: each for name, each in group.items() if name != "params"} for group in found.groups]
+    sizes = Counter(group for _, group, _ in found.places)
+    states = tuple(state for *_, state in found.places)
+    return StateDict(tuple(groups), tuple(sizes[number] for number in range(len(groups))), states)
 
 
 def _class_of(found: Draft, settings: Sequence[Mapping[str, object]]) -> Told:

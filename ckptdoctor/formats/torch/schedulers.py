@@ -75,6 +75,7 @@ def scheduler(
         next=None if rate is None or bounded else schedules.ahead(known, group, rate),
         if_lost=None if rate is None or bounded else schedules.ahead(known, group, rate, lost=True),
         optimizer=optimizer.name if optimizer is not None else None,
+        stored=fields,
     )
 
 

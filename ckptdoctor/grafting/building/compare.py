@@ -13,12 +13,12 @@ from ckptdoctor.containers.tensors.shard_data import filled
 from ckptdoctor.containers.tensors.values import kept_open, numpy_dtype, ordered_chunks, paired_chunks
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.formats.registry import record
-from ckptdoctor.grafting.building.kept import by_key, untouched
-from ckptdoctor.grafting.building.readback import slots_by_number
+from ckptdoctor.grafting.building.kept import by_key, own_of, untouched
+from ckptdoctor.grafting.building.readback import require_same_state_dict, slots_by_number
 from ckptdoctor.grafting.planning.completeness import require_no_fewer
 from ckptdoctor.matching.lists import is_unrecorded
 from ckptdoctor.optimizers.dialects import dialect
-from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
+from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot, PlannedStateDict
 from ckptdoctor.references import FileRange, TensorRef
 from ckptdoctor.state import OptimizerState, Role, Slot, TrainingState, quantity
 
@@ -50,6 +50,16 @@ def hold_against_plan(
         GraftRefused: It does not; nothing is put in place.
     """
     found = _optimizer(result, optimizer)
+    if optimizer.state_dict is not None:
+        with kept_open(), RawPlaces() as places:
+
+            def same(one: TensorRef, other: TensorRef) -> bool:
+                return _same_values(one, other, places)
+
+            require_same_state_dict(found, optimizer.state_dict, same, progress)
+            _same_weights(result, target, places)
+            _same_neighbours(result, target, optimizer, same)
+        return
     count = found.iterations
     if count is None and not dialect(found.generation).counts:
         # In a tf.train.Checkpoint they keep no count, and global_step may not be there: Adam's beta powers tell it.
@@ -122,7 +132,7 @@ def _by_place(found: OptimizerState, planned: PlannedOptimizer) -> dict[tuple[st
 
 
 def _optimizer(result: TrainingState, planned: PlannedOptimizer) -> OptimizerState:
-    options = [each for each in result.optimizers if each.has_state]
+    options = [each for each in result.optimizers if each.has_state or each.stored is not None]
     named = [each for each in options if each.name == planned.name]
     if not (named or options):
         raise _failed("it holds no optimizer state")
@@ -234,8 +244,37 @@ def scaled(chunk: NDArray[Any], planned: PlannedSlot) -> NDArray[Any]:
     return chunk if chunk.dtype == dtype else chunk.astype(dtype)
 
 
+def _same_neighbours(
+    result: TrainingState,
+    target: TrainingState,
+    planned: PlannedOptimizer,
+    same: Callable[[TensorRef, TensorRef], bool],
+) -> None:
+    """Other optimizers of a file of PyTorch, whose tensors may be called alike in several files."""
+    own = own_of(target, planned)
+    there = {each.name: each for each in result.optimizers}
+    for each in target.optimizers:
+        if each is own or each.stored is None:
+            continue
+        after = there.get(each.name)
+        if after is None:
+            raise _failed(f"the target's optimizer {each.name} is not in it")
+        require_same_state_dict(after, PlannedStateDict(each.stored, ()), same)
+
+
 def _same_model(result: TrainingState, target: TrainingState, planned: PlannedOptimizer, raw: RawPlaces) -> None:
     """What the plan leaves alone is in the result as it was: the model, and whatever is not its optimizer's."""
+    _same_weights(result, target, raw)
+    there = by_key(result)
+    for what, before in untouched(target, planned):
+        after = there.get(before.key)
+        if after is None or after.shape != before.shape or after.dtype != before.dtype:
+            raise _failed(f"{what} ({before.key}) is not in it as it was")
+        if not _same_values(before, after, raw):
+            raise _failed(f"{what} ({before.key}) has changed")
+
+
+def _same_weights(result: TrainingState, target: TrainingState, raw: RawPlaces) -> None:
     theirs = {variable.path: variable.tensor for variable in target.variables if variable.tensor.location is not None}
     ours = {variable.path: variable.tensor for variable in result.variables}
     for path, before in theirs.items():
@@ -244,13 +283,6 @@ def _same_model(result: TrainingState, target: TrainingState, planned: PlannedOp
             raise _failed(f"the model variable {path} is not in it as it was")
         if not _same_values(before, after, raw):
             raise _failed(f"the model variable {path} has changed")
-    there = by_key(result)
-    for what, before in untouched(target, planned):
-        after = there.get(before.key)
-        if after is None or after.shape != before.shape or after.dtype != before.dtype:
-            raise _failed(f"{what} ({before.key}) is not in it as it was")
-        if not _same_values(before, after, raw):
-            raise _failed(f"{what} ({before.key}) has changed")
 
 
 def _same_values(before: TensorRef, after: TensorRef, raw: RawPlaces) -> bool:

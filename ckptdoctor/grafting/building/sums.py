@@ -54,7 +54,7 @@ def _is_zip(path: str) -> bool:
 
 
 def _names(archive: ZipArchive, wanted: set[int | str]) -> list[str]:
-    starts = sorted((archive.offset(name), name) for name in archive.names)
+    starts = sorted((archive.packed_range(name)[0], name) for name in archive.names)
     offsets = [offset for offset, _ in starts]
     found = {place for place in wanted if isinstance(place, str)}
     for place in wanted:

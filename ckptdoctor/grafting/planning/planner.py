@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from ckptdoctor.diagnosis.status import is_possible
 from ckptdoctor.errors import GraftRefused, Unmatchable
 from ckptdoctor.formats.registry import program, record
+from ckptdoctor.grafting.crossing.to_keras import as_keras
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.planning.chains import chain_plan
@@ -33,8 +34,9 @@ from ckptdoctor.grafting.planning.layouts import graph_layout, pick_layout
 from ckptdoctor.grafting.planning.names import label_for, name_for, own_optimizer
 from ckptdoctor.grafting.planning.pairing import Paired, pair, trained_by_place
 from ckptdoctor.grafting.planning.slots import SlotMaker, Sources, other_betas
+from ckptdoctor.grafting.planning.state_dicts import state_dict_plan
 from ckptdoctor.matching.lists import is_unplaced, is_unrecorded, numbered
-from ckptdoctor.matching.sides import Side, by_quantity, make_side, settings_of, trained_by
+from ckptdoctor.matching.sides import Side, by_quantity, choose, make_side, settings_of, trained_by
 from ckptdoctor.matching.variables import Match
 from ckptdoctor.optimizers import translation
 from ckptdoctor.optimizers.catalogue import Layout
@@ -44,7 +46,7 @@ from ckptdoctor.optimizers.keras.config import Settings
 from ckptdoctor.optimizers.lists.layout import Trained
 from ckptdoctor.optimizers.name_based import op_name
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
-from ckptdoctor.state import OptimizerState, TrainingState
+from ckptdoctor.state import Generation, OptimizerState, TrainingState
 
 
 def make_plan(donor: TrainingState | None, target: TrainingState, output: str, options: Options | None = None) -> Plan:
@@ -66,17 +68,28 @@ def make_plan(donor: TrainingState | None, target: TrainingState, output: str, o
 
 
 def _plan(donor: TrainingState | None, target: TrainingState, output: str, options: Options) -> Plan:
-    if dialect(program(target)).chained:
+    written = dialect(program(target))
+    if written.chained:
         return chain_plan(donor, target, output, options)
+    if written.by_parameter:
+        return state_dict_plan(donor, target, output, options)
     own = own_optimizer(target, donor, options)
     if own is not None:
         require_one(own, "the target")
     if donor is None:
         return _count_only(target, own, output, options)
+    if options.generation is Generation.TORCH:
+        raise GraftRefused("the target is one of Keras or TensorFlow, which load no optimizer of PyTorch", target.path)
+    told: tuple[str, ...] = ()
+    theirs = choose(donor, options.donor_optimizer, "the donor")
+    if theirs is not None and dialect(theirs.generation).by_parameter and theirs.stored is not None:
+        donor, _, told = as_keras(donor, theirs, target, options)
+        options = options._replace(optimizer=None if own is None else f"={own.name}")
     side = donor_side(donor, target, own, options)
     if "slots" not in options.only and (own is None or not own.has_state):
         raise GraftRefused(f"{_stateless(own)}: take the slots as well (--only slots, or no --only)", target.path)
-    return _Planner(side, target, own, output, options).plan()
+    plan = _Planner(side, target, own, output, options).plan()
+    return plan._replace(warnings=(*told, *plan.warnings))
 
 
 def _count_only(target: TrainingState, own: OptimizerState | None, output: str, options: Options) -> Plan:

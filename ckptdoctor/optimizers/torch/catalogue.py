@@ -133,7 +133,7 @@ TORCH: tuple[TorchOptimizer, ...] = (
             _own("exp_avg_sq_row", _ROW),
             _own("exp_avg_sq_col", _COLUMN),
             _slot("exp_avg_sq", Role.SECOND_MOMENT),
-            _slot("exp_avg", Role.FIRST_MOMENT),
+            _slot("exp_avg", Role.FIRST_MOMENT, "beta1"),
         ),
         scalars="RMS",
         package="transformers",

@@ -63,26 +63,38 @@ def _lost(attempt: Attempt) -> str:
             for outcome in (Outcome.DROPPED, Outcome.CHANGED)
             if each.count(outcome)
         )
+        parts.extend(
+            f"last_epoch of {scheduler.class_name or scheduler.name} "
+            f"{'none' if scheduler.last_epoch.found is None else scheduler.last_epoch.found} instead of "
+            f"{scheduler.last_epoch.expected}"
+            for scheduler in each.schedulers
+            if scheduler.last_epoch.outcome in {Outcome.DROPPED, Outcome.CHANGED}
+        )
         if each.learning_rate.outcome in {Outcome.DROPPED, Outcome.CHANGED}:
             parts.append(f"learning rate {figure(each.learning_rate.found)}")
     return ", ".join(parts) or "the framework's model has no optimizer"
 
 
 def rows(optimizer: OptimizerResult) -> list[Row]:
-    """The count, the rate, and the slots: one row for those of a kind that came out alike."""
+    """The count, the rate, the slots and the schedulers: one row for slots of a kind that came out alike."""
     found = [
         _number("iterations", optimizer.iterations, whole=True),
         _number("learning rate", optimizer.learning_rate),
     ]
     lines = [row for row in found if row is not None]
     kinds: dict[tuple[str, Outcome, str], list[SlotResult]] = {}
-    for slot in optimizer.slots:
+    kept = (*optimizer.counts, *optimizer.slots)
+    for slot in kept:
         kinds.setdefault((slot.name, slot.outcome, slot.detail), []).append(slot)
-    totals = Counter(slot.name for slot in optimizer.slots)
+    totals = Counter(slot.name for slot in kept)
     for (name, outcome, detail), slots in kinds.items():
         difference = max((slot.max_difference for slot in slots if slot.max_difference is not None), default=None)
-        said = detail or (f"off by up to {difference:.3g}" if difference is not None else "")
+        off = f"off by up to {difference:.3g}" if difference is not None else ""
+        said = ", ".join(filter(None, (detail, off)))
         lines.append(Row(_which(name, slots, totals[name]), f"{len(slots):,} of {totals[name]:,}", said, outcome.value))
+    for each in optimizer.schedulers:
+        row = _number(f"last_epoch of {each.class_name or each.name}", each.last_epoch, whole=True)
+        lines += [row] if row is not None else []
     return lines
 
 

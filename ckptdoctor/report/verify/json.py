@@ -8,7 +8,7 @@ from typing import Any
 
 from ckptdoctor import __version__
 from ckptdoctor.report.inspect.json import plain
-from ckptdoctor.verification.results import Attempt, OptimizerResult, Restored, Verification
+from ckptdoctor.verification.results import Attempt, OptimizerResult, Restored, SlotResult, Verification
 
 SCHEMA = "ckptdoctor.verify/1"
 
@@ -56,17 +56,23 @@ def _optimizer(optimizer: OptimizerResult) -> dict[str, Any]:
         "ok": optimizer.ok,
         "iterations": _number(optimizer.iterations),
         "learning_rate": _number(optimizer.learning_rate),
-        "slots": [
-            {
-                "name": slot.name,
-                "role": slot.role.value,
-                "variable": slot.variable,
-                "outcome": slot.outcome.value,
-                "max_difference": plain(slot.max_difference),
-                "detail": slot.detail or None,
-            }
-            for slot in optimizer.slots
+        "slots": [_slot(each) for each in optimizer.slots],
+        "counts": [_slot(each) for each in optimizer.counts],
+        "schedulers": [
+            {"name": each.name, "class": each.class_name, "last_epoch": _number(each.last_epoch)}
+            for each in optimizer.schedulers
         ],
+    }
+
+
+def _slot(slot: SlotResult) -> dict[str, Any]:
+    return {
+        "name": slot.name,
+        "role": slot.role.value,
+        "variable": slot.variable,
+        "outcome": slot.outcome.value,
+        "max_difference": plain(slot.max_difference),
+        "detail": slot.detail or None,
     }
 
 

@@ -38,6 +38,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kind(name: str) -> Any:
+    if name.startswith("torch-"):
+        return _of_torch(name)
     if name in {"archive", "h5", "saved_model"}:
         from ckptdoctor.verification.child import models
 
@@ -65,6 +67,20 @@ def _kind(name: str) -> Any:
     from ckptdoctor.verification.child import dumps
 
     return dumps
+
+
+def _of_torch(name: str) -> Any:
+    if name == "torch-distributed":
+        from ckptdoctor.verification.child import torch_distributed
+
+        return torch_distributed
+    if name == "torch-program":
+        from ckptdoctor.verification.child import torch_trainers
+
+        return torch_trainers
+    from ckptdoctor.verification.child import torch_files
+
+    return torch_files
 
 
 if __name__ == "__main__":

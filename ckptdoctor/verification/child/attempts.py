@@ -12,6 +12,14 @@ MOST_WARNINGS = 5
 LONGEST = 600
 
 
+class Said(Exception):
+    """A framework did not restore the artifact; its text is the whole sentence."""
+
+
+class Unproven(Said):
+    """Nothing tells whether the framework restores it: what would have to be asked is not known, or not here."""
+
+
 class Attempt(NamedTuple):
     """A way to load the artifact.
 
@@ -53,15 +61,21 @@ def satisfied(result: dict[str, Any], request: dict[str, Any]) -> bool:
 
 
 def _one(attempt: Attempt) -> dict[str, Any]:
+    proven = True
     with Listening() as heard:
         try:
             optimizers, error = attempt.run(), None
+        except Unproven as raised:
+            optimizers, error, proven = [], str(raised), False
+        except Said as raised:
+            optimizers, error = [], str(raised)
         except Exception as raised:  # noqa: BLE001 - whatever a framework raises is the result
             optimizers, error = [], describe(raised)
     return {
         "key": attempt.key,
         "call": attempt.call,
         "error": error,
+        "proven": proven,
         "warnings": heard.telling(),
         "optimizers": optimizers,
     }

@@ -9,6 +9,8 @@ from typing import Any
 
 LIBRARIES = {"orbax": "orbax.checkpoint", "flax": "flax"}
 """What restores the trees of JAX programs, and its module."""
+OF_TORCH = ("torch", "lightning", "pytorch_lightning", "transformers", "accelerate")
+"""What loads files of PyTorch: itself, and the trainers above it."""
 KERAS3_MAJOR = 3
 EAGER_MAJOR = 2
 FIRST_TF_KERAS = (2, 4)
@@ -22,9 +24,9 @@ class Framework:
     """An imported framework.
 
     Attributes:
-        name: `keras`, `tf_keras`, `tf.keras` or `tensorflow`: as users write it.
+        name: `keras`, `tf_keras`, `tf.keras`, `tensorflow`, `torch`: as users write it.
         version: Its version.
-        keras: The Keras module; None for plain TensorFlow.
+        keras: The Keras module, or that of PyTorch or its trainer; None for plain TensorFlow.
         tensorflow: The TensorFlow module; None where Keras runs on something else.
     """
 
@@ -63,6 +65,8 @@ def load(wanted: str) -> Framework:
         return _keras3()
     if wanted in LIBRARIES:
         return _library(wanted)
+    if wanted in OF_TORCH:
+        return _torch(wanted)
     tensorflow = _import("tensorflow")
     if wanted == "standalone" and _is_standalone():
         module: Any = import_module("keras")
@@ -85,6 +89,18 @@ def _library(package: str) -> Framework:
     if find_spec(package) is None or find_spec("jax") is None:
         raise MissingFramework(package)
     module: Any = import_module(LIBRARIES[package])
+    return Framework(package, str(module.__version__), module, None)
+
+
+def _torch(package: str) -> Framework:
+    """PyTorch, or a trainer; Lightning is the package of either of its names."""
+    if find_spec("torch") is None:
+        raise MissingFramework("torch")
+    if package == "lightning" and find_spec(package) is None and find_spec("pytorch_lightning") is not None:
+        package = "pytorch_lightning"
+    module = _import(package)
+    if module is None:
+        raise MissingFramework(package)
     return Framework(package, str(module.__version__), module, None)
 
 

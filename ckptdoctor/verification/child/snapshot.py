@@ -44,10 +44,16 @@ class Store:
         if bool((wide == wide.flat[0]).all()):
             found["constant"] = float(wide.flat[0])
             return found
+        self.keep(found, wide)
+        return found
+
+    def keep(self, found: dict[str, Any], array: Any) -> None:
+        """Writes an array to a file that its description names."""
+        import numpy as np
+
         self._count += 1
         found["file"] = f"{self._count}.npy"
-        np.save(os.path.join(self.folder, found["file"]), wide, allow_pickle=False)
-        return found
+        np.save(os.path.join(self.folder, found["file"]), array, allow_pickle=False)
 
 
 def digest(array: Any) -> str:

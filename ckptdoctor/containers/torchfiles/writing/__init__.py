@@ -1,0 +1,1 @@
+"""Files of torch.save, written without torch: what is exchanged is new, everything else stays as it is."""

@@ -1,0 +1,116 @@
+"""The zip archive of torch.save, with other values in it: storages that stay are copied by the kernel.
+
+Sources: torch/csrc/jit/serialization/inline_container.cc, caffe2/serialize/inline_container.h; measured with torch 1.6
+to 2.15, which need `data.pkl`, the storages and `version`, stored and not packed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ckptdoctor.containers.bytes.copying import Progress
+from ckptdoctor.containers.bytes.cursor import Cursor
+from ckptdoctor.containers.pickles.machine import Machine
+from ckptdoctor.containers.pickles.reading import Node
+from ckptdoctor.containers.tensors.putting import nbytes_of, put
+from ckptdoctor.containers.torchfiles.archive import MAX_PICKLE, MAX_STEPS, root_of
+from ckptdoctor.containers.torchfiles.fast import Unusual, fast_load
+from ckptdoctor.containers.torchfiles.writing.opcodes import written
+from ckptdoctor.containers.torchfiles.writing.splicing import Script
+from ckptdoctor.containers.torchfiles.writing.storages import (
+    Remembering,
+    Sizes,
+    Storages,
+)
+from ckptdoctor.containers.zips.archive import ZipArchive
+from ckptdoctor.containers.zips.editing import Producer, Replacement, append_zip, create_zip, rewrite
+from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.references import TensorRef
+
+ALIGNED = 64
+"""Storages begin at multiples of so many bytes: what maps them into memory wants that."""
+_ROOT = "archive/"
+_VERSION = b"3\n"
+
+Splice = Callable[[Script, "Callable[[Node], bytes]"], bytes]
+"""Makes the new pickle of the old one; is given what writes a value."""
+
+
+def exchange(source: str, output: str, splice: Splice, progress: Progress | None = None) -> Sizes:
+    """Writes an archive with another pickle.
+
+    Args:
+        source: The archive.
+        output: The file that is written.
+        splice: Makes the pickle.
+        progress: Told how many more bytes are written.
+
+    Raises:
+        UnreadableArtifact: The source is broken.
+        GraftRefused: A value cannot be written.
+    """
+    with ZipArchive(source) as opened:
+        names = list(opened.names)
+        root = root_of(names)
+        if root is None:
+            raise UnreadableArtifact("holds no data.pkl: it is no file of torch.save", source)
+        is_big = f"{root}byteorder" in opened and opened.read(f"{root}byteorder") == b"big"
+        pickle = opened.read(f"{root}data.pkl", MAX_PICKLE)
+    folder = f"{root}tensors/"  # torch 1.4, on request
+    if not any(name.startswith(folder) for name in names):
+        folder = f"{root}data/"
+    there = {name.removeprefix(folder) for name in names if name.startswith(folder)}
+    storages = Storages(set(there))
+    new = splice(Script(pickle, source), lambda node: written(node, storages.keep))
+    used = storages_in(new, source).storages
+    replaced = {f"{root}data.pkl": Replacement(new)}
+    if is_big and storages.tensors:
+        raise UnreadableArtifact("has big-endian storages: save it again on the machine that is to go on", source)
+    for key, ref in storages.tensors.items():
+        replaced[f"{folder}{key}"] = Replacement(_producer(ref, progress), nbytes_of(ref))
+    dropped = {f"{folder}{key}" for key in there if key not in used}
+    sizes = rewrite(source, output, replaced, progress, dropped=dropped, aligned=ALIGNED)
+    return Sizes(sizes.replaced, sizes.copied)
+
+
+def create(output: str, node: Node, progress: Progress | None = None) -> Sizes:
+    """Writes a value as a new archive.
+
+    Raises:
+        GraftRefused: It cannot be written.
+    """
+    return Sizes(create_zip(output, _members(node, progress), aligned=ALIGNED).replaced, 0)
+
+
+def append(descriptor: int, start: int, node: Node, progress: Progress | None = None) -> int:
+    """Writes a value as an archive at the end of a file, as `.distcp` has one a tensor; answers how many bytes.
+
+    Raises:
+        GraftRefused: It cannot be written.
+    """
+    return append_zip(descriptor, start, _members(node, progress), aligned=ALIGNED)
+
+
+def _members(node: Node, progress: Progress | None) -> dict[str, Replacement]:
+    storages = Storages(set())
+    pickle = b"\x80\x02" + written(node, storages.keep) + b"."
+    members = {f"{_ROOT}data.pkl": Replacement(pickle), f"{_ROOT}byteorder": Replacement(b"little")}
+    for key, ref in storages.tensors.items():
+        members[f"{_ROOT}data/{key}"] = Replacement(_producer(ref, progress), nbytes_of(ref))
+    members[f"{_ROOT}version"] = Replacement(_VERSION)
+    return members
+
+
+def storages_in(pickle: bytes, path: str) -> Remembering:
+    """The storages that a pickle names."""
+    found = Remembering()
+    try:
+        fast_load(pickle, 0, found)
+    except Unusual:
+        found = Remembering()
+        Machine(Cursor(pickle, path), found, MAX_STEPS).run()
+    return found
+
+
+def _producer(ref: TensorRef, progress: Progress | None) -> Producer:
+    return lambda descriptor, start: put(ref, descriptor, start, progress)

@@ -1,0 +1,1 @@
+"""The same model and optimizer state in another format or layout."""

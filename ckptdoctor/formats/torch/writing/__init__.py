@@ -1,0 +1,1 @@
+"""Writes PyTorch's files with another optimizer in them."""

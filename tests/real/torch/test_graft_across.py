@@ -1,0 +1,67 @@
+"""Grafts between Keras 3 and PyTorch: the other framework goes on as if nothing had happened, or it is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.commands import ckptdoctor
+from support.frameworks import child
+
+pytest.importorskip("torch", exc_type=ImportError)
+pytest.importorskip("keras", exc_type=ImportError)
+
+pytestmark = pytest.mark.real
+ROWS = ("adam", "amsgrad", "adamw", "adagrad", "adadelta", "adamax", "nadam", "rmsprop", "momentum", "nesterov")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both programs' files."""
+    made = tmp_path_factory.mktemp("across")
+    child("keras_torch_child.py", "make", made)
+    return made
+
+
+def test_every_class_goes_on(folder: Path) -> None:
+    """Both ways, into weights alone and into a program's own optimizer; Adam's epsilon is all that differs."""
+    for row in ROWS:
+        count = ("--iterations", "7") if row in {"momentum", "nesterov"} else ()  # PyTorch's SGD has none
+        for donor, target, out, more in (
+            (f"{row}.keras", f"{row}-bare.pt", f"{row}-bare-out.pt", ("--as", "torch")),
+            (f"{row}.keras", f"{row}-fresh.pt", f"{row}-fresh-out.pt", ()),
+            (f"{row}.pt", f"{row}-target.keras", f"{row}-out.keras", count),
+        ):
+            result = ckptdoctor("graft", "--from", donor, "--into", target, "--output", out, *more, cwd=folder)
+            assert result.code == 0, result.err
+    found = child("keras_torch_child.py", "prove", folder)
+    assert len(found) == 3 * len(ROWS)
+    assert {row: each for row, each in found.items() if each > 5e-6} == {}
+
+
+@pytest.mark.parametrize(
+    ("donor", "target", "said"),
+    [
+        ("scheduled.keras", "momentum-bare.pt", "no translation exists"),
+        ("decaying.keras", "decaying-bare.pt", "--optimizer-class AdamW"),
+        ("lion.keras", "adam-bare.pt", "no counterpart"),
+        ("slow-nadam.pt", "nadam-target.keras", "momentum_decay"),
+        ("adam.pt", "momentum-target.keras", "means different things"),
+        ("adam.keras", "momentum-fresh.pt", "different things"),
+    ],
+)
+def test_what_is_no_translation_is_refused(folder: Path, tmp_path: Path, donor: str, target: str, said: str) -> None:
+    """With the reason; nothing is written."""
+    out = tmp_path / f"out{Path(target).suffix}"
+    result = ckptdoctor("graft", "--from", donor, "--into", target, "--output", out, cwd=folder)
+    assert (result.code, said in result.err) == (4, True), result.err
+    assert not out.exists()
+
+
+def test_a_decay_of_keras_is_that_of_adamw(folder: Path, tmp_path: Path) -> None:
+    """Keras' Adam decays apart from the gradient."""
+    torch = pytest.importorskip("torch")
+    arguments = ("--from", "decaying.keras", "--into", "decaying-bare.pt", "--optimizer-class", "AdamW")
+    assert ckptdoctor("graft", *arguments, "--output", tmp_path / "out.pt", cwd=folder).code == 0
+    (group,) = torch.load(tmp_path / "out.pt", weights_only=True)["optimizer"]["param_groups"]
+    assert (group["decoupled_weight_decay"], group["weight_decay"]) == (True, 0.01)
