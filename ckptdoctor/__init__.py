@@ -26,10 +26,14 @@ if TYPE_CHECKING:
     from ckptdoctor.grafting.building.receipt import Receipt
     from ckptdoctor.grafting.options import GraftOptions, Options
     from ckptdoctor.grafting.plan import Plan
+    from ckptdoctor.timeline.results import History
     from ckptdoctor.verification import Verification
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "check", "convert", "declare", "diff", "errors", "graft", "inspect", "plan_graft", "verify"]
+__all__ = [
+    "__version__", "check", "convert", "declare", "diff", "errors", "graft", "history", "inspect", "plan_graft",
+    "recipe", "verify",
+]  # fmt: skip
 
 
 def declare(path: str | os.PathLike[str] | None) -> None:
@@ -103,6 +107,26 @@ def check(
     policy = configure(given, search=False).policy
     named = [os.fspath(path) for path in paths]
     return CheckReport(tuple(check_paths(named, policy, everything=all, upcoming=named)), policy)
+
+
+def history(path: str | os.PathLike[str], *, deep: bool = False, jobs: int = 1) -> History:
+    """The checkpoints of the runs at a directory and below it, and which one of each to resume from.
+
+    Args:
+        path: The directory of a run, or one with runs below it.
+        deep: Read every value too: is it finite, do the checksums match?
+        jobs: So many workers read.
+
+    Returns:
+        The runs, each with its `checkpoints` and the one to `resume` from; false if there is none to resume from.
+
+    Raises:
+        ckptdoctor.errors.UsageProblem: Nothing is there, or no directory.
+        ckptdoctor.errors.UnreadableArtifact: It cannot be listed, or holds no checkpoint.
+    """
+    from ckptdoctor.timeline import run
+
+    return run.history(os.fspath(path), deep=deep, jobs=jobs)
 
 
 def diff(a: str | os.PathLike[str], b: str | os.PathLike[str], **options: Unpack[DiffOptions]) -> Comparison:
@@ -179,6 +203,22 @@ def _options(given: GraftOptions) -> Options:
     from ckptdoctor.grafting.options import make_options
 
     return make_options(given)
+
+
+def recipe(path: str | os.PathLike[str]) -> str:
+    """The Python script that restores an artifact by its own framework, and proves it.
+
+    Args:
+        path: What `inspect` takes; of a directory its latest artifact.
+
+    Raises:
+        ckptdoctor.errors.NoRecipe: No script is known for it.
+        ckptdoctor.errors.UnreadableArtifact: It cannot be read.
+        ckptdoctor.errors.NoSuchPath: Nothing is at this path.
+    """
+    from ckptdoctor.recipes import run
+
+    return run.render(run.recipe(os.fspath(path)))
 
 
 def convert(

@@ -83,6 +83,12 @@ class LimitExceeded(UnreadableArtifact):
     """The file claims more than a reader will allocate or loop over; nothing past the limit was read."""
 
 
+class NoRecipe(CkptDoctorError):
+    """No script is known that restores such an artifact by a call of its framework."""
+
+    exit_code = EXIT_FINDINGS
+
+
 class GraftRefused(CkptDoctorError):
     """A graft that would be incompatible, ambiguous or incomplete; nothing was written."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ckptdoctor.diagnosis.run_directory import Member, RunDirectory
@@ -65,7 +65,7 @@ def look_into(
     names = listing(path)
     looked = targets[-most:]
     members = [_member(examined(each)) for each in looked]
-    members += _headless(path, names)
+    members += headless(path, names)
     latest, astray = _latest(path, names)
     located = () if astray or not has_checkpoints(path) else meant_by(path, path, everything=False)
     return RunDirectory(
@@ -74,7 +74,7 @@ def look_into(
         latest=latest,
         astray=astray,
         oddities=tuple(each for target in located for each in target.oddities if each.code == "P001"),
-        temporary=tuple(name for name in names if _TEMPORARY.match(name)),
+        temporary=unfinished(names),
         unread=len(targets) - len(looked),
     )
 
@@ -102,7 +102,12 @@ def _named(path: str, problem: str, iterations: int | None = None) -> Member:
     )
 
 
-def _headless(path: str, names: Sequence[str]) -> list[Member]:
+def unfinished(names: Iterable[str]) -> tuple[str, ...]:
+    """Names of files and directories of saves that did not end."""
+    return tuple(name for name in names if _TEMPORARY.match(name))
+
+
+def headless(path: str, names: Sequence[str]) -> list[Member]:
     """Checkpoints whose data files are there without their index, which is written last."""
     there = set(names)
     found = {match["prefix"] for name in names if (match := _SHARD.match(name)) is not None}

@@ -15,6 +15,7 @@ from ckptdoctor.kinds import Format as Format  # noqa: PLC0414 - a part of the v
 from ckptdoctor.kinds import Generation as Generation  # noqa: PLC0414 - a part of the vocabulary
 from ckptdoctor.kinds import Role as Role  # noqa: PLC0414 - a part of the vocabulary
 from ckptdoctor.kinds import Status as Status  # noqa: PLC0414 - a part of the vocabulary
+from ckptdoctor.logged import Logged
 from ckptdoctor.references import TensorRef, TreeLeaf
 
 Scalar: TypeAlias = "int | float | bool | str"
@@ -330,6 +331,7 @@ class TrainingState(NamedTuple):
         by_objects: It is a graph of objects, which hang together by the names of attributes.
         ordered: Its variables are in the model's order; False where nothing tells that.
         leaves: The whole tree, of one that a JAX program saved.
+        logged: What it tells of how training went.
     """
 
     path: str
@@ -347,3 +349,4 @@ class TrainingState(NamedTuple):
     by_objects: bool = False
     ordered: bool = True
     leaves: tuple[TreeLeaf, ...] = ()
+    logged: Logged = Logged()

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "ckptdoctor"
-GROUND = frozenset({"errors", "kinds", "references", "state", "words", "versions"})
+GROUND = frozenset({"errors", "kinds", "logged", "references", "state", "words", "versions"})
 KNOWS: dict[str, frozenset[str]] = {
     "errors": frozenset(),
+    "logged": frozenset(),
     "references": frozenset(),
     "kinds": frozenset(),
-    "state": frozenset({"kinds", "references"}),
+    "state": frozenset({"kinds", "logged", "references"}),
     "words": frozenset(),
     "versions": frozenset(),
     "declarations": GROUND,
@@ -31,6 +32,8 @@ KNOWS: dict[str, frozenset[str]] = {
     | {"containers", "optimizers", "formats", "diagnosis", "isolation", "runs", "examination", "declarations"},
     "comparison": GROUND | {"containers", "optimizers", "formats", "diagnosis", "matching", "crossing", "examination"},
     "grafting": GROUND | {"containers", "optimizers", "formats", "diagnosis", "matching", "crossing", "examination"},
+    "timeline": GROUND | {"containers", "formats", "diagnosis", "isolation", "runs", "examination", "checking"},
+    "recipes": GROUND | {"containers", "optimizers", "formats", "diagnosis", "examination"},
     "converting": GROUND | {"containers", "optimizers", "formats", "examination", "grafting"},
     "verification": GROUND | {"containers", "optimizers", "formats", "diagnosis", "examination"},
 }

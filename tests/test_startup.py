@@ -155,7 +155,37 @@ def test_diff_loads_no_framework(fixtures_dir: Path) -> None:
     assert not report["forbidden"]
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["inspect", "--help"], ["explain", "--help"]])
+def test_a_history_in_json(tmp_path: Path) -> None:
+    """The checkpoints of a run need neither numpy nor rich, and nothing is started for a few of them."""
+    folder = os.path.dirname(_artifacts(tmp_path)["object-based"])
+    report = _watched("history", "--format", "json", folder)
+    assert not _modules(report) & (FRAMEWORKS | {"numpy", "h5py", "rich", "ml_dtypes", "zipfile"})
+    assert not _outside(report, folder)
+    assert not _written(report)
+    assert not report["forbidden"]
+
+
+def test_a_recipe_loads_no_framework(tmp_path: Path) -> None:
+    """The script names a framework; what writes it reads one slot for its norm."""
+    path = _artifacts(tmp_path)["object-based"]
+    report = _watched("recipe", path)
+    assert not _modules(report) & (FRAMEWORKS | {"h5py", "rich"})
+    assert not _outside(report, os.path.dirname(path))
+    assert not _written(report)
+    assert not report["forbidden"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--version"],
+        ["--help"],
+        ["inspect", "--help"],
+        ["explain", "--help"],
+        ["history", "--help"],
+        ["recipe", "--help"],
+    ],
+)
 def test_help_loads_nothing(arguments: list[str]) -> None:
     """Help and version load neither formats nor reports."""
     report = _watched(*arguments)

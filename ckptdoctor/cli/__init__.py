@@ -19,7 +19,7 @@ from ckptdoctor.start import raising
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-_COMMANDS = ("inspect", "check", "diff", "graft", "convert", "verify", "explain")
+_COMMANDS = ("inspect", "check", "history", "diff", "graft", "convert", "verify", "recipe", "explain")
 """Each in a module of its name; only the one that is asked for is imported."""
 
 

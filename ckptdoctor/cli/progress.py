@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -42,6 +42,10 @@ class PathProgress:
         """Names the artifact that is being read, one of many in a directory."""
         self._update(path, float(self._done))
 
+    def count(self, path: str, number: int) -> None:
+        """Names the artifact that is being read, and says how many are done."""
+        self._update(path, float(number))
+
     def _update(self, path: str | None, completed: float) -> None:
         if self._bar is None or self._task is None:
             return
@@ -79,5 +83,32 @@ def path_progress(paths: Iterable[str], *, wanted: bool) -> Iterator[PathProgres
     task = bar.add_task("", total=len(list(paths)))
     try:
         yield PathProgress(bar, task)
+    finally:
+        bar.stop()
+
+
+@contextmanager
+def counted_progress(*, wanted: bool) -> Iterator[Callable[[str, int, int], None] | None]:
+    """Progress over artifacts whose number is only known when the first is read.
+
+    Yields:
+        What is told the name of each, its number and how many there are; None where no bar is shown.
+    """
+    if not wanted or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    progress = PathProgress(bar, task := bar.add_task("", total=None))
+
+    def tell(name: str, number: int, total: int) -> None:
+        bar.update(task, total=total)
+        progress.count(name, number)
+
+    try:
+        yield tell
     finally:
         bar.stop()

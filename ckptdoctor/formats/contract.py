@@ -46,6 +46,8 @@ class ArtifactFormat(NamedTuple):
         unwritable: Why nothing can be written into it, where that is so.
         found_by: Function (output): sentences about what else has to name a new one.
         verify: What the child process calls it; None if no framework loads an optimizer from it.
+        recipe: What writes the script that restores one, as `recipes` calls it; None if no script does.
+        restored_by: What restores it where no script does, as a sentence.
         unverifiable: Why none is asked to load it, where one does.
         release_hint: How a model is saved without its optimizer.
         absent_hint: What to do where no optimizer is in it; `{graft}` stands for a command into a `.keras`,
@@ -80,6 +82,8 @@ class ArtifactFormat(NamedTuple):
     unwritable: str = ""
     found_by: str | None = None
     verify: str | None = None
+    recipe: str | None = None
+    restored_by: str = ""
     unverifiable: str = ""
     release_hint: str = ""
     absent_hint: str = ""
@@ -111,6 +115,7 @@ class Reader(NamedTuple):
         formats: What it finds; the bytes tell which.
         claims: Function (given, path, names): the artifact that a directory is; None if it is none.
         latest: The same of a directory of several: the one that training would resume from.
+        points: Function (path, names): what its framework itself would resume from; None if it says nothing here.
     """
 
     id: str
@@ -119,6 +124,7 @@ class Reader(NamedTuple):
     claims: str | None = None
     latest: str | None = None
     alone: str | None = None
+    points: str | None = None
 
 
 class Target(NamedTuple):
@@ -137,6 +143,18 @@ class Target(NamedTuple):
     reader: str
     oddities: tuple[Oddity, ...] = ()
     weights: tuple[ModelVariable, ...] = ()
+
+
+class Pointer(NamedTuple):
+    """What a framework itself takes for the latest of a run.
+
+    Attributes:
+        by: What says so: a file, a call.
+        name: The checkpoint's name.
+    """
+
+    by: str
+    name: str
 
 
 class Written(NamedTuple):

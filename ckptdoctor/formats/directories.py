@@ -307,8 +307,7 @@ def _all_in(path: str, names: list[str]) -> Iterator[Target]:
     listed_in = state_file(path, names)
     there = dict.fromkeys(_prefixes(path, names))
     if listed_in:
-        state = checkpoint_state.read_checkpoint_state(listed_in)
-        named = [checkpoint_state.resolve(state, each) for each in state.all]
+        named = _named_by(listed_in)
         there = dict.fromkeys([each for each in named if os.path.exists(f"{each}.index")] + list(there))
     found = [Target(spoken(prefix), prefix, "tf-checkpoint") for prefix in there]
     for name in names:
@@ -325,6 +324,15 @@ def _all_in(path: str, names: list[str]) -> Iterator[Target]:
         if own is not None:
             found.append(own)
     yield from sorted(found, key=lambda each: _natural(each.path))
+
+
+def _named_by(file: str) -> list[str]:
+    """The prefixes that a state file lists; none if it is none, which is told by whoever asks what it names."""
+    try:
+        state = checkpoint_state.read_checkpoint_state(file)
+    except UnreadableArtifact:
+        return []
+    return [checkpoint_state.resolve(state, each) for each in state.all]
 
 
 def spoken(path: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ckptdoctor.errors import GraftRefused, UsageProblem
 from ckptdoctor.formats import dumps, flax, keras, orbax, safetensors, tensorflow, torch
-from ckptdoctor.formats.contract import ArtifactFormat, Reader, Target, Written
+from ckptdoctor.formats.contract import ArtifactFormat, Pointer, Reader, Target, Written
 from ckptdoctor.state import Format, Generation, TrainingState
 
 if TYPE_CHECKING:
@@ -86,6 +86,19 @@ def claimed(given: str, path: str, names: AbstractSet[str]) -> Target | None:
 def latest(given: str, path: str, names: Sequence[str]) -> Target | None:
     """The artifact that is meant by a directory of several, as the readers of such directories say."""
     return _first((each.latest for each in READERS), given, path, names)
+
+
+def pointer(path: str, names: Sequence[str]) -> Pointer | None:
+    """What a framework itself would resume from, of the checkpoints in a directory.
+
+    Raises:
+        UnreadableArtifact: What says so cannot be read.
+    """
+    for function in dict.fromkeys(each.points for each in READERS):
+        found: Pointer | None = named(function)(path, names) if function is not None else None
+        if found is not None:
+            return found
+    return None
 
 
 def _first(functions: Iterable[str | None], *arguments: object) -> Target | None:

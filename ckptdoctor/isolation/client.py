@@ -52,9 +52,9 @@ def isolated(
         Crashed: The worker died.
         UnreadableArtifact: And whatever else of ckptdoctor's errors the function raises.
     """
-    if _direct():
+    if is_direct():
         return function(*arguments, **({"progress": progress} if progress is not None else {}))
-    call = worker.Call(function, arguments, progress is not None, limited, _directory(), source())
+    call = worker.Call(function, arguments, progress is not None, limited, directory(), source())
     with _lock:
         at_it = next((lane for lane in _lanes if lane.asked is not None and lane.asked[0] == call), None)
         if at_it is not None:
@@ -76,21 +76,22 @@ def ahead(function: Callable[..., object], *arguments: object, path: str) -> boo
     Returns:
         Whether one was asked; not while all of them are at something.
     """
-    if _direct():
+    if is_direct():
         return False
-    call = worker.Call(function, arguments, progress=False, limited=True, directory=_directory(), source=source())
+    call = worker.Call(function, arguments, progress=False, limited=True, directory=directory(), source=source())
     with _lock:
         return any(lane.set_to(call, path) for lane in _lanes)
 
 
-def _direct() -> bool:
+def is_direct() -> bool:
     """Whether functions are called in this process: a worker, or an embedded interpreter, which cannot be started."""
     import sys
 
     return limits.is_worker() or not sys.executable
 
 
-def _directory() -> str | None:
+def directory() -> str | None:
+    """Where this process stands; None where that was deleted."""
     try:
         return os.getcwd()
     except OSError:  # it was deleted; absolute paths still work

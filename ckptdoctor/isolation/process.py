@@ -40,20 +40,27 @@ class Process:
         while True:
             if sys.platform != "win32" and not select.select([self.answers], [], [], patience)[0]:
                 raise TimeoutError
-            answer = messages.receive(self.answers, messages.distrusted)
-            if not isinstance(answer, tuple) or len(answer) != 2:  # noqa: PLR2004 - kind and value
-                raise messages.Garbled("an answer of no kind")
-            kind, value = answer
-            if kind == worker.DONE:
+            done, value = self.hear(progress)
+            if done:
                 return value
-            if kind == worker.RAISED and isinstance(value, Exception):
-                raise Answered(value)
-            if kind == worker.DEFECT:
-                raise Answered(RuntimeError(f"a defect of ckptdoctor, in the process that reads:\n{value}"))
-            if kind == worker.PROGRESS and progress is not None and isinstance(value, tuple):
-                progress(int(value[0]), int(value[1]))
-            elif kind != worker.ALIVE:
-                raise messages.Garbled(f"an answer of kind {kind!r}")
+
+    def hear(self, progress: Callable[[int, int], None] | None = None) -> tuple[bool, Any]:
+        """Hears one message: whether it is the answer to the call, and that answer."""
+        answer = messages.receive(self.answers, messages.distrusted)
+        if not isinstance(answer, tuple) or len(answer) != 2:  # noqa: PLR2004 - kind and value
+            raise messages.Garbled("an answer of no kind")
+        kind, value = answer
+        if kind == worker.DONE:
+            return True, value
+        if kind == worker.RAISED and isinstance(value, Exception):
+            raise Answered(value)
+        if kind == worker.DEFECT:
+            raise Answered(RuntimeError(f"a defect of ckptdoctor, in the process that reads:\n{value}"))
+        if kind == worker.PROGRESS and progress is not None and isinstance(value, tuple):
+            progress(int(value[0]), int(value[1]))
+        elif kind != worker.ALIVE:
+            raise messages.Garbled(f"an answer of kind {kind!r}")
+        return False, None
 
     def has_answered(self) -> bool:
         """Whether waiting would not take long."""

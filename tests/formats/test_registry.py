@@ -18,7 +18,7 @@ from ckptdoctor.optimizers.keras.serialize import Form
 from ckptdoctor.state import Format
 
 PACKAGE = Path(ckptdoctor.__file__).parent
-AT_HOME = (PACKAGE / "formats", PACKAGE / "state.py")
+AT_HOME = (PACKAGE / "formats", PACKAGE / "kinds.py")
 FUNCTIONS = ("ending_as", "bundle", "tables", "write", "check", "found_by")
 IDS = {each.value for each in Format if each is not Format.UNKNOWN}
 

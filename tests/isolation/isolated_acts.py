@@ -105,3 +105,10 @@ def work(seconds: float) -> str:
 def loop_in_c() -> int:
     """Takes for ever in C, which looks for no signals: as libhdf5 does on some files."""
     return sum(itertools.repeat(1, 10**12))
+
+
+def die_of_three(number: int) -> int:
+    """Answers what it was given, and dies of 3."""
+    if number == 3:
+        os._exit(1)
+    return number

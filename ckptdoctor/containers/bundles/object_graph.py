@@ -79,18 +79,27 @@ def read_object_graph(bundle: TensorBundle) -> ObjectGraph | None:
 
 
 def parse_object_graph(data: bytes, path: str) -> ObjectGraph:
-    """Parses a serialized TrackableObjectGraph.
+    """Parses a serialized TrackableObjectGraph; the checkpoints of a run have the same one, which is parsed once.
 
     Raises:
         UnreadableArtifact: It is corrupt, empty, or refers to nodes that do not exist.
     """
+    known = _last.get(data)
+    if known is not None:
+        return known
     nodes = _read(data, path)
     if not nodes:
         raise UnreadableArtifact("the object graph has no nodes", path)
     lost = _refers_to_nothing(nodes)
     if lost is not None:
         raise UnreadableArtifact(f"node {lost} of the object graph refers to a node that does not exist", path)
-    return ObjectGraph(tuple(nodes))
+    _last.clear()
+    _last[data] = graph = ObjectGraph(tuple(nodes))
+    return graph
+
+
+_last: dict[bytes, ObjectGraph] = {}
+"""The last graph, by its bytes."""
 
 
 def _read(data: bytes, path: str) -> list[Node]:

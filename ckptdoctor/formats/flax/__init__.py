@@ -8,6 +8,7 @@ _ROOM = "ckptdoctor.formats.flax"
 FORMATS = (
     ArtifactFormat(
         Format.FLAX_MSGPACK,
+        recipe="flax",
         title="flax checkpoint (msgpack)",
         called="a msgpack document of flax",
         rename_to=".msgpack",

@@ -13,6 +13,7 @@ SAVING_THEIR_OWN = (Generation.KERAS2, Generation.KERAS3)
 FORMATS = (
     ArtifactFormat(
         Format.KERAS_H5,
+        recipe="h5",
         title="Keras model in HDF5",
         called="a whole model in HDF5",
         rename_to=".h5",
@@ -29,6 +30,7 @@ FORMATS = (
     ),
     ArtifactFormat(
         Format.KERAS_H5_WEIGHTS,
+        recipe="old-weights",
         title="Keras weights in HDF5 (old layout)",
         called="weights in the old HDF5 layout",
         rename_to=".h5",
@@ -43,6 +45,7 @@ FORMATS = (
     ),
     ArtifactFormat(
         Format.KERAS_ARCHIVE,
+        recipe="archive",
         title="Keras archive (.keras)",
         called="a .keras archive",
         rename_to=".keras",
@@ -63,6 +66,7 @@ FORMATS = (
     ),
     ArtifactFormat(
         Format.KERAS_WEIGHTS,
+        recipe="weights",
         title="Keras weights (.weights.h5)",
         called="weights in the layout of .weights.h5",
         rename_to=".weights.h5",

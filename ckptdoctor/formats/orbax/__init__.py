@@ -8,6 +8,7 @@ _ROOM = "ckptdoctor.formats.orbax"
 FORMATS = (
     ArtifactFormat(
         Format.ORBAX_CHECKPOINT,
+        recipe="orbax",
         title="Orbax checkpoint",
         called="an Orbax checkpoint",
         rename_to="any name: Orbax looks at what is in it",
@@ -35,5 +36,6 @@ READERS = (
         (Format.ORBAX_CHECKPOINT,),
         claims=f"{_ROOM}.locating:checkpoint_at",
         latest=f"{_ROOM}.locating:latest_in",
+        points=f"{_ROOM}.locating:points",
     ),
 )

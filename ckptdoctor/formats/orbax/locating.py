@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator, Sequence
 
-from ckptdoctor.formats.contract import Target
+from ckptdoctor.formats.contract import Pointer, Target
 from ckptdoctor.formats.orbax.places import AGGREGATE, FILES, Latest, is_checkpoint, is_item, listed, look, whole_of
 from ckptdoctor.state import Oddity
 from ckptdoctor.words import enumerate_some
@@ -44,6 +44,16 @@ def latest_in(given: str, path: str, names: Sequence[str]) -> Target | None:
     """
     found = look(path, names)
     return None if found is None else Target(given, found.chosen.path, "orbax", tuple(_noticed(found)))
+
+
+def points(path: str, names: Sequence[str]) -> Pointer | None:
+    """What `latest_step()` takes: the highest number, whatever is in it.
+
+    Raises:
+        UnreadableArtifact: Only saves that did not end are there.
+    """
+    found = look(path, names)
+    return None if found is None else Pointer("latest_step()", found.steps[-1].name)
 
 
 def _noticed(found: Latest) -> Iterator[Oddity]:

@@ -12,6 +12,7 @@ from ckptdoctor.formats.orbax import keras_tree, optax_tree
 from ckptdoctor.formats.orbax.items import Item, read_item
 from ckptdoctor.formats.orbax.metadata import json_object, json_value
 from ckptdoctor.formats.orbax.places import AGGREGATE, STEP_METADATA, TEMPORARY, TREE, is_item, items_of, listed
+from ckptdoctor.logged import Logged, Metric
 from ckptdoctor.state import Oddity, TrainingState
 
 
@@ -33,7 +34,24 @@ def read(path: str) -> TrainingState:
         counters={**counters, **state.counters},
         others=(*state.others, *others),
         oddities=(*oddities, *state.oddities),
+        logged=Logged(metric=_metric(path, about)),
     )
+
+
+_METRICS = "metrics"
+"""Where CheckpointManager puts them: an item of a step, and since 0.11 the step's metadata."""
+
+
+def _metric(path: str, about: Mapping[str, object] | None) -> Metric | None:
+    """The first of the metrics that a step was saved with; CheckpointManager asks a function which is best."""
+    found = (about or {}).get(_METRICS)
+    folder = os.path.join(path, _METRICS)
+    if not found and os.path.isfile(os.path.join(folder, _METRICS)) and is_inside(folder, path):
+        found = json_value(folder, _METRICS, path)
+    for name, value in found.items() if isinstance(found, Mapping) else ():
+        if isinstance(value, float):
+            return Metric(str(name), value, _METRICS)
+    return None
 
 
 def read_items(path: str) -> list[Item]:

@@ -9,6 +9,7 @@ _PROMISE = {".ckpt": "a TensorFlow checkpoint"}
 FORMATS = (
     ArtifactFormat(
         Format.TF_CHECKPOINT,
+        recipe="checkpoint",
         title="TensorFlow checkpoint",
         called="a TensorFlow checkpoint",
         rename_to=".ckpt",
@@ -29,6 +30,7 @@ FORMATS = (
     ),
     ArtifactFormat(
         Format.TF_CHECKPOINT_V1,
+        recipe="names",
         title="TensorFlow V1 checkpoint",
         called="a TensorFlow V1 checkpoint",
         rename_to=".ckpt",
@@ -46,6 +48,7 @@ FORMATS = (
     ),
     ArtifactFormat(
         Format.SAVED_MODEL,
+        recipe="saved_model",
         title="SavedModel",
         called="a SavedModel",
         rename_to="nothing: it is a directory",
@@ -65,6 +68,11 @@ FORMATS = (
 )
 READERS = (
     Reader("saved-model", f"{_ROOM}.saved_model:read", (Format.SAVED_MODEL,)),
-    Reader("tf-checkpoint", f"{_ROOM}.checkpoint:read", (Format.TF_CHECKPOINT,)),
+    Reader(
+        "tf-checkpoint",
+        f"{_ROOM}.checkpoint:read",
+        (Format.TF_CHECKPOINT,),
+        points=f"{_ROOM}.state_file:points",
+    ),
     Reader("tf-checkpoint-v1", f"{_ROOM}.checkpoint:read_v1_checkpoint", (Format.TF_CHECKPOINT_V1,)),
 )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
+from ckptdoctor.formats.contract import Pointer
 
 NAME = "checkpoint"
 MAX_SIZE = 1 << 24
@@ -111,6 +113,19 @@ def names_to_add(output: str) -> tuple[str, ...]:
     if latest == name:
         return ()
     return (f"{path} names {latest} as the latest: tf.train.latest_checkpoint finds this one by the line {line}",)
+
+
+def points(path: str, names: Sequence[str]) -> Pointer | None:
+    """What `tf.train.latest_checkpoint` is told by the state file of a directory.
+
+    Raises:
+        UnreadableArtifact: The file is none.
+    """
+    file = os.path.join(path, NAME)
+    if NAME not in names or not os.path.isfile(file):
+        return None
+    latest = read_checkpoint_state(file).latest
+    return Pointer(f"the file `{NAME}`", os.path.basename(latest.rstrip("/"))) if latest else None
 
 
 def resolve(state: CheckpointState, prefix: str) -> str:

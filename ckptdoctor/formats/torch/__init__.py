@@ -36,6 +36,7 @@ _directory = partial(
 FORMATS = (
     _file(
         Format.TORCH_CHECKPOINT,
+        recipe="torch",
         title="PyTorch checkpoint",
         called="a file of torch.save",
         rename_to=".pt",
@@ -49,6 +50,7 @@ FORMATS = (
     ),
     _file(
         Format.LIGHTNING_CHECKPOINT,
+        recipe="lightning",
         title="Lightning checkpoint",
         called="a checkpoint of Lightning",
         rename_to=".ckpt",
@@ -61,6 +63,7 @@ FORMATS = (
     ),
     _directory(
         Format.TORCH_DCP,
+        recipe="distributed",
         title="distributed checkpoint of PyTorch",
         called="a directory of torch.distributed.checkpoint",
         rename_to="what it is: a directory",
@@ -73,6 +76,7 @@ FORMATS = (
     ),
     _format(
         Format.DEEPSPEED,
+        restored_by="the engine of the program does, on as many ranks: engine.load_checkpoint(DIRECTORY, TAG)",
         unwritable=_RANKS,
         title="DeepSpeed checkpoint",
         called="a checkpoint of DeepSpeed",
@@ -84,6 +88,7 @@ FORMATS = (
     ),
     _format(
         Format.STABLE_BASELINES3,
+        restored_by="the class of its algorithm does, such as PPO.load(PATH)",
         unwritable=_OF_SB3,
         title="stable-baselines3 archive",
         called="an archive of stable-baselines3",
@@ -94,6 +99,7 @@ FORMATS = (
     ),
     _directory(
         Format.HF_TRAINER,
+        recipe="transformers",
         title="checkpoint of transformers' Trainer",
         called="a checkpoint of transformers' Trainer",
         rename_to="checkpoint-N: it is a directory",
@@ -105,6 +111,7 @@ FORMATS = (
     ),
     _directory(
         Format.ACCELERATE_STATE,
+        recipe="accelerate",
         title="state of accelerate",
         called="what Accelerator.save_state leaves",
         rename_to="what it is: a directory",
@@ -115,6 +122,7 @@ FORMATS = (
     ),
 )
 _TRAINER, _CLAIM, _LATEST = f"{_ROOM}.trainer", f"{_ROOM}.locating:claim", f"{_ROOM}.locating:latest"
+_POINTS = f"{_ROOM}.locating:points"
 READERS = (
     Reader(
         "torch",
@@ -124,8 +132,8 @@ READERS = (
     ),
     Reader("torch-parts", f"{_TRAINER}:read_parts", (Format.TORCH_CHECKPOINT,), _CLAIM),
     Reader("torch-dcp", f"{_ROOM}.distributed:read", (Format.TORCH_DCP,), _CLAIM),
-    Reader("deepspeed", f"{_ROOM}.deepspeed:read", (Format.DEEPSPEED,), _CLAIM),
+    Reader("deepspeed", f"{_ROOM}.deepspeed:read", (Format.DEEPSPEED,), _CLAIM, points=_POINTS),
     Reader("stable-baselines3", f"{_ROOM}.baselines:read", (Format.STABLE_BASELINES3,)),
-    Reader("hf-trainer", f"{_TRAINER}:read_trainer", (Format.HF_TRAINER,), _CLAIM, _LATEST),
+    Reader("hf-trainer", f"{_TRAINER}:read_trainer", (Format.HF_TRAINER,), _CLAIM, _LATEST, points=_POINTS),
     Reader("accelerate", f"{_TRAINER}:read_accelerate", (Format.ACCELERATE_STATE,), _CLAIM),
 )

@@ -11,7 +11,7 @@ from ckptdoctor.errors import UsageProblem
 from ckptdoctor.formats.torch.assembly import assemble
 from ckptdoctor.formats.torch.contents import Contents, Model, contents
 from ckptdoctor.formats.torch.paths import paths_in
-from ckptdoctor.formats.torch.progress import of_lightning
+from ckptdoctor.formats.torch.progress import logged_in, of_lightning
 from ckptdoctor.formats.torch.safety import noticed
 from ckptdoctor.state import Format, ModelVariable, Producer, TrainingState
 
@@ -52,9 +52,11 @@ def _read(path: str, loaded: Loaded, found: Contents) -> TrainingState:
     oddities = [*noticed(loaded), *paths_in(loaded.root)]
     with kept_open():
         if version is None and not _is_published(path, loaded.root):
-            return assemble(path, Format.TORCH_CHECKPOINT, Producer("torch"), found, oddities)
-        oddities += of_lightning(loaded.root)
-        return assemble(path, Format.LIGHTNING_CHECKPOINT, Producer("lightning", version), found, oddities)
+            state = assemble(path, Format.TORCH_CHECKPOINT, Producer("torch"), found, oddities)
+        else:
+            oddities += of_lightning(loaded.root)
+            state = assemble(path, Format.LIGHTNING_CHECKPOINT, Producer("lightning", version), found, oddities)
+        return state._replace(logged=logged_in(loaded.root))
 
 
 def _lightning(root: Node) -> str | None:

@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.formats.contract import Target
+from ckptdoctor.formats.contract import Pointer, Target
 from ckptdoctor.state import Oddity
 from ckptdoctor.words import counted
 
@@ -17,6 +17,8 @@ _STATE = "trainer_state.json"
 _METADATA = ".metadata"
 _NUMBER = re.compile(r"\d{1,18}\Z")
 _MOST_TAGS = 1_000
+_LONGEST = 80
+"""Characters of what `latest` names that are told."""
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
 _RUN = re.compile(r"checkpoint-(\d{1,18})\Z")
 _AUTOMATIC = re.compile(r"checkpoint_(\d{1,18})\Z")
@@ -62,10 +64,8 @@ def _is_distributed(path: str) -> bool:
 
 def _of_deepspeed(given: str, path: str, names: AbstractSet[str]) -> Target | None:
     """The directory that DeepSpeed's `latest` names; where that is not there, the newest tag, and an error."""
-    try:
-        with RegularFile(os.path.join(path, "latest")) as file:  # no pipe, which would wait for ever
-            tag = file.read(0, min(file.size, 256)).decode("utf-8", "replace").strip()
-    except UnreadableArtifact:
+    tag = _named_latest(path)
+    if tag is None:
         return None
     plain = tag and "/" not in tag and "\0" not in tag and tag not in {".", ".."}
     if plain and tag in names and _is_tag(os.path.join(path, tag)):
@@ -74,8 +74,29 @@ def _of_deepspeed(given: str, path: str, names: AbstractSet[str]) -> Target | No
     if not tags:
         return None
     newest = max(tags, key=lambda name: (int(_NUMBER.search(name)[0]) if _NUMBER.search(name) else -1, name))  # type: ignore[index]
-    gone = f"`latest` names {tag[:80]!r}, which is not here: DeepSpeed would load nothing; {newest} is read"
+    gone = f"`latest` names {tag[:_LONGEST]!r}, which is not here: DeepSpeed would load nothing; {newest} is read"
     return Target(given, os.path.join(path, newest), "deepspeed", (Oddity("S022", gone),))
+
+
+def _named_latest(path: str) -> str | None:
+    """What DeepSpeed's `latest` names; None if it cannot be read."""
+    try:
+        with RegularFile(os.path.join(path, "latest")) as file:  # no pipe, which would wait for ever
+            return file.read(0, min(file.size, 256)).decode("utf-8", "replace").strip()
+    except UnreadableArtifact:
+        return None
+
+
+def points(path: str, names: Iterable[str]) -> Pointer | None:
+    """What DeepSpeed's `latest` names; else what `get_last_checkpoint` takes: the highest number, whatever is in it."""
+    there = list(names)
+    tag = _named_latest(path) if "latest" in there else None
+    if tag and any(_is_tag(os.path.join(path, name)) for name in there[:_MOST_TAGS]):
+        return Pointer("the file `latest`", tag[:_LONGEST])
+    numbered = [(int(told[1]), name) for name in there if (told := _RUN.match(name))]
+    folders = (name for _, name in sorted(numbered, reverse=True) if os.path.isdir(os.path.join(path, name)))
+    last = next(folders, None)
+    return Pointer("get_last_checkpoint()", last) if last is not None else None
 
 
 def _is_tag(path: str) -> bool:

@@ -15,7 +15,7 @@ from ckptdoctor.formats.torch.assembly import assemble
 from ckptdoctor.formats.torch.contents import Fields, fields_of
 from ckptdoctor.formats.torch.parts import Parts
 from ckptdoctor.formats.torch.paths import told
-from ckptdoctor.formats.torch.progress import of_trainer
+from ckptdoctor.formats.torch.progress import logged_by_trainer, of_trainer
 from ckptdoctor.optimizers.torch.warmups import Warmup, rise_of
 from ckptdoctor.state import Format, Oddity, Producer, TrainingState
 
@@ -60,7 +60,8 @@ def read_trainer(path: str) -> TrainingState:
         )
     with kept_open():
         producer = Producer("transformers", version[:40] if isinstance(version, str) else None)
-        return assemble(path, Format.HF_TRAINER, producer, parts.found, parts.oddities)
+        state = assemble(path, Format.HF_TRAINER, producer, parts.found, parts.oddities)
+        return state._replace(logged=logged_by_trainer(progress))
 
 
 def _warmup(arguments: Fields, total: object) -> Warmup | None:
