@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ckptdoctor.crossing.to_keras import as_keras
+from ckptdoctor.crossing.to_keras import as_keras, from_chain
 from ckptdoctor.diagnosis.status import is_possible
 from ckptdoctor.errors import GraftRefused, Unmatchable
 from ckptdoctor.formats.registry import program, record
@@ -85,6 +85,9 @@ def _plan(donor: TrainingState | None, target: TrainingState, output: str, optio
     if theirs is not None and dialect(theirs.generation).by_parameter and theirs.stored is not None:
         donor, _, told = as_keras(donor, theirs, target, wishes_of(options))
         options = options._replace(optimizer=None if own is None else f"={own.name}")
+    elif theirs is not None and dialect(theirs.generation).chained and own is not None:
+        donor, _, told = from_chain(donor, theirs, own, wishes_of(options))
+        options = options._replace(optimizer=f"={own.name}")
     side = donor_side(donor, target, own, options)
     if "slots" not in options.only and (own is None or not own.has_state):
         raise GraftRefused(f"{_stateless(own)}: take the slots as well (--only slots, or no --only)", target.path)

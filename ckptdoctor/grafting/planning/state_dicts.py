@@ -65,9 +65,7 @@ def state_dict_plan(donor: TrainingState | None, target: TrainingState, output: 
         )
     told: tuple[str, ...] = ()
     if not dialect(theirs.generation).by_parameter:
-        donor, theirs, told = as_torch(
-            donor, theirs, _classes(mine.optimizer) if mine is not None else set(), wishes_of(options)
-        )
+        donor, theirs, told = as_torch(donor, theirs, own, wishes_of(options))
     plan = _Planner(_side(donor, theirs, "donor"), mine, target, output, options).plan()
     return plan._replace(warnings=(*told, *plan.warnings))
 
