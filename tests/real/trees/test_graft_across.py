@@ -19,7 +19,7 @@ pytestmark = [
 
 def test_every_class(tmp_path: Path) -> None:
     """AMSGrad and NAdam are other algorithms in optax; the rest agrees to 2e-6."""
-    found = child("optax_across_child.py", tmp_path)
+    found = child("across/from_optax.py", tmp_path)
     refused = {row: each for row, each in found.items() if isinstance(each, str)}
     assert {row.partition(" ")[0] for row in refused} == {"amsgrad", "nadam"}, refused
     assert len(refused) == 4

@@ -1,9 +1,9 @@
 """A program of JAX saves its chain of optax; the same programs of PyTorch and of Keras go on from it.
 
-    python optax_across_child.py FOLDER
+    python from_optax.py FOLDER
 
-Prints as JSON, for each class and framework, how far the weights are from JAX's after 5 more steps; or why the graft was
-refused.
+Prints as JSON, for each class and framework, how far the weights are from JAX's after 5 more steps; or why the graft
+was refused.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def in_torch(name: str, make: Any, end: dict[str, torch.Tensor]) -> float | str:
         optimizer.zero_grad()
         ((net(x) - y) ** 2).mean().backward()
         optimizer.step()
-    return max((end[key] - each).abs().max().item() for key, each in net.state_dict().items())
+    return float(max((end[key] - each).abs().max() for key, each in net.state_dict().items()))
 
 
 def in_keras(name: str, end: Any) -> float | str:
