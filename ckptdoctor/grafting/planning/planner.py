@@ -46,7 +46,7 @@ from ckptdoctor.optimizers.keras.config import Settings
 from ckptdoctor.optimizers.lists.layout import Trained
 from ckptdoctor.optimizers.name_based import op_name
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
-from ckptdoctor.state import Generation, OptimizerState, TrainingState
+from ckptdoctor.state import OptimizerState, TrainingState
 
 
 def make_plan(donor: TrainingState | None, target: TrainingState, output: str, options: Options | None = None) -> Plan:
@@ -78,7 +78,7 @@ def _plan(donor: TrainingState | None, target: TrainingState, output: str, optio
         require_one(own, "the target")
     if donor is None:
         return _count_only(target, own, output, options)
-    if options.generation is Generation.TORCH:
+    if options.generation is not None and dialect(options.generation).by_parameter:
         raise GraftRefused("the target is one of Keras or TensorFlow, which load no optimizer of PyTorch", target.path)
     told: tuple[str, ...] = ()
     theirs = choose(donor, options.donor_optimizer, "the donor")
