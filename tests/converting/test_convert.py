@@ -129,6 +129,10 @@ def test_weights_as_safetensors(run: tuple[Path, Any], tmp_path: Path) -> None:
     index = json.loads((tmp_path / "shards/model.safetensors.index.json").read_text(encoding="utf-8"))
     assert set(index["weight_map"]) == set(weights)
     assert len(set(index["weight_map"].values())) > 3
+    for whole in ("shards", "shards/model.safetensors.index.json"):
+        convert(tmp_path / whole, "--output", tmp_path / "joined.pt", "--overwrite")
+        joined = torch.load(tmp_path / "joined.pt", weights_only=True)
+        assert all(torch.equal(joined[name], each) for name, each in weights.items())
     safetensors = pytest.importorskip("safetensors.torch")
     assert set(safetensors.load_file(tmp_path / "model.safetensors")) == set(weights)
 
