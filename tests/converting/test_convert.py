@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from support.commands import Result, ckptdoctor
+from support.schemas import load
 
 import ckptdoctor as api
 from ckptdoctor.containers.safetensors import read_safetensors
@@ -156,6 +158,7 @@ def test_json_and_python_say_the_same(run: tuple[Path, Any], tmp_path: Path) -> 
     """The receipt, for pipelines and for notebooks."""
     folder, _ = run
     told = json.loads(convert(folder / "stream.pt", "--output", tmp_path / "a.pt", "--format", "json").out)
+    jsonschema.validate(told, load("convert.schema.json"))
     found = api.convert(folder / "stream.pt", tmp_path / "b.pt")
     assert told["optimizers"] == [{"class": "AdamW", "iterations": BEFORE}]
     assert (told["to"], told["bytes"]) == (found.to.value, found.bytes_written)
