@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from ckptdoctor.grafting.building.receipt import Receipt
     from ckptdoctor.grafting.options import GraftOptions, Options
     from ckptdoctor.grafting.plan import Plan
+    from ckptdoctor.repairing.strip import Release
     from ckptdoctor.verification import Verification
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "check", "declare", "diff", "errors", "graft", "inspect", "plan_graft", "verify"]
+__all__ = ["__version__", "check", "declare", "diff", "errors", "graft", "inspect", "plan_graft", "strip", "verify"]
 
 
 def declare(path: str | os.PathLike[str] | None) -> None:
@@ -178,6 +179,27 @@ def _options(given: GraftOptions) -> Options:
     from ckptdoctor.grafting.options import make_options
 
     return make_options(given)
+
+
+def strip(path: str | os.PathLike[str], output: str | os.PathLike[str], *, overwrite: bool = False) -> Release:
+    """Writes an artifact without its optimizer state, in the same format, for release.
+
+    Args:
+        path: What `inspect` takes; it is not changed.
+        output: What is written.
+        overwrite: Replace what lies under the output's name.
+
+    Returns:
+        What is not in the result any more, and how it is loaded.
+
+    Raises:
+        ckptdoctor.errors.Refused: It holds none, or could not be loaded without; nothing was written.
+        ckptdoctor.errors.UnreadableArtifact: It cannot be read.
+        ckptdoctor.errors.NoSuchPath: Nothing is at this path.
+    """
+    from ckptdoctor.repairing.strip import strip as write
+
+    return write(path, output, overwrite=overwrite)
 
 
 def verify(

@@ -83,7 +83,11 @@ class LimitExceeded(UnreadableArtifact):
     """The file claims more than a reader will allocate or loop over; nothing past the limit was read."""
 
 
-class GraftRefused(CkptDoctorError):
-    """A graft that would be incompatible, ambiguous or incomplete; nothing was written."""
+class Refused(CkptDoctorError):
+    """Something that would not be written soundly, or has a name that is taken; nothing was written."""
 
     exit_code = EXIT_REFUSED
+
+
+class GraftRefused(Refused):
+    """A graft that would be incompatible, ambiguous or incomplete; nothing was written."""

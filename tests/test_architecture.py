@@ -30,6 +30,7 @@ KNOWS: dict[str, frozenset[str]] = {
     | {"containers", "optimizers", "formats", "diagnosis", "isolation", "runs", "examination", "declarations"},
     "comparison": GROUND | {"containers", "optimizers", "formats", "diagnosis", "matching", "examination"},
     "grafting": GROUND | {"containers", "optimizers", "formats", "diagnosis", "matching", "examination"},
+    "repairing": GROUND | {"containers", "optimizers", "formats", "diagnosis", "examination", "grafting"},
     "verification": GROUND | {"containers", "optimizers", "formats", "diagnosis", "examination"},
 }
 """Room → the rooms that it may import. Above them: `report` knows results of every kind, `cli` and the API know all."""

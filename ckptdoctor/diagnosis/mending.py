@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"[-_.](?:step[-_]?)?(\d{1,18})\Z")
 SUFFIXES = (*endings(prefixes=False), ".index")
 
 
-def output_for(path: str, kind: Format | None = None) -> str:
+def output_for(path: str, kind: Format | None = None, word: str = "resumed") -> str:
     """A name for a mended copy, beside the original: `model.keras` → `model-resumed.keras`, under which it loads."""
     path = path.rstrip("/") or path
     if os.path.basename(path) in {".", ".."}:
@@ -27,7 +27,7 @@ def output_for(path: str, kind: Format | None = None) -> str:
     suffix = next((each for each in SUFFIXES if path.endswith(each)), "")
     own = None if kind is None or os.path.isdir(path) else ending_for(path, kind)
     ending = ("" if suffix == ".index" else suffix) if own is None else own
-    return f"{path.removesuffix(suffix)}-resumed{ending}"
+    return f"{path.removesuffix(suffix)}-{word}{ending}"
 
 
 def graft_from(donor: str, target: str | Evidence, *options: str, output: str | None = None) -> str:
@@ -46,6 +46,14 @@ def set_count(target: str | Evidence, count: int | str, *options: str) -> str:
         return record(kind).unwritable
     given = ["--into", path, "--iterations", str(count), *options, "--output", output_for(path, kind)]
     return _shell(["ckptdoctor", "graft", *given])
+
+
+def strip_of(evidence: Evidence) -> str:
+    """The command that writes it without optimizer state; where there is none, why, or how it is saved so."""
+    path, kind = _named(evidence)
+    if kind is None or record(kind).strip is None:
+        return record(kind).release_hint if kind is not None else ""
+    return _shell(["ckptdoctor", "strip", path, "--output", output_for(path, kind, "release")])
 
 
 def _named(target: str | Evidence) -> tuple[str, Format | None]:

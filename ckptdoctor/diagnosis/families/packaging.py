@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from ckptdoctor.containers.tensors.dtypes import total_nbytes
 from ckptdoctor.diagnosis.evidence import Evidence, Rule, noticed
 from ckptdoctor.diagnosis.findings import Severity
+from ckptdoctor.diagnosis.mending import strip_of
 from ckptdoctor.diagnosis.names import misnamed
 from ckptdoctor.formats.registry import record
 from ckptdoctor.words import enumerate_some
@@ -36,8 +37,7 @@ def _optimizer_share(evidence: Evidence) -> Iterator[tuple[str, str]]:
         return
     model = total_nbytes([each.tensor for each in evidence.variables if each.tensor.location is not None])
     share = 100 * own / (own + model)
-    hint = record(evidence.state.format).release_hint if evidence.state is not None else ""
-    yield f"{share:.0f} % of the bytes are optimizer state ({own:,} of {own + model:,})", hint
+    yield f"{share:.0f} % of the bytes are optimizer state ({own:,} of {own + model:,})", strip_of(evidence)
 
 
 def _extension_lies(evidence: Evidence) -> Iterator[tuple[str, str]]:

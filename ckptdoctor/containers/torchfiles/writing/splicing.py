@@ -219,6 +219,7 @@ class Script:
         *,
         dropped: Iterable[Entry] = (),
         added: Mapping[Path, bytes] = {},
+        spans: Iterable[tuple[int, int, bytes]] = (),
     ) -> bytes:
         """The pickle with other values.
 
@@ -227,12 +228,14 @@ class Script:
             around: Opcodes before and behind the whole value.
             dropped: Entries that are left out.
             added: Opcodes that set new entries of the dictionary at a path.
+            spans: First opcode and end of values, and what takes their places.
 
         Raises:
             UnreadableArtifact: There is no dictionary that could hold one of them.
         """
         edits = [edit for path, content in changes.items() for edit in self._edits(path, content)]
         edits += [(each.key.start, each.end, b"") for each in dropped]
+        edits += spans
         for path, content in added.items():
             found = self.find(path)
             if found is None:
