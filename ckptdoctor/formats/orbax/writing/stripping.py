@@ -1,25 +1,25 @@
-"""Orbax checkpoints without optimizers: their leaves go, what stays is not decoded."""
+"""Orbax checkpoints without optimizers: their leaves go, what stays is not decoded.
+
+The configuration beside Keras' tree stays compiled: load_model of Keras 3.14 and 3.15 loads no other.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 
 from ckptdoctor.containers.bytes.copying import Progress
-from ckptdoctor.containers.strict_json import parse_object
 from ckptdoctor.errors import Refused
 from ckptdoctor.formats.contract import Stripped
 from ckptdoctor.formats.orbax import keras_tree
 from ckptdoctor.formats.orbax.items import Item
-from ckptdoctor.formats.orbax.metadata import json_object
-from ckptdoctor.formats.orbax.places import STRINGS, listed
+from ckptdoctor.formats.orbax.places import listed
 from ckptdoctor.formats.orbax.reading import read, read_items
 from ckptdoctor.formats.orbax.writing.documents import ItemEdit, Path
 from ckptdoctor.formats.orbax.writing.items import copy_entry, require_writable, write_item
 from ckptdoctor.formats.orbax.writing.steps import placed
 
-_KERAS_GROUP, _COMPILED, _CONFIG = "optimizer_variables", "compile_config", "config"
+_KERAS_GROUP = "optimizer_variables"
 
 
 def strip(target: str, output: str, progress: Progress | None = None) -> Stripped:
@@ -55,7 +55,7 @@ def strip(target: str, output: str, progress: Progress | None = None) -> Strippe
     if "" in changed:
         write_item(target, output, target, ItemEdit(changed[""], ()), progress=progress)
     else:
-        _step(target, place, items, changed, progress)
+        _step(target, place, changed, progress)
     names = tuple(roots) if tree is None else (f"{tree.name}/{_KERAS_GROUP}",)
     return Stripped(names, (_call(told, keras=tree is not None),))
 
@@ -69,31 +69,18 @@ def _leaves(item: Item, roots: Sequence[str]) -> frozenset[Path]:
     return frozenset(path for path, name in names.items() if any(name.startswith(f"{root}/") for root in roots))
 
 
-def _step(
-    target: str, place: str, items: Sequence[Item], changed: dict[str, frozenset[Path]], progress: Progress | None
-) -> None:
-    texts = {f"{each.name}/{STRINGS}": _uncompiled(each, target) for each in items if _CONFIG in each.texts}
+def _step(target: str, place: str, changed: dict[str, frozenset[Path]], progress: Progress | None) -> None:
     os.makedirs(place)
     for name in sorted(listed(target)):
         if name in changed:
             edit = ItemEdit(changed[name], ())
             write_item(os.path.join(target, name), os.path.join(place, name), target, edit, progress=progress)
         else:
-            copy_entry(target, place, name, target, frozenset(texts), progress)
-    for name, text in texts.items():
-        with open(os.path.join(place, *name.split("/")), "xb") as stream:
-            stream.write(text)
-
-
-def _uncompiled(item: Item, target: str) -> bytes:
-    """The configuration of a model that was never compiled."""
-    document = parse_object(item.texts[_CONFIG], target, item.name)
-    kept = {name: each for name, each in document.items() if name != _COMPILED}
-    there = json_object(os.path.join(target, item.name), STRINGS, target) or {}
-    return json.dumps({**there, _CONFIG: json.dumps(kept)}).encode()
+            copy_entry(target, place, name, target, progress=progress)
 
 
 def _call(told: str, *, keras: bool) -> str:
     if not keras:
         return f"restore {told or 'OUT'} into a target without the optimizer's state"
-    return f"load its weights with model.load_weights(path) with the absolute path of {told or 'OUT'}"
+    root = f"the absolute path of {told or 'OUT'}"
+    return f"load it with load_weights(path), or load_model(path), which compiles it with a new optimizer: with {root}"
