@@ -19,7 +19,7 @@ from ckptdoctor.start import raising
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-_COMMANDS = ("inspect", "check", "diff", "graft", "strip", "verify", "explain")
+_COMMANDS = ("inspect", "check", "diff", "graft", "repair", "strip", "verify", "explain")
 """Each in a module of its name; only the one that is asked for is imported."""
 
 

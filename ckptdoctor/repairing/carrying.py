@@ -3,37 +3,98 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
+from ckptdoctor.containers.bytes.copying import link_file
 from ckptdoctor.containers.bytes.files import reason
 from ckptdoctor.errors import CkptDoctorError, Refused
 from ckptdoctor.grafting.building.flushing import Flushing
 from ckptdoctor.grafting.building.inputs import Inputs, files_of
-from ckptdoctor.grafting.building.staging import check_output, publish, staging
+from ckptdoctor.grafting.building.staging import check_output, existing, publish, staging, sync
 from ckptdoctor.state import TrainingState
+
+_BACKUP, _KEEPING = ".bak", "keeping"
 
 
 @contextmanager
-def put_in_place(output: str, inputs: Inputs, *, overwrite: bool) -> Iterator[str]:
+def put_in_place(output: str, inputs: Inputs, *, overwrite: bool, in_place: bool = False) -> Iterator[str]:
     """A path to write to while the block runs; what is there at its end is given the output's name.
 
     Args:
         output: The name.
         inputs: What is read, which must stay as it is meanwhile.
         overwrite: Replace what lies there.
+        in_place: The output is the artifact itself, which is kept under another name.
 
     Raises:
         Refused: The output exists, is an input, or cannot be written, or an input changed; nothing was written.
     """
-    check_output(output, list(inputs.artifacts), overwrite=overwrite)
+    check_output(output, [] if in_place else list(inputs.artifacts), overwrite=overwrite or in_place)
+    if in_place:
+        _require_free(output)
     with staging(output) as folder, _told_of(folder, output):
         staged = os.path.join(folder, os.path.basename(output))
         with Flushing(folder) as flushing:
             yield staged
             flushing.finish()
         inputs.require_unchanged()
-        publish(staged, output, overwrite=overwrite)
+        with _kept(output, folder) if in_place else nullcontext():
+            publish(staged, output, overwrite=overwrite or in_place)
+
+
+def backup_of(path: str) -> str:
+    """What the original of an artifact is called that was mended in place."""
+    return f"{path}{_BACKUP}"
+
+
+def _require_free(path: str) -> None:
+    """Refuses where a name of the originals is taken; a second link to the original is what a killed repair left.
+
+    Raises:
+        Refused: One is.
+    """
+    for each in existing(path):
+        goal = backup_of(each)
+        if os.path.lexists(goal) and not (os.path.isfile(goal) and os.path.samefile(each, goal)):
+            raise Refused(f"{os.path.basename(goal)} exists already, and is never overwritten: move it away", goal)
+
+
+@contextmanager
+def _kept(path: str, folder: str) -> Iterator[None]:
+    """Keeps the originals under their other names; they go again where the block fails."""
+    made: list[str] = []
+    try:
+        for each in existing(path):
+            goal = backup_of(each)
+            if not os.path.lexists(goal):
+                _keep(each, goal, os.path.join(folder, _KEEPING))
+                made.append(goal)
+        sync(os.path.dirname(path) or ".")
+        yield
+    except BaseException:
+        for goal in made:
+            if os.path.isdir(goal) and not os.path.islink(goal):
+                shutil.rmtree(goal, ignore_errors=True)
+            else:
+                os.unlink(goal)
+        raise
+
+
+def _keep(path: str, goal: str, aside: str) -> None:
+    """Gives an original a second name: every file of a directory one of its own, and the directory its name last."""
+    if not os.path.isdir(path):
+        link_file(path, goal)
+        return
+    os.mkdir(aside)
+    for below, directories, files in os.walk(path):
+        here = os.path.join(aside, os.path.relpath(below, path))
+        for name in directories:
+            os.makedirs(os.path.join(here, name), exist_ok=True)
+        for name in files:
+            link_file(os.path.join(below, name), os.path.join(here, name))
+    os.rename(aside, goal)
 
 
 def named(output: str | os.PathLike[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ckptdoctor.containers.bytes.files import RegularFile
@@ -111,6 +112,20 @@ def names_to_add(output: str) -> tuple[str, ...]:
     if latest == name:
         return ()
     return (f"{path} names {latest} as the latest: tf.train.latest_checkpoint finds this one by the line {line}",)
+
+
+def text_of(latest: str, everything: Sequence[str]) -> str:
+    """A state file: the latest checkpoint, and all of them, oldest first, in text format."""
+    lines = [f"model_checkpoint_path: {_quoted(latest)}"]
+    lines += [f"all_model_checkpoint_paths: {_quoted(each)}" for each in everything]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """A string of the text format: bytes beyond ASCII, and those of controls, by their octal numbers."""
+    data = text.encode("utf-8", "surrogateescape")
+    plain = (chr(byte) if 0x20 <= byte < 0x7F and byte not in b'"\\' else f"\\{byte:03o}" for byte in data)  # noqa: PLR2004
+    return f'"{"".join(plain)}"'
 
 
 def resolve(state: CheckpointState, prefix: str) -> str:
