@@ -56,6 +56,18 @@ def strip_of(evidence: Evidence) -> str:
     return _shell(["ckptdoctor", "strip", path, "--output", output_for(path, kind, "release")])
 
 
+def repair_of(target: str | Evidence, fix: str) -> str:
+    """The command that mends what a fix is for."""
+    path, kind = _named(target)
+    return _shell(["ckptdoctor", "repair", path, "--fix", fix, "--output", output_for(path, kind, "repaired")])
+
+
+def repair_beside(evidence: Evidence) -> str:
+    """The command that mends the file that names the latest checkpoint, in the directory that it is in."""
+    directory = evidence.path if evidence.run is not None else os.path.dirname(evidence.path.rstrip("/")) or "."
+    return _shell(["ckptdoctor", "repair", directory, "--fix", "state-file", "--in-place"])
+
+
 def _named(target: str | Evidence) -> tuple[str, Format | None]:
     if isinstance(target, str):
         return target, None

@@ -84,6 +84,9 @@ def _kept(path: str, folder: str) -> Iterator[None]:
 
 def _keep(path: str, goal: str, aside: str) -> None:
     """Gives an original a second name: every file of a directory one of its own, and the directory its name last."""
+    if os.path.islink(path):
+        os.symlink(os.readlink(path), goal)
+        return
     if not os.path.isdir(path):
         link_file(path, goal)
         return

@@ -23,6 +23,7 @@ from ckptdoctor.references import Inline
 from ckptdoctor.repairing.carrying import backup_of, bytes_of, named, put_in_place
 from ckptdoctor.repairing.fixes import FIXES, Fix, fix
 from ckptdoctor.repairing.state_files import astray
+from ckptdoctor.state import TrainingState
 
 Path = str | os.PathLike[str]
 Settings = Mapping[str, object]
@@ -218,12 +219,17 @@ def _mend(each: Fix, found: Examination, goal: str, settings: Settings, count: C
 def _compare(result: Examination, original: Examination) -> None:
     """Holds the weights of a result against those of the original: no fix changes them.
 
-    What stands in the pickle itself is numpy's, and no weight.
+    They are told by their keys: what they are called follows from what else is there. What stands in a pickle itself is
+    numpy's, and no weight.
     """
     if result.state is not None and original.state is not None:
         with kept_open(), RawPlaces() as places:
-            held = [each for each in original.state.variables if not isinstance(each.tensor.location, Inline)]
-            same_weights(result.state, original.state._replace(variables=tuple(held)), places)
+            same_weights(_by_key(result.state), _by_key(original.state), places)
+
+
+def _by_key(state: TrainingState) -> TrainingState:
+    held = [each for each in state.variables if not isinstance(each.tensor.location, Inline)]
+    return state._replace(variables=tuple(each._replace(path=each.tensor.key) for each in held))
 
 
 def _write_beside(path: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from ckptdoctor.diagnosis.evidence import Evidence, Found, Rule
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.loader_table import Loss, Row, rows
 from ckptdoctor.diagnosis.loaders import Loader, own_loader
-from ckptdoctor.diagnosis.mending import graft_from, known_count, set_count
+from ckptdoctor.diagnosis.mending import graft_from, known_count, repair_of, set_count
 from ckptdoctor.diagnosis.status import optimizer_status
 from ckptdoctor.formats.registry import record
 from ckptdoctor.optimizers.catalogue import SAME_RULE
@@ -116,6 +116,8 @@ def remedy(loss: Loss, path: str, names: Iterable[str] = ()) -> str:
     if command is not None and row.graft is not None:
         into = next((end for end in (".weights.h5", ".keras", ".h5") if row.graft.into.endswith(end)), "")
         ways.append(f"graft it{f' into a {into}' if into else ''}: {command}")
+    if row.fix:
+        ways.append(f"mend it: {repair_of(path, row.fix)}")
     if row.instead is not None:
         ways.append(f"what restores it: {row.instead.for_optimizers(names or [loss.optimizer.name])}")
     return "; or ".join(ways)

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from ckptdoctor.diagnosis.evidence import Rule, noticed
+from ckptdoctor.diagnosis.evidence import Evidence, Rule, noticed
 from ckptdoctor.diagnosis.findings import Severity
+from ckptdoctor.diagnosis.mending import repair_of
+
+
+def _as_data(evidence: Evidence) -> str:
+    trusted = "if you trust its source, allow them with torch.serialization.add_safe_globals([...])"
+    return f"{trusted}; or make data of them: {repair_of(evidence, 'foreign-imports')}"
+
 
 RULES: tuple[Rule, ...] = (
     Rule(
@@ -39,11 +46,7 @@ RULES: tuple[Rule, ...] = (
         "unsafe-imports",
         Severity.WARNING,
         "names beyond tensors, which torch.load refuses by default",
-        noticed(
-            "X005",
-            "if you trust its source, allow them with torch.serialization.add_safe_globals([...]), or load it with "
-            "weights_only=False and save the state_dict again",
-        ),
+        noticed("X005", _as_data),
     ),
     Rule(
         "X006",

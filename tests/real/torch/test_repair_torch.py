@@ -195,7 +195,7 @@ def test_foreign_classes(run: Run, tmp_path: Path) -> None:
 
     random.seed(5)
     np.random.seed(5)  # noqa: NPY002 - what trainers save
-    more = {
+    more: dict[str, Any] = {
         "args": argparse.Namespace(lr=0.1, out=pathlib.PurePosixPath("/data/run")),
         "best": np.float64(0.5), "rows": np.arange(6.0).reshape(2, 3),
         "rng": {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state()},  # noqa: NPY002

@@ -84,7 +84,7 @@ def _numbers(ref: TensorRef) -> Node:
         return value if value is None or isinstance(value, (bool, int, str)) else float(value)
     if ref.size > _MOST_LISTED:
         return ref  # as a tensor
-    numbers: list[Node] = assembled(ref).tolist()
+    numbers: list[Node] = assembled(ref).reshape(ref.shape).tolist()
     return numbers
 
 
