@@ -54,7 +54,8 @@ def _content(page: str) -> dict[str, Any]:
         state["state"] = {str(key): each for key, each in state["state"].items()}
     if page == "V006":
         state["param_groups"][0]["lr"] = float("nan")
-    return {"model": model.state_dict(), "optimizer": state}
+    more = {"args": argparse.Namespace(lr=0.01)} if page == "X005" else {}
+    return {"model": model.state_dict(), "optimizer": state, **more}
 
 
 def _scheduled(space: dict[str, Any]) -> bool:
@@ -130,4 +131,4 @@ def test_commands_run(museum: Path, tmp_path: Path, page: str, words: list[str])
     _make(tmp_path, museum, page)
     result = ckptdoctor(*words[1:], cwd=tmp_path)
     assert result.code in ({0, 1} if words[1] == "check" else {0}), result.err
-    assert page in ckptdoctor("inspect", "checkpoint.pt", cwd=tmp_path).out or page in {"S014", "S022"}
+    assert page in ckptdoctor("inspect", "checkpoint.pt", cwd=tmp_path).out or page in {"S014", "S022", "S023"}
