@@ -158,6 +158,7 @@ def test_wrong_use(museum: Path, tmp_path: Path) -> None:
         (3, (broken, "--output", out)), (3, (broken, "--list")),
         (4, (path, "--output", out, "--fix", "capturable")), (4, (museum / "torch2.13/weights.pt", "--output", out)),
         (4, (museum / "torch2.13/whole.pt", "--output", out, "--fix", "foreign-imports")),
+        (4, (museum / "torch1.12/scheduler-swalr.pt", "--output", out, "--fix", "foreign-imports")),
         (2, (museum / "torch2.13/trainer/checkpoint-7", "--output", out, "--loader", "k==3", "--fix", "trainer-state")),
     ):  # fmt: skip
         result = command("repair", *words)

@@ -21,6 +21,8 @@ from ckptdoctor.references import Inline, TensorRef
 _MOST_LISTED = 100_000
 """Numbers of an array that are written out one by one."""
 _MODULE = "_parameters"
+_CODE = ("torch.", "builtins.", "__builtin__.", "functools.")
+"""What functions and classes are from that a scheduler keeps: to have them as data would break it."""
 _CONFIGS = {"omegaconf.": ("_content", "_val")}
 """Packages whose objects keep their data in an attribute."""
 
@@ -90,9 +92,11 @@ def _numbers(ref: TensorRef) -> Node:
 
 def _data(thing: Thing, path: Path) -> Node:
     """An object as the data that it keeps."""
+    where = "/".join(map(written, path)) or "the file"
     if _MODULE in thing.fields or "param_groups" in thing.fields:
-        where = "/".join(map(written, path)) or "the file"
         raise Refused(f"{where} is a {thing.name} that was pickled whole: its program has to save its state_dict")
+    if is_refused(thing.name) and (thing.name.startswith(_CODE) or not (thing.args or thing.fields or thing.members)):
+        raise Refused(f"{where} holds {thing.name}, for which no data can stand: its program has to save it otherwise")
     if not is_refused(thing.name):
         return Thing(thing.name, tuple(_plain(each, path) for each in thing.args))
     if thing.name.startswith("pathlib."):
