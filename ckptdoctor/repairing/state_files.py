@@ -59,7 +59,8 @@ def astray(directory: str) -> Beside | None:
     ]
     rest = [name for name in rest if kept or family(name) == family(latest)]
     told = f"`{NAME}` names {latest} as the latest, relative to its directory, and {len(rest) + 1} that are here in all"
-    return Beside(path, text_of(latest, (*rest, latest)), told)
+    timed = [(name, os.path.getmtime(os.path.join(directory, name + _INDEX))) for name in (*rest, latest)]
+    return Beside(path, text_of(latest, timed), told)
 
 
 def _all(state: CheckpointState) -> list[str]:

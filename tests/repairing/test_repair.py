@@ -240,7 +240,7 @@ def _has_states(folder: Path) -> bool:
 @pytest.mark.parametrize("name", ["ckpt-1", 'a "quoted" name', "ünicode\\back", "tab\tname"])
 def test_names_are_quoted(tmp_path: Path, name: str) -> None:
     """Whatever a checkpoint is called is read back as that."""
-    (tmp_path / "checkpoint").write_text(text_of(name, (name, "b")))
+    (tmp_path / "checkpoint").write_text(text_of(name, ((name, 1.5), ("b", 2.5))))
     found = read_checkpoint_state(str(tmp_path / "checkpoint"))
     assert (found.latest, found.all) == (name, (name, "b"))
 

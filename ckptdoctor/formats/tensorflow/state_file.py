@@ -114,10 +114,17 @@ def names_to_add(output: str) -> tuple[str, ...]:
     return (f"{path} names {latest} as the latest: tf.train.latest_checkpoint finds this one by the line {line}",)
 
 
-def text_of(latest: str, everything: Sequence[str]) -> str:
-    """A state file: the latest checkpoint, and all of them, oldest first, in text format."""
+def text_of(latest: str, everything: Sequence[tuple[str, float]]) -> str:
+    """A state file, in text format.
+
+    Args:
+        latest: The latest checkpoint.
+        everything: All of them, oldest first, and when they were saved: CheckpointManager knows none without its time.
+    """
     lines = [f"model_checkpoint_path: {_quoted(latest)}"]
-    lines += [f"all_model_checkpoint_paths: {_quoted(each)}" for each in everything]
+    lines += [f"all_model_checkpoint_paths: {_quoted(name)}" for name, _ in everything]
+    lines += [f"all_model_checkpoint_timestamps: {when!r}" for _, when in everything]
+    lines += [f"last_preserved_timestamp: {when!r}" for _, when in everything[:1]]
     return "\n".join(lines) + "\n"
 
 
