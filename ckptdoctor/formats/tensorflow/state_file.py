@@ -119,12 +119,13 @@ def text_of(latest: str, everything: Sequence[tuple[str, float]]) -> str:
 
     Args:
         latest: The latest checkpoint.
-        everything: All of them, oldest first, and when they were saved: CheckpointManager knows none without its time.
+        everything: All of them, oldest first, and when they were saved: CheckpointManager knows none without its time, and
+            none that is not later than the last that it meant to preserve.
     """
     lines = [f"model_checkpoint_path: {_quoted(latest)}"]
     lines += [f"all_model_checkpoint_paths: {_quoted(name)}" for name, _ in everything]
     lines += [f"all_model_checkpoint_timestamps: {when!r}" for _, when in everything]
-    lines += [f"last_preserved_timestamp: {when!r}" for _, when in everything[:1]]
+    lines.append(f"last_preserved_timestamp: {min((when for _, when in everything), default=1.0) - 1.0!r}")
     return "\n".join(lines) + "\n"
 
 
