@@ -136,6 +136,15 @@ FIXES: tuple[Fix, ...] = (
         mends=False,
     ),
     Fix(
+        "averages",
+        ("S012",),
+        "a model and the average of its weights (ema) in a file of torch.save, each in the other's place",
+        look=f"{_TORCH}.optimizers:averages",
+        of=_PYTORCH,
+        mends=False,
+        renames=True,
+    ),
+    Fix(
         "reset",
         (),
         "PyTorch's optimizers without state: they begin at step 0",

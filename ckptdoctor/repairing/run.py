@@ -201,7 +201,7 @@ def _carry_out(
             if current.state is None:
                 raise Refused(f"{each.name} was read back and {current.error}; nothing was written", found.path)
         shutil.rmtree(steps, ignore_errors=True)
-        left = [each.name for each in fixes if _finding(each, current, settings)]
+        left = [each.name for each in fixes if each.mends and _finding(each, current, settings)]
         if left:
             raise Refused(f"{', '.join(left)} would have to be done again; nothing was written", found.path)
         if not any(each.renames for each in fixes):

@@ -125,7 +125,8 @@ def text_of(latest: str, everything: Sequence[tuple[str, float]]) -> str:
     lines = [f"model_checkpoint_path: {_quoted(latest)}"]
     lines += [f"all_model_checkpoint_paths: {_quoted(name)}" for name, _ in everything]
     lines += [f"all_model_checkpoint_timestamps: {when!r}" for _, when in everything]
-    lines.append(f"last_preserved_timestamp: {min((when for _, when in everything), default=1.0) - 1.0!r}")
+    preserved = min((when for _, when in everything), default=1.0) - 1.0
+    lines.append(f"last_preserved_timestamp: {preserved!r}")
     return "\n".join(lines) + "\n"
 
 

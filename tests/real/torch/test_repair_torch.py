@@ -176,6 +176,19 @@ def test_a_reset(run: Run, tmp_path: Path) -> None:
     assert difference(fresh, resumed(left)) == 0
 
 
+def test_averages(run: Run, tmp_path: Path) -> None:
+    """What was under `ema` is the model, and the other way round; twice is as it was."""
+    average = {name: each + 1 for name, each in run.saved["model"].items()}
+    torch.save({**run.saved, "ema": average}, tmp_path / "a.pt")
+    once = repair(tmp_path / "a.pt", "--fix", "averages")
+    left = torch.load(once, weights_only=True)
+    assert all(torch.equal(left["model"][name], each) for name, each in average.items())
+    assert all(torch.equal(left["ema"][name], each) for name, each in run.saved["model"].items())
+    twice = torch.load(repair(once, "--fix", "averages"), weights_only=True)
+    assert all(torch.equal(twice["ema"][name], each) for name, each in average.items())
+    assert difference(run.end, resumed(twice)) == 0
+
+
 def test_a_count(run: Run, tmp_path: Path) -> None:
     """A count that was lost follows from the one that is named."""
     for each in run.saved["optimizer"]["state"].values():

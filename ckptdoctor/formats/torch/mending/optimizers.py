@@ -13,7 +13,7 @@ from ckptdoctor.containers.tensors.values import read_scalar
 from ckptdoctor.containers.torchfiles.reading import Loaded
 from ckptdoctor.containers.torchfiles.writing.splicing import Path
 from ckptdoctor.errors import GraftRefused
-from ckptdoctor.formats.torch.contents import Fields, contents, fields_of
+from ckptdoctor.formats.torch.contents import Fields, Model, contents, fields_of
 from ckptdoctor.formats.torch.mending.files import Changes, Settings
 from ckptdoctor.formats.torch.writing.sites import path_to
 from ckptdoctor.optimizers.torch.steps import STEP, number_tensor
@@ -141,6 +141,27 @@ def reset(loaded: Loaded, _settings: Settings) -> Changes:
             changes.values[(*path, _STATE)] = {}
             changes.told.append(f"{label} has no state of {counted(len(held), 'parameter')}: it begins at step 0")
     return changes
+
+
+def averages(loaded: Loaded, _settings: Settings) -> Changes:
+    """The model and the average of its weights change places: what predicts best, or what trains on."""
+    changes = Changes()
+    if not isinstance(loaded.root, dict):
+        return changes
+    models = [each for each in contents(loaded.root).models if each.label in loaded.root]
+    for average in (each for each in models if each.averaged):
+        alike = [each for each in models if not each.averaged and _shapes(each) == _shapes(average)]
+        if len(alike) == 1 and not changes.renamed:
+            one, other = alike[0].label, average.label
+            changes.renamed = {(one,): other, (other,): one}
+            changes.told.append(
+                f"{one} and {other} have changed places: {counted(len(average.tensors), 'tensor')} each"
+            )
+    return changes
+
+
+def _shapes(model: Model) -> dict[str, tuple[int, ...]]:
+    return {name: each.shape for name, each in model.tensors.items()}
 
 
 def location(loaded: Loaded, _settings: Settings) -> Changes:
