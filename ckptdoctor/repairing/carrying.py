@@ -105,8 +105,10 @@ def named(output: str | os.PathLike[str]) -> str:
     return os.fspath(output).rstrip("/") or os.fspath(output)
 
 
-def bytes_of(path: str, state: TrainingState) -> int:
+def bytes_of(path: str, state: TrainingState | None) -> int:
     """Bytes of all files of an artifact, those among them that only its tensors lie in."""
+    if state is None:
+        return sum(map(os.path.getsize, files_of(path)))
     held = {getattr(variable.tensor.location, "path", path) for variable in state.variables}
     held |= {getattr(slot.tensor.location, "path", path) for each in state.optimizers for slot in each.slots}
     return sum(os.path.getsize(each) for each in {*files_of(path), *filter(os.path.isfile, held)})

@@ -30,6 +30,7 @@ class Fix(NamedTuple):
         needs: The option without which there is nothing to do.
         beside: It writes a file beside the artifact that names it, and so is done in place.
         mends: There is something wrong where it applies; else it is only done where it is asked for, and not listed.
+        unreadable: It is for what cannot be read, and only for that.
         renames: Variables have other names afterwards.
     """
 
@@ -44,10 +45,19 @@ class Fix(NamedTuple):
     needs: Literal["", "iterations", "learning_rate"] = ""
     beside: bool = False
     mends: bool = True
+    unreadable: bool = False
     renames: bool = False
 
 
 FIXES: tuple[Fix, ...] = (
+    Fix(
+        "salvage",
+        ("I001",),
+        "a file of torch.save that was cut off: every tensor that is whole, the lost ones named",
+        find=f"{_TORCH}.salvage:find",
+        mend=f"{_TORCH}.salvage:mend",
+        unreadable=True,
+    ),
     Fix(
         "text-indices",
         ("S017",),

@@ -146,8 +146,6 @@ def _found(
     found = next(examine(given), None)
     if found is None:
         raise NoSuchPath("no artifact is here", given)
-    if found.state is None and beside is None:
-        raise found.error or UnreadableArtifact("it cannot be read", given)
     there: list[Finding] = []
     for each in fixes:
         told: tuple[str, ...] = ()
@@ -157,11 +155,21 @@ def _found(
             told = (beside.told,)
         if told:
             there.append(Finding(each, told))
+    if found.state is None and not there:
+        raise found.error or UnreadableArtifact("it cannot be read", given)
     return found, tuple(there)
 
 
 def _finding(each: Fix, found: Examination, settings: Settings) -> tuple[str, ...]:
-    if each.beside or found.state is None or (each.of is not None and program(found.state) is not each.of):
+    if each.unreadable and found.state is None:
+        said: tuple[str, ...] = function(each.find)(found.resolved, settings)
+        return said
+    if (
+        each.beside
+        or each.unreadable
+        or found.state is None
+        or (each.of is not None and program(found.state) is not each.of)
+    ):
         return ()
     if each.look:
         return find_by_look(function(each.look), found.resolved, settings)
@@ -179,9 +187,8 @@ def _carry_out(
     progress: Callable[[int, int], None] | None,
 ) -> str:
     """Mends one thing after the other, each in a copy of its own; answers what the original is called afterwards."""
-    if found.state is None:
-        raise Refused("the artifact cannot be read", found.path)
-    require_loadable_name(place, found.resolved, found.state.format)
+    if found.state is not None:
+        require_loadable_name(place, found.resolved, found.state.format)
     total, done = bytes_of(found.resolved, found.state) * len(fixes), 0
 
     def count(more: int) -> None:

