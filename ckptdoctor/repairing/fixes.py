@@ -68,7 +68,7 @@ FIXES: tuple[Fix, ...] = (
     ),
     Fix(
         "step-dtype",
-        (),
+        ("V007",),
         "counts of PyTorch's optimizers in float32, to which they add",
         safe=True,
         look=f"{_TORCH}.optimizers:step_dtype",

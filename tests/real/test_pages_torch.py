@@ -52,6 +52,9 @@ def _content(page: str) -> dict[str, Any]:
         state["state"][3] = {key: torch.ones(9) if key != "step" else each for key, each in state["state"][3].items()}
     if page == "S017":
         state["state"] = {str(key): each for key, each in state["state"].items()}
+    if page == "V007":
+        for each in state["state"].values():
+            each["step"] = each["step"].to(torch.bfloat16)
     if page == "V006":
         state["param_groups"][0]["lr"] = float("nan")
     more = {"args": argparse.Namespace(lr=0.01)} if page == "X005" else {}
@@ -89,6 +92,10 @@ PROMISES: dict[str, Callable[[dict[str, Any]], bool]] = {
     "S022": lambda _: Path("run/latest").read_text() == "global_step7000",
     "S023": lambda space: {each["lr"] for each in space["optimizer"].param_groups} == {1e-4},
     "S025": lambda space: space["optimizer"].param_groups[0]["lr"] == 1e-4,
+    "V007": lambda _: all(
+        each["step"] == STEPS and each["step"].dtype == torch.float32
+        for each in _saved("checkpoint-new.pt")["optimizer"]["state"].values()
+    ),
     "V006": lambda space: {each["lr"] for each in space["optimizer"].param_groups} == {1e-4},
     "X005": lambda _: _saved("plain.pt")["args"] == {"rate": 0.1},
     "X006": lambda _: list(_saved("release.pt")) == list(_net().state_dict()),

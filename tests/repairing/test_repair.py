@@ -151,11 +151,12 @@ def test_wrong_use(museum: Path, tmp_path: Path) -> None:
     path = museum / "torch2.13/text-indices.pt"
     broken = tmp_path / "a.pt"
     broken.write_bytes(path.read_bytes()[:-300])
+    (tmp_path / "b.pt").write_bytes(b"PK\3\4" + bytes(99))
     out = tmp_path / "out.pt"
     for code, words in (
         (2, (path,)), (2, (path, "--output", out, "--in-place")), (2, ()), (2, (tmp_path / "none", "--in-place")),
         (2, (path, "--output", out, "--fix", "nothing")), (2, (path, "--output", out, "--fix", "learning-rate")),
-        (3, (broken, "--output", out)), (3, (broken, "--list")),
+        (3, (broken, "--output", out)), (3, (tmp_path / "b.pt", "--list")),
         (4, (path, "--output", out, "--fix", "capturable")), (4, (museum / "torch2.13/weights.pt", "--output", out)),
         (4, (museum / "torch2.13/whole.pt", "--output", out, "--fix", "foreign-imports")),
         (4, (museum / "torch1.12/scheduler-swalr.pt", "--output", out, "--fix", "foreign-imports")),
@@ -164,7 +165,7 @@ def test_wrong_use(museum: Path, tmp_path: Path) -> None:
         result = command("repair", *words)
         assert (result.code, result.out) == (code, ""), (words, result)
         assert "Traceback" not in result.err
-    assert os.listdir(tmp_path) == ["a.pt"]
+    assert sorted(os.listdir(tmp_path)) == ["a.pt", "b.pt"]
     assert command("repair", "--list").code == 0
     assert len(json.loads(command("repair", "--list", "--format", "json").out)["fixes"]) == len(FIXES)
 

@@ -16,15 +16,12 @@ from ckptdoctor.errors import GraftRefused
 from ckptdoctor.formats.torch.contents import Fields, Model, contents, fields_of
 from ckptdoctor.formats.torch.mending.files import Changes, Settings
 from ckptdoctor.formats.torch.writing.sites import path_to
-from ckptdoctor.optimizers.torch.steps import STEP, number_tensor
+from ckptdoctor.optimizers.torch.steps import STEP, STOPS, number_tensor
 from ckptdoctor.references import TensorRef
 from ckptdoctor.words import counted
 
 _STATE, _GROUPS, _PARAMS = "state", "param_groups", "params"
 _RATE, _INITIAL, _CAPTURABLE = "lr", "initial_lr", "capturable"
-_HALF = frozenset({"bfloat16", "float16"})
-_EXACT = {"bfloat16": 1 << 8, "float16": 1 << 11}
-"""Counts up to which each whole number has a value of its own: above, adding one changes nothing."""
 _KIND = "float32"
 _Found: TypeAlias = "tuple[str, Path, Fields]"
 
@@ -87,7 +84,7 @@ def step_dtype(loaded: Loaded, _settings: Settings) -> Changes:
                 continue
             changes.values[(*path, _STATE, key, STEP)] = number_tensor(STEP, float(value))
             types[step.dtype] = types.get(step.dtype, 0) + 1
-            stuck += step.dtype in _HALF and value >= _EXACT[step.dtype]
+            stuck += step.dtype in STOPS and value >= STOPS[step.dtype]
         for dtype, number in types.items():
             changes.told.append(f"the step of {counted(number, 'parameter')} of {label} is {_KIND}, not {dtype}")
         if stuck:
