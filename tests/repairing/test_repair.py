@@ -133,6 +133,21 @@ def test_a_directory_in_place(museum: Path, tmp_path: Path) -> None:
     assert digests(tmp_path / "checkpoint-7.bak") == before
 
 
+def test_the_best_of_a_run_that_was_moved(museum: Path, tmp_path: Path) -> None:
+    """It is beside the one that names it; where it is nowhere, nothing is written."""
+    for name in ("checkpoint-7", "checkpoint-5"):
+        shutil.copytree(museum / "torch2.13/trainer/checkpoint-7", tmp_path / "run" / name)
+    file = tmp_path / "run" / "checkpoint-7" / "trainer_state.json"
+    for best, wanted in (("/gone/checkpoint-5", str(tmp_path / "run" / "checkpoint-5")), ("/gone/checkpoint-3", None)):
+        state = {**json.loads(file.read_text()), "best_model_checkpoint": best}
+        state["stateful_callbacks"] = {"TrainerControl": {"args": {}, "attributes": {}}}
+        file.write_text(json.dumps(state))
+        assert ("trainer-state" in could(file.parent)) is (wanted is not None)
+        if wanted is not None:
+            ckptdoctor.repair(file.parent, in_place=True, fixes=["trainer-state"])
+            assert json.loads(file.read_text())["best_model_checkpoint"] == wanted
+
+
 def test_several_fixes_are_one_result(museum: Path, tmp_path: Path) -> None:
     """One after the other; what lies at the output is replaced only where that is said."""
     source, out = museum / "torch2.13/trainer/checkpoint-7", tmp_path / "checkpoint-7"

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from support.commands import ckptdoctor as command
-from support.commands import environment
+from support.commands import environment, python
 from support.objects import legacy, model, tracked, variables, write_objects
 
 import ckptdoctor
@@ -176,6 +176,27 @@ def test_optimizers_in_lists_and_below(tmp_path: Path) -> None:
         assert all(torch.equal(left["model"][name], each) for name, each in net.state_dict().items())
 
 
+def test_averages_in_a_callback_stay(tmp_path: Path) -> None:
+    """Of Lightning's checkpoints callbacks go, but for those that hold weights."""
+    torch = pytest.importorskip("torch", exc_type=ImportError)
+    net = torch.nn.Linear(3, 2)
+    adam = torch.optim.Adam(net.parameters())
+    net(torch.ones(1, 3)).sum().backward()
+    adam.step()
+    for callbacks, kept in (({"Stopping": {"patience": 3}}, False), ({"EMA": {"weights": net.state_dict()}}, True)):
+        saved = {
+            "pytorch-lightning_version": "2.6.0", "state_dict": net.state_dict(), "callbacks": callbacks,
+            "optimizer_states": [adam.state_dict()], "lr_schedulers": [], "loops": {"fit_loop": {}},
+            "hyper_parameters": {"optimizer": {}, "random_state": {"seed": 1}}, "epoch": 2,
+        }  # fmt: skip
+        torch.save(saved, tmp_path / "a.ckpt")
+        ckptdoctor.strip(tmp_path / "a.ckpt", tmp_path / "b.ckpt", overwrite=True)
+        left = torch.load(tmp_path / "b.ckpt", weights_only=True)
+        gone = {"optimizer_states", "lr_schedulers", "loops", *(() if kept else ("callbacks",))}
+        assert left.keys() == saved.keys() - gone
+        assert left["hyper_parameters"] == saved["hyper_parameters"]
+
+
 @pytest.mark.parametrize("make", ["state_dict", "mixed list", "whole"])
 def test_what_cannot_be_told_apart(tmp_path: Path, make: str) -> None:
     """An optimizer alone, one in a list with other things, one that was pickled whole: refused."""
@@ -200,6 +221,22 @@ class Holder:
 
     def __init__(self, state: Any) -> None:
         self.optimizer = state
+
+
+def test_no_framework_is_loaded(museum: Path, tmp_path: Path) -> None:
+    """Neither to strip nor to mend; of what PyTorch saved not even numpy."""
+    done = python(
+        "-c",
+        "import sys, ckptdoctor\n"
+        f"ckptdoctor.strip({str(museum / KINDS['torch'])!r}, 'a.pt')\n"
+        f"ckptdoctor.repair({str(museum / 'torch2.13/text-indices.pt')!r}, 'b.pt')\n"
+        "assert not {'torch', 'numpy', 'h5py', 'rich'} & set(sys.modules)\n"
+        f"ckptdoctor.strip({str(museum / KINDS['keras'])!r}, 'a.keras')\n"
+        f"ckptdoctor.strip({str(museum / KINDS['orbax, keras'])!r}, 'c')\n"
+        "assert not {'tensorflow', 'keras', 'jax', 'orbax', 'tensorstore'} & set(sys.modules)\n",
+        cwd=tmp_path,
+    )
+    assert done.code == 0, done.err
 
 
 # ------------------------------------------------------------------------------------------------------- the command

@@ -23,6 +23,7 @@ from ckptdoctor.versions import release
 
 _STATE, _ARGUMENTS = "trainer_state.json", "training_args.bin"
 _MAX_JSON = 64 << 20
+_BEST = "best_model_checkpoint"
 _CALLBACKS, _CONTROL, _BATCH = "stateful_callbacks", "TrainerControl", "train_batch_size"
 _LOADER = re.compile(r"transformers==(?P<version>\d+(?:\.\d+){1,3})\Z")
 _SINCE: Mapping[str, tuple[int, int]] = {
@@ -92,7 +93,19 @@ def _mended(path: str, settings: Settings) -> _Mended:
         if size is not None:
             fields[_BATCH] = size
             told.append(f"{_STATE} has the {_BATCH} {size} of {_ARGUMENTS}, without which resuming is a TypeError")
+    best = fields.get(_BEST)
+    here = _moved(path, best) if isinstance(best, str) else None
+    if here is not None:
+        fields[_BEST] = here
+        told.append(f"{_STATE} names the {_BEST} {here}, not {best}, which is not here")
     return _Mended(fields, tuple(told))
+
+
+def _moved(path: str, best: str) -> str | None:
+    """The best checkpoint of a run that was moved, beside this one; None if it is where it was, or nowhere."""
+    beside = os.path.join(os.path.dirname(os.path.abspath(path)), os.path.basename(best.rstrip("/")))
+    gone = os.path.basename(best) not in {"", ".", ".."} and not os.path.exists(best)
+    return beside if gone and os.path.isfile(os.path.join(beside, _STATE)) else None
 
 
 def _control() -> dict[str, object]:
