@@ -9,6 +9,7 @@ from ckptdoctor.diagnosis.mending import known_count
 from ckptdoctor.examination import examine
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.grafting.run import graft
+from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.state import OptimizerState
 
 Settings = Mapping[str, object]
@@ -41,12 +42,20 @@ def _count(path: str, settings: Settings) -> tuple[str, int, str] | None:
         return None
     given = settings.get("iterations")
     for each in found.state.optimizers:
-        if isinstance(given, int) and each.slots and each.iterations != given:
+        current = _follows(each) if each.iterations is None else each.iterations
+        if isinstance(given, int) and each.slots and current != given:
             return each.name, given, "--iterations"
-        known = known_count(Evidence(found.resolved, found.state), each) if _is_lost(each) else None
+        known = known_count(Evidence(found.resolved, found.state), each) if _is_lost(each) and not current else None
         if given is None and known is not None:
             return each.name, known[0], known[1]
     return None
+
+
+def _follows(optimizer: OptimizerState) -> int | None:
+    """The count that other state of an optimizer tells, which has no place for a count itself (tf.compat.v1)."""
+    if optimizer.recoverable is None or dialect(optimizer.generation).counts:
+        return None
+    return optimizer.recoverable.value
 
 
 def _is_lost(optimizer: OptimizerState) -> bool:

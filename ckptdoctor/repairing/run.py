@@ -210,7 +210,7 @@ def _carry_out(
         shutil.rmtree(steps, ignore_errors=True)
         left = [each.name for each in fixes if each.mends and _finding(each, current, settings)]
         if left:
-            raise Refused(f"{', '.join(left)} would have to be done again; nothing was written", found.path)
+            raise Refused(f"{', '.join(left)} did not mend what it is for; nothing was written", found.path)
         if not any(each.renames for each in fixes):
             with_libhdf5(_compare, current, found, sides=(current, found))
     return backup_of(found.resolved) if in_place else ""

@@ -133,6 +133,34 @@ def test_a_directory_in_place(museum: Path, tmp_path: Path) -> None:
     assert digests(tmp_path / "checkpoint-7.bak") == before
 
 
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("keras/k2.0.8-adadelta-getw.pkl", ("--iterations", "7")),
+        ("torch2.13/adam.pt", ("--iterations", "12")),
+        ("keras/k3.15torch-adam-h5.h5", ("--iterations", "9")),
+    ],
+)
+def test_a_count_in_every_format(museum: Path, tmp_path: Path, path: str, words: tuple[str, ...]) -> None:
+    """It is set where the format has a place for it, and the slots stay."""
+    out = tmp_path / Path(path).name
+    result = command("repair", museum / path, "--fix", "count", *words, "--output", out)
+    assert result.code == 0, result.err
+    (old,), (new,) = ckptdoctor.inspect(museum / path), ckptdoctor.inspect(out)
+    assert new.optimizers[0].iterations == int(words[1])
+    assert len(new.optimizers[0].slots) == len(old.optimizers[0].slots) > 0
+
+
+def test_a_count_that_has_no_place(museum: Path, tmp_path: Path) -> None:
+    """Where beta powers tell it, there is nothing to set; where nothing could, that is said."""
+    for path, words in (
+        ("tf/v1.12-tf1-checkpoint_tf1opt/ckpt-1", ()), ("keras/k1.2.2-adagrad-h5.h5", ("--iterations", "7")),
+    ):  # fmt: skip
+        result = command("repair", museum / path, "--fix", "count", *words, "--output", tmp_path / "out.h5")
+        assert (result.code, len(result.err.splitlines())) == (4, 1)
+    assert os.listdir(tmp_path) == []
+
+
 def test_the_best_of_a_run_that_was_moved(museum: Path, tmp_path: Path) -> None:
     """It is beside the one that names it; where it is nowhere, nothing is written."""
     for name in ("checkpoint-7", "checkpoint-5"):
