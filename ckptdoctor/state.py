@@ -330,6 +330,7 @@ class TrainingState(NamedTuple):
         by_objects: It is a graph of objects, which hang together by the names of attributes.
         ordered: Its variables are in the model's order; False where nothing tells that.
         leaves: The whole tree, of one that a JAX program saved.
+        progress: Fields of the document in which a trainer keeps its progress, with `/` the callbacks that it has.
     """
 
     path: str
@@ -347,3 +348,4 @@ class TrainingState(NamedTuple):
     by_objects: bool = False
     ordered: bool = True
     leaves: tuple[TreeLeaf, ...] = ()
+    progress: tuple[str, ...] = ()

@@ -56,10 +56,12 @@ def strip_of(evidence: Evidence) -> str:
     return _shell(["ckptdoctor", "strip", path, "--output", output_for(path, kind, "release")])
 
 
-def repair_of(target: str | Evidence, fix: str) -> str:
+def repair_of(target: str | Evidence, fix: str, *options: str) -> str:
     """The command that mends what a fix is for."""
     path, kind = _named(target)
-    return _shell(["ckptdoctor", "repair", path, "--fix", fix, "--output", output_for(path, kind, "repaired")])
+    return _shell(
+        ["ckptdoctor", "repair", path, "--fix", fix, *options, "--output", output_for(path, kind, "repaired")]
+    )
 
 
 def repair_beside(evidence: Evidence) -> str:

@@ -133,6 +133,30 @@ def test_a_directory_in_place(museum: Path, tmp_path: Path) -> None:
     assert digests(tmp_path / "checkpoint-7.bak") == before
 
 
+@pytest.mark.parametrize(("written", "loader"), [("5.24.0", "4.40.2"), ("4.48.3", "4.40.2"), ("4.40.2", "5.24.0")])
+def test_a_trainers_other_version(museum: Path, tmp_path: Path, written: str, loader: str) -> None:
+    """`check --loader` finds that it stumbles, and after the mend that it does not."""
+    path = Path(shutil.copytree(museum / "torch2.13/trainer/checkpoint-7", tmp_path / "checkpoint-7"))
+    (path / "config.json").write_text(json.dumps({"transformers_version": written}))
+    state = json.loads((path / "trainer_state.json").read_text())
+    new: dict[str, Any] = {"best_global_step": None} if written.startswith("5") else {}
+    callbacks: dict[str, Any] = {"stateful_callbacks": {"TrainerControl": {"args": {}, "attributes": {}}}}
+    new |= {} if written == "4.40.2" else callbacks
+    state = {name: each for name, each in state.items() if name not in {"stateful_callbacks", "best_global_step"}}
+    (path / "trainer_state.json").write_text(json.dumps({**state, **new}))
+
+    def said(which: Path) -> str:
+        words = ("--loader", f"transformers=={loader}", "--select", "L002", "--format", "json")
+        return command("check", which, *words).out
+
+    assert "trainer_state.json, which" in said(path)
+    assert f"--fix trainer-state --loader transformers=={loader} --output" in said(path)
+    words = ("--fix", "trainer-state", "--loader", f"transformers=={loader}")
+    result = command("repair", path, *words, "--output", tmp_path / "checkpoint-8")
+    assert result.code == 0, result.err
+    assert "trainer_state.json, which" not in said(tmp_path / "checkpoint-8")
+
+
 @pytest.mark.parametrize(
     ("path", "words"),
     [
