@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.bundles import array, write_bundle, write_state
 from support.commands import ckptdoctor as command
 from support.commands import environment
 
@@ -22,7 +21,6 @@ import ckptdoctor
 from ckptdoctor.diagnosis.rules import BY_CODE
 from ckptdoctor.errors import Refused, UsageProblem
 from ckptdoctor.formats.registry import named
-from ckptdoctor.formats.tensorflow.state_file import read_checkpoint_state, text_of
 from ckptdoctor.repairing.fixes import FIXES, fix
 
 
@@ -237,82 +235,6 @@ def test_wrong_use(museum: Path, tmp_path: Path) -> None:
     assert len(json.loads(command("repair", "--list", "--format", "json").out)["fixes"]) == len(FIXES)
 
 
-# ------------------------------------------------------------------------------------------------------ state files
-
-
-def _checkpoint(folder: Path, name: str) -> None:
-    folder.mkdir(exist_ok=True)
-    write_bundle(folder / name, {"w": array([1.0, 2.0]), "global_step": array(int(name.rpartition("-")[2]), "int64")})
-
-
-@pytest.mark.parametrize("state", ["moved", "none", "relative", "garbage", "link"])
-def test_the_state_file(tmp_path: Path, state: str) -> None:
-    """A run that was moved, that lost its state file, or of which checkpoints went: it names what is here."""
-    run = tmp_path / "run"
-    for name in ("ckpt-9", "ckpt-10", "ckpt-2"):
-        _checkpoint(run, name)
-    file = run / "checkpoint"
-    if state == "moved":
-        write_state(run, "/elsewhere/ckpt-9", "/elsewhere/ckpt-2")
-    elif state == "relative":
-        write_state(run, "ckpt-11", "ckpt-2", "ckpt-10")
-    elif state == "garbage":
-        file.write_bytes(b"\0\1\2")
-    elif state == "link":
-        file.symlink_to(tmp_path / "nowhere")
-    before = file.read_bytes() if file.exists() else None
-    assert could(run) == ["state-file"]
-    result = command("repair", run, "--in-place")
-    assert result.code == 0, result.err
-    found = read_checkpoint_state(str(file))
-    assert found.latest == ("ckpt-9" if state == "moved" else "ckpt-10")
-    assert found.all == {
-        "moved": ("ckpt-2", "ckpt-9"), "relative": ("ckpt-2", "ckpt-10"),
-    }.get(state, ("ckpt-2", "ckpt-9", "ckpt-10"))  # fmt: skip
-    assert "P001" not in codes(run)
-    assert could(run) == []
-    kept = run / "checkpoint.bak"
-    assert (kept.read_bytes() if kept.exists() else None) == before
-    assert command("repair", run, "--output", tmp_path / "out").code == 4
-
-
-def test_a_copy_is_no_state_file(tmp_path: Path) -> None:
-    """What is beside checkpoints is mended in place alone; another run's file of that name is left alone."""
-    run = tmp_path / "run"
-    _checkpoint(run, "ckpt-1")
-    result = command("repair", run, "--output", tmp_path / "out", "--fix", "state-file")
-    assert (result.code, "--in-place" in result.err) == (4, True)
-    (run / "checkpoint").mkdir()
-    assert could(run) == []
-
-
-def test_the_latest_of_deepspeed(museum: Path, tmp_path: Path) -> None:
-    """`latest` names a tag that is not here: it names the newest that is."""
-    tag = museum / "torch2.13/deepspeed-1"
-    for name in ("global_step5", "global_step12"):
-        shutil.copytree(
-            tag if _has_states(tag) else next(each for each in tag.iterdir() if each.is_dir()), tmp_path / name
-        )
-    (tmp_path / "latest").write_text("global_step20")
-    assert "S022" in codes(tmp_path)
-    assert command("repair", tmp_path, "--in-place", "--fix", "state-file").code == 0
-    assert (tmp_path / "latest").read_text() == "global_step12"
-    assert (tmp_path / "latest.bak").read_text() == "global_step20"
-    assert "S022" not in codes(tmp_path)
-
-
-def _has_states(folder: Path) -> bool:
-    return any(each.name.endswith("_model_states.pt") for each in folder.iterdir())
-
-
-@pytest.mark.parametrize("name", ["ckpt-1", 'a "quoted" name', "ünicode\\back", "tab\tname"])
-def test_names_are_quoted(tmp_path: Path, name: str) -> None:
-    """Whatever a checkpoint is called is read back as that."""
-    (tmp_path / "checkpoint").write_text(text_of(name, ((name, 1.5), ("b", 2.5))))
-    found = read_checkpoint_state(str(tmp_path / "checkpoint"))
-    assert (found.latest, found.all) == (name, (name, "b"))
-
-
 # ------------------------------------------------------------------------------------------------ ended from outside
 
 
@@ -368,60 +290,3 @@ def test_a_failure_leaves_no_backup(museum: Path, tmp_path: Path, monkeypatch: p
         ckptdoctor.repair(path, in_place=True)
     assert os.listdir(tmp_path) == ["a.pt"]
     assert path.read_bytes() == original
-
-
-# --------------------------------------------------------------------------------------------- files that were cut off
-
-
-def _weights(path: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
-    from ckptdoctor.containers.tensors.values import assembled, kept_open
-
-    (found,) = ckptdoctor.inspect(path)
-    held = found.state.variables if found.state is not None else ()
-    with kept_open():
-        return {each.path: (each.tensor.dtype, each.tensor.shape, assembled(each.tensor).tobytes()) for each in held}
-
-
-@pytest.mark.parametrize("name", ["torch2.13/adam.pt", "torch1.12/adam.pt", "torch2.13/lightning.ckpt"])
-def test_a_file_cut_off_anywhere(museum: Path, tmp_path: Path, name: str) -> None:
-    """What is salvaged is as it was saved; where nothing is whole, that is said; never more than a sentence."""
-    whole = (museum / name).read_bytes()
-    wanted = _weights(museum / name)
-    path, out = tmp_path / f"a{Path(name).suffix}", tmp_path / f"out{Path(name).suffix}"
-    most = 0
-    for end in range(40, len(whole) - 30, 173):
-        path.write_bytes(whole[:end])
-        try:
-            ckptdoctor.repair(path, out, fixes=["salvage"], overwrite=True)
-        except ckptdoctor.errors.CkptDoctorError:
-            continue
-        left = _weights(out)
-        assert left.items() <= wanted.items()
-        assert len(left) >= most or not left
-        most = max(most, len(left))
-    assert most == len(wanted)
-
-
-def test_what_is_not_as_it_was_saved_is_lost(museum: Path, tmp_path: Path) -> None:
-    """A byte that was changed is found by the CRC-32 behind its member; what follows it is salvaged no more."""
-    data = bytearray((museum / "torch2.13/adam.pt").read_bytes())
-    wanted = _weights(museum / "torch2.13/adam.pt")
-    data[data.index(b"/data/2") + 100] ^= 0x10
-    path = tmp_path / "a.pt"
-    path.write_bytes(data[: data.index(b"PK\x01\x02")])
-    assert "salvage" in could(path)
-    ckptdoctor.repair(path, tmp_path / "out.pt", fixes=["salvage"])
-    left = _weights(tmp_path / "out.pt")
-    assert left.items() < wanted.items()
-    (found,) = ckptdoctor.inspect(tmp_path / "out.pt")
-    assert found.error is None
-
-
-def test_what_can_be_read_is_not_salvaged(museum: Path, tmp_path: Path) -> None:
-    """Nor is what is no archive of torch.save."""
-    assert command("repair", museum / "torch2.13/adam.pt", "--fix", "salvage", "--output", tmp_path / "a").code == 4
-    for content in (b"", b"PK\x03\x04", b"PK\x03\x04" + bytes(200), os.urandom(3000)):
-        (tmp_path / "a.pt").write_bytes(content)
-        result = command("repair", tmp_path / "a.pt", "--fix", "salvage", "--output", tmp_path / "b.pt")
-        assert (result.code, len(result.err.splitlines())) == (3, 1)
-    assert os.listdir(tmp_path) == ["a.pt"]
