@@ -22,6 +22,9 @@ _SIGNALS = {
     "error": "",
 }
 
+_OF_TRAINERS = "torch"
+"""The program above which trainers write files that differ between their versions."""
+
 
 def _schedule_restarts(evidence: Evidence) -> Iterator[tuple[str, str]]:
     for each in evidence.optimizers:
@@ -149,8 +152,6 @@ def graft_command(loss: Loss, path: str) -> str | None:
     return graft_from(path, path if graft.into == "PATH" else graft.into, *options)
 
 
-_OF_TRAINERS = "torch"
-"""The program above which trainers write files that differ between their versions."""
 RULES: tuple[Rule, ...] = (
     Rule(
         "L001",
