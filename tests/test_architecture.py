@@ -35,6 +35,7 @@ KNOWS: dict[str, frozenset[str]] = {
     "timeline": GROUND | {"containers", "formats", "diagnosis", "isolation", "runs", "examination", "checking"},
     "recipes": GROUND | {"containers", "optimizers", "formats", "diagnosis", "examination"},
     "converting": GROUND | {"containers", "optimizers", "formats", "examination", "grafting"},
+    "repairing": GROUND | {"containers", "optimizers", "formats", "diagnosis", "examination", "grafting"},
     "verification": GROUND | {"containers", "optimizers", "formats", "diagnosis", "examination"},
 }
 """Room → the rooms that it may import. Above them: `report` knows results of every kind, `cli` and the API know all."""
