@@ -84,7 +84,14 @@ def copy_tree(source: str, destination: str, skip: frozenset[str], progress: Pro
 
     Links to files become files; links to directories stay links, as following them might never end.
     """
-    copied = 0
+    return carry_tree(source, destination, skip, progress, link=False).copied
+
+
+def carry_tree(
+    source: str, destination: str, skip: frozenset[str], progress: Progress | None = None, *, link: bool
+) -> Shared:
+    """The same; with `link` the files get a second name where that is possible, and are not copied."""
+    linked = copied = 0
     for folder, directories, files in os.walk(source):
         relative = os.path.relpath(folder, source)
         here = destination if relative == "." else os.path.join(destination, relative)
@@ -95,9 +102,12 @@ def copy_tree(source: str, destination: str, skip: frozenset[str], progress: Pro
             else:
                 os.makedirs(os.path.join(here, name), exist_ok=True)
         for name in files:
-            if os.path.normpath(os.path.join(relative, name)).replace(os.sep, "/") not in skip:
-                copied += copy_file(os.path.join(folder, name), os.path.join(here, name), progress)
-    return copied
+            if os.path.normpath(os.path.join(relative, name)).replace(os.sep, "/") in skip:
+                continue
+            path, goal = os.path.join(folder, name), os.path.join(here, name)
+            shared = link_file(path, goal, progress) if link else Shared(copied=copy_file(path, goal, progress))
+            linked, copied = linked + shared.linked, copied + shared.copied
+    return Shared(linked, copied)
 
 
 def _open(path: str) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from ckptdoctor.containers.bytes.copying import Progress, copy_file, copy_tree, create
+from ckptdoctor.containers.bytes.copying import Progress, copy_tree, create
 from ckptdoctor.containers.bytes.window import copy_range
 from ckptdoctor.containers.torchfiles.distributed import METADATA
 from ckptdoctor.containers.torchfiles.writing.distributed import entries_of, opened
@@ -55,15 +55,8 @@ def leave_out(source: str, output: str, gone: Collection[str], progress: Progres
     spans = [(each.said.start, each.said.end, key_of(moved[each[:3]])) for each in places]
     with open(os.path.join(output, METADATA), "xb") as stream:
         stream.write(script.exchanged({}, dropped=dropped, spans=spans))
-    for name in sorted(os.listdir(source)):
-        path, goal = os.path.join(source, name), os.path.join(output, name)
-        if name == METADATA or name.endswith(_DATA):
-            continue
-        if os.path.isdir(path):
-            os.mkdir(goal)
-            copy_tree(path, goal, frozenset(), progress)
-        else:
-            copy_file(path, goal, progress)
+    written = frozenset(name for name in os.listdir(source) if name == METADATA or name.endswith(_DATA))
+    copy_tree(source, output, written, progress)
 
 
 def _place(entry: Entry, source: str) -> _Place:

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 
-from ckptdoctor.containers.bytes.copying import Progress, copy_file, copy_tree, link_file
+from ckptdoctor.containers.bytes.copying import Progress, carry_tree
 from ckptdoctor.containers.pickles.reading import Key, Node
 from ckptdoctor.containers.strict_json import parse_object
 from ckptdoctor.containers.torchfiles.reading import load
@@ -63,19 +63,8 @@ def write(
     values, notes = _values(optimizer, target)
     told = _in_step(optimizer, target)
     os.mkdir(output)
-    new = copied = linked = 0
-    for name in sorted(os.listdir(target)):
-        source, goal = os.path.join(target, name), os.path.join(output, name)
-        if name in values or name in told:
-            continue
-        if os.path.isdir(source):
-            os.mkdir(goal)
-            copied += copy_tree(source, goal, frozenset(), progress)
-        elif link:
-            shared = link_file(source, goal, progress)
-            linked, copied = linked + shared.linked, copied + shared.copied
-        else:
-            copied += copy_file(source, goal, progress)
+    linked, copied = carry_tree(target, output, frozenset({*values, *told}), progress, link=link)
+    new = 0
     for name, each in values.items():
         sizes = _written(os.path.join(target, name), os.path.join(output, name), each, progress)
         new, copied = new + sizes.new, copied + sizes.copied

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 
-from ckptdoctor.containers.bytes.copying import Progress, copy_file, copy_tree, link_file
+from ckptdoctor.containers.bytes.copying import Progress, carry_tree
 from ckptdoctor.containers.pickles.reading import Node
 from ckptdoctor.containers.torchfiles.distributed import METADATA, Directory, read_directory
 from ckptdoctor.containers.torchfiles.writing import distributed as containers
@@ -52,19 +52,7 @@ def write(
     directory = read_directory(target)
     entries, gone = _entries(optimizer, directory, target)
     os.mkdir(output)
-    copied = linked = 0
-    for name in sorted(os.listdir(target)):
-        source, goal = os.path.join(target, name), os.path.join(output, name)
-        if name == METADATA:
-            continue
-        if os.path.isdir(source):
-            os.mkdir(goal)
-            copied += copy_tree(source, goal, frozenset(), progress)
-        elif link:
-            shared = link_file(source, goal, progress)
-            linked, copied = linked + shared.linked, copied + shared.copied
-        else:
-            copied += copy_file(source, goal, progress)
+    linked, copied = carry_tree(target, output, frozenset({METADATA}), progress, link=link)
     new = exchange(target, output, entries, gone, progress)
     notes = [_CALL]
     if gone:

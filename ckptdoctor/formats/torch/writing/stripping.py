@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterable
 
-from ckptdoctor.containers.bytes.copying import Progress, copy_file, copy_tree
+from ckptdoctor.containers.bytes.copying import Progress, copy_tree
 from ckptdoctor.containers.pickles.reading import Key, Node
 from ckptdoctor.containers.torchfiles.distributed import read_directory
 from ckptdoctor.containers.torchfiles.reading import load
@@ -171,15 +171,7 @@ def _without(target: str, output: str, gone: re.Pattern[str], call: str, progres
     if not going:
         raise Refused(_NOTHING, target)
     os.mkdir(output)
-    for name in names:
-        source, goal = os.path.join(target, name), os.path.join(output, name)
-        if name in going:
-            continue
-        if os.path.isdir(source):
-            os.mkdir(goal)
-            copy_tree(source, goal, frozenset(), progress)
-        else:
-            copy_file(source, goal, progress)
+    copy_tree(target, output, frozenset(going), progress)
     return Stripped(going, (call,))
 
 

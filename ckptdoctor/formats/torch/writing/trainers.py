@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from ckptdoctor.containers.bytes.copying import Progress, copy_file, copy_tree
+from ckptdoctor.containers.bytes.copying import Progress, copy_tree
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.formats.contract import Written
 from ckptdoctor.formats.safetensors.writing import MAX_SHARD, weights, write_shards
@@ -39,16 +39,7 @@ def create(
         raise GraftRefused("its weights are safetensors already: there is nothing to convert", source)
     tensors, notes = weights(state)
     os.mkdir(output)
-    copied = 0
-    for name in names:
-        here, there = os.path.join(source, name), os.path.join(output, name)
-        if name in pickled:
-            continue
-        if os.path.isdir(here):
-            os.mkdir(there)
-            copied += copy_tree(here, there, frozenset(), progress)
-        else:
-            copied += copy_file(here, there, progress)
+    copied = copy_tree(source, output, frozenset(pickled), progress)
     stem = _STEMS[next(iter(pickled.values()))]
     new = write_shards(output, tensors, max_shard, progress, stem=stem)
     return Written(tuple(each for each in notes if "optimizer" not in each), new, copied)
