@@ -36,6 +36,7 @@ KNOWS: dict[str, frozenset[str]] = {
     "recipes": GROUND | {"containers", "optimizers", "formats", "diagnosis", "examination"},
     "converting": GROUND | {"containers", "optimizers", "formats", "examination", "grafting"},
     "verification": GROUND | {"containers", "optimizers", "formats", "diagnosis", "examination"},
+    "guard": GROUND | {"containers", "formats", "diagnosis", "matching", "examination", "verification"},
 }
 """Room → the rooms that it may import. Above them: `report` knows results of every kind, `cli` and the API know all."""
 ABOVE = frozenset({"report", "cli", "start", "__main__", ""})
@@ -106,7 +107,7 @@ def test_every_room_is_drawn() -> None:
 
 
 def test_no_framework_is_imported() -> None:
-    """Only what runs in the child process of `verify` knows a framework."""
+    """Only what runs in the child process of `verify` knows a framework; a guard asks for the one that is loaded."""
     frameworks = {"tensorflow", "keras", "tf_keras", "torch", "jax"}
     for module, path in modules():
         if module.startswith("ckptdoctor.verification.child"):
