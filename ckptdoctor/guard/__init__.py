@@ -37,7 +37,8 @@ def assert_resumed(
     Args:
         live: A Keras model or optimizer, a PyTorch optimizer; several in the artifact's order, or by its names.
         path: The artifact: a file, a directory (then its latest), a checkpoint prefix.
-        model: What the optimizer trains, by which an exchanged order of parameters is found; several by name.
+        model: What the optimizer trains, by which an exchanged order of parameters is found. Of several optimizers:
+            PyTorch's modules by name; Keras' models as the optimizers are given, by name or in order.
         scheduler: PyTorch's scheduler; several in the order of the optimizers.
         slots: So many slots of each optimizer are compared by value; None for all.
         learning_rate: Compare it too; False where the program sets another on purpose.

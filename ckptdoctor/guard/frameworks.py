@@ -20,7 +20,7 @@ def loaded(names: Sequence[str], what: str) -> Any:
         ImportError: None of them is installed.
     """
     for name in names:
-        if name in sys.modules:
+        if sys.modules.get(name) is not None:
             return sys.modules[name]
     for name in names:
         with suppress(ModuleNotFoundError):

@@ -129,8 +129,22 @@ def _values(found: Examination, chosen: Sequence[Placed], live: Live) -> Iterato
             yield Loss("changed", f"{_called(each)} is {here} here, and {there} there")
             continue
         own = fingerprint(slot)
-        if not own.is_like(their):
+        if not own.is_like(their) and not _is_elsewhere(each, place, their, live):
             yield _other(each, place, own, their, live)
+
+
+def _is_elsewhere(each: Placed, place: int, their: Fingerprint, live: Live) -> bool:
+    """Whether a slot that the artifact keeps under a name is here under another number, where nothing tells names.
+
+    `set_state_dict` puts state where its name is, whatever order the program has.
+    """
+    if each.slot.mapping != "name" or live.variables[place].path:
+        return False
+    return any(
+        fingerprint(slot).is_like(their)
+        for (kind, other), slot in live.slots.items()
+        if kind == each.kind and other != place and slot.shape == each.slot.tensor.shape
+    )
 
 
 def _other(each: Placed, place: int, own: Fingerprint, their: Fingerprint, live: Live) -> Loss:

@@ -15,6 +15,7 @@ from ckptdoctor.guard.judging import Loss, judge, judge_schedulers
 from ckptdoctor.guard.live import Live, LiveScheduler
 from ckptdoctor.guard.telling import refusal
 from ckptdoctor.guard.wanted import read_artifact, wanted
+from ckptdoctor.isolation.client import stop
 from ckptdoctor.matching.sides import choose
 from ckptdoctor.state import OptimizerState, Status, TrainingState
 from ckptdoctor.verification.pytorch import is_of_torch
@@ -76,8 +77,23 @@ def compare(
     """
     if allowed.slots is not None and allowed.slots < 0:
         raise UsageProblem(f"slots is {allowed.slots}: give how many are compared, 0 for none or None for all")
+    try:
+        return _compared(live, path, allowed, model=model, scheduler=scheduler, steps=steps)
+    finally:
+        stop()  # the process that reads HDF5 is not wanted again, and training may last for weeks
+
+
+def _compared(
+    live: Any,
+    path: str | os.PathLike[str],
+    allowed: Allowed,
+    *,
+    model: Any,
+    scheduler: Any,
+    steps: tuple[str, int] | None,
+) -> Resumed:
     several = _several(live)
-    read = [_read(each, model) for each in several.values()]
+    read = [_read(each, _model_of(model, name, each)) for name, each in several.items()]
     found = read_artifact(path)
     state = found.state
     assert state is not None  # noqa: S101 - what has no error was read
@@ -125,6 +141,17 @@ def _several(live: Any) -> dict[str | int, Any]:
     if not given:
         raise UsageProblem("no optimizer is given to be compared")
     return given
+
+
+def _model_of(model: Any, name: str | int, live: Any) -> Any:
+    """The model of one of several optimizers; PyTorch's are told all, whose parameters tell whose they are."""
+    if of_torch.is_optimizer(live):
+        return model
+    if isinstance(model, Mapping):
+        return model.get(name)
+    if isinstance(model, (list, tuple)):
+        return model[name] if isinstance(name, int) and name < len(model) else None
+    return model
 
 
 def _read(live: Any, model: Any) -> Live:

@@ -81,7 +81,9 @@ def _usual(family: str, losses: Sequence[Loss], explaining: Sequence[Finding]) -
     """What it comes of mostly, for losses that no finding explains; of an optimizer that is new, the rest follows."""
     codes = tuple(each.code for each in explaining if each.severity is not Severity.INFO)
     kinds = [each.kind for each in losses if not any(code.startswith(_EXPLAINED_BY[each.kind]) for code in codes)]
-    told = dict.fromkeys(_USUAL.get((family, each)) for each in (["fresh"] if "fresh" in kinds else kinds))
+    if "fresh" in kinds:
+        kinds = ["fresh"]
+    told = dict.fromkeys(_USUAL.get((family, each)) for each in kinds)
     return [each for each in told if each is not None]
 
 

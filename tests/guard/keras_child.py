@@ -125,6 +125,24 @@ def scenarios() -> None:
         guarded("not restored", net(keras.optimizers.legacy.Adam(0.01)), path("ckpt"))
 
 
+def two_optimizers() -> None:
+    """A checkpoint of TensorFlow with two models and their optimizers, as a GAN's."""
+    tf = importlib.import_module("tensorflow")
+    models = {"one": trained(net()), "two": trained(trained(net()))}
+    optimizers = {f"{name}_opt": each.optimizer for name, each in models.items()}
+    saved = tf.train.Checkpoint(**models, **optimizers).save(path("gan"))
+    again = {"one": net(), "two": net()}
+    own = {f"{name}_opt": each.optimizer for name, each in again.items()}
+    by_name = {f"{name}_opt": each for name, each in again.items()}
+    said["two, not restored"] = verdict(lambda: assert_resumed(own, saved, model=by_name))
+    for name, each in again.items():
+        own[f"{name}_opt"].build(each.trainable_variables)
+    tf.train.Checkpoint(**again, **own).restore(saved)
+    said["two"] = verdict(lambda: assert_resumed(own, saved, model=by_name))
+    said["two, in order"] = verdict(lambda: assert_resumed(list(own.values()), saved, model=list(again.values())))
+    said["two, exchanged"] = verdict(lambda: assert_resumed(list(own.values())[::-1], saved))
+
+
 def problem(live: Any) -> str:
     """Why something cannot be compared."""
     try:
@@ -142,4 +160,6 @@ def no_optimizers() -> None:
 
 scenarios()
 no_optimizers()
+if os.environ["KERAS_BACKEND"] == "tensorflow":
+    two_optimizers()
 sys.stdout.write(json.dumps(said))

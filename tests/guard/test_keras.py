@@ -117,6 +117,17 @@ def test_of_one_kind_of_keras(said: dict[str, Any]) -> None:
     assert refused(said, "not restored")["lost"][0] == "Adam has taken no step here, and 7 there"
 
 
+def test_two_optimizers(said: dict[str, Any]) -> None:
+    """Those of a GAN in one checkpoint, by name and in order."""
+    if "two" not in said:
+        pytest.skip("tf.train.Checkpoint is of TensorFlow")
+    assert said["two"]["iterations"] == [7, 14]
+    assert said["two"]["slots"] == 4
+    assert said["two, in order"] == said["two"]
+    assert said["two, not restored"]["lost"][0] == "Adam has taken no step here, and 7 there"
+    assert said["two, exchanged"]["lost"][0] == "Adam has taken 14 steps here, and 7 there"
+
+
 def test_what_is_no_optimizer(said: dict[str, Any]) -> None:
     """One sentence for what cannot be compared."""
     assert said["uncompiled"] == "the model has no optimizer: compile it first, or hand over the optimizer"
