@@ -224,9 +224,10 @@ class TensorRef(NamedTuple):
         return found
 
     def __repr__(self) -> str:
-        """Its place is told in full where that is short: a partitioned one has thousands of parts."""
-        place = repr(self.location) if isinstance(self.location, (FileRange, H5Data)) else type(self.location).__name__
-        return f"TensorRef({shortened(self.key)!r}, {self.dtype!r}, {self.shape!r}, {shortened(place)})"
+        """Its place is told in full but where that has thousands of parts, or is the values themselves."""
+        is_long = isinstance(self.location, (Inline, Pieces, Chunked, Recast))
+        place = type(self.location).__name__ if is_long else repr(self.location)
+        return f"TensorRef({shortened(self.key)!r}, {self.dtype!r}, {self.shape!r}, {place})"
 
 
 class TreeLeaf(NamedTuple):
