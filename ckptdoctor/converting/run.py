@@ -15,7 +15,7 @@ from ckptdoctor.grafting.building.flushing import Flushing
 from ckptdoctor.grafting.building.inputs import Inputs, files_of
 from ckptdoctor.grafting.building.readback import require_same_state_dict
 from ckptdoctor.grafting.building.staging import check_output, publish, staging
-from ckptdoctor.grafting.run import Path, look
+from ckptdoctor.grafting.run import Path, graft, look
 from ckptdoctor.optimizers.planned import PlannedStateDict
 from ckptdoctor.references import Inline, TensorRef
 from ckptdoctor.state import Format, OptimizerState, StateDict, TrainingState
@@ -131,6 +131,7 @@ def _build(
     """
     with Flushing(os.path.dirname(staged)) as flushing:
         written = create(kind, state, source, staged, max_shard=max_shard, progress=progress)
+        written = _with_optimizer(kind, state, source, staged, written)
         flushing.complete()
         try:
             result = look(staged, "result").state
@@ -144,9 +145,22 @@ def _build(
     return written, result
 
 
+def _with_optimizer(kind: Format, state: TrainingState, source: str, staged: str, written: Written) -> Written:
+    """Grafts the optimizer into what was written without it, in formats that graft takes for targets."""
+    lists = [each for each in state.optimizers if each.has_state and each.stored is None]
+    if not lists or record(kind).configuration != "required":
+        return written
+    base = f"{staged}.base{os.path.splitext(staged)[1]}"
+    os.rename(staged, base)
+    receipt = graft(source, base, staged)
+    os.unlink(base)
+    return written._replace(notes=(*written.notes, *receipt.plan.warnings, *receipt.written.notes))
+
+
 def _require_same(state: TrainingState, result: TrainingState, *, whole: bool) -> None:
     """Raises GraftRefused where the result does not hold the same weights, or the same optimizers."""
     there: dict[str, list[TensorRef]] = {}
+    # Formats of Keras begin paths with the model's name, or do not.
     for each in result.variables:  # formats call the key of a model differently
         for name in {each.path, each.path.rpartition("/")[2]}:
             there.setdefault(name, []).append(each.tensor)

@@ -11,7 +11,7 @@ from ckptdoctor.references import Recast, TensorRef
 
 _TO_TORCH = {
     "kernel": "weight", "embeddings": "weight", "gamma": "weight", "beta": "bias", "moving_mean": "running_mean",
-    "moving_variance": "running_var",
+    "moving_variance": "running_var", "embedding": "weight", "scale": "weight",
 }  # fmt: skip
 _OF_KERAS = {"running_mean": "moving_mean", "running_var": "moving_variance"}
 
@@ -20,6 +20,18 @@ def torch_name(path: str) -> str:
     """`hidden/kernel` as `hidden.weight`."""
     *front, last = path.split("/")
     return ".".join([*front, _TO_TORCH.get(last, last)])
+
+
+def keras_name_of_flax(path: str, *, is_norm: bool) -> str:
+    """`Embed_0/embedding` as `Embed_0/embeddings`.
+
+    Args:
+        path: Flax's name.
+        is_norm: A scale is beside it.
+    """
+    *front, last = path.split("/")
+    beta = "beta" if last == "bias" and is_norm else last
+    return "/".join([*front, {"embedding": "embeddings", "scale": "gamma"}.get(last, beta)])
 
 
 def keras_name(name: str, rank: int, *, is_norm: bool, is_table: bool) -> str:

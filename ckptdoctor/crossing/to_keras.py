@@ -4,18 +4,69 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ckptdoctor.crossing.chains import class_of_chain, count_beside, quantity_in
 from ckptdoctor.crossing.classes import BETAS, DECAYING, UNCOUNTED, Shared, shared
-from ckptdoctor.crossing.layouts import keras_name, recast, to_keras
+from ckptdoctor.crossing.layouts import keras_name, keras_name_of_flax, recast, to_keras
 from ckptdoctor.crossing.rates import constant, told_of_epsilon
 from ckptdoctor.crossing.to_torch import Crossed
 from ckptdoctor.crossing.wishes import Wishes
 from ckptdoctor.errors import GraftRefused
-from ckptdoctor.optimizers.catalogue import SlotKind, layouts
+from ckptdoctor.optimizers.catalogue import layouts
 from ckptdoctor.optimizers.translation import finite
 from ckptdoctor.references import TensorRef
 from ckptdoctor.state import Generation, ModelVariable, OptimizerState, OtherVariable, Role, Slot, TrainingState
 
 _KERAS = Generation.KERAS3
+
+
+def from_chain(donor: TrainingState, optimizer: OptimizerState, own: OptimizerState | None, wishes: Wishes) -> Crossed:
+    """Translates a chain of optax, in flax's names, for the optimizer that a target of Keras has.
+
+    Args:
+        donor: The artifact.
+        optimizer: Its chain.
+        own: The target's optimizer, which says class and settings.
+        wishes: What is said by hand.
+
+    Raises:
+        GraftRefused: Nothing tells the class, or there is no translation.
+    """
+    kind = class_of_chain(optimizer, own, wishes.optimizer_class, of="keras")
+    hyper = dict(own.hyperparameters) if own is not None else {}
+    factors = {Role.MOMENTUM: 1.0}
+    if any(slot.role is Role.MOMENTUM for slot in optimizer.slots):
+        rate = wishes.learning_rate if wishes.learning_rate is not None else hyper.get("learning_rate")
+        scheduled = own is not None and own.schedule is not None
+        is_rms = kind.keras == "RMSprop"
+        factors[Role.MOMENTUM] = -1.0 if is_rms else -constant(rate, scheduled=scheduled, name=kind.keras)
+    norms = {each.path.rpartition("/")[0] for each in donor.variables if each.path.rpartition("/")[2] == "scale"}
+    names = {
+        each.path: keras_name_of_flax(each.path, is_norm=each.path.rpartition("/")[0] in norms)
+        for each in donor.variables
+    }
+    kinds = _kinds(kind)
+    slots = [
+        Slot(
+            kinds[what], what, names.get(slot.variable, slot.variable), recast(slot.tensor, None, factor), slot.mapping
+        )
+        for slot in optimizer.slots
+        if slot.variable is not None and (what := quantity_in(kind, slot.role)) in kinds
+        for factor in (factors.get(what, 1.0),)
+    ]
+    count = wishes.iterations if wishes.iterations is not None else count_beside(donor, optimizer)
+    translated = OptimizerState(
+        name="optimizer", class_name=kind.keras, generation=_KERAS, iterations=count, hyperparameters=hyper,
+        schedule=own.schedule if own is not None else None, slots=tuple(slots),
+    )  # fmt: skip
+    variables = tuple(each._replace(path=names[each.path]) for each in donor.variables)
+    state = TrainingState(donor.path, donor.format, donor.producer, variables, (translated,), ordered=donor.ordered)
+    return Crossed(state, translated, ())
+
+
+def _kinds(kind: Shared) -> dict[Role, str]:
+    """Role → Keras' name of the slot."""
+    blocks = (block for layout in layouts(kind.keras, _KERAS)[:1] for block in layout.kinds)
+    return {each.role: each.name for each in blocks if each.role is not Role.OTHER}
 
 
 def as_keras(donor: TrainingState, optimizer: OptimizerState, target: TrainingState, wishes: Wishes) -> Crossed:
@@ -41,9 +92,7 @@ def as_keras(donor: TrainingState, optimizer: OptimizerState, target: TrainingSt
     elif scheduled:
         warnings.append("the learning rate is the one in force: Keras has schedules in its configuration")
     names, axes = _names(donor, target)
-    kinds = {
-        each.role: each.name for layout in layouts(kind.keras, _KERAS)[:1] for each in layout.kinds if _is_slot(each)
-    }
+    kinds = _kinds(kind)
     slots = []
     for slot in optimizer.slots:
         if slot.variable is None or slot.role not in kinds:
@@ -61,10 +110,6 @@ def as_keras(donor: TrainingState, optimizer: OptimizerState, target: TrainingSt
     )
     state = TrainingState(donor.path, donor.format, donor.producer, variables, (translated,), ordered=donor.ordered)
     return Crossed(state, translated, tuple(warnings))
-
-
-def _is_slot(kind: SlotKind) -> bool:
-    return kind.role is not Role.OTHER
 
 
 def _class(optimizer: OptimizerState) -> tuple[Shared, dict[str, object], list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ckptdoctor.crossing.chains import class_of_chain, count_beside, quantity_in
 from ckptdoctor.crossing.classes import BETAS, DECAYING, UNCOUNTED, Shared, shared
 from ckptdoctor.crossing.layouts import recast, to_torch, torch_name
 from ckptdoctor.crossing.rates import constant, told_of_epsilon
@@ -35,19 +36,24 @@ class Crossed(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def as_torch(donor: TrainingState, optimizer: OptimizerState, wanted: set[str], wishes: Wishes) -> Crossed:
-    """Translates an optimizer of Keras.
+def as_torch(donor: TrainingState, optimizer: OptimizerState, own: OptimizerState | None, wishes: Wishes) -> Crossed:
+    """Translates an optimizer of Keras, or a chain of optax.
 
     Args:
         donor: The artifact.
         optimizer: Its optimizer.
-        wanted: Classes that the target's can be; empty if nothing tells.
+        own: The target's; None if it has none.
         wishes: What is said by hand.
 
     Raises:
         GraftRefused: PyTorch has no such class, or not with these settings.
     """
-    kind, warnings = _class(optimizer, wanted, wishes)
+    chained = dialect(optimizer.generation).chained
+    warnings: list[str] = []
+    if chained:
+        kind = class_of_chain(optimizer, own, wishes.optimizer_class, of="torch")
+    else:
+        kind, warnings = _class(optimizer, own, wishes)
     hyper = dict(optimizer.hyperparameters)
     scheduled = optimizer.schedule is not None or optimizer.scheduled
     rate = wishes.learning_rate if wishes.learning_rate is not None else hyper.get("learning_rate")
@@ -56,34 +62,44 @@ def as_torch(donor: TrainingState, optimizer: OptimizerState, wanted: set[str], 
         warnings.append(
             f"{optimizer.schedule.class_name} stays behind: build the schedule in the program, at its count"
         )
+    told = finite(rate)
+    if told is None and own is not None:
+        rate = own.hyperparameters.get("lr")
     if finite(rate) is None:
         raise GraftRefused("nothing tells the learning rate that PyTorch's groups hold: give it with --learning-rate")
     warnings += told_of_epsilon(kind.keras, hyper.get("epsilon"))
     factors = {Role.MOMENTUM: 1.0}
     has_momentum = any(slot.role is Role.MOMENTUM for slot in optimizer.slots) and hyper.get("momentum") != 0
-    if has_momentum and dialect(optimizer.generation).momentum == "step":
+    if has_momentum and chained and kind.keras == "RMSprop":  # optax adds up steps there, without their sign
+        factors[Role.MOMENTUM] = -1 / constant(rate, scheduled=False, name=kind.keras)
+    elif has_momentum and dialect(optimizer.generation).momentum == "step":
         lr = constant(rate, scheduled=scheduled, name=kind.keras)
         factors[Role.MOMENTUM] = 1 / lr if kind.keras == "RMSprop" else -1 / lr
-    count = wishes.iterations if wishes.iterations is not None else optimizer.iterations
-    if count is None:
+    count = wishes.iterations if wishes.iterations is not None else count_beside(donor, optimizer)
+    if count is None and kind.torch not in UNCOUNTED:
         raise GraftRefused("the donor holds no iteration count: set it with --iterations N", donor.path)
     side = make_side(donor, optimizer)
     axes = {each.path: _axes(each) for each in donor.variables}
     names = [torch_name(each.path) for each in side.trained]
+    held_there = {
+        (path, quantity_in(kind, what) if chained and isinstance(what, Role) else what): slot
+        for (path, what), slot in side.slots.items()
+    }
     states: list[Mapping[Any, Any] | None] = []
     slots: list[Slot] = []
     for each, name in zip(side.trained, names, strict=True):
-        held: dict[str, Any] = {} if kind.torch in UNCOUNTED else {STEP: step_tensor(count)}
+        held: dict[str, Any] = {} if kind.torch in UNCOUNTED else {STEP: step_tensor(count or 0)}
         if kind.torch == "NAdam":
             held["mu_product"] = _product(optimizer)
         for role, slot_name in kind.slots.items():
-            slot = side.slots.get((each.path, role))
+            slot = held_there.get((each.path, role))
             if slot is None or (role is Role.MOMENTUM and hyper.get("momentum") == 0):
                 continue
             held[slot_name] = recast(slot.tensor, axes.get(each.path), factors.get(role, 1.0))
             slots.append(Slot(slot_name, role, name, held[slot_name], slot.mapping))
         states.append(held or None)
-    stored = StateDict((_settings(kind, hyper, float(finite(rate) or 0.0)),), (len(states),), tuple(states))
+    settings = {} if chained else _settings(kind, hyper, told)  # a chain stores none: the target's stay
+    stored = StateDict((settings,), (len(states),), tuple(states))
     variables = tuple(
         ModelVariable(torch_name(each.path), recast(each.tensor, axes[each.path]), each.trainable)
         for each in donor.variables
@@ -97,13 +113,12 @@ def as_torch(donor: TrainingState, optimizer: OptimizerState, wanted: set[str], 
     return Crossed(state, translated, tuple(warnings))
 
 
-def _class(optimizer: OptimizerState, wanted: set[str], wishes: Wishes) -> tuple[Shared, list[str]]:
+def _class(optimizer: OptimizerState, own: OptimizerState | None, wishes: Wishes) -> tuple[Shared, list[str]]:
     """The class of PyTorch that follows the same rule, and what there is to say of it."""
+    wanted = {own.class_name, *own.class_candidates} - {None} if own is not None else set()
     hyper = optimizer.hyperparameters
     if optimizer.wrapper is not None and not optimizer.wrapper.scales_loss:
         raise GraftRefused(f"{optimizer.wrapper.class_name} keeps slots of its own, for which PyTorch has no class")
-    if dialect(optimizer.generation).chained:
-        raise GraftRefused("the donor's state is a chain of optax, of which no translation is written yet")
     kind = shared(optimizer.class_name, of="keras")
     if kind is None:
         raise GraftRefused(f"Keras' {optimizer.class_name or 'optimizer'} has no counterpart in torch.optim")
@@ -129,8 +144,8 @@ def _class(optimizer: OptimizerState, wanted: set[str], wishes: Wishes) -> tuple
     return kind, said
 
 
-def _settings(kind: Shared, hyper: Mapping[str, object], rate: float) -> dict[str, object]:
-    found: dict[str, object] = {"lr": rate}
+def _settings(kind: Shared, hyper: Mapping[str, object], rate: float | None) -> dict[str, object]:
+    found: dict[str, object] = {} if rate is None else {"lr": rate}
     if kind.torch in BETAS:
         found["betas"] = (hyper.get("beta_1", 0.9), hyper.get("beta_2", 0.999))
     for keras, torch in kind.settings.items():

@@ -234,11 +234,12 @@ def _untold(state: TrainingState) -> str:
     shared = {each.tensor.location for each in state.variables if each.path in owners}  # tied ones have it by another
     members = {name for group in optimizer.groups for name in group.variables}
     numbered = dialect(optimizer.generation).by_parameter and bool(members) and None not in members
+    known = owners | members
     lone = [
         each.path
         for each in state.variables
         if each.trainable is None
-        and each.path not in owners | members
+        and each.path not in known
         and "float" in each.tensor.dtype
         and (each.tensor.location is None or each.tensor.location not in shared)
     ]

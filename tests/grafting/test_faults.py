@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import pytest
 from support.objects import legacy, model, tracked, variables, write_objects
 from support.privileges import renounce
+from support.pytorch import made
 
 import ckptdoctor
 from ckptdoctor.errors import EXIT_INTERRUPTED, GraftRefused
@@ -46,6 +47,8 @@ CASES = {
     "keras": Case("run-a", "keras3.keras", "out.keras"),
     "weights.h5": Case("whole-model.h5", "lost.weights.h5", "out.weights.h5", ("--as", "keras2")),
     "dump": Case("whole-model.h5", "optimizer.pkl", "out.pkl"),
+    "torch": Case("donor.pt", "weights.pt", "out.pt"),
+    "torch-dcp": Case("donor.pt", "ranks", "out"),
 }
 
 every_kind = pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
@@ -61,6 +64,7 @@ def inputs(tmp_path: Path, fixtures_dir: Path) -> Path:
         shutil.copytree(fixtures_dir / name, folder / name)
     for name in ("whole-model.h5", "optimizer.pkl", "keras3.keras", "lost.weights.h5"):
         shutil.copy(fixtures_dir / name, folder / name)
+    made.files(folder)
     return folder
 
 
@@ -127,8 +131,8 @@ def refused(done: subprocess.CompletedProcess[str], *says: str) -> None:
 
 def state_of(out: Path) -> tuple[str, int | None, int]:
     """Verdict, count and number of slots."""
-    (made,) = ckptdoctor.inspect(out)
-    return made.status.value, made.optimizers[0].iterations, len(made.optimizers[0].slots)
+    (found,) = ckptdoctor.inspect(out)
+    return found.status.value, found.optimizers[0].iterations, len(found.optimizers[0].slots)
 
 
 # --------------------------------------------------------------------------------------------------- what is refused
@@ -181,9 +185,9 @@ def test_an_existing_output(case: Case, inputs: Path) -> None:
     """What lies at OUT stays as it is, to the byte."""
     place = inputs.parent / "out"
     assert graft(case, inputs, place / case.out).returncode == 0
-    made, before = digests(place), digests(inputs)
+    there, before = digests(place), digests(inputs)
     refused(graft(case, inputs, place / case.out), "exists already", "--overwrite")
-    assert (digests(place), digests(inputs)) == (made, before)
+    assert (digests(place), digests(inputs)) == (there, before)
 
 
 @pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])

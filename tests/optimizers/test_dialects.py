@@ -15,7 +15,8 @@ from ckptdoctor.optimizers.translation import SINGLES, Numbers
 from ckptdoctor.state import Generation
 
 PACKAGE = Path(ckptdoctor.__file__).parent
-AT_HOME = (PACKAGE / "formats", PACKAGE / "optimizers", PACKAGE / "state.py")
+AT_HOME = tuple(PACKAGE / each for each in ("formats", "optimizers", "crossing", "kinds.py", "state.py"))
+"""`crossing` says one framework's state in the words of another: which these are is what it is about."""
 
 
 def test_nobody_else_names_a_generation() -> None:

@@ -32,10 +32,12 @@ class Replacement(NamedTuple):
     Attributes:
         content: Its bytes, or what writes them.
         expected: How large it can become, for what is written; decides whether zip64 is needed.
+        crc: Its checksum, where another archive has it: what was damaged there stays so that it is found.
     """
 
     content: bytes | Producer
     expected: int = 0
+    crc: int | None = None
 
 
 class ZipSizes(NamedTuple):
@@ -253,7 +255,9 @@ class _Writer:
         size = self._end - start
         if size >= MAX32 and not wide:
             raise UnreadableArtifact(f"became {size:,} bytes, more than was reckoned with", place=info.filename)
-        entry = entry._replace(crc=self._crc(start, size), packed=size, size=size)
+        entry = entry._replace(
+            crc=self._crc(start, size) if replacement.crc is None else replacement.crc, packed=size, size=size
+        )
         write_at(self._descriptor, self._header(entry, b"", wide=wide), self._start + offset)
         self.replaced += size
         return entry

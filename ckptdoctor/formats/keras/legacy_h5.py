@@ -7,6 +7,7 @@ the order of everything; HDF5's own is alphabetical and means nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from ckptdoctor.containers.hdf5.file import H5File
 from ckptdoctor.containers.strict_json import parse_json
@@ -62,6 +63,27 @@ def read_open(file: H5File) -> TrainingState:
         others=tuple(copies),
         oddities=(*oddities, *code_inside([config, training]), *file.oddities),
     )
+
+
+class Described(NamedTuple):
+    """A whole model as it is written down.
+
+    Attributes:
+        version: The Keras that wrote it.
+        config: `model_config`.
+        layers: Every layer with its weights, in order.
+    """
+
+    version: str | None
+    config: object
+    layers: list[LayerWeights]
+
+
+def describe(path: str) -> Described:
+    """The configuration and the layers of a whole model."""
+    with H5File(path) as file:
+        version = file.text("", "keras_version") or file.text(MODEL, "keras_version")
+        return Described(version, _json(file, "model_config"), _layers(file, MODEL, []))
 
 
 def _json(file: H5File, name: str) -> object:

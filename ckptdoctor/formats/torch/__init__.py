@@ -117,8 +117,8 @@ FORMATS = (
         rename_to="what it is: a directory",
         verify="torch-accelerate",
         release_hint="for a release, save the model alone: accelerator.save_model(model, path)",
-        absent_hint="save it with accelerator.save_state(path), after accelerator.prepare(optimizer); or put the state of "
-        "another checkpoint here: {graft here}",
+        absent_hint="save it with accelerator.save_state(path), after accelerator.prepare(optimizer); or put the state "
+        "of another checkpoint here: {graft here}",
     ),
 )
 _TRAINER, _CLAIM, _LATEST = f"{_ROOM}.trainer", f"{_ROOM}.locating:claim", f"{_ROOM}.locating:latest"

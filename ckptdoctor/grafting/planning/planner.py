@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ckptdoctor.crossing.to_keras import as_keras
+from ckptdoctor.crossing.to_keras import as_keras, from_chain
 from ckptdoctor.diagnosis.status import is_possible
 from ckptdoctor.errors import GraftRefused, Unmatchable
 from ckptdoctor.formats.registry import program, record
@@ -46,7 +46,7 @@ from ckptdoctor.optimizers.keras.config import Settings
 from ckptdoctor.optimizers.lists.layout import Trained
 from ckptdoctor.optimizers.name_based import op_name
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot
-from ckptdoctor.state import Generation, OptimizerState, TrainingState
+from ckptdoctor.state import OptimizerState, TrainingState
 
 
 def make_plan(donor: TrainingState | None, target: TrainingState, output: str, options: Options | None = None) -> Plan:
@@ -78,13 +78,16 @@ def _plan(donor: TrainingState | None, target: TrainingState, output: str, optio
         require_one(own, "the target")
     if donor is None:
         return _count_only(target, own, output, options)
-    if options.generation is Generation.TORCH:
+    if options.generation is not None and dialect(options.generation).by_parameter:
         raise GraftRefused("the target is one of Keras or TensorFlow, which load no optimizer of PyTorch", target.path)
     told: tuple[str, ...] = ()
     theirs = choose(donor, options.donor_optimizer, "the donor")
     if theirs is not None and dialect(theirs.generation).by_parameter and theirs.stored is not None:
         donor, _, told = as_keras(donor, theirs, target, wishes_of(options))
         options = options._replace(optimizer=None if own is None else f"={own.name}")
+    elif theirs is not None and dialect(theirs.generation).chained and own is not None:
+        donor, _, told = from_chain(donor, theirs, own, wishes_of(options))
+        options = options._replace(optimizer=f"={own.name}")
     side = donor_side(donor, target, own, options)
     if "slots" not in options.only and (own is None or not own.has_state):
         raise GraftRefused(f"{_stateless(own)}: take the slots as well (--only slots, or no --only)", target.path)

@@ -12,6 +12,7 @@ from typing import Any
 from ckptdoctor.crossing.to_torch import as_torch
 from ckptdoctor.diagnosis.status import is_possible
 from ckptdoctor.errors import GraftRefused
+from ckptdoctor.formats.registry import program
 from ckptdoctor.grafting.options import Options, wishes_of
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.planning.completeness import NOWHERE, Unused
@@ -26,7 +27,7 @@ from ckptdoctor.optimizers.keras.config import Settings
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot, PlannedStateDict
 from ckptdoctor.optimizers.torch.steps import STEP, step_of, step_tensor
 from ckptdoctor.references import TensorRef
-from ckptdoctor.state import Generation, OptimizerState, Role, StateDict, TrainingState
+from ckptdoctor.state import OptimizerState, Role, StateDict, TrainingState
 from ckptdoctor.words import enumerate_some
 
 State = Mapping[Any, Any]
@@ -59,15 +60,13 @@ def state_dict_plan(donor: TrainingState | None, target: TrainingState, output: 
     theirs = choose(donor, options.donor_optimizer, "the donor")
     if theirs is None or not (theirs.has_state or theirs.stored):
         raise GraftRefused("the donor holds no optimizer state", donor.path)
-    if options.generation not in {None, Generation.TORCH}:
+    if options.generation is not None and not dialect(options.generation).by_parameter:
         raise GraftRefused(
             "the target is a file of PyTorch, whose optimizers are PyTorch's: leave --as out", target.path
         )
     told: tuple[str, ...] = ()
     if not dialect(theirs.generation).by_parameter:
-        donor, theirs, told = as_torch(
-            donor, theirs, _classes(mine.optimizer) if mine is not None else set(), wishes_of(options)
-        )
+        donor, theirs, told = as_torch(donor, theirs, own, wishes_of(options))
     plan = _Planner(_side(donor, theirs, "donor"), mine, target, output, options).plan()
     return plan._replace(warnings=(*told, *plan.warnings))
 
@@ -89,6 +88,9 @@ class _Planner:
         self.donor, self.own, self.target, self.output, self.options = donor, own, target, output, options
         self.warnings: list[str] = []
         self.is_own = own is donor
+        generation = donor.optimizer.generation or program(target)
+        assert generation is not None  # noqa: S101 - the target's format is the framework's own
+        self.generation = generation
 
     def plan(self) -> Plan:
         """The whole plan."""
@@ -112,8 +114,8 @@ class _Planner:
         planned = PlannedOptimizer(
             name=self._name(),
             class_name=class_name,
-            generation=self.donor.optimizer.generation or Generation.TORCH,
-            layout=Layout(class_name, Generation.TORCH, (), counted=count is not None),
+            generation=self.generation,
+            layout=Layout(class_name, self.generation, (), counted=count is not None),
             settings=Settings(),
             hyperparameters=self.donor.optimizer.hyperparameters,
             schedule=None,

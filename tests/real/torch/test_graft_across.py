@@ -19,7 +19,7 @@ ROWS = ("adam", "amsgrad", "adamw", "adagrad", "adadelta", "adamax", "nadam", "r
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both programs' files."""
     made = tmp_path_factory.mktemp("across")
-    child("keras_torch_child.py", "make", made)
+    child("across/keras_and_torch.py", "make", made)
     return made
 
 
@@ -36,7 +36,7 @@ def test_every_class_goes_on(folder: Path) -> None:
             assert result.code == 0, result.err
     result = ckptdoctor("diff", "adam.keras", "adam-bare-out.pt", "--values", "--weights", cwd=folder)
     assert "the same optimizer state" in result.out, result.out
-    found = child("keras_torch_child.py", "prove", folder)
+    found = child("across/keras_and_torch.py", "prove", folder)
     assert len(found) == 3 * len(ROWS)
     assert {row: each for row, each in found.items() if each > 5e-6} == {}
 

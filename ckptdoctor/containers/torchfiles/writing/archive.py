@@ -25,7 +25,7 @@ from ckptdoctor.containers.torchfiles.writing.storages import (
 from ckptdoctor.containers.zips.archive import ZipArchive
 from ckptdoctor.containers.zips.editing import Producer, Replacement, append_zip, create_zip, rewrite
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.references import TensorRef
+from ckptdoctor.references import FileRange, TensorRef
 
 ALIGNED = 64
 """Storages begin at multiples of so many bytes: what maps them into memory wants that."""
@@ -66,8 +66,7 @@ def exchange(source: str, output: str, splice: Splice, progress: Progress | None
     replaced = {f"{root}data.pkl": Replacement(new)}
     if is_big and storages.tensors:
         raise UnreadableArtifact("has big-endian storages: save it again on the machine that is to go on", source)
-    for key, ref in storages.tensors.items():
-        replaced[f"{folder}{key}"] = Replacement(_producer(ref, progress), nbytes_of(ref))
+    replaced |= _storages(storages, folder, progress)
     dropped = {f"{folder}{key}" for key in there if key not in used}
     sizes = rewrite(source, output, replaced, progress, dropped=dropped, aligned=ALIGNED)
     return Sizes(sizes.replaced, sizes.copied)
@@ -95,8 +94,7 @@ def _members(node: Node, progress: Progress | None) -> dict[str, Replacement]:
     storages = Storages(set())
     pickle = b"\x80\x02" + written(node, storages.keep) + b"."
     members = {f"{_ROOT}data.pkl": Replacement(pickle), f"{_ROOT}byteorder": Replacement(b"little")}
-    for key, ref in storages.tensors.items():
-        members[f"{_ROOT}data/{key}"] = Replacement(_producer(ref, progress), nbytes_of(ref))
+    members |= _storages(storages, f"{_ROOT}data/", progress)
     members[f"{_ROOT}version"] = Replacement(_VERSION)
     return members
 
@@ -110,6 +108,34 @@ def storages_in(pickle: bytes, path: str) -> Remembering:
         found = Remembering()
         Machine(Cursor(pickle, path), found, MAX_STEPS).run()
     return found
+
+
+def _storages(storages: Storages, folder: str, progress: Progress | None) -> dict[str, Replacement]:
+    sums: dict[str, dict[tuple[int, int], int]] = {}
+    return {
+        f"{folder}{key}": Replacement(_producer(ref, progress), nbytes_of(ref), _crc_of(ref, sums))
+        for key, ref in storages.tensors.items()
+    }
+
+
+def _crc_of(ref: TensorRef, sums: dict[str, dict[tuple[int, int], int]]) -> int | None:
+    """The checksum of a tensor that is a whole member of another archive."""
+    location = ref.location
+    if not isinstance(location, FileRange) or location.big_endian or location.fortran_order or not location.nbytes:
+        return None
+    if location.path not in sums:
+        sums[location.path] = _sums_in(location.path)
+    return sums[location.path].get((location.offset, location.nbytes))
+
+
+def _sums_in(path: str) -> dict[tuple[int, int], int]:
+    """First byte and bytes of each stored member of an archive → its CRC-32."""
+    try:
+        with ZipArchive(path) as opened:
+            ranges = {name: opened.stored_range(name) for name in opened.names}
+            return {place: opened.crc(name) for name, place in ranges.items() if place is not None}
+    except UnreadableArtifact:
+        return {}
 
 
 def _producer(ref: TensorRef, progress: Progress | None) -> Producer:

@@ -1,7 +1,7 @@
 """One program of Keras and the same of PyTorch: each saves, the other goes on.
 
-    python keras_torch_child.py make FOLDER
-    python keras_torch_child.py prove FOLDER
+    python keras_and_torch.py make FOLDER
+    python keras_and_torch.py prove FOLDER
 
 `make` writes for each class `NAME.keras` and `NAME.pt` after 7 steps, what each is grafted into (`NAME-bare.pt`,
 `NAME-fresh.pt`, `NAME-target.keras`), and the weights that 5 more steps lead to. `prove` loads the grafts
