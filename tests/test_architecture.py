@@ -38,7 +38,8 @@ KNOWS: dict[str, frozenset[str]] = {
     "recipes": GROUND | {"containers", "optimizers", "formats", "diagnosis", "examination"},
     "converting": GROUND | {"containers", "optimizers", "formats", "examination", "grafting"},
     "verification": GROUND | {"containers", "optimizers", "formats", "diagnosis", "examination"},
-    "guard": GROUND | {"containers", "formats", "diagnosis", "isolation", "matching", "examination", "verification"},
+    "guard": GROUND
+    | {"containers", "optimizers", "formats", "diagnosis", "isolation", "matching", "examination", "verification"},
 }
 """Room → the rooms that it may import. Above them: `report` knows results of every kind, `cli` and the API know all."""
 ABOVE = frozenset({"report", "cli", "start", "__main__", ""})

@@ -7,6 +7,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ckptdoctor.guard.fingerprints import MOST, Fingerprint, of_array
+from ckptdoctor.state import NOTHING
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,6 +52,7 @@ class Live(NamedTuple):
         variables: What it trains, in its order.
         slots: (what it is, place of its variable) → the slot. PyTorch's go by name, Keras' by role.
         sharded: Other processes hold parts of it: its slots cannot be compared.
+        numbered: Place of a slot in the list of all its variables, by which Keras saves them → the slot.
     """
 
     family: Literal["torch", "keras"]
@@ -60,6 +62,7 @@ class Live(NamedTuple):
     variables: tuple[LiveVariable, ...]
     slots: Mapping[tuple[str, int], LiveSlot]
     sharded: bool = False
+    numbered: Mapping[int, tuple[str, int]] = NOTHING
 
 
 def fingerprint(slot: LiveSlot) -> Fingerprint:

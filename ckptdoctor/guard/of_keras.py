@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -53,7 +53,15 @@ def read(live: Any, model: Any = None) -> Live:
         rates=(snapshot.rate(inner),),
         variables=tuple(map(_variable, trained)) or _unnamed(slots),
         slots=slots,
+        numbered=_numbered(inner, slots),
     )
+
+
+def _numbered(optimizer: Any, slots: Mapping[tuple[str, int], LiveSlot]) -> dict[int, tuple[str, int]]:
+    every = getattr(optimizer, "variables", ())
+    own = {id(slot.value): key for key, slot in slots.items()}
+    listed = every() if callable(every) and not isinstance(every, list) else every
+    return {number: own[id(each)] for number, each in enumerate(listed) if id(each) in own}
 
 
 def _build(optimizer: Any, trained: list[Any]) -> None:

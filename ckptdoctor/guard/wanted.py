@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ckptdoctor.examination import Examination, examine
+from ckptdoctor.formats.registry import record
 from ckptdoctor.guard.live import Live, LiveVariable
+from ckptdoctor.optimizers.lists.elements import position
 from ckptdoctor.state import OptimizerState, SchedulerState, Slot
 from ckptdoctor.verification.compare import kind_wanted, matched
 from ckptdoctor.verification.pytorch import is_of_torch, places
@@ -74,6 +76,8 @@ def wanted(found: Examination, optimizer: OptimizerState, live: Live) -> Wanted:
             Placed(slot, slot.name, place, by_name.get(slot.variable or "")) for place, slot in places(optimizer)
         )
         return Wanted(optimizer, slots, schedulers)
+    if optimizer.class_inferred and record(state.format).is_numbered and not _is_like(optimizer, live):
+        return Wanted(optimizer, tuple(_by_number(each, live) for each in optimizer.slots), schedulers)
     trained, expected = read(state, optimizer)
     order = {each.label: place for place, each in enumerate(trained)}
     here = _here(trained, live.variables)
@@ -85,6 +89,21 @@ def wanted(found: Examination, optimizer: OptimizerState, live: Live) -> Wanted:
         ),
         schedulers,
     )
+
+
+def _is_like(optimizer: OptimizerState, live: Live) -> bool:
+    """Whether what was inferred from a list is what the program has, which knows its class and its settings."""
+    kinds = {kind for kind, _ in live.slots}
+    return optimizer.class_name == live.class_name and all(kind_wanted(each) in kinds for each in optimizer.slots)
+
+
+def _by_number(slot: Slot, live: Live) -> Placed:
+    """A slot of a list that tells no class, by its number, as Keras itself takes it.
+
+    Adam's slots are as many as Adamax', so that what was inferred is no more than a guess here.
+    """
+    kind, place = live.numbered.get(position(slot.tensor.key), (slot.name, None))
+    return Placed(slot._replace(name=kind), kind, place, None)
 
 
 def _by_name(optimizer: OptimizerState, variables: Sequence[LiveVariable]) -> Mapping[str, int]:

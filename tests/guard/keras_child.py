@@ -125,6 +125,31 @@ def scenarios() -> None:
         guarded("not restored", net(keras.optimizers.legacy.Adam(0.01)), path("ckpt"))
 
 
+CLASSES = ("SGD", "RMSprop", "Adagrad", "Adadelta", "Adamax", "Nadam", "Ftrl", "Adafactor", "Lion", "Lamb", "Muon")
+
+
+def every_class() -> None:
+    """Every optimizer from a file that does not name its class: how many slots were compared, or what is lost."""
+    tf = importlib.import_module("tensorflow")
+    own = keras.optimizers
+    made: dict[str, dict[str, Any]] = {name: {} for name in CLASSES if hasattr(own, name)}
+    made |= {"SGD momentum": {"momentum": 0.9}, "RMSprop centered": {"centered": True, "momentum": 0.9}}
+    made |= {"Adam amsgrad": {"amsgrad": True}, "Adam ema": {"use_ema": True}, "AdamW ": {}}
+    found = {}
+    for name, settings in made.items():
+        source = net(getattr(own, name.split()[0])(0.01, **settings))
+        source.optimizer.build(source.trainable_variables)
+        for number in range(3):
+            gradients = [tf.fill(each.shape, 0.1 * number + 0.3) * each for each in source.trainable_variables]
+            source.optimizer.apply_gradients(zip(gradients, source.trainable_variables, strict=True))
+        source.save_weights(path(f"{name}.weights.h5"))
+        again = net(getattr(own, name.split()[0])(0.01, **settings))
+        again.optimizer.build(again.trainable_variables)
+        again.load_weights(path(f"{name}.weights.h5"))
+        found[name] = verdict(lambda: assert_resumed(again, path(f"{name}.weights.h5"), slots=None))  # noqa: B023
+    said["classes"] = found
+
+
 def two_optimizers() -> None:
     """A checkpoint of TensorFlow with two models and their optimizers, as a GAN's."""
     tf = importlib.import_module("tensorflow")
@@ -162,4 +187,5 @@ scenarios()
 no_optimizers()
 if os.environ["KERAS_BACKEND"] == "tensorflow":
     two_optimizers()
+    every_class()
 sys.stdout.write(json.dumps(said))

@@ -117,6 +117,17 @@ def test_of_one_kind_of_keras(said: dict[str, Any]) -> None:
     assert refused(said, "not restored")["lost"][0] == "Adam has taken no step here, and 7 there"
 
 
+def test_every_class(said: dict[str, Any]) -> None:
+    """A .weights.h5 names no class, and the slots of several fit: by their numbers they are compared all the same."""
+    if "classes" not in said:
+        pytest.skip("made by TensorFlow's arithmetic")
+    found = said["classes"]
+    assert len(found) > 12
+    assert [(name, each["lost"]) for name, each in found.items() if "lost" in each] == []
+    assert {name for name, each in found.items() if not each["slots"]} <= {"SGD"}
+    assert found["Adam ema"]["slots"] == 6
+
+
 def test_two_optimizers(said: dict[str, Any]) -> None:
     """Those of a GAN in one checkpoint, by name and in order."""
     if "two" not in said:
