@@ -39,7 +39,7 @@ def assert_resumed(
         path: The artifact: a file, a directory (then its latest), a checkpoint prefix.
         model: What the optimizer trains, by which an exchanged order of parameters is found. Of several optimizers:
             PyTorch's modules by name; Keras' models as the optimizers are given, by name or in order.
-        scheduler: PyTorch's scheduler; several in the order of the optimizers.
+        scheduler: PyTorch's scheduler; several in the artifact's order, or by its names.
         slots: So many slots of each optimizer are compared by value; None for all.
         learning_rate: Compare it too; False where the program sets another on purpose.
         allow_fresh: Let an artifact without any optimizer state pass.

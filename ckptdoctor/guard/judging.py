@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from ckptdoctor.examination import Examination, with_libhdf5
 from ckptdoctor.guard.fingerprints import TOLERANCE, Fingerprint, of_tensors, spread
-from ckptdoctor.guard.live import Live, LiveScheduler, fingerprint
+from ckptdoctor.guard.live import Live, fingerprint
 from ckptdoctor.guard.wanted import Placed, Wanted
 from ckptdoctor.state import OptimizerState
 from ckptdoctor.verification.compare import RATE
@@ -176,21 +176,3 @@ def _stored_rates(state: OptimizerState) -> list[float | None]:
 
 def _rate(value: object) -> float | None:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value) else None
-
-
-def judge_schedulers(wanted: Wanted, live: Sequence[LiveScheduler]) -> Iterator[Loss]:
-    """Compares the counts of schedulers, in order.
-
-    Where the artifact has none, its groups tell whether there was one: a schedule that begins anew is lost.
-    """
-    for there, here in zip(wanted.schedulers, live, strict=False):
-        if there.last_epoch is not None and here.last_epoch is not None and there.last_epoch != here.last_epoch:
-            yield Loss(
-                "scheduler", f"{here.class_name} stands at {here.last_epoch:,} here, and at {there.last_epoch:,} there"
-            )
-    if wanted.schedulers or not wanted.state.iterations:
-        return
-    scheduled = any("initial_lr" in each.hyperparameters for each in wanted.state.groups)
-    for here in live if scheduled else ():
-        if not here.last_epoch:
-            yield Loss("scheduler", f"{here.class_name} begins anew here, and its state is not there")

@@ -34,13 +34,6 @@ class LiveVariable(NamedTuple):
     shape: tuple[int, ...]
 
 
-class LiveScheduler(NamedTuple):
-    """A scheduler, and its count where it keeps one."""
-
-    class_name: str
-    last_epoch: int | None
-
-
 class Live(NamedTuple):
     """An optimizer of a running program.
 
@@ -52,6 +45,7 @@ class Live(NamedTuple):
         variables: What it trains, in its order.
         slots: (what it is, place of its variable) → the slot. PyTorch's go by name, Keras' by role.
         sharded: Other processes hold parts of it: its slots cannot be compared.
+        optimizer: The optimizer itself.
         numbered: Place of a slot in the list of all its variables, by which Keras saves them → the slot.
     """
 
@@ -62,6 +56,7 @@ class Live(NamedTuple):
     variables: tuple[LiveVariable, ...]
     slots: Mapping[tuple[str, int], LiveSlot]
     sharded: bool = False
+    optimizer: Any = None
     numbered: Mapping[int, tuple[str, int]] = NOTHING
 
 

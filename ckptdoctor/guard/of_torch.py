@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from ckptdoctor.guard.live import Live, LiveScheduler, LiveSlot, LiveVariable, number
+from ckptdoctor.errors import UsageProblem
+from ckptdoctor.guard.live import Live, LiveSlot, LiveVariable, number
 
 _STEP = "step"
 _GROUP_COUNTS = ("k", "step")
@@ -26,8 +27,7 @@ def read(optimizer: Any, model: Any = None) -> Live:
         optimizer: Of torch.optim, or what follows it; accelerate's and Lightning's wrappers too.
         model: The module, or several by name, whose parameters it trains.
     """
-    inner = getattr(optimizer, "optimizer", optimizer)
-    optimizer = inner if is_optimizer(inner) else optimizer
+    optimizer = _innermost(optimizer)
     groups = optimizer.param_groups
     parameters = [each for group in groups for each in group["params"]]
     names = _names(model) if model is not None else _own_names(groups)
@@ -48,7 +48,14 @@ def read(optimizer: Any, model: Any = None) -> Live:
         variables=tuple(LiveVariable(names.get(id(each), ""), tuple(map(int, each.shape))) for each in parameters),
         slots=slots,
         sharded=type(optimizer).__module__.startswith("deepspeed") or any(map(_is_part, parameters)),
+        optimizer=optimizer,
     )
+
+
+def _innermost(optimizer: Any) -> Any:
+    """The optimizer in a wrapper such as accelerate's."""
+    inner = getattr(optimizer, "optimizer", optimizer)
+    return inner if is_optimizer(inner) else optimizer
 
 
 def _flat(state: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -88,8 +95,29 @@ def _own_names(groups: list[dict[str, Any]]) -> dict[int, str]:
     }
 
 
+class LiveScheduler(NamedTuple):
+    """A scheduler of a running program.
+
+    Attributes:
+        class_name: Its class.
+        last_epoch: Its count, where it keeps one.
+        optimizer: The optimizer whose rates it sets.
+    """
+
+    class_name: str
+    last_epoch: int | None
+    optimizer: Any
+
+
 def scheduler(live: Any) -> LiveScheduler:
-    """A learning-rate scheduler; accelerate's wrapper too."""
+    """What a learning-rate scheduler holds; accelerate's wrapper too.
+
+    Raises:
+        UsageProblem: It is none.
+    """
     inner = getattr(live, "scheduler", live)
+    if not hasattr(inner, "step") or not hasattr(inner, "state_dict"):
+        raise UsageProblem(f"scheduler= is {type(live).__name__}: give a learning-rate scheduler of PyTorch")
     count = getattr(inner, "last_epoch", None)
-    return LiveScheduler(type(inner).__name__, count if isinstance(count, int) else None)
+    owner = getattr(inner, "optimizer", None)
+    return LiveScheduler(type(inner).__name__, count if isinstance(count, int) else None, _innermost(owner))

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from ckptdoctor.diagnosis.status import optimizer_status
 from ckptdoctor.errors import UsageProblem
 from ckptdoctor.examination import Examination
-from ckptdoctor.guard import of_keras, of_torch
-from ckptdoctor.guard.judging import Loss, judge, judge_schedulers
-from ckptdoctor.guard.live import Live, LiveScheduler
+from ckptdoctor.guard import of_keras, of_torch, schedulers
+from ckptdoctor.guard.judging import Loss, judge
+from ckptdoctor.guard.live import Live
 from ckptdoctor.guard.telling import refusal
 from ckptdoctor.guard.wanted import read_artifact, wanted
 from ckptdoctor.isolation.client import stop
@@ -110,13 +110,12 @@ def _compared(
     if len(pairs) < len(read):
         there, here = counted(len(held), "optimizer"), len(read)
         losses.append(Loss("number", f"{here} optimizers are here, and the state of {there} there"))
-    schedulers = _schedulers(scheduler)
-    for number, (optimizer, own) in enumerate(pairs):
+    for optimizer, own in pairs:
         beside = wanted(found, optimizer, own)
         judged = judge(found, beside, own, slots=allowed.slots, rate=allowed.learning_rate)
         compared += judged.compared
         losses += judged.losses
-        losses += judge_schedulers(beside, schedulers if len(pairs) == 1 else schedulers[number : number + 1])
+    losses += schedulers.judge(state, pairs, scheduler)
     losses += _counted(state, steps)
     _refuse(found, read[0].family, losses, allowed)
     return Resumed(found.path, tuple(optimizer.iterations for optimizer, _ in pairs), compared)
@@ -184,15 +183,7 @@ def _paired(
     if len(read) == 1 and len(held) > 1:
         names = ", ".join(repr(each.name) for each in held)
         raise UsageProblem(f"{state.path} has {len(held)} optimizers: name yours, as {{name: optimizer}}, of {names}")
-    return list(zip(held, read, strict=False))
-
-
-def _schedulers(given: Any) -> list[LiveScheduler]:
-    if given is None:
-        return []
-    if isinstance(given, Mapping):
-        given = list(given.values())
-    return [of_torch.scheduler(each) for each in (given if isinstance(given, (list, tuple)) else [given])]
+    return list(zip(held if len(read) != len(state.optimizers) else state.optimizers, read, strict=False))
 
 
 def _counted(state: TrainingState, steps: tuple[str, int] | None) -> list[Loss]:

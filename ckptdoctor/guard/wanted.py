@@ -10,7 +10,7 @@ from ckptdoctor.examination import Examination, examine
 from ckptdoctor.formats.registry import record
 from ckptdoctor.guard.live import Live, LiveVariable
 from ckptdoctor.optimizers.lists.elements import position
-from ckptdoctor.state import OptimizerState, SchedulerState, Slot
+from ckptdoctor.state import OptimizerState, Slot
 from ckptdoctor.verification.compare import kind_wanted, matched
 from ckptdoctor.verification.pytorch import is_of_torch, places
 from ckptdoctor.verification.trained import Trained, read
@@ -43,12 +43,10 @@ class Wanted(NamedTuple):
     Attributes:
         state: As it was read.
         slots: Its slots.
-        schedulers: Those that set its rates.
     """
 
     state: OptimizerState
     slots: tuple[Placed, ...]
-    schedulers: tuple[SchedulerState, ...]
 
 
 def read_artifact(path: str | os.PathLike[str]) -> Examination:
@@ -68,16 +66,14 @@ def wanted(found: Examination, optimizer: OptimizerState, live: Live) -> Wanted:
     """One optimizer of an artifact, each slot with its place beside a running one."""
     state = found.state
     assert state is not None  # noqa: S101 - what has no error was read
-    alone = len(state.optimizers) == 1
-    schedulers = tuple(each for each in state.schedulers if alone or each.optimizer == optimizer.name)
     if is_of_torch(state):
         by_name = _by_name(optimizer, live.variables)
         slots = tuple(
             Placed(slot, slot.name, place, by_name.get(slot.variable or "")) for place, slot in places(optimizer)
         )
-        return Wanted(optimizer, slots, schedulers)
+        return Wanted(optimizer, slots)
     if optimizer.class_inferred and record(state.format).is_numbered and not _is_like(optimizer, live):
-        return Wanted(optimizer, tuple(_by_number(each, live) for each in optimizer.slots), schedulers)
+        return Wanted(optimizer, tuple(_by_number(each, live) for each in optimizer.slots))
     trained, expected = read(state, optimizer)
     order = {each.label: place for place, each in enumerate(trained)}
     here = _here(trained, live.variables)
@@ -87,7 +83,6 @@ def wanted(found: Examination, optimizer: OptimizerState, live: Live) -> Wanted:
             Placed(each.slot, kind_wanted(each.slot), order.get(each.variable), here.get(each.variable))
             for each in expected
         ),
-        schedulers,
     )
 
 

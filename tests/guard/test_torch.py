@@ -2,79 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.pytorch.resuming import halving, net, parameters, program, refusal, resumed, saved, torch, trained
 
-from ckptdoctor.errors import NoSuchPath, NotResumed, UnreadableArtifact, UsageProblem
+from ckptdoctor.errors import NoSuchPath, UnreadableArtifact, UsageProblem
 from ckptdoctor.guard import assert_resumed
-
-torch: Any = pytest.importorskip("torch", exc_type=ImportError)
-
-
-def net() -> Any:
-    """Two layers of one shape: their moments could be exchanged, and nothing would fail."""
-    torch.manual_seed(0)
-    return torch.nn.ModuleDict({"a": torch.nn.Linear(3, 3), "b": torch.nn.Linear(3, 3)})
-
-
-def parameters(model: Any, order: str = "ab", *, named: bool = False) -> list[Any]:
-    """Those of the layers in some order."""
-    found = [(f"{each}.{name}", one) for each in order for name, one in model[each].named_parameters()]
-    return found if named else [one for _, one in found]
-
-
-def halving(optimizer: Any) -> Any:
-    """A schedule of a function, which no file holds."""
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5**step)
-
-
-def program(order: str = "ab", *, kind: str = "Adam", named: bool = False, **settings: Any) -> tuple[Any, Any, Any]:
-    """Model, optimizer, scheduler, as the program makes them."""
-    model = net()
-    optimizer = getattr(torch.optim, kind)(parameters(model, order, named=named), lr=0.01, **settings)
-    return model, optimizer, halving(optimizer)
-
-
-def trained(model: Any, optimizer: Any, scheduler: Any = None, steps: int = 7, accumulate: int = 1) -> None:
-    """Some steps."""
-    generator = torch.Generator().manual_seed(1)
-    for _ in range(steps):
-        for _ in range(accumulate):
-            model["b"](model["a"](torch.randn(4, 3, generator=generator)).tanh()).pow(2).sum().backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        if scheduler is not None:
-            scheduler.step()
-
-
-def saved(path: Path, *without: str, **settings: Any) -> Path:
-    """A file of a run of seven steps."""
-    model, optimizer, scheduler = program(**settings)
-    trained(model, optimizer, scheduler)
-    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict()}
-    torch.save({name: each for name, each in state.items() if name not in without}, path)
-    return path
-
-
-def resumed(path: Path, order: str = "ab", **settings: Any) -> tuple[Any, Any, Any]:
-    """A program that loads all that the file has."""
-    made = program(order, **settings)
-    state = torch.load(path, weights_only=True)
-    for one, name in zip(made, ("model", "optimizer", "scheduler"), strict=True):
-        if name in state:
-            one.load_state_dict(state[name])
-    return made
-
-
-def refusal(live: Any, path: Path, **options: Any) -> NotResumed:
-    """The error of a guard that has to refuse."""
-    with pytest.raises(NotResumed) as raised:
-        assert_resumed(live, path, **options)
-    assert f"ckptdoctor recipe {path}" in str(raised.value)
-    return raised.value
 
 
 @pytest.mark.parametrize(
@@ -274,58 +209,6 @@ def test_weights_alone(tmp_path: Path) -> None:
     assert found.codes == ("S001",)
     assert "allow_fresh=True" in str(found)
     assert assert_resumed(optimizer, path, allow_fresh=True) == (str(path), (), 0)
-
-
-@pytest.fixture
-def several(tmp_path: Path) -> tuple[Path, dict[str, Any], dict[str, Any]]:
-    """A file with two optimizers, as a GAN has; the optimizers after they were loaded, and their models."""
-    made = {"gen": program(), "disc": program(kind="SGD", momentum=0.9)}
-    state: dict[str, Any] = {}
-    for name, (model, optimizer, scheduler) in made.items():
-        trained(model, optimizer, scheduler, steps=3 if name == "gen" else 5)
-        state |= {name: model.state_dict(), f"opt_{name}": optimizer.state_dict()}
-    torch.save(state, tmp_path / "gan.pt")
-    optimizers = {f"opt_{name}": optimizer for name, (_, optimizer, _) in made.items()}
-    return tmp_path / "gan.pt", optimizers, {name: model for name, (model, *_) in made.items()}
-
-
-def test_several_by_name(several: tuple[Path, dict[str, Any], dict[str, Any]]) -> None:
-    """By the artifact's names, in any order, one of them alone too."""
-    path, optimizers, models = several
-    assert assert_resumed(optimizers, path, model=models).slots == 8
-    assert assert_resumed(dict(reversed(optimizers.items())), path, model=models).iterations == (None, 3)
-    assert assert_resumed({"gen": optimizers["opt_gen"]}, path).iterations == (3,)
-    assert len(refusal({"opt_gen": optimizers["opt_disc"]}, path).lost) > 1
-
-
-def test_several_in_order(several: tuple[Path, dict[str, Any], dict[str, Any]]) -> None:
-    """In the artifact's order: a list in another order is told, and one that is too long."""
-    path, optimizers, _ = several
-    listed = list(optimizers.values())
-    assert assert_resumed(listed, path).slots == 8
-    refusal(listed[::-1], path)
-    _, another, _ = program()
-    assert "3 optimizers are here, and the state of 2 optimizers there" in refusal([*listed, another], path).lost
-
-
-@pytest.mark.parametrize(
-    ("live", "sentence"),
-    [
-        ("gen", "has 2 optimizers: name yours, as {name: optimizer}, of 'opt_gen', 'opt_disc'"),
-        ({"opt_other": "gen"}, "has no optimizer 'opt_other': it has opt_gen, opt_disc"),
-        ([], "no optimizer is given"),
-        (7, "int is no optimizer"),
-    ],
-)
-def test_which_one_is_meant(several: tuple[Path, dict[str, Any], dict[str, Any]], live: Any, sentence: str) -> None:
-    """One sentence where it cannot be told."""
-    path, optimizers, _ = several
-    if live == "gen":
-        live = optimizers["opt_gen"]
-    elif isinstance(live, Mapping):
-        live = dict.fromkeys(live, optimizers["opt_gen"])
-    with pytest.raises(UsageProblem, match=sentence.replace("{", r"\{").replace("}", r"\}")):
-        assert_resumed(live, path)
 
 
 def test_bad_inputs(tmp_path: Path) -> None:

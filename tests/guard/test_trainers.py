@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ckptdoctor.errors import NotResumed
+from ckptdoctor.guard import assert_resumed
 from ckptdoctor.guard.resuming import ResumeWarning
 
 torch: Any = pytest.importorskip("torch", exc_type=ImportError)
@@ -214,3 +215,37 @@ class TestTrainer:
         shutil.copy(checkpoint / "scheduler.pt", copy)
         found = refusal(lambda: fit(checkpoint, copy))
         assert found.lost == ("the trainer's global_step is 3 here, and 5 there",)
+
+
+class TestAccelerate:
+    """What `Accelerator.prepare` wraps is asked through its wrappers."""
+
+    @pytest.fixture
+    def program(self) -> Callable[[], tuple[Any, Any, Any, Any]]:
+        """Accelerator, model, optimizer and scheduler, prepared."""
+        accelerate = pytest.importorskip("accelerate")
+
+        def made() -> tuple[Any, Any, Any, Any]:
+            accelerator = accelerate.Accelerator(cpu=True)
+            model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Tanh(), torch.nn.Linear(4, 4))
+            optimizer = torch.optim.AdamW(model.parameters(), 0.01)
+            scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.9**step)
+            return (accelerator, *accelerator.prepare(model, optimizer, scheduler))
+
+        return made
+
+    def test_load_state(self, program: Callable[[], tuple[Any, Any, Any, Any]], tmp_path: Path) -> None:
+        """What it loads passes; what was not loaded does not, and a forgotten scheduler neither."""
+        accelerator, model, optimizer, scheduler = program()
+        for _ in range(3):
+            accelerator.backward(model(torch.ones(2, 4)).pow(2).sum())
+            optimizer.step()
+            scheduler.step()
+            optimizer.zero_grad()
+        accelerator.save_state(tmp_path / "state")
+        accelerator, model, optimizer, scheduler = program()
+        found = refusal(lambda: assert_resumed(optimizer, tmp_path / "state", model=model, scheduler=scheduler))
+        assert found.lost[0] == "AdamW has no state here, and 8 slots there"
+        assert "LambdaLR stands at 0 here, and at 3 there" in found.lost
+        accelerator.load_state(tmp_path / "state")
+        assert assert_resumed(optimizer, tmp_path / "state", model=model, scheduler=scheduler).slots == 4
