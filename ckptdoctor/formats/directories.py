@@ -28,6 +28,8 @@ _SHOWN = 5
 _MODELS = endings(models=True)
 _BACKUP = ("latest.weights.h5", "training_metadata.json")
 """What Keras 3's BackupAndRestore keeps in its directory."""
+_BELOW = "checkpoints"
+"""Where Lightning puts them in the directory of a run, and accelerate in that of a project."""
 _CHIEF = "chief"
 """Where tf.keras' BackupAndRestore keeps its checkpoints, below its directory."""
 _NUMBER = re.compile(r"(\d+)(?:\.(\d+))?")
@@ -63,7 +65,15 @@ def meant_by(given: str, path: str, *, everything: bool) -> tuple[Target, ...]:
         return (_without_state_file(given, prefixes),)
     if os.path.isfile(os.path.join(path, _CHIEF, checkpoint_state.NAME)):
         return meant_by(given, os.path.join(path, _CHIEF), everything=False)
-    return (_newest(given, path, names),)
+    try:
+        return (_newest(given, path, names),)
+    except UnreadableArtifact:
+        below = os.path.join(path, _BELOW)
+        if _BELOW not in names or not os.path.isdir(below):
+            raise
+        inside = meant_by(given, below, everything=False)
+        note = Oddity("P003", f"{path} keeps its checkpoints in {below}")
+        return tuple(each._replace(oddities=(*each.oddities, note)) for each in inside)
 
 
 def artifact_at(given: str, path: str) -> Target | None:

@@ -11,6 +11,7 @@ from ckptdoctor.containers.bytes.files import RegularFile, reason
 from ckptdoctor.errors import LimitExceeded, NoSuchPath, UnreadableArtifact
 from ckptdoctor.formats.contract import Target
 from ckptdoctor.formats.directories import from_state, listing, meant_by
+from ckptdoctor.formats.registry import claimed
 from ckptdoctor.formats.single_files import target_of
 from ckptdoctor.formats.tensorflow import state_file as checkpoint_state
 from ckptdoctor.state import Oddity
@@ -18,6 +19,9 @@ from ckptdoctor.state import Oddity
 _ALIKE = 0.75
 """How alike names have to be that one may be meant by the other; difflib's default takes `err.h5` for `nope.h5`."""
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://")
+
+_INDEXES = (".safetensors.index.json", ".bin.index.json")
+"""Which shard holds which weight, as Hugging Face's libraries write it down."""
 
 
 def locate(path: str, *, everything: bool = False) -> tuple[Target, ...]:
@@ -72,6 +76,11 @@ def _file(given: str, path: str) -> Target:
         found = from_state(given, directory or ".", listing(directory or ".")) if names_checkpoints else None
         if found is not None:
             return found
+    if name.endswith(_INDEXES):
+        whole = claimed(given, directory or ".", frozenset(listing(directory or ".")))
+        if whole is not None:
+            told = f"{name} is the index of shards; the artifact is {directory or '.'}"
+            return whole._replace(oddities=(*whole.oddities, Oddity("P003", told)))
     target = target_of(given, path)
     if target.resolved == path and target.reader != "tf-checkpoint" and os.path.exists(f"{path}.index"):
         told = f"{name}.index beside it is a checkpoint of the same name, which TensorFlow loads: name it to read that"

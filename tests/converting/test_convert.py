@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from support.commands import Result, ckptdoctor
+from support.schemas import load
 
 import ckptdoctor as api
 from ckptdoctor.containers.safetensors import read_safetensors
@@ -129,6 +131,10 @@ def test_weights_as_safetensors(run: tuple[Path, Any], tmp_path: Path) -> None:
     index = json.loads((tmp_path / "shards/model.safetensors.index.json").read_text(encoding="utf-8"))
     assert set(index["weight_map"]) == set(weights)
     assert len(set(index["weight_map"].values())) > 3
+    for whole in ("shards", "shards/model.safetensors.index.json"):
+        convert(tmp_path / whole, "--output", tmp_path / "joined.pt", "--overwrite")
+        joined = torch.load(tmp_path / "joined.pt", weights_only=True)
+        assert all(torch.equal(joined[name], each) for name, each in weights.items())
     safetensors = pytest.importorskip("safetensors.torch")
     assert set(safetensors.load_file(tmp_path / "model.safetensors")) == set(weights)
 
@@ -152,6 +158,7 @@ def test_json_and_python_say_the_same(run: tuple[Path, Any], tmp_path: Path) -> 
     """The receipt, for pipelines and for notebooks."""
     folder, _ = run
     told = json.loads(convert(folder / "stream.pt", "--output", tmp_path / "a.pt", "--format", "json").out)
+    jsonschema.validate(told, load("convert.schema.json"))
     found = api.convert(folder / "stream.pt", tmp_path / "b.pt")
     assert told["optimizers"] == [{"class": "AdamW", "iterations": BEFORE}]
     assert (told["to"], told["bytes"]) == (found.to.value, found.bytes_written)

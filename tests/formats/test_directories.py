@@ -200,6 +200,18 @@ def test_the_chief_of_a_backup(tmp_path: Path) -> None:
 # -------------------------------------------------------------------------------------------------- what is not there
 
 
+def test_a_run_of_lightning(tmp_path: Path, fixtures_dir: Path) -> None:
+    """The directory of a run keeps its checkpoints one level below; with artifacts of its own, those are meant."""
+    below = tmp_path / "version_0" / "checkpoints"
+    below.mkdir(parents=True)
+    (tmp_path / "version_0" / "hparams.yaml").write_text("{}\n", encoding="utf-8")
+    shutil.copy(fixtures_dir / "keras3.keras", below / "epoch=1.keras")
+    assert only_path(tmp_path / "version_0") == str(below / "epoch=1.keras")
+    assert "P003" in codes(tmp_path / "version_0")
+    shutil.copy(fixtures_dir / "whole-model.h5", tmp_path / "version_0" / "model.h5")
+    assert only_path(tmp_path / "version_0") == str(tmp_path / "version_0" / "model.h5")
+
+
 def test_nothing_there_is_a_file_not_found(tmp_path: Path) -> None:
     """Python's own error, too: `except FileNotFoundError` works."""
     with pytest.raises(FileNotFoundError) as caught:

@@ -97,6 +97,13 @@ class _Planner:
         class_name = self._class()
         if self.own is None and "slots" not in self.options.only:
             raise GraftRefused("the target has no optimizer: take the slots as well (no --only)", self.target.path)
+        stateless = self.own is not None and not any(self.own.stored.states)
+        if stateless and "slots" not in self.options.only and "iterations" in self.options.only:
+            raise GraftRefused(
+                "the target's optimizer never stepped, and PyTorch keeps a count in each parameter's state: take the "
+                "slots as well (no --only)",
+                self.target.path,
+            )
         divided = Dividing(self.donor, self.own, self.target, self.options).divided()
         unused = self._unused(divided)
         whose = None if self.own is None or self.options.groups == "keep" else self.own.stored

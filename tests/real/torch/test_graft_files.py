@@ -76,6 +76,10 @@ def grouped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
         torch.save({"model": prefixed, "optimizer": state}, folder / f"{prefix}pt")
     one = torch.optim.AdamW(net().parameters(), 0.01, weight_decay=0.05)
     torch.save({"model": weights, "optimizer": one.state_dict()}, folder / "one-group.pt")
+    other = net()
+    trained = torch.optim.AdamW(other.parameters(), 0.03)
+    train(other, trained, 0, BEFORE)
+    torch.save({"model": other.state_dict(), "optimizer": trained.state_dict()}, folder / "one-group-trained.pt")
     torch.save(net(2, "bac").state_dict(), folder / "reordered.pt")
     torch.save(net(3, longer=True).state_dict(), folder / "longer.pt")
     train(model, optimizer, BEFORE, AFTER)
@@ -159,6 +163,33 @@ def test_counts_and_settings_by_hand(grouped: tuple[Path, Any], tmp_path: Path) 
     train(model, optimizer, 0, 2)
     torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "sgd.pt")
     assert "count" in graft(tmp_path, "--into", "sgd.pt", "--output", "x.pt", "--iterations", "3", code=4).err
+
+
+def test_only_a_part(grouped: tuple[Path, Any], tmp_path: Path) -> None:
+    """--only: the count, the slots or the settings alone, and what the target keeps is its own."""
+    folder, _ = grouped
+    model = net()
+    optimizer = _adamw(model.parameters())
+    train(model, optimizer, 0, 2)
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "target.pt")
+    own = loaded(tmp_path / "target.pt")["optimizer"]
+    target = str(tmp_path / "target.pt")
+    found = {}
+    for part in ("iterations", "slots", "hyperparameters"):
+        out = str(tmp_path / f"{part}.pt")
+        graft(folder, "--from", "one-group-trained.pt", "--into", target, "--output", out, "--only", part)
+        found[part] = loaded(tmp_path / f"{part}.pt")["optimizer"]
+    donor = loaded(folder / "one-group-trained.pt")["optimizer"]
+    assert {float(each["step"]) for each in found["iterations"]["state"].values()} == {float(BEFORE)}
+    assert torch.equal(found["iterations"]["state"][0]["exp_avg"], own["state"][0]["exp_avg"])
+    assert {float(each["step"]) for each in found["slots"]["state"].values()} == {2.0}
+    assert torch.equal(found["slots"]["state"][0]["exp_avg"], donor["state"][0]["exp_avg"])
+    assert found["slots"]["param_groups"] == own["param_groups"]
+    assert found["hyperparameters"]["param_groups"][0]["lr"] == 0.03
+    assert torch.equal(found["hyperparameters"]["state"][0]["exp_avg"], own["state"][0]["exp_avg"])
+    fresh = str(folder / "one-group.pt")
+    arguments = ("--from", "one-group-trained.pt", "--into", fresh, "--output", str(tmp_path / "x.pt"))
+    assert "never stepped" in graft(folder, *arguments, "--only", "iterations", code=4).err
 
 
 def test_several_optimizers(tmp_path: Path) -> None:
