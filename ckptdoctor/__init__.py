@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from ckptdoctor import errors
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from typing_extensions import Unpack
 
     from ckptdoctor.checking.configuration import CheckSettings
@@ -26,13 +28,15 @@ if TYPE_CHECKING:
     from ckptdoctor.grafting.building.receipt import Receipt
     from ckptdoctor.grafting.options import GraftOptions, Options
     from ckptdoctor.grafting.plan import Plan
+    from ckptdoctor.repairing.run import Repair, RepairSettings
+    from ckptdoctor.repairing.strip import Release
     from ckptdoctor.timeline.results import History
     from ckptdoctor.verification import Verification
 
 __version__ = "0.1.0"
 __all__ = [
     "__version__", "check", "convert", "declare", "diff", "errors", "graft", "history", "inspect", "plan_graft",
-    "recipe", "verify",
+    "recipe", "repair", "strip", "verify",
 ]  # fmt: skip
 
 
@@ -252,6 +256,59 @@ def convert(
     if to is not None and to not in writable():
         raise errors.UsageProblem(f"{to!r} is no format that is written: there are {', '.join(writable())}")
     return run(path, output, to, overwrite=overwrite, max_shard=max_shard)
+
+
+def repair(
+    path: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None = None,
+    *,
+    fixes: Sequence[str] = (),
+    in_place: bool = False,
+    overwrite: bool = False,
+    **settings: Unpack[RepairSettings],
+) -> Repair:
+    """Mends an artifact, in the same format: what was lost on the way, what its program drops or stumbles over.
+
+    Args:
+        path: What `inspect` takes.
+        output: What is written.
+        fixes: Names of what is to be mended (`ckptdoctor repair --list`); none: all that is safe.
+        in_place: Mend the artifact itself, in one step; the original is kept as `PATH.bak`.
+        overwrite: Replace what lies under the output's name.
+        **settings: `iterations`, `learning_rate`, `loader`, as the options of the command.
+
+    Raises:
+        ckptdoctor.errors.Refused: There is nothing to mend, or a name is taken; nothing was written.
+        ckptdoctor.errors.UnreadableArtifact: It cannot be read.
+        ckptdoctor.errors.UsageProblem: There is no such fix, or neither an output nor `in_place` is given.
+    """
+    from ckptdoctor.repairing.run import repair as mend
+
+    if (output is not None) == in_place:
+        raise errors.UsageProblem("name an output, or say in_place=True")
+    given = {name: value for name, value in settings.items() if value is not None}
+    return mend(path, output, fixes=fixes, settings=given, overwrite=overwrite)
+
+
+def strip(path: str | os.PathLike[str], output: str | os.PathLike[str], *, overwrite: bool = False) -> Release:
+    """Writes an artifact without its optimizer state, in the same format, for release.
+
+    Args:
+        path: What `inspect` takes; it is not changed.
+        output: What is written.
+        overwrite: Replace what lies under the output's name.
+
+    Returns:
+        What is not in the result any more, and how it is loaded.
+
+    Raises:
+        ckptdoctor.errors.Refused: It holds none, or could not be loaded without; nothing was written.
+        ckptdoctor.errors.UnreadableArtifact: It cannot be read.
+        ckptdoctor.errors.NoSuchPath: Nothing is at this path.
+    """
+    from ckptdoctor.repairing.strip import strip as write
+
+    return write(path, output, overwrite=overwrite)
 
 
 def verify(

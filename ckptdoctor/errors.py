@@ -114,7 +114,11 @@ class NotResumed(CkptDoctorError):
         self.codes = codes
 
 
-class GraftRefused(CkptDoctorError):
-    """A graft that would be incompatible, ambiguous or incomplete; nothing was written."""
+class Refused(CkptDoctorError):
+    """Something that would not be written soundly, or has a name that is taken; nothing was written."""
 
     exit_code = EXIT_REFUSED
+
+
+class GraftRefused(Refused):
+    """A graft that would be incompatible, ambiguous or incomplete; nothing was written."""

@@ -365,6 +365,7 @@ class TrainingState(NamedTuple):
         ordered: Its variables are in the model's order; False where nothing tells that.
         leaves: The whole tree, of one that a JAX program saved.
         logged: What it tells of how training went.
+        progress: Fields of the document in which a trainer keeps its progress, with `/` the callbacks that it has.
     """
 
     path: str
@@ -383,6 +384,7 @@ class TrainingState(NamedTuple):
     ordered: bool = True
     leaves: tuple[TreeLeaf, ...] = ()
     logged: Logged = Logged()
+    progress: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return str(carry_out("state_text", self))

@@ -37,6 +37,7 @@ KNOWS: dict[str, frozenset[str]] = {
     "timeline": GROUND | {"containers", "formats", "diagnosis", "isolation", "runs", "examination", "checking"},
     "recipes": GROUND | {"containers", "optimizers", "formats", "diagnosis", "examination"},
     "converting": GROUND | {"containers", "optimizers", "formats", "examination", "grafting"},
+    "repairing": GROUND | {"containers", "optimizers", "formats", "diagnosis", "examination", "grafting"},
     "verification": GROUND | {"containers", "optimizers", "formats", "diagnosis", "examination"},
     "guard": GROUND
     | {"containers", "optimizers", "formats", "diagnosis", "isolation", "matching", "examination", "verification"},

@@ -19,7 +19,9 @@ from ckptdoctor.start import raising
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-_COMMANDS = ("inspect", "check", "history", "diff", "graft", "convert", "verify", "recipe", "explain")
+_COMMANDS = (
+    "inspect", "check", "history", "diff", "graft", "repair", "convert", "strip", "verify", "recipe", "explain",
+)  # fmt: skip
 """Each in a module of its name; only the one that is asked for is imported."""
 
 

@@ -33,13 +33,13 @@ class Sizes(NamedTuple):
     copied: int
 
 
-def exchange(source: str, output: BinaryIO, values: Mapping[tuple[str, ...], Value]) -> Sizes:
+def exchange(source: str, output: BinaryIO, values: Mapping[tuple[str, ...], Value | None]) -> Sizes:
     """Writes a document with other values at some places.
 
     Args:
         source: The document.
         output: What is written to.
-        values: Keys on the way from the root → what is to stand there; the maps above it are there.
+        values: Keys on the way from the root → what is to stand there, None for nothing; the maps above it are there.
 
     Raises:
         UnreadableArtifact: The document is none.
@@ -58,12 +58,13 @@ def exchange(source: str, output: BinaryIO, values: Mapping[tuple[str, ...], Val
 
 
 def _map(
-    file: RegularFile, path: str, start: int, end: int, values: Mapping[tuple[str, ...], Value]
+    file: RegularFile, path: str, start: int, end: int, values: Mapping[tuple[str, ...], Value | None]
 ) -> Iterator[bytes | range]:
     """The parts of a map: bytes that are new, and ranges of the document that stay."""
-    entries = positions(Cursor(file, path, start, end - start), start)
-    here = {key[0]: value for key, value in values.items() if len(key) == 1}
-    below: dict[str, dict[tuple[str, ...], Value]] = {}
+    gone = {key[0] for key, value in values.items() if len(key) == 1 and value is None}
+    entries = [each for each in positions(Cursor(file, path, start, end - start), start) if each[0] not in gone]
+    here = {key[0]: value for key, value in values.items() if len(key) == 1 and value is not None}
+    below: dict[str, dict[tuple[str, ...], Value | None]] = {}
     for key, value in values.items():
         if len(key) > 1:
             below.setdefault(key[0], {})[key[1:]] = value

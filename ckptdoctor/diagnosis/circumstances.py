@@ -195,6 +195,21 @@ def _by_number(_state: TrainingState, optimizer: OptimizerState) -> bool:
     return any(re.search(r"(^|\.)state\.\d+\.", slot.tensor.key) for slot in optimizer.slots)
 
 
+# ------------------------------------------------------------------------------------------- what a trainer writes down
+
+
+def _progress_of_4_50(state: TrainingState, _optimizer: OptimizerState) -> bool:
+    return not state.progress or "best_global_step" in state.progress
+
+
+def _progress_of_4_41(state: TrainingState, _optimizer: OptimizerState) -> bool:
+    return not state.progress or "stateful_callbacks" in state.progress
+
+
+def _progress_without_control(state: TrainingState, _optimizer: OptimizerState) -> bool:
+    return "stateful_callbacks/TrainerControl" not in state.progress
+
+
 CIRCUMSTANCES: Mapping[str, Callable[[TrainingState, OptimizerState], bool]] = {
     "slots": _slots,
     "renamed": _renamed,
@@ -218,5 +233,8 @@ CIRCUMSTANCES: Mapping[str, Callable[[TrainingState, OptimizerState], bool]] = {
     "product-first": _product_first,
     "product-last": _product_last,
     "by-number": _by_number,
+    "progress-of-4.50": _progress_of_4_50,
+    "progress-of-4.41": _progress_of_4_41,
+    "progress-without-control": _progress_without_control,
 }
 """By the name that loaders.json uses; `observed` is none of them."""

@@ -82,14 +82,18 @@ class Rule(NamedTuple):
     deep: bool = False
 
 
-def noticed(code: str, hint: str = "") -> Callable[[Evidence], Iterator[tuple[str, str]]]:
+Hint: TypeAlias = "str | Callable[[Evidence], str]"
+"""What to do about it, the same for all artifacts or not."""
+
+
+def noticed(code: str, hint: Hint = "") -> Callable[[Evidence], Iterator[tuple[str, str]]]:
     """The rule's function where readers see the thing themselves: their oddities and errors of this code."""
 
     def find(evidence: Evidence) -> Iterator[tuple[str, str]]:
         if evidence.error is not None and evidence.error.code == code:
-            yield str(evidence.error), hint
+            yield str(evidence.error), hint if isinstance(hint, str) else ""
         for each in evidence.oddities:
             if each.code == code:
-                yield each.message, hint
+                yield each.message, hint if isinstance(hint, str) else hint(evidence)
 
     return find

@@ -72,6 +72,7 @@ class Row(NamedTuple):
     instead: Call | None
     graft: Target | None
     usual: str
+    fix: str
     evidence: str
 
 
@@ -116,6 +117,7 @@ def _row(fields: Mapping[str, Any], calls: Mapping[str, Call]) -> Row:
         instead=calls[instead] if instead else None,
         graft=Target(graft["into"], graft.get("as", "")) if graft else None,
         usual=fields.get("usual", ""),
+        fix=fields.get("fix", ""),
         evidence=fields["evidence"],
     )
 

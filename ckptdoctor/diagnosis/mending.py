@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"[-_.](?:step[-_]?)?(\d{1,18})\Z")
 SUFFIXES = (*endings(prefixes=False), ".index")
 
 
-def output_for(path: str, kind: Format | None = None) -> str:
+def output_for(path: str, kind: Format | None = None, word: str = "resumed") -> str:
     """A name for a mended copy, beside the original: `model.keras` → `model-resumed.keras`, under which it loads."""
     path = path.rstrip("/") or path
     if os.path.basename(path) in {".", ".."}:
@@ -27,7 +27,7 @@ def output_for(path: str, kind: Format | None = None) -> str:
     suffix = next((each for each in SUFFIXES if path.endswith(each)), "")
     own = None if kind is None or os.path.isdir(path) else ending_for(path, kind)
     ending = ("" if suffix == ".index" else suffix) if own is None else own
-    return f"{path.removesuffix(suffix)}-resumed{ending}"
+    return f"{path.removesuffix(suffix)}-{word}{ending}"
 
 
 def graft_from(donor: str, target: str | Evidence, *options: str, output: str | None = None) -> str:
@@ -46,6 +46,28 @@ def set_count(target: str | Evidence, count: int | str, *options: str) -> str:
         return record(kind).unwritable
     given = ["--into", path, "--iterations", str(count), *options, "--output", output_for(path, kind)]
     return _shell(["ckptdoctor", "graft", *given])
+
+
+def strip_of(evidence: Evidence) -> str:
+    """The command that writes it without optimizer state; where there is none, why, or how it is saved so."""
+    path, kind = _named(evidence)
+    if kind is None or record(kind).strip is None:
+        return record(kind).release_hint if kind is not None else ""
+    return _shell(["ckptdoctor", "strip", path, "--output", output_for(path, kind, "release")])
+
+
+def repair_of(target: str | Evidence, fix: str, *options: str) -> str:
+    """The command that mends what a fix is for."""
+    path, kind = _named(target)
+    return _shell(
+        ["ckptdoctor", "repair", path, "--fix", fix, *options, "--output", output_for(path, kind, "repaired")]
+    )
+
+
+def repair_beside(evidence: Evidence) -> str:
+    """The command that mends the file that names the latest checkpoint, in the directory that it is in."""
+    directory = evidence.path if evidence.run is not None else os.path.dirname(evidence.path.rstrip("/")) or "."
+    return _shell(["ckptdoctor", "repair", directory, "--fix", "state-file", "--in-place"])
 
 
 def _named(target: str | Evidence) -> tuple[str, Format | None]:

@@ -49,6 +49,8 @@ class ArtifactFormat(NamedTuple):
         recipe: What writes the script that restores one, as `recipes` calls it; None if no script does.
         restored_by: What restores it where no script does, as a sentence.
         unverifiable: Why none is asked to load it, where one does.
+        strip: Function (target, output, progress) that writes a copy without optimizer state.
+        unstrippable: Why none can be, where that is so.
         release_hint: How a model is saved without its optimizer.
         absent_hint: What to do where no optimizer is in it; `{graft}` stands for a command into a `.keras`,
             `{graft here}` for one into this artifact. The usual graft if "".
@@ -85,6 +87,8 @@ class ArtifactFormat(NamedTuple):
     recipe: str | None = None
     restored_by: str = ""
     unverifiable: str = ""
+    strip: str | None = None
+    unstrippable: str = ""
     release_hint: str = ""
     absent_hint: str = ""
     export_hint: str = ""
@@ -171,3 +175,15 @@ class Written(NamedTuple):
     bytes_new: int = 0
     bytes_copied: int = 0
     bytes_linked: int = 0
+
+
+class Stripped(NamedTuple):
+    """The result of writing an artifact without its optimizer state.
+
+    Attributes:
+        gone: What is not in it any more, by the artifact's own names.
+        notes: A sentence each: how it is loaded, and what the user should know.
+    """
+
+    gone: tuple[str, ...]
+    notes: tuple[str, ...] = ()

@@ -7,9 +7,9 @@ from collections.abc import Set as AbstractSet
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ckptdoctor.errors import GraftRefused, UsageProblem
+from ckptdoctor.errors import GraftRefused, Refused, UsageProblem
 from ckptdoctor.formats import dumps, flax, keras, orbax, safetensors, tensorflow, torch
-from ckptdoctor.formats.contract import ArtifactFormat, Pointer, Reader, Target, Written
+from ckptdoctor.formats.contract import ArtifactFormat, Pointer, Reader, Stripped, Target, Written
 from ckptdoctor.state import Format, Generation, TrainingState
 
 if TYPE_CHECKING:
@@ -203,6 +203,25 @@ def create(kind: Format, state: TrainingState, source: str, output: str, **optio
     taken = {name: each for name, each in options.items() if each is not None and name in found.__kwdefaults__}
     written: Written = found(state, source, output, **taken)
     return written
+
+
+def strip(kind: Format, target: str, output: str, progress: Callable[[int], None] | None = None) -> Stripped:
+    """Writes a copy of a target without its optimizer state.
+
+    Args:
+        kind: The target's format.
+        target: What is copied; it is only read.
+        output: What is written; it must not exist.
+        progress: Told how many more bytes are written.
+
+    Raises:
+        Refused: It cannot be without, or has none.
+    """
+    found = record(kind)
+    if found.strip is None:
+        raise Refused(found.unstrippable or "it holds no optimizer state: there is nothing to strip", target)
+    stripped: Stripped = named(found.strip)(target, output, progress)
+    return stripped
 
 
 def _writable(kind: Format, target: str) -> ArtifactFormat:

@@ -52,9 +52,13 @@ def _content(page: str) -> dict[str, Any]:
         state["state"][3] = {key: torch.ones(9) if key != "step" else each for key, each in state["state"][3].items()}
     if page == "S017":
         state["state"] = {str(key): each for key, each in state["state"].items()}
+    if page == "V007":
+        for each in state["state"].values():
+            each["step"] = each["step"].to(torch.bfloat16)
     if page == "V006":
         state["param_groups"][0]["lr"] = float("nan")
-    return {"model": model.state_dict(), "optimizer": state}
+    more = {"args": argparse.Namespace(lr=0.01)} if page == "X005" else {}
+    return {"model": model.state_dict(), "optimizer": state, **more}
 
 
 def _scheduled(space: dict[str, Any]) -> bool:
@@ -88,6 +92,10 @@ PROMISES: dict[str, Callable[[dict[str, Any]], bool]] = {
     "S022": lambda _: Path("run/latest").read_text() == "global_step7000",
     "S023": lambda space: {each["lr"] for each in space["optimizer"].param_groups} == {1e-4},
     "S025": lambda space: space["optimizer"].param_groups[0]["lr"] == 1e-4,
+    "V007": lambda _: all(
+        each["step"] == STEPS and each["step"].dtype == torch.float32
+        for each in _saved("checkpoint-new.pt")["optimizer"]["state"].values()
+    ),
     "V006": lambda space: {each["lr"] for each in space["optimizer"].param_groups} == {1e-4},
     "X005": lambda _: _saved("plain.pt")["args"] == {"rate": 0.1},
     "X006": lambda _: list(_saved("release.pt")) == list(_net().state_dict()),
@@ -130,4 +138,4 @@ def test_commands_run(museum: Path, tmp_path: Path, page: str, words: list[str])
     _make(tmp_path, museum, page)
     result = ckptdoctor(*words[1:], cwd=tmp_path)
     assert result.code in ({0, 1} if words[1] == "check" else {0}), result.err
-    assert page in ckptdoctor("inspect", "checkpoint.pt", cwd=tmp_path).out or page in {"S014", "S022"}
+    assert page in ckptdoctor("inspect", "checkpoint.pt", cwd=tmp_path).out or page in {"S014", "S022", "S023"}

@@ -10,7 +10,7 @@ from typing import NamedTuple
 FOLDER = Path(__file__).resolve().parent.parent.parent / "ckptdoctor" / "diagnosis" / "pages"
 TEXTS = {path.stem: path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.md"))}
 """Code → page."""
-OF_TORCH = frozenset({*(f"S0{number}" for number in range(13, 26)), "V006", "X005", "X006"})
+OF_TORCH = frozenset({*(f"S0{number}" for number in range(13, 26)), "V006", "V007", "X005", "X006"})
 """Pages about PyTorch: their code is for torch."""
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)

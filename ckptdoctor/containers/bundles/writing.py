@@ -170,7 +170,7 @@ class _Writer:
         return None
 
     def _taken(self, tensor: NewTensor, shard: int, at: FileRange) -> bytes:
-        return _entry(tensor, shard, at.offset, at.nbytes, at.crc32c or 0)
+        return entry_of(tensor, shard, at.offset, at.nbytes, at.crc32c or 0)
 
     # ------------------------------------------------------------------------------------------------- what is written
 
@@ -184,7 +184,7 @@ class _Writer:
             for name, tensor in tensors.items():
                 start = offset
                 if isinstance(tensor.content, Text):
-                    data, crc = _string(tensor.content.data)
+                    data, crc = string_of(tensor.content.data)
                     _write_all(file.fileno(), data)
                     offset += len(data)
                 else:
@@ -196,7 +196,7 @@ class _Writer:
                         if self.progress is not None:
                             self.progress(len(chunk))
                     crc = masked(raw)
-                entries[name] = _entry(tensor, number, start, offset - start, crc)
+                entries[name] = entry_of(tensor, number, start, offset - start, crc)
         self.report.new += offset
         return entries
 
@@ -233,7 +233,7 @@ class _Writer:
 def _kept(table: Table, path: str, drop: Collection[str], used: set[int]) -> Iterator[tuple[bytes, bytes]]:
     """The base's entries that stay, byte for byte; their data files are added to `used`."""
     for key, value in table.entries():
-        if not key or _name(key) in drop:
+        if not key or name_of(key) in drop:
             continue
         entry = parse(pb.BundleEntry, value, "an entry of the index", path)
         if not entry.slices:  # the whole of a partitioned tensor has no bytes of its own
@@ -241,7 +241,7 @@ def _kept(table: Table, path: str, drop: Collection[str], used: set[int]) -> Ite
         yield key, value
 
 
-def _name(key: bytes) -> str:
+def name_of(key: bytes) -> str:
     """The tensor that an entry is about, or is a slice of."""
     if key[:1] == b"\0":
         try:
@@ -251,7 +251,8 @@ def _name(key: bytes) -> str:
     return decode_name(key)
 
 
-def _entry(tensor: NewTensor, shard: int, offset: int, size: int, crc: int) -> bytes:
+def entry_of(tensor: NewTensor, shard: int, offset: int, size: int, crc: int) -> bytes:
+    """The index's entry for a tensor."""
     dims = [pb.TensorShape.Dim(size=extent) for extent in tensor.shape]
     entry = pb.BundleEntry(
         dtype=_NUMBERS[tensor.dtype], shape=pb.TensorShape(dim=dims), shard_id=shard, offset=offset, size=size
@@ -261,7 +262,7 @@ def _entry(tensor: NewTensor, shard: int, offset: int, size: int, crc: int) -> b
     return serialized
 
 
-def _string(data: bytes) -> tuple[bytes, int]:
+def string_of(data: bytes) -> tuple[bytes, int]:
     """A string scalar's bytes and checksum: its length is stored as a varint and checked as a number."""
     length = len(data).to_bytes(4 if len(data) <= 0xFFFFFFFF else 8, "little")
     check = masked_crc32c(length).to_bytes(4, "little")

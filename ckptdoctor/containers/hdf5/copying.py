@@ -19,33 +19,36 @@ h5py: Any = _h5py
 MAX_DEPTH = 256
 
 
-def copy_tree(source: Any, target: Any, skip: frozenset[str]) -> None:
+def copy_tree(source: Any, target: Any, skip: frozenset[str], forgotten: frozenset[str] = frozenset()) -> None:
     """Copies everything below the root, and the root's attributes.
 
     Args:
         source: An open file.
         target: A new file.
-        skip: Names of root members that stay behind.
+        skip: Paths of members that stay behind, without a leading slash.
+        forgotten: Names of the root's attributes that do.
 
     Raises:
         UnreadableArtifact: A data set keeps its bytes in another file.
         LimitExceeded: Groups are nested deeper than any model.
     """
-    _group(source.id, target.id, _Copied(), skip, "")
+    _group(source.id, target.id, _Copied(), skip, "", forgotten)
 
 
 class _Copied(dict[int, str]):
     """Address of each object that was copied → its path, so that a second link to it stays a link."""
 
 
-def _group(source: Any, target: Any, copied: _Copied, skip: frozenset[str], path: str) -> None:
+def _group(
+    source: Any, target: Any, copied: _Copied, skip: frozenset[str], path: str, forgotten: frozenset[str] = frozenset()
+) -> None:
     """Copies a group's attributes and members, in the order in which they were made."""
     if path.count("/") > MAX_DEPTH:
         raise LimitExceeded(f"groups are nested deeper than {MAX_DEPTH}", place=path[:80])
-    _attributes(source, target)
+    _attributes(source, target, forgotten)
     hard: list[tuple[int, int, bytes]] = []
     for raw in source:
-        if raw.decode("utf-8", "surrogateescape") in skip:
+        if f"{path}/{raw.decode('utf-8', 'surrogateescape')}"[1:] in skip:
             continue
         link = source.links.get_info(raw)
         if link.type == h5py.h5l.TYPE_HARD:
@@ -66,7 +69,7 @@ def _group(source: Any, target: Any, copied: _Copied, skip: frozenset[str], path
         if kind == h5py.h5o.TYPE_GROUP:
             old = h5py.h5g.open(source, raw)
             new = h5py.h5g.create(target, raw, _link_properties(), old.get_create_plist())
-            _group(old, new, copied, frozenset(), where)
+            _group(old, new, copied, skip, where)
         else:
             if kind == h5py.h5o.TYPE_DATASET:
                 _own_bytes(h5py.h5d.open(source, raw), where)
@@ -86,10 +89,12 @@ def _own_bytes(dataset: Any, where: str) -> None:
         raise UnreadableArtifact("keeps its bytes in another file, which is not followed", place=where)
 
 
-def _attributes(source: Any, target: Any) -> None:
+def _attributes(source: Any, target: Any, forgotten: frozenset[str]) -> None:
     """Copies attributes with their exact types: fixed or variable texts, in their character sets."""
     for index in range(h5py.h5a.get_num_attrs(source)):
         old = h5py.h5a.open(source, index=index)
+        if old.name.decode("utf-8", "surrogateescape") in forgotten:
+            continue
         space = old.get_space()
         new = h5py.h5a.create(target, old.name, old.get_type(), space)
         if old.shape is None:  # a null data space: nothing to copy

@@ -68,6 +68,8 @@ class Edit(NamedTuple):
         datasets: Data sets that come, in this order; their groups come with them.
         texts: Text attributes to set: (group, name) → text; "" is the root.
         names: Lists of names to set, split as Keras splits them: (group, name) → list.
+        forgotten: Attributes of the root that go.
+        anew: The file is made anew, however little is deleted: no byte of it may stay behind.
         ascii: Texts are ASCII and not UTF-8, which h5py 2, and with it Keras up to 2.3, reads as bytes.
     """
 
@@ -75,6 +77,8 @@ class Edit(NamedTuple):
     datasets: tuple[NewDataset, ...] = ()
     texts: Mapping[tuple[str, str], str] = {}
     names: Mapping[tuple[str, str], list[str]] = {}
+    forgotten: tuple[str, ...] = ()
+    anew: bool = False
     ascii: bool = False
 
 
@@ -151,7 +155,7 @@ def edit_span(
         dead: Bytes that deleting leaves behind (`stored_bytes`).
         progress: Told how many more bytes are written.
     """
-    anew = dead > MOST_DEAD * source.size
+    anew = edit.anew or bool(edit.forgotten) or dead > MOST_DEAD * source.size
     if not anew:
         copy_range(source.descriptor, source.start, source.size, descriptor, output.start, progress)
     with _guarded(), _opened(source) if anew else nullcontext() as old:
@@ -159,7 +163,7 @@ def edit_span(
         options = _like(old) if anew else {}
         with output.written_by_library(), h5py.File(output, mode, **options) as file:
             if old is not None:
-                copy_tree(old, file, frozenset(edit.delete))
+                copy_tree(old, file, frozenset(edit.delete), frozenset(edit.forgotten))
             else:
                 _delete(file, edit.delete)
             places = _put(file, edit)

@@ -101,5 +101,5 @@ def _load(path: str, archive: ZipArchive, start: int) -> Loaded:
     protocol = data[1] if data[:1] == b"\x80" and len(data) > 1 else 0
     return Loaded(
         node, "zip", protocol, tuple(imports.names), tuple(imports.called), tuple(devices), tuple(tree.lost),
-        tuple(oddities), tuple(imports.arrays), beside,
+        tuple(oddities), tuple(imports.arrays), beside, bool(packed),
     )  # fmt: skip

@@ -31,6 +31,7 @@ class Loaded(NamedTuple):
         oddities: What was noticed.
         arrays: What they name to build arrays of numpy.
         members: Records of an archive beside the storages.
+        packed: Some storages are packed in the archive.
     """
 
     root: Node
@@ -43,6 +44,7 @@ class Loaded(NamedTuple):
     oddities: tuple[Oddity, ...] = ()
     arrays: tuple[str, ...] = ()
     members: tuple[str, ...] = ()
+    packed: bool = False
 
 
 def load(path: str) -> Loaded:

@@ -6,17 +6,24 @@ from collections.abc import Iterator
 
 from ckptdoctor.diagnosis.evidence import Evidence, Rule, noticed
 from ckptdoctor.diagnosis.findings import Severity
+from ckptdoctor.diagnosis.mending import repair_of
 from ckptdoctor.errors import UnknownFormat
 from ckptdoctor.references import Chunked, TensorRef
 from ckptdoctor.state import TrainingState
 from ckptdoctor.words import enumerate_some
 
+_TRUNCATED = "truncated"
+_SALVAGED = (".pt", ".pth", ".ckpt", ".bin")
+"""Endings of files of torch.save, whose tensors lie one after the other."""
+_SALVAGE = "take an older artifact, or save again; of a file of torch.save what is whole can be salvaged"
 _OLDER = "take an older artifact, or save again; a damaged file cannot be mended from itself"
 
 
 def _unreadable(evidence: Evidence) -> Iterator[tuple[str, str]]:
     if evidence.error is not None and evidence.error.code == "I001":
-        yield str(evidence.error), "" if isinstance(evidence.error, UnknownFormat) else _OLDER
+        cut_off = _TRUNCATED in str(evidence.error) and evidence.path.endswith(_SALVAGED)
+        hint = f"{_SALVAGE}: {repair_of(evidence, 'salvage')}" if cut_off else _OLDER
+        yield str(evidence.error), "" if isinstance(evidence.error, UnknownFormat) else hint
 
 
 def _checksum_mismatch(evidence: Evidence) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ from ckptdoctor.diagnosis.evidence import Evidence, Found, Rule
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.loader_table import Loss, Row, rows
 from ckptdoctor.diagnosis.loaders import Loader, own_loader
-from ckptdoctor.diagnosis.mending import graft_from, known_count, set_count
+from ckptdoctor.diagnosis.mending import graft_from, known_count, repair_of, set_count
 from ckptdoctor.diagnosis.status import optimizer_status
 from ckptdoctor.formats.registry import record
 from ckptdoctor.optimizers.catalogue import SAME_RULE
@@ -21,6 +21,9 @@ _SIGNALS = {
     "warning": ", with a warning only",
     "error": "",
 }
+
+_OF_TRAINERS = "torch"
+"""The program above which trainers write files that differ between their versions."""
 
 
 def _schedule_restarts(evidence: Evidence) -> Iterator[tuple[str, str]]:
@@ -53,7 +56,10 @@ def _count_dropped(evidence: Evidence, loss: Loss, loader: Loader) -> Iterator[t
     clauses = list(consequences(optimizer, count, slots_lost=row.slots == "lost", scan=evidence.scan))
     if clauses:
         told = "; ".join(clauses)
-        yield f"{loader.whose} {row.call} loses the count. {told[0].upper()}{told[1:]}", remedy(loss, evidence.path)
+        yield (
+            f"{loader.whose} {row.call} loses the count. {told[0].upper()}{told[1:]}",
+            remedy(loss, evidence.path, loader=loader),
+        )
 
 
 def _losses(rule: str) -> Callable[[Evidence], Iterator[Found]]:
@@ -75,7 +81,7 @@ def _losses(rule: str) -> Callable[[Evidence], Iterator[Found]]:
             together.setdefault(loss.row, []).append(loss.optimizer.name)
         # Two optimizers of one kind are one finding.
         yield from dict.fromkeys(
-            (_message(loss, loader, noun), remedy(loss, evidence.path, together[loss.row]), _weight(loss.row))
+            (_message(loss, loader, noun), remedy(loss, evidence.path, together[loss.row], loader), _weight(loss.row))
             for loss in found
         )
 
@@ -108,14 +114,25 @@ def statement(row: Row, loader: Loader) -> str:
     return f"{loader.whose} {row.call} {row.does}{_SIGNALS[row.signal]}"
 
 
-def remedy(loss: Loss, path: str, names: Iterable[str] = ()) -> str:
-    """What restores it instead: a graft, a call, or either; `names`: of all optimizers that lose the same."""
+def remedy(loss: Loss, path: str, names: Iterable[str] = (), loader: Loader | None = None) -> str:
+    """What restores it instead: a graft, a fix, a call.
+
+    Args:
+        loss: What is lost.
+        path: The artifact.
+        names: Of all optimizers that lose the same.
+        loader: What loses it.
+    """
     row = loss.row
     ways = []
     command = graft_command(loss, path)
     if command is not None and row.graft is not None:
         into = next((end for end in (".weights.h5", ".keras", ".h5") if row.graft.into.endswith(end)), "")
         ways.append(f"graft it{f' into a {into}' if into else ''}: {command}")
+    if row.fix:
+        of_trainer = loader is not None and loader.version and loader.program == _OF_TRAINERS
+        options = ("--loader", f"{loader.package}=={loader.version}") if of_trainer and loader is not None else ()
+        ways.append(f"mend it: {repair_of(path, row.fix, *options)}")
     if row.instead is not None:
         ways.append(f"what restores it: {row.instead.for_optimizers(names or [loss.optimizer.name])}")
     return "; or ".join(ways)

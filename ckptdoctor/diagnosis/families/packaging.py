@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from ckptdoctor.containers.tensors.dtypes import total_nbytes
 from ckptdoctor.diagnosis.evidence import Evidence, Rule, noticed
 from ckptdoctor.diagnosis.findings import Severity
+from ckptdoctor.diagnosis.mending import repair_beside, strip_of
 from ckptdoctor.diagnosis.names import misnamed
 from ckptdoctor.formats.registry import record
 from ckptdoctor.words import enumerate_some
@@ -20,7 +21,8 @@ def _state_file_astray(evidence: Evidence) -> Iterator[tuple[str, str]]:
     run = evidence.run
     name = run.members[-1].name if run is not None and run.members else os.path.basename(evidence.path)
     line = f"model_checkpoint_path: {json.dumps(name, ensure_ascii=False)}"
-    hint = f"write the file `checkpoint` beside it ({line}), or name the checkpoint that is meant"
+    mending = repair_beside(evidence)
+    hint = f"write the file `checkpoint` beside it ({line}): {mending}; or name the checkpoint that is meant"
     yield from noticed("P001", hint)(evidence)
     yield from ((each.message, hint) for each in (run.oddities if run is not None else ()))
     if run is not None and run.astray:
@@ -36,8 +38,7 @@ def _optimizer_share(evidence: Evidence) -> Iterator[tuple[str, str]]:
         return
     model = total_nbytes([each.tensor for each in evidence.variables if each.tensor.location is not None])
     share = 100 * own / (own + model)
-    hint = record(evidence.state.format).release_hint if evidence.state is not None else ""
-    yield f"{share:.0f} % of the bytes are optimizer state ({own:,} of {own + model:,})", hint
+    yield f"{share:.0f} % of the bytes are optimizer state ({own:,} of {own + model:,})", strip_of(evidence)
 
 
 def _extension_lies(evidence: Evidence) -> Iterator[tuple[str, str]]:

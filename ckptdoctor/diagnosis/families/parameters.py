@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ckptdoctor.diagnosis.evidence import Evidence, Found, Rule, noticed
 from ckptdoctor.diagnosis.findings import Severity
+from ckptdoctor.diagnosis.mending import repair_beside, repair_of
 from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.state import OptimizerState, TrainingState
 from ckptdoctor.words import counted, enumerate_some
@@ -19,6 +20,7 @@ _START_LIKE_IT = (
 _HALF = "float16"
 _ALL_IN_ONE = frozenset({"LBFGS"})
 """Classes that keep what they know of all parameters under the first."""
+_LATEST = "`latest`"
 _LOW = frozenset({"float16", "bfloat16"})
 
 
@@ -79,6 +81,15 @@ def _masters_missing(evidence: Evidence) -> Iterator[Found]:
             yield f"weights and slots are all {types}, without a float32 copy: small updates are rounded away", ""
 
 
+def _other_ranks(evidence: Evidence) -> Iterator[Found]:
+    again = "copy the whole directory again, from every node that saved into it"
+    for message, _ in noticed("S022")(evidence):
+        if message.startswith(_LATEST):
+            yield message, f"{again}; or load what is here: {repair_beside(evidence)}"
+        else:
+            yield message, again
+
+
 def _settings_win(evidence: Evidence) -> Iterator[Found]:
     for each in _by_parameter(evidence):
         if each.has_state:
@@ -134,7 +145,7 @@ RULES: tuple[Rule, ...] = (
         "text-indices",
         Severity.ERROR,
         "state under text, which load_state_dict drops",
-        noticed("S017", "make them numbers: sd['state'] = {int(k): v for k, v in sd['state'].items()}"),
+        noticed("S017", lambda evidence: repair_of(evidence, "text-indices")),
     ),
     Rule("S018", "rng-missing", Severity.INFO, "no state of random numbers", _rng_missing),
     Rule("S019", "scaler-missing", Severity.WARNING, "float16 weights without a GradScaler", _scaler_missing),
@@ -145,7 +156,7 @@ RULES: tuple[Rule, ...] = (
         "other-ranks",
         Severity.ERROR,
         "a rank's shard, or a tag that is named, is not there",
-        noticed("S022", "copy the whole directory again, from every node that saved into it"),
+        _other_ranks,
     ),
     Rule("S023", "settings-win", Severity.INFO, "stored settings override the program's", _settings_win),
     Rule(

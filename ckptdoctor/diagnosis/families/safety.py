@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
-from ckptdoctor.diagnosis.evidence import Rule, noticed
+from ckptdoctor.diagnosis.evidence import Evidence, Rule, noticed
 from ckptdoctor.diagnosis.findings import Severity
+from ckptdoctor.diagnosis.mending import repair_of
+from ckptdoctor.formats.registry import record
+
+_OF_TORCH = " torch."
+"""What the name of a module or an optimizer of torch begins with."""
+
+
+def _as_data(evidence: Evidence) -> str:
+    """Classes of a program's own can be made data; modules of torch that were pickled whole are more than that."""
+    trusted = "if you trust its source, allow them with torch.serialization.add_safe_globals([...])"
+    kind = record(evidence.state.format) if evidence.state is not None else None
+    whole = any(_OF_TORCH in each.message for each in evidence.oddities if each.code == "X005")
+    if kind is None or kind.noun != "file" or kind.write is None or whole:
+        return f"{trusted}, or load it with weights_only=False and save the state_dict again"
+    return f"{trusted}; or make data of them: {repair_of(evidence, 'foreign-imports')}"
+
 
 RULES: tuple[Rule, ...] = (
     Rule(
@@ -39,11 +55,7 @@ RULES: tuple[Rule, ...] = (
         "unsafe-imports",
         Severity.WARNING,
         "names beyond tensors, which torch.load refuses by default",
-        noticed(
-            "X005",
-            "if you trust its source, allow them with torch.serialization.add_safe_globals([...]), or load it with "
-            "weights_only=False and save the state_dict again",
-        ),
+        noticed("X005", _as_data),
     ),
     Rule(
         "X006",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-from ckptdoctor.diagnosis.evidence import Evidence, Rule
+from ckptdoctor.diagnosis.evidence import Evidence, Rule, noticed
 from ckptdoctor.diagnosis.findings import Severity
+from ckptdoctor.diagnosis.mending import repair_of
 from ckptdoctor.diagnosis.status import title
 from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.references import TensorRef
@@ -180,5 +181,12 @@ RULES: tuple[Rule, ...] = (
         Severity.ERROR,
         "a learning rate, momentum or loss scale with which no step does what it should",
         _impossible_setting,
+    ),
+    Rule(
+        "V007",
+        "count-stands-still",
+        Severity.WARNING,
+        "a count in half precision, to which adding one changes nothing from 256 on",
+        noticed("V007", lambda evidence: repair_of(evidence, "step-dtype")),
     ),
 )

@@ -15,6 +15,7 @@ FORMATS = (
         write="ckptdoctor.formats.dumps.writing:write_dump",
         check="ckptdoctor.formats.dumps.writing:check",
         verify="dump",
+        unstrippable="it is an optimizer's state alone: without that nothing would be left",
         absent_hint="dump optimizer.variables (before Keras 2.11: optimizer.get_weights()) as well",
     ),
 )

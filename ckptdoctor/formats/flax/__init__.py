@@ -21,6 +21,7 @@ FORMATS = (
         write_options=("progress",),
         check=f"{_ROOM}.writing:check",
         verify="chain",
+        strip=f"{_ROOM}.stripping:strip",
         release_hint="for a release, save the parameters alone: flax.serialization.to_bytes(state.params)",
         absent_hint="save the whole state: flax.serialization.to_bytes(state), not state.params; or put the state of "
         "another checkpoint here: {graft here}",

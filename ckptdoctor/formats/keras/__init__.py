@@ -26,6 +26,7 @@ FORMATS = (
         write_options=("loss_from", "progress"),
         check=f"{_ROOM}.writing.checks:check_h5",
         verify="h5",
+        strip=f"{_ROOM}.writing.stripping:strip_h5",
         release_hint=_WITHOUT,
     ),
     ArtifactFormat(
@@ -63,6 +64,7 @@ FORMATS = (
         write_options=("loss_from", "progress"),
         check=f"{_ROOM}.writing.checks:check_archive",
         verify="archive",
+        strip=f"{_ROOM}.writing.stripping:strip_archive",
         release_hint=_WITHOUT,
     ),
     ArtifactFormat(
@@ -84,6 +86,7 @@ FORMATS = (
         write_options=("progress",),
         check=f"{_ROOM}.writing.checks:check_weights",
         verify="weights",
+        strip=f"{_ROOM}.writing.stripping:strip_weights",
         release_hint="for a release, save the weights of a model that was not compiled",
     ),
 )

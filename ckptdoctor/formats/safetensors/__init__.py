@@ -16,6 +16,7 @@ FORMATS = (
         ending=".safetensors",
         create=f"{_ROOM}.writing:create",
         holds="named",
+        unstrippable="a file of safetensors keeps an optimizer apart from the model: release the file with the weights",
         unwritable="safetensors files are read, not written: load both, exchange the tensors, and save again",
         release_hint="for a release, save the weights alone",
         absent_hint="safetensors are weights alone in most programs: the optimizer is in another file beside them",

@@ -128,6 +128,29 @@ def points(path: str, names: Sequence[str]) -> Pointer | None:
     return Pointer(f"the file `{NAME}`", os.path.basename(latest.rstrip("/"))) if latest else None
 
 
+def text_of(latest: str, everything: Sequence[tuple[str, float]]) -> str:
+    """A state file, in text format.
+
+    Args:
+        latest: The latest checkpoint.
+        everything: All of them, oldest first, and when they were saved: CheckpointManager knows none without its time,
+            and none that is no later than what it meant to keep.
+    """
+    lines = [f"model_checkpoint_path: {_quoted(latest)}"]
+    lines += [f"all_model_checkpoint_paths: {_quoted(name)}" for name, _ in everything]
+    lines += [f"all_model_checkpoint_timestamps: {when!r}" for _, when in everything]
+    preserved = min((when for _, when in everything), default=1.0) - 1.0
+    lines.append(f"last_preserved_timestamp: {preserved!r}")
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """A string of the text format: bytes beyond ASCII, and those of controls, by their octal numbers."""
+    data = text.encode("utf-8", "surrogateescape")
+    plain = (chr(byte) if 0x20 <= byte < 0x7F and byte not in b'"\\' else f"\\{byte:03o}" for byte in data)  # noqa: PLR2004
+    return f'"{"".join(plain)}"'
+
+
 def resolve(state: CheckpointState, prefix: str) -> str:
     """The prefix as a path: relative ones lie beside the state file; absolute ones that moved are looked for there.
 

@@ -10,6 +10,10 @@ _RANKS = (
     "DeepSpeed keeps optimizer state in flat partitions of its ranks, into which nothing is cut here: make one file of "
     "it (ckptdoctor convert), and graft into that"
 )
+_MASTERS = (
+    "DeepSpeed goes on from weights in float32 that lie in its optimizer states: put them together with "
+    "zero_to_fp32.py, which lies beside `latest`, and release that"
+)
 _OF_SB3 = "stable-baselines3 keeps its optimizers in files within its archive: load it, and set their state_dict there"
 _BY_DEEPSPEED = (
     "only deepspeed itself loads it, on as many ranks as saved it, and verify does not start that: resume with "
@@ -23,7 +27,8 @@ _format = partial(
 )  # fmt: skip
 """What all of them have in common."""
 _file = partial(
-    _format, write=f"{_WRITING}.checkpoint:write", check=f"{_WRITING}.checkpoint:check", write_options=("progress",),
+    _format, strip=f"{_WRITING}.stripping:strip_file",
+    write=f"{_WRITING}.checkpoint:write", check=f"{_WRITING}.checkpoint:check", write_options=("progress",),
     adds_optimizers=True,
 )  # fmt: skip
 """What files of torch.save have."""
@@ -70,6 +75,7 @@ FORMATS = (
         write=f"{_WRITING}.distributed:write",
         check=f"{_WRITING}.distributed:check",
         create=f"{_WRITING}.distributed:create",
+        strip=f"{_WRITING}.stripping:strip_distributed",
         verify="torch-distributed",
         release_hint="for a release, save the model alone: dcp.save({'model': get_model_state_dict(model)})",
         absent_hint="save both: model_state, optimizer_state = get_state_dict(model, optimizer), then dcp.save of them",
@@ -78,6 +84,7 @@ FORMATS = (
         Format.DEEPSPEED,
         restored_by="the engine of the program does, on as many ranks: engine.load_checkpoint(DIRECTORY, TAG)",
         unwritable=_RANKS,
+        unstrippable=_MASTERS,
         title="DeepSpeed checkpoint",
         called="a checkpoint of DeepSpeed",
         rename_to="what it is: a directory",
@@ -90,6 +97,8 @@ FORMATS = (
         Format.STABLE_BASELINES3,
         restored_by="the class of its algorithm does, such as PPO.load(PATH)",
         unwritable=_OF_SB3,
+        unstrippable="stable-baselines3 loads an archive with its optimizers only: save the policy alone, with "
+        "model.policy.save(path)",
         title="stable-baselines3 archive",
         called="an archive of stable-baselines3",
         rename_to=".zip",
@@ -105,6 +114,7 @@ FORMATS = (
         rename_to="checkpoint-N: it is a directory",
         create=f"{_WRITING}.trainers:create",
         verify="torch-trainer",
+        strip=f"{_WRITING}.stripping:strip_trainer",
         release_hint="for a release, save the model alone: trainer.save_model(path)",
         absent_hint="save_only_model=True left it out: train without it, or put the state of another checkpoint here: "
         "{graft here}",
@@ -116,6 +126,7 @@ FORMATS = (
         called="what Accelerator.save_state leaves",
         rename_to="what it is: a directory",
         verify="torch-accelerate",
+        strip=f"{_WRITING}.stripping:strip_accelerate",
         release_hint="for a release, save the model alone: accelerator.save_model(model, path)",
         absent_hint="save it with accelerator.save_state(path), after accelerator.prepare(optimizer); or put the state "
         "of another checkpoint here: {graft here}",

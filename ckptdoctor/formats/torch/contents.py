@@ -109,6 +109,11 @@ def is_optimizer(fields: Fields) -> bool:
     return all(isinstance(each, dict) and "params" in each for each in groups)
 
 
+def is_random(name: str) -> bool:
+    """Whether a key says that states of random numbers are below it."""
+    return bool(_RNG.search(name))
+
+
 def is_scheduler(fields: Fields) -> bool:
     """Whether it is a scheduler's state_dict."""
     return "param_groups" not in fields and (

@@ -14,6 +14,7 @@ from ckptdoctor.formats.torch.contents import Fields, fields_of, written
 from ckptdoctor.formats.torch.parameters import Answer, Place
 from ckptdoctor.optimizers.inference import count_of
 from ckptdoctor.optimizers.torch.catalogue import WRAPPERS_SETTINGS, WRAPPERS_SLOTS, Told, infer, role_of
+from ckptdoctor.optimizers.torch.steps import STEP, STOPS
 from ckptdoctor.references import Inline, TensorRef
 from ckptdoctor.state import (
     Count,
@@ -28,7 +29,6 @@ from ckptdoctor.state import (
     StateDict,
 )  # fmt: skip
 
-_STEP = "step"
 _GROUP_COUNTS = ("k", "step")
 """Names of a count that a group keeps: those of schedulefree and of pytorch-optimizer."""
 _NO_SETTING = frozenset({"params", "param_names"})
@@ -105,7 +105,19 @@ def draft(name: str, fields: Fields) -> Draft:
             Oddity("S017", f"the state of {text:,} parameters is kept under text, which load_state_dict drops silently")
         )
     found.oddities += _odd_numbers(found, state)
+    found.oddities += _standing(found)
     return found
+
+
+def _standing(found: Draft) -> Iterator[Oddity]:
+    """Counts of a type in which adding one soon changes nothing."""
+    steps = [state.get(STEP) for _, _, state in found.places if state is not None]
+    half = [each.dtype for each in steps if isinstance(each, TensorRef) and not each.shape and each.dtype in STOPS]
+    for dtype in dict.fromkeys(half):
+        yield Oddity(
+            "V007",
+            f"the step of {half.count(dtype):,} parameters is {dtype}: it stands still from {STOPS[dtype]:,} on",
+        )
 
 
 def _as_torch(fields: Fields) -> Fields:
@@ -161,7 +173,7 @@ def _shapes(state: Fields | None) -> frozenset[tuple[int, ...]]:
     """The shapes that a parameter's state allows: those of slots like it, else any that occurs."""
     if state is None or "func_evals" in state:  # LBFGS keeps all parameters in one
         return frozenset()
-    held = {name: ref for name, value in _flat(state) if (ref := _tensor(value)) is not None and name != _STEP}
+    held = {name: ref for name, value in _flat(state) if (ref := _tensor(value)) is not None and name != STEP}
     factored = _unfactored(held)
     if factored is not None:
         return frozenset({factored})
@@ -217,7 +229,7 @@ def optimizer_state(found: Draft, told: Answer) -> OptimizerState:
         variable = told.names[number] if number < len(told.names) else None
         for name, value in _flat(state or {}):
             base = f"{found.name}/state/{key!s}/{name!s}".lstrip("/")
-            if name == _STEP:
+            if name == STEP:
                 counts.append(_count(value, base, variable or f"#{number}"))
                 continue
             ref = _tensor(value)

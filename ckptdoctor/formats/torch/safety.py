@@ -33,6 +33,7 @@ _SAFE = frozenset({
     "torch.serialization._get_layout", "torch.per_tensor_affine", "torch.per_channel_affine", "collections.Counter",
 })  # fmt: skip
 """What weights_only=True takes since 2.6 beside storages and `_rebuild_*` (torch/_weights_only_unpickler.py)."""
+_STORED_IN = frozenset({"torch", "torch.storage", "torch.cuda"})
 _TAR_REFUSED = "the tar archive of torch 0.1"
 _NEWEST_PROTOCOL = 3
 
@@ -94,6 +95,13 @@ def _runs(name: Name, *, called: bool) -> bool:
 _OLD_MODULES = frozenset({"nt", "posix", "commands", "__builtin__", "cPickle", "copy_reg", "popen2", "os.path"})
 
 
+def is_refused(name: str) -> bool:
+    """Whether `weights_only=True` refuses an object of a class."""
+    module, _, last = name.rpartition(".")
+    rebuilds = last.startswith("_rebuild_") and module.startswith("torch.")
+    return not (rebuilds or (module in _STORED_IN and last in STORAGES) or name in _SAFE)
+
+
 def _refused(loaded: Loaded) -> Iterator[str]:
     """What `weights_only=True` does not take."""
     if loaded.container == "tar":
@@ -101,8 +109,6 @@ def _refused(loaded: Loaded) -> Iterator[str]:
     if loaded.protocol > _NEWEST_PROTOCOL:
         yield f"pickle protocol {loaded.protocol}"
     for name in loaded.names:
-        rebuilds = name.name.startswith("_rebuild_") and name.module.startswith("torch.")
-        storage = name.module in {"torch", "torch.storage", "torch.cuda"} and name.name in STORAGES
-        if not (rebuilds or storage or name.full in _SAFE):
+        if is_refused(name.full):
             yield _shown(name)
     yield from loaded.arrays

@@ -7,7 +7,7 @@ skorch/net.py (`save_params`); measured with transformers 4.28 to 5.24, accelera
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from ckptdoctor.containers.pickles.reading import Thing
 from ckptdoctor.containers.tensors.values import kept_open
@@ -61,7 +61,14 @@ def read_trainer(path: str) -> TrainingState:
     with kept_open():
         producer = Producer("transformers", version[:40] if isinstance(version, str) else None)
         state = assemble(path, Format.HF_TRAINER, producer, parts.found, parts.oddities)
-        return state._replace(logged=logged_by_trainer(progress))
+        return state._replace(logged=logged_by_trainer(progress), progress=tuple(_fields(progress)))
+
+
+def _fields(progress: Mapping[str, object]) -> Iterator[str]:
+    """What trainer_state.json has: versions of transformers differ in what they take, and in what they need."""
+    yield from progress
+    callbacks = progress.get("stateful_callbacks")
+    yield from (f"stateful_callbacks/{name}" for name in (callbacks if isinstance(callbacks, dict) else ()))
 
 
 def _warmup(arguments: Fields, total: object) -> Warmup | None:

@@ -57,7 +57,7 @@ def hold_against_plan(
                 return _same_values(one, other, places)
 
             require_same_state_dict(found, optimizer.state_dict, same, progress)
-            _same_weights(result, target, places)
+            same_weights(result, target, places)
             _same_neighbours(result, target, optimizer, same)
         return
     count = found.iterations
@@ -264,7 +264,7 @@ def _same_neighbours(
 
 def _same_model(result: TrainingState, target: TrainingState, planned: PlannedOptimizer, raw: RawPlaces) -> None:
     """What the plan leaves alone is in the result as it was: the model, and whatever is not its optimizer's."""
-    _same_weights(result, target, raw)
+    same_weights(result, target, raw)
     there = by_key(result)
     for what, before in untouched(target, planned):
         after = there.get(before.key)
@@ -274,7 +274,12 @@ def _same_model(result: TrainingState, target: TrainingState, planned: PlannedOp
             raise _failed(f"{what} ({before.key}) has changed")
 
 
-def _same_weights(result: TrainingState, target: TrainingState, raw: RawPlaces) -> None:
+def same_weights(result: TrainingState, target: TrainingState, raw: RawPlaces) -> None:
+    """Checks that a result has the target's model variables, bit for bit.
+
+    Raises:
+        GraftRefused: It has not.
+    """
     theirs = {variable.path: variable.tensor for variable in target.variables if variable.tensor.location is not None}
     ours = {variable.path: variable.tensor for variable in result.variables}
     for path, before in theirs.items():

@@ -31,7 +31,7 @@ class Inputs:
         for path, stamp in self._stamps.items():
             if _stamp(path) != stamp:
                 raise GraftRefused(
-                    f"{os.path.basename(path)} changed while it was read; nothing was written: graft again, from files "
+                    f"{os.path.basename(path)} changed while it was read; nothing was written: try again, with files "
                     "that nothing writes to",
                     path,
                 )

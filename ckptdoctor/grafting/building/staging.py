@@ -245,9 +245,7 @@ def _link(source: str, goal: str) -> bool:
 
 
 def _appeared(goal: str) -> GraftRefused:
-    return GraftRefused(
-        f"{os.path.basename(goal)} appeared while the graft was made; it was left alone: name another path", goal
-    )
+    return GraftRefused(f"{os.path.basename(goal)} appeared meanwhile; it was left alone: name another path", goal)
 
 
 def _replace(source: str, goal: str) -> None:

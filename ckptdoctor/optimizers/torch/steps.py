@@ -9,6 +9,8 @@ from ckptdoctor.optimizers.inference import count_of
 from ckptdoctor.references import Inline, TensorRef
 
 STEP = "step"
+STOPS = {"bfloat16": 1 << 8, "float16": 1 << 11}
+"""Types of half precision → the count from which on adding one changes nothing."""
 
 
 def step_tensor(value: int) -> TensorRef:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from ckptdoctor.containers.bytes.copying import Progress
 from ckptdoctor.containers.bytes.cursor import Cursor
+from ckptdoctor.containers.bytes.window import write_at
 from ckptdoctor.containers.pickles.machine import Machine
 from ckptdoctor.containers.pickles.reading import Node
 from ckptdoctor.containers.tensors.putting import nbytes_of, put
@@ -31,6 +32,7 @@ ALIGNED = 64
 """Storages begin at multiples of so many bytes: what maps them into memory wants that."""
 _ROOT = "archive/"
 _VERSION = b"3\n"
+_PIECE = 1 << 20
 
 Splice = Callable[[Script, "Callable[[Node], bytes]"], bytes]
 """Makes the new pickle of the old one; is given what writes a value."""
@@ -70,6 +72,32 @@ def exchange(source: str, output: str, splice: Splice, progress: Progress | None
     dropped = {f"{folder}{key}" for key in there if key not in used}
     sizes = rewrite(source, output, replaced, progress, dropped=dropped, aligned=ALIGNED)
     return Sizes(sizes.replaced, sizes.copied)
+
+
+def unpack(source: str, output: str, progress: Progress | None = None) -> None:
+    """Writes an archive whose members are all stored, as torch writes them.
+
+    Raises:
+        UnreadableArtifact: The source is broken, or a CRC does not match.
+    """
+    with ZipArchive(source) as opened:
+        packed = {name: opened.size(name) for name in opened.names if not opened.is_stored(name)}
+    replaced = {name: Replacement(_unpacking(source, name, progress), size) for name, size in packed.items()}
+    rewrite(source, output, replaced, progress, aligned=ALIGNED)
+
+
+def _unpacking(source: str, name: str, progress: Progress | None) -> Producer:
+    def write(descriptor: int, start: int) -> int:
+        at = start
+        with ZipArchive(source) as opened, opened.open(name) as member:
+            while piece := member.read(_PIECE):
+                write_at(descriptor, piece, at)
+                at += len(piece)
+                if progress is not None:
+                    progress(len(piece))
+        return at - start
+
+    return write
 
 
 def create(output: str, node: Node, progress: Progress | None = None) -> Sizes:

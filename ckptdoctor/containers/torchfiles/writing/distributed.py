@@ -6,7 +6,7 @@ Sources: torch/distributed/checkpoint/metadata.py, filesystem.py (`_write_item`)
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import count
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from ckptdoctor.containers.pickles.reading import Node
 from ckptdoctor.containers.torchfiles.distributed import METADATA
 from ckptdoctor.containers.torchfiles.writing.archive import append
 from ckptdoctor.containers.torchfiles.writing.opcodes import key_of
-from ckptdoctor.containers.torchfiles.writing.splicing import Script, Value
+from ckptdoctor.containers.torchfiles.writing.splicing import Entry, Script, Value
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.references import TensorRef
 
@@ -57,11 +57,7 @@ def exchange(
         UnreadableArtifact: The metadata is broken.
         GraftRefused: A value cannot be written.
     """
-    where = os.path.join(source, METADATA)
-    with RegularFile(where) as file:
-        if file.size > _MAX:
-            raise UnreadableArtifact(f"is {file.size:,} bytes", where)
-        script = Script(file.read(0, file.size), where)
+    script = opened(source)
     names = set(os.listdir(source))
     name = next(each for each in (f"__0_{number}.distcp" for number in count()) if each not in names)
     places, end = _put(os.path.join(output, name), entries, progress)
@@ -110,14 +106,31 @@ def _new(entries: Mapping[str, Added], places: Mapping[str, tuple[int, int]], na
     return described, planned, stored
 
 
+def opened(directory: str) -> Script:
+    """A directory's `.metadata`, taken apart.
+
+    Raises:
+        UnreadableArtifact: It is broken.
+    """
+    where = os.path.join(directory, METADATA)
+    with RegularFile(where) as file:
+        if file.size > _MAX:
+            raise UnreadableArtifact(f"is {file.size:,} bytes", where)
+        return Script(file.read(0, file.size), where)
+
+
+def entries_of(script: Script) -> Iterator[tuple[object, Entry, bool]]:
+    """Everything that the metadata says of its entries: the entry's key, what is said, and whether that is a place."""
+    for part in (_DESCRIBED, _PLANNED, _STORED):
+        found = script.find((part,))
+        for entry in found.real.entries if found is not None else ():
+            yield _key(entry.key.real, part), entry, part == _STORED
+
+
 def _metadata(
     script: Script, entries: Mapping[str, Added], gone: set[str], places: Mapping[str, tuple[int, int]], name: str
 ) -> bytes:
-    dropped = []
-    for part in (_DESCRIBED, _PLANNED, _STORED):
-        found = script.find((part,))
-        there = found.real.entries if found is not None else []
-        dropped += [entry for entry in there if _key(entry.key.real, part) in gone]
+    dropped = [entry for key, entry, _ in entries_of(script) if key in gone]
     described, planned, stored = _new(entries, places, name)
     return script.exchanged(
         {}, dropped=dropped, added={(_DESCRIBED,): described, (_PLANNED,): planned, (_STORED,): stored}

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from ckptdoctor.containers.bytes.copying import Progress
 from ckptdoctor.containers.bytes.files import RegularFile
-from ckptdoctor.containers.pickles.reading import Node
+from ckptdoctor.containers.pickles.reading import Key, Node
 from ckptdoctor.containers.torchfiles.writing import archive, stream
 from ckptdoctor.containers.torchfiles.writing.opcodes import key_of
 from ckptdoctor.containers.torchfiles.writing.splicing import Gone, Path, Script
@@ -19,7 +19,14 @@ _TAR_AT = 257
 
 
 def exchange(
-    source: str, output: str, values: Values, *, wrapped: str | None = None, progress: Progress | None = None
+    source: str,
+    output: str,
+    values: Values,
+    *,
+    wrapped: str | None = None,
+    renamed: Mapping[Path, Key] = {},
+    device: str | None = None,
+    progress: Progress | None = None,
 ) -> Sizes:
     """Writes a file with other values in it; everything else stays byte for byte, and storages that nobody uses go.
 
@@ -28,6 +35,8 @@ def exchange(
         output: The file that is written.
         values: Where they go → what is there from now on, or that nothing is.
         wrapped: The whole that was there goes under this key of a new dictionary; `values` are other keys of it.
+        renamed: Where an entry of a dictionary is → its new key.
+        device: Where all storages are from now on, as torch calls it.
         progress: Told how many more bytes are written.
 
     Raises:
@@ -38,7 +47,10 @@ def exchange(
     def splice(script: Script, write: Callable[[Node], bytes]) -> bytes:
         content = {path: each if isinstance(each, Gone) else write(each) for path, each in values.items()}
         if wrapped is None:
-            return script.exchanged(content)
+            spans = [(key.start, key.end, key_of(renamed[path])) for path, key in script.keys(renamed)]
+            devices = script.devices() if device is not None else ()
+            spans += [(each.start, each.end, key_of(device)) for each in devices if each.constant != device]
+            return script.exchanged(content, spans=spans)
         beside = b"".join(key_of(path[0]) + each + b"s" for path, each in content.items() if not isinstance(each, Gone))
         return script.exchanged({}, (b"}" + key_of(wrapped), b"s" + beside))
 

@@ -36,6 +36,8 @@ _GETS = frozenset({"GET", "BINGET", "LONG_BINGET"})
 _TAKES = {"REDUCE": 2, "NEWOBJ": 2, "NEWOBJ_EX": 3, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "BINPERSID": 1,
           "STACK_GLOBAL": 2}  # fmt: skip
 """Opcodes that make one value of so many."""
+_DEVICE = 3
+"""Place of the device in a reference to a storage."""
 _MADE_SINCE_MARK = frozenset({"LIST", "DICT", "TUPLE", "FROZENSET", "INST", "OBJ"})
 
 
@@ -114,6 +116,7 @@ class Script:
         self._stack: list[Value] = []
         self._marks: list[tuple[int, int]] = []  # where a mark stands in the pickle, and on the stack
         self._popped: list[int] = []
+        self._persistent: list[Value] = []
         try:
             self.root = self._run()
         except (ValueError, IndexError, KeyError) as error:
@@ -187,6 +190,8 @@ class Script:
         plain = argument if isinstance(argument, (str, int, float, bool)) and not taken and name != "GLOBAL" else None
         if name in {"NEWTRUE", "NEWFALSE"}:
             plain = name == "NEWTRUE"
+        if name == "BINPERSID":
+            self._persistent.append(taken[0].real)
         first = taken[0].start if taken else start
         self._stack.append(Value(first, end, plain, items=taken if name.startswith("TUPLE") else []))
 
@@ -214,6 +219,25 @@ class Script:
             found = _below(found.real, key) if found is not None else None
         return found
 
+    def keys(self, paths: Iterable[Path]) -> Iterator[tuple[Path, Value]]:
+        """The keys of entries, as they stand in the pickle.
+
+        Raises:
+            UnreadableArtifact: There is no such entry.
+        """
+        for path in paths:
+            around = self.find(path[:-1])
+            same = [each.key for each in (around.real.entries if around else ()) if each.key.constant == path[-1]]
+            if not same:
+                raise UnreadableArtifact(f"has no {path[-1]!r}", self._path)
+            yield from ((path, key) for key in same)
+
+    def devices(self) -> Iterator[Value]:
+        """What each reference to a storage says of its device: `('storage', class, key, device, elements)`."""
+        for each in self._persistent:
+            if len(each.items) > _DEVICE and isinstance(each.items[_DEVICE].constant, str):
+                yield each.items[_DEVICE]
+
     # ---------------------------------------------------------------------------------------------------------- writing
 
     def exchanged(
@@ -223,7 +247,7 @@ class Script:
         *,
         dropped: Iterable[Entry] = (),
         added: Mapping[Path, bytes] = {},
-        cut: Iterable[tuple[int, int]] = (),
+        spans: Iterable[tuple[int, int, bytes]] = (),
     ) -> bytes:
         """The pickle with other values.
 
@@ -232,14 +256,14 @@ class Script:
             around: Opcodes before and behind the whole value.
             dropped: Entries that are left out.
             added: Opcodes that set new entries of the dictionary at a path.
-            cut: Spans that are left out.
+            spans: First opcode and end of values, and what takes their places.
 
         Raises:
             UnreadableArtifact: There is no dictionary that could hold one of them.
         """
         edits = [edit for path, content in changes.items() for edit in self._edits(path, content)]
         edits += [(each.key.start, each.end, b"") for each in dropped]
-        edits += [(start, end, b"") for start, end in cut]
+        edits += spans
         for path, content in added.items():
             found = self.find(path)
             if found is None:

@@ -118,7 +118,7 @@ def as_archive(source: str, output: str, progress: Progress | None = None) -> Si
                 "the stream has storages that are parts of others: load it with torch, and save it again"
             )
         cut.append((view.start, view.end))
-    new = script.exchanged({}, cut=sorted(set(cut)))
+    new = script.exchanged({}, spans=[(start, end, b"") for start, end in sorted(set(cut))])
     members = {"data.pkl": Replacement(new), "byteorder": Replacement(b"big" if is_big else b"little")}
     with open(source, "rb") as reading:
         for key, (start, length) in places.items():

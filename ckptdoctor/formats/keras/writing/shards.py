@@ -52,7 +52,8 @@ def write_shards(
     new = copied = total = 0
     for shard in kept:
         name = next(names)
-        copied += edit_file(shard.path, _beside(output, name), Edit(delete=edit.delete), progress).copied
+        own = Edit(delete=edit.delete, anew=edit.anew)
+        copied += edit_file(shard.path, _beside(output, name), own, progress).copied
         total += shard.nbytes
         for group in shard.groups:
             weight_map.setdefault(f"/{group}", []).append(name)

@@ -12,7 +12,7 @@ from ckptdoctor.containers.bundles.graph_nodes import VARIABLE_VALUE
 from ckptdoctor.containers.bundles.writing import NewTensor
 from ckptdoctor.containers.protos import checkpoint_pb2 as pb
 from ckptdoctor.containers.protos import parse
-from ckptdoctor.errors import GraftRefused
+from ckptdoctor.errors import GraftRefused, Refused
 
 SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 """How every variable's key ends: TensorFlow since 2.15 puts keys together from the part before it."""
@@ -199,6 +199,33 @@ class GraphEditor:
         self.tensors[key] = tensor
 
     # ----------------------------------------------------------------------------------------------------- finishing
+
+    def without(self, optimizers: Collection[int], variables: Collection[int]) -> tuple[bytes, frozenset[str]]:
+        """Takes optimizers out, with what nothing else refers to; answers the graph and the keys that are gone.
+
+        Args:
+            optimizers: Their outermost nodes; the root is none of them.
+            variables: The model's variables, which must all be reachable still.
+
+        Raises:
+            Refused: The model's variables were known by an optimizer only.
+        """
+        for node in self.nodes:
+            kept = [each for each in node.children if each.node_id not in optimizers]
+            if len(kept) < len(node.children):
+                del node.children[:]
+                node.children.extend(kept)
+        reached = self._reachable(0)
+        lost = [index for index in variables if index not in reached]
+        if lost:
+            attribute = self.attribute(lost[0])
+            raise Refused(
+                f"it holds {attribute.full_name if attribute is not None else lost[0]!r} only through its optimizer: "
+                "save the model beside it, tf.train.Checkpoint(model=model, ...)"
+            )
+        self._compact(reached)
+        gone = self._before - self._keys(range(len(self.nodes)))
+        return self.graph.SerializeToString(), frozenset(gone)
 
     def finish(self, optimizer: int, variables: Collection[int], *, compact: bool) -> tuple[bytes, frozenset[str]]:
         """Says which nodes hold values, removes what nothing reaches; answers the graph and the keys that are gone.

@@ -123,7 +123,7 @@ def _entries(optimizer: PlannedOptimizer, directory: Directory, target: str) -> 
     """Key → entry of the new optimizer, and the keys of the old one."""
     planned = planned_state(optimizer, target)
     front: FilePath = tuple(optimizer.name.split("/")) if optimizer.name else ("optimizer",)
-    old = {key: each.path for key, each in directory.entries.items() if _is_within(each.path, front)}
+    old = {key: each.path for key, each in directory.entries.items() if is_within(each.path, front)}
     if not old:
         front = (planned.keys.get("optimizer", "optimizer"),)
     flat = any(_is_flat(path) for path in old.values())
@@ -138,13 +138,14 @@ def _entries(optimizer: PlannedOptimizer, directory: Directory, target: str) -> 
     found = {".".join(map(str, (*front, *path))): Added((*front, *path), each) for path, each in paths}
     for label, stored in planned.schedulers:
         place = tuple((label or "scheduler").split("/"))
-        if any(_is_within(each.path, place) for each in directory.entries.values()) is (label is not None):
-            old |= {key: each.path for key, each in directory.entries.items() if _is_within(each.path, place)}
+        if any(is_within(each.path, place) for each in directory.entries.values()) is (label is not None):
+            old |= {key: each.path for key, each in directory.entries.items() if is_within(each.path, place)}
             found |= {".".join((*place, str(name))): Added((*place, str(name)), each) for name, each in stored.items()}
     return found, list(old)
 
 
-def _is_within(path: FilePath, front: FilePath) -> bool:
+def is_within(path: FilePath, front: FilePath) -> bool:
+    """Whether an entry is below these keys; those of a flattened optimizer may be below none."""
     if path[: len(front)] == front:
         return True
     return front == ("optimizer",) and len(path) == 1 and _is_flat(path)

@@ -1,0 +1,1 @@
+"""What can be mended in PyTorch's files: values are exchanged, everything else stays as it is."""

@@ -1,0 +1,1 @@
+"""What is mended in an artifact, and what is left out of one: written beside, read back, and put in place whole."""

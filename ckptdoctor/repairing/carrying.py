@@ -1,0 +1,131 @@
+"""From a result that is being written to one that is in its place: whole, on the disk, or not there at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+from ckptdoctor.containers.bytes.copying import link_file
+from ckptdoctor.containers.bytes.files import reason
+from ckptdoctor.errors import CkptDoctorError, Refused
+from ckptdoctor.grafting.building.flushing import Flushing
+from ckptdoctor.grafting.building.inputs import Inputs, files_of
+from ckptdoctor.grafting.building.staging import check_output, existing, publish, staging, sync
+from ckptdoctor.state import TrainingState
+
+_BACKUP, _KEEPING = ".bak", "keeping"
+
+
+@contextmanager
+def put_in_place(output: str, inputs: Inputs, *, overwrite: bool, in_place: bool = False) -> Iterator[str]:
+    """A path to write to while the block runs; what is there at its end is given the output's name.
+
+    Args:
+        output: The name.
+        inputs: What is read, which must stay as it is meanwhile.
+        overwrite: Replace what lies there.
+        in_place: The output is the artifact itself, which is kept under another name.
+
+    Raises:
+        Refused: The output exists, is an input, or cannot be written, or an input changed; nothing was written.
+    """
+    check_output(output, [] if in_place else list(inputs.artifacts), overwrite=overwrite or in_place)
+    if in_place:
+        _require_free(output)
+    with staging(output) as folder, _told_of(folder, output):
+        staged = os.path.join(folder, os.path.basename(output))
+        with Flushing(folder) as flushing:
+            yield staged
+            flushing.finish()
+        inputs.require_unchanged()
+        with _kept(output, folder) if in_place else nullcontext():
+            publish(staged, output, overwrite=overwrite or in_place)
+
+
+def backup_of(path: str) -> str:
+    """What the original of an artifact is called that was mended in place."""
+    return f"{path}{_BACKUP}"
+
+
+def _require_free(path: str) -> None:
+    """Refuses where a name of the originals is taken; a second link to the original is what a killed repair left.
+
+    Raises:
+        Refused: One is.
+    """
+    for each in existing(path):
+        goal = backup_of(each)
+        if os.path.lexists(goal) and not (os.path.isfile(goal) and os.path.samefile(each, goal)):
+            raise Refused(f"{os.path.basename(goal)} exists already, and is never overwritten: move it away", goal)
+
+
+@contextmanager
+def _kept(path: str, folder: str) -> Iterator[None]:
+    """Keeps the originals under their other names; they go again where the block fails."""
+    made: list[str] = []
+    try:
+        for each in existing(path):
+            goal = backup_of(each)
+            if not os.path.lexists(goal):
+                _keep(each, goal, os.path.join(folder, _KEEPING))
+                made.append(goal)
+        sync(os.path.dirname(path) or ".")
+        yield
+    except BaseException:
+        for goal in made:
+            if os.path.isdir(goal) and not os.path.islink(goal):
+                shutil.rmtree(goal, ignore_errors=True)
+            else:
+                os.unlink(goal)
+        raise
+
+
+def _keep(path: str, goal: str, aside: str) -> None:
+    """Gives an original a second name: every file of a directory one of its own, and the directory its name last."""
+    if os.path.islink(path):
+        os.symlink(os.readlink(path), goal)
+        return
+    if not os.path.isdir(path):
+        link_file(path, goal)
+        return
+    os.mkdir(aside)
+    for below, directories, files in os.walk(path):
+        here = os.path.join(aside, os.path.relpath(below, path))
+        for name in directories:
+            os.makedirs(os.path.join(here, name), exist_ok=True)
+        for name in files:
+            link_file(os.path.join(below, name), os.path.join(here, name))
+    os.rename(aside, goal)
+
+
+def named(output: str | os.PathLike[str]) -> str:
+    """An output without a trailing slash, which only says that it is a directory."""
+    return os.fspath(output).rstrip("/") or os.fspath(output)
+
+
+def bytes_of(path: str, state: TrainingState | None) -> int:
+    """Bytes of all files of an artifact, those among them that only its tensors lie in."""
+    if state is None:
+        return sum(map(os.path.getsize, files_of(path)))
+    held = {getattr(variable.tensor.location, "path", path) for variable in state.variables}
+    held |= {getattr(slot.tensor.location, "path", path) for each in state.optimizers for slot in each.slots}
+    return sum(os.path.getsize(each) for each in {*files_of(path), *filter(os.path.isfile, held)})
+
+
+@contextmanager
+def _told_of(folder: str, output: str) -> Iterator[None]:
+    """Says in one sentence what an error means for the output; what is wrong with an input stays its own error."""
+    try:
+        yield
+    except (OSError, CkptDoctorError) as error:
+        if not os.path.exists(folder):
+            why = "its directory was removed meanwhile"
+        elif isinstance(error, OSError):
+            why = f"writing failed ({reason(error)})"
+        elif not isinstance(error, Refused) and (error.path or "").startswith(folder):
+            why = f"what was written cannot be read back ({error})"
+        else:
+            raise
+        raise Refused(f"{why}; nothing is left behind. Free some space or name another OUT", output) from error

@@ -1,0 +1,180 @@
+"""Every fix, as plain data: what it mends, and the functions that find and mend it, by text.
+
+A function that finds takes (artifact, settings) and answers a sentence for each thing; one that mends takes (artifact,
+output, settings, progress) and answers what it did. A look is a function of one file of torch.save and its settings.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Literal, NamedTuple
+
+from ckptdoctor.errors import UsageProblem
+from ckptdoctor.state import Generation
+
+_PYTORCH = Generation.TORCH
+_TORCH = "ckptdoctor.formats.torch.mending"
+
+
+class Fix(NamedTuple):
+    """One fix.
+
+    Attributes:
+        name: What the command line calls it.
+        codes: The rules that find what it mends.
+        title: What it does, in a line.
+        safe: It is done where nothing is asked for: whoever resumes wants nothing else.
+        find, mend: Functions; "" where a look does both.
+        look: Function (file, settings) that says what is to be changed in a file of torch.save.
+        of: The program whose optimizers it mends; None for any.
+        needs: The option without which there is nothing to do.
+        beside: It writes a file beside the artifact that names it, and so is done in place.
+        mends: There is something wrong where it applies; else it is only done where it is asked for, and not listed.
+        unreadable: It is for what cannot be read, and only for that.
+        renames: Variables have other names afterwards.
+    """
+
+    name: str
+    codes: tuple[str, ...]
+    title: str
+    safe: bool = False
+    find: str = ""
+    mend: str = ""
+    look: str = ""
+    of: Generation | None = None
+    needs: Literal["", "iterations", "learning_rate"] = ""
+    beside: bool = False
+    mends: bool = True
+    unreadable: bool = False
+    renames: bool = False
+
+
+FIXES: tuple[Fix, ...] = (
+    Fix(
+        "salvage",
+        ("I001",),
+        "a file of torch.save that was cut off: every tensor that is whole, the lost ones named",
+        find=f"{_TORCH}.salvage:find",
+        mend=f"{_TORCH}.salvage:mend",
+        unreadable=True,
+    ),
+    Fix(
+        "text-indices",
+        ("S017",),
+        "state of PyTorch's optimizers under numbers, not text",
+        safe=True,
+        look=f"{_TORCH}.optimizers:text_indices",
+        of=_PYTORCH,
+    ),
+    Fix(
+        "step-dtype",
+        ("V007",),
+        "counts of PyTorch's optimizers in float32, to which they add",
+        safe=True,
+        look=f"{_TORCH}.optimizers:step_dtype",
+        of=_PYTORCH,
+    ),
+    Fix(
+        "stored",
+        ("I007",),
+        "archives of torch.save whose storages were packed, stored again",
+        safe=True,
+        find=f"{_TORCH}.files:find_packed",
+        mend=f"{_TORCH}.files:mend_packed",
+        of=_PYTORCH,
+    ),
+    Fix(
+        "trainer-state",
+        ("L002",),
+        "trainer_state.json for another version of transformers (--loader transformers==VERSION)",
+        safe=True,
+        find=f"{_TORCH}.trainer:find",
+        mend=f"{_TORCH}.trainer:mend",
+        of=_PYTORCH,
+    ),
+    Fix(
+        "state-file",
+        ("P001", "S022"),
+        "TensorFlow's `checkpoint` and DeepSpeed's `latest` name what is here",
+        safe=True,
+        beside=True,
+    ),
+    Fix(
+        "count",
+        ("S002", "S005"),
+        "the count that was lost, by --iterations, beta powers, global_step or the file's name",
+        find="ckptdoctor.repairing.counts:find",
+        mend="ckptdoctor.repairing.counts:mend",
+    ),
+    Fix(
+        "orbax-paths",
+        ("L002",),
+        "Keras' OrbaxCheckpoint of a Sequential or subclassed model, for load_model",
+        find="ckptdoctor.formats.orbax.writing.renaming:find",
+        mend="ckptdoctor.formats.orbax.writing.renaming:mend",
+        of=Generation.KERAS3,
+        renames=True,
+    ),
+    Fix(
+        "foreign-imports",
+        ("X005",),
+        "random numbers and hyperparameters as plain data, which weights_only=True takes",
+        look=f"{_TORCH}.plain:foreign",
+        of=_PYTORCH,
+    ),
+    Fix(
+        "location",
+        (),
+        "storages of a GPU on the CPU, for programs without map_location",
+        look=f"{_TORCH}.optimizers:location",
+        of=_PYTORCH,
+    ),
+    Fix(
+        "capturable",
+        (),
+        "capturable=False in PyTorch's groups, for programs on a CPU",
+        look=f"{_TORCH}.optimizers:capturable",
+        of=_PYTORCH,
+    ),
+    Fix(
+        "learning-rate",
+        ("S023",),
+        "the stored rate of PyTorch's optimizers, which overrides the program's (--learning-rate RATE)",
+        look=f"{_TORCH}.optimizers:learning_rate",
+        of=_PYTORCH,
+        needs="learning_rate",
+        mends=False,
+    ),
+    Fix(
+        "averages",
+        ("S012",),
+        "a model and the average of its weights (ema) in a file of torch.save, each in the other's place",
+        look=f"{_TORCH}.optimizers:averages",
+        of=_PYTORCH,
+        mends=False,
+        renames=True,
+    ),
+    Fix(
+        "reset",
+        (),
+        "PyTorch's optimizers without state: they begin at step 0",
+        look=f"{_TORCH}.optimizers:reset",
+        mends=False,
+        of=_PYTORCH,
+    ),
+)
+"""In the order in which they are done."""
+_BY_NAME = {each.name: each for each in FIXES}
+
+
+def fix(name: str) -> Fix:
+    """A fix by its name.
+
+    Raises:
+        UsageProblem: There is none of that name.
+    """
+    if name in _BY_NAME:
+        return _BY_NAME[name]
+    near = difflib.get_close_matches(name, _BY_NAME, n=2, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(_BY_NAME)}"
+    raise UsageProblem(f"there is no fix {name!r}: {hint}")

@@ -1,0 +1,1 @@
+"""Reports of `repair` and of `strip`."""
