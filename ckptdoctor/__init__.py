@@ -87,6 +87,7 @@ def inspect(
 def check(
     *paths: str | os.PathLike[str],
     all: bool = False,  # noqa: A002 - as the command's option
+    jobs: int = 1,
     **settings: Unpack[CheckSettings],
 ) -> CheckReport:
     """Judges artifacts by the rules and a policy, as `ckptdoctor check` does. No configuration file is read.
@@ -94,6 +95,7 @@ def check(
     Args:
         paths: What `inspect` takes; of a run directory its latest checkpoint is judged, and the directory as a whole.
         all: Of a directory, every artifact that lies there or in directories below it.
+        jobs: So many workers read.
         **settings: As in a configuration file; see `ckptdoctor.checking.configuration.CheckSettings`.
 
     Returns:
@@ -110,7 +112,7 @@ def check(
     given = {name.replace("_", "-"): value for name, value in settings.items() if value is not None}
     policy = configure(given, search=False).policy
     named = [os.fspath(path) for path in paths]
-    return CheckReport(tuple(check_paths(named, policy, everything=all, upcoming=named)), policy)
+    return CheckReport(tuple(check_paths(named, policy, everything=all, upcoming=named, jobs=jobs)), policy)
 
 
 def history(path: str | os.PathLike[str], *, deep: bool = False, jobs: int = 1) -> History:

@@ -89,6 +89,31 @@ class NoRecipe(CkptDoctorError):
     exit_code = EXIT_FINDINGS
 
 
+class NotResumed(CkptDoctorError):
+    """A training script would not go on where its checkpoint stopped; it has trained nothing yet.
+
+    Args:
+        message: What is lost, what explains it, and what to do, a line each.
+        path: The checkpoint.
+        lost: What is not as the checkpoint has it, a sentence each.
+        codes: The rules that explain it.
+    """
+
+    exit_code = EXIT_FINDINGS
+
+    def __init__(
+        self,
+        message: str,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        lost: tuple[str, ...] = (),
+        codes: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message, path)
+        self.lost = lost
+        self.codes = codes
+
+
 class Refused(CkptDoctorError):
     """Something that would not be written soundly, or has a name that is taken; nothing was written."""
 

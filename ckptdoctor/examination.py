@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from ckptdoctor.diagnosis import rules, status
 from ckptdoctor.diagnosis.evidence import Evidence
@@ -14,6 +14,7 @@ from ckptdoctor.formats.contract import Target
 from ckptdoctor.formats.directories import lying_in, spoken
 from ckptdoctor.formats.locate import locate
 from ckptdoctor.formats.registry import UNKNOWN, is_isolated, only_format, read, record
+from ckptdoctor.methods import carry_out
 from ckptdoctor.references import TensorRef
 from ckptdoctor.state import NOTHING, Format, ModelVariable, OptimizerState, Status, TrainingState
 
@@ -69,6 +70,22 @@ class Examination(NamedTuple):
     def optimizers(self) -> tuple[OptimizerState, ...]:
         """Its optimizers."""
         return self.state.optimizers if self.state else ()
+
+    def to_dict(self, *, tensors: bool = False) -> dict[str, Any]:
+        """Its entry in the JSON of `inspect`; every tensor too, and figures where they were asked for."""
+        stats = bool(self.statistics)
+        found: dict[str, Any] = carry_out("examination_document", self, tensors=tensors, stats=stats)
+        return found
+
+    def to_frame(self, library: Literal["pandas", "polars"] | None = None) -> Any:
+        """Every variable, slot and other state of the optimizers, a row each, in pandas or polars."""
+        return carry_out("examination_frame", self, library)
+
+    def __repr__(self) -> str:
+        return str(carry_out("examination_text", self))
+
+    def _repr_html_(self) -> str:
+        return str(carry_out("examination_html", self))
 
 
 Progress = Callable[[int, int], None]

@@ -5,7 +5,13 @@ They are named tuples for the reason that those of `state.py` are.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+
+from ckptdoctor.methods import carry_out
+from ckptdoctor.words import shortened
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class FileRange(NamedTuple):
@@ -207,6 +213,21 @@ class TensorRef(NamedTuple):
         for extent in self.shape:
             count *= extent
         return count
+
+    def numpy(self) -> NDArray[Any]:
+        """Its elements, read now, as an array of its shape; types that numpy lacks come from ml_dtypes.
+
+        Raises:
+            ckptdoctor.errors.UnreadableArtifact: They are not there, or are no numbers.
+        """
+        found: NDArray[Any] = carry_out("elements", self)
+        return found
+
+    def __repr__(self) -> str:
+        """Its place is told in full but where that has thousands of parts, or is the values themselves."""
+        is_long = isinstance(self.location, (Inline, Pieces, Chunked, Recast))
+        place = type(self.location).__name__ if is_long else repr(self.location)
+        return f"TensorRef({shortened(self.key)!r}, {self.dtype!r}, {self.shape!r}, {place})"
 
 
 class TreeLeaf(NamedTuple):

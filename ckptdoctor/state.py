@@ -16,6 +16,7 @@ from ckptdoctor.kinds import Generation as Generation  # noqa: PLC0414 - a part 
 from ckptdoctor.kinds import Role as Role  # noqa: PLC0414 - a part of the vocabulary
 from ckptdoctor.kinds import Status as Status  # noqa: PLC0414 - a part of the vocabulary
 from ckptdoctor.logged import Logged
+from ckptdoctor.methods import carry_out
 from ckptdoctor.references import TensorRef, TreeLeaf
 
 Scalar: TypeAlias = "int | float | bool | str"
@@ -120,6 +121,15 @@ class Schedule(NamedTuple):
     learning_rate: float | None = None
     learning_rate_if_lost: float | None = None
 
+    def at(self, step: int) -> float | None:
+        """The rate at a step; None where that cannot be computed.
+
+        Raises:
+            ckptdoctor.errors.UsageProblem: The step is negative.
+        """
+        found: float | None = carry_out("rate", self, step)
+        return found
+
 
 class Count(NamedTuple):
     """A count that an optimizer keeps: PyTorch has one a parameter, optax one a transform.
@@ -190,6 +200,19 @@ class SchedulerState(NamedTuple):
     if_lost: tuple[float, ...] | None = None
     optimizer: str | None = None
     stored: Mapping[Any, Any] = NOTHING
+
+    def at(self, step: int, settings: Mapping[str, object] = NOTHING) -> float | None:
+        """The rate of the first group when its count is this; None where its state does not tell, or has passed it.
+
+        Args:
+            step: The count.
+            settings: Those of the group, which OneCycleLR and SWALR keep their limits in.
+
+        Raises:
+            ckptdoctor.errors.UsageProblem: The step is negative.
+        """
+        found: float | None = carry_out("scheduled_rate", self, step, settings)
+        return found
 
 
 class Companion(NamedTuple):
@@ -304,6 +327,16 @@ class OptimizerState(NamedTuple):
             return self.counts
         return (Count(self.iterations, "optimizer", self.iterations_key, "", self.iterations_tensor),)
 
+    def to_frame(self, library: Literal["pandas", "polars"] | None = None) -> Any:
+        """Its slots and whatever else it keeps, a row each, in pandas or polars."""
+        return carry_out("optimizer_frame", self, library)
+
+    def __repr__(self) -> str:
+        return str(carry_out("optimizer_text", self))
+
+    def _repr_html_(self) -> str:
+        return str(carry_out("optimizer_html", self))
+
 
 class Producer(NamedTuple):
     """What wrote the artifact, as far as the artifact tells."""
@@ -352,3 +385,6 @@ class TrainingState(NamedTuple):
     leaves: tuple[TreeLeaf, ...] = ()
     logged: Logged = Logged()
     progress: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return str(carry_out("state_text", self))

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "ckptdoctor"
-GROUND = frozenset({"errors", "kinds", "logged", "references", "state", "words", "versions"})
+GROUND = frozenset({"errors", "kinds", "logged", "methods", "references", "state", "words", "versions"})
 KNOWS: dict[str, frozenset[str]] = {
     "errors": frozenset(),
     "logged": frozenset(),
-    "references": frozenset(),
+    "methods": frozenset(),
+    "references": frozenset({"methods", "words"}),
     "kinds": frozenset(),
-    "state": frozenset({"kinds", "logged", "references"}),
+    "state": frozenset({"kinds", "logged", "methods", "references"}),
     "words": frozenset(),
     "versions": frozenset(),
     "declarations": GROUND,
@@ -37,6 +39,8 @@ KNOWS: dict[str, frozenset[str]] = {
     "converting": GROUND | {"containers", "optimizers", "formats", "examination", "grafting"},
     "repairing": GROUND | {"containers", "optimizers", "formats", "diagnosis", "examination", "grafting"},
     "verification": GROUND | {"containers", "optimizers", "formats", "diagnosis", "examination"},
+    "guard": GROUND
+    | {"containers", "optimizers", "formats", "diagnosis", "isolation", "matching", "examination", "verification"},
 }
 """Room → the rooms that it may import. Above them: `report` knows results of every kind, `cli` and the API know all."""
 ABOVE = frozenset({"report", "cli", "start", "__main__", ""})
@@ -106,8 +110,26 @@ def test_every_room_is_drawn() -> None:
     assert {room(module) for module, _ in modules()} == set(KNOWS) | ABOVE
 
 
+def test_methods_that_others_carry_out() -> None:
+    """Each has its function, and pure data asks for no more than is listed."""
+    from ckptdoctor.methods import CARRIED_OUT
+
+    for place in CARRIED_OUT.values():
+        module, _, name = place.partition(":")
+        assert callable(getattr(importlib.import_module(module), name))
+    asked = {
+        (room(module), node.args[0].value)
+        for module, path in modules()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "carry_out"
+        and isinstance(node.args[0], ast.Constant)
+    }  # fmt: skip
+    assert {name for _, name in asked} == set(CARRIED_OUT)
+    assert {each for each, _ in asked} == {"references", "state", "examination"}
+
+
 def test_no_framework_is_imported() -> None:
-    """Only what runs in the child process of `verify` knows a framework."""
+    """Only what runs in the child process of `verify` knows a framework; a guard asks for the one that is loaded."""
     frameworks = {"tensorflow", "keras", "tf_keras", "torch", "jax"}
     for module, path in modules():
         if module.startswith("ckptdoctor.verification.child"):

@@ -1,10 +1,12 @@
-"""The check itself: each path located, examined, judged by the rules and weighed by the policy, one after another."""
+"""The check itself: each path located, examined, judged by the rules and weighed by the policy, in their order."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Literal, NamedTuple, TypeAlias
 
 from ckptdoctor.checking.ahead import Ahead
 from ckptdoctor.checking.policy import Policy
@@ -29,6 +31,57 @@ from ckptdoctor.formats.locate import locate
 from ckptdoctor.runs import has_checkpoints, has_latest, is_run_directory, look_into
 
 
+class Looked(NamedTuple):
+    """What reading an artifact gave, and judging it.
+
+    Attributes:
+        read: As it was read.
+        judged: The same with its findings, or why it cannot be read to its end.
+        found: Its findings, before the policy weighs them.
+    """
+
+    read: Examination
+    judged: Examination
+    found: tuple[Finding, ...]
+
+
+class Step(NamedTuple):
+    """Something that a path comes to.
+
+    Attributes:
+        path: A file, or a directory.
+        targets: The artifacts to be read.
+        kind: One artifact; the latest of a run, which stands for it; all of a directory; or what only `examine` tells.
+        beside: What lies beside the latest.
+    """
+
+    path: str
+    targets: tuple[Target, ...]
+    kind: Literal["one", "latest", "all", "told"]
+    beside: tuple[Target, ...] = ()
+
+
+Read = Callable[[Target, Policy], Looked]
+"""Reads an artifact, and judges it by the policy for its path."""
+
+
+def look(
+    target: Target, policy: Policy, progress: Progress | None = None, early: Callable[[], None] | None = None
+) -> Looked:
+    """Reads an artifact and judges it; what a worker does, too.
+
+    Args:
+        target: The artifact.
+        policy: What holds for its path.
+        progress: Is told how much of its data has been read.
+        early: Called where no worker is needed for it any more.
+    """
+    read = examine_target(target, judged=False)
+    if early is not None and not policy.deep:
+        early()
+    return Looked(read, *_judged(read, policy, progress))
+
+
 def check_paths(
     paths: Iterable[str],
     policy: Policy,
@@ -37,117 +90,146 @@ def check_paths(
     progress: Progress | None = None,
     begun: Callable[[str], None] | None = None,
     upcoming: Sequence[str] = (),
+    jobs: int = 1,
 ) -> Iterator[Checked]:
-    """Checks artifacts, one after another.
+    """Checks artifacts.
 
     Args:
         paths: Files, directories, checkpoint prefixes.
         policy: What they are judged by.
         everything: Of a directory, every artifact that lies there, not only the latest checkpoint.
-        progress: Is told how much of an artifact's data has been read, where `policy.deep` asks for it.
+        progress: Is told how much of an artifact's data has been read, where `policy.deep` asks for it and one worker
+            is at it.
         begun: Is told the path of each artifact of a directory before it is read.
         upcoming: The paths once more, where `paths` must not be taken before their turn: HDF5 is read ahead.
+        jobs: So many workers; with several all paths are taken at once.
 
     Yields:
-        One result an artifact, as soon as it is known; of a run directory, one more for the directory as a whole
-        unless it stands for a single artifact. An artifact of several files that is named by more than one of them, as
-        pre-commit names what changed, is judged once.
+        One result an artifact, in the order of the paths, as soon as it is known; of a run directory, one more for the
+        directory as a whole unless it stands for a single artifact. An artifact of several files that is named by more
+        than one of them, as pre-commit names what changed, is judged once.
     """
     seen: dict[str, bool] = {}
+    if jobs > 1:
+        from ckptdoctor.checking.workers import in_workers
+
+        planned = [(path, _planned(path, seen, everything=everything)) for path in paths]
+        every = [each for _, steps in planned if isinstance(steps, list) for each in steps]
+        with in_workers(every, policy, jobs) as read:
+            for path, steps in planned:
+                yield from _checked(path, steps, policy, read, begun)
+        return
     ahead = Ahead(upcoming)
     for path in paths:
         ahead.arrive()
-        yield from _check_path(path, policy, seen, ahead, everything=everything, progress=progress, begun=begun)
+        steps = _planned(path, seen, ahead, everything=everything)
+        lone = isinstance(steps, list) and all(each.kind == "one" for each in steps)
+        yield from _checked(
+            path, steps, policy, partial(look, progress=progress, early=ahead.start if lone else None), begun
+        )
 
 
-def _check_path(
-    path: str,
-    policy: Policy,
-    seen: dict[str, bool],
-    ahead: Ahead,
-    *,
-    everything: bool,
-    progress: Progress | None,
-    begun: Callable[[str], None] | None,
-) -> Iterator[Checked]:
+Failure: TypeAlias = "UsageProblem | UnreadableArtifact | MemoryError | RecursionError"
+
+
+def _planned(path: str, seen: dict[str, bool], ahead: Ahead | None = None, *, everything: bool) -> list[Step] | Failure:
+    """What a path comes to, or why nothing can be found there."""
     try:
-        if is_run_directory(path):
-            yield from _check_directory(path, policy, everything=everything, progress=progress, begun=begun)
-            return
-        for target in ahead.targets(path, everything=everything):
-            place = os.path.normpath(target.resolved)
-            part = target.resolved != path
-            if place in seen and (part or seen[place]):
-                continue
-            seen[place] = part
-            examination = examine_target(target, judged=False)
-            if not policy.deep:  # the worker is wanted for this one's values
-                ahead.start()
-            yield _check(examination, policy, progress)
-    except UsageProblem as error:
-        yield Checked(path, None, passed=False, problem=str(error), exit_code=error.exit_code)
-    except UnreadableArtifact as error:
-        yield _check(unreadable(path, path, error), policy, progress)
-    except (MemoryError, RecursionError):
-        for each in examine(path):  # says so
-            yield _check(each, policy, progress)
+        return list(_steps(path, seen, ahead, everything=everything))
+    except (UsageProblem, UnreadableArtifact, MemoryError, RecursionError) as error:
+        return error
 
 
-def _check_directory(
-    path: str, policy: Policy, *, everything: bool, progress: Progress | None, begun: Callable[[str], None] | None
-) -> Iterator[Checked]:
+def _steps(path: str, seen: dict[str, bool], ahead: Ahead | None, *, everything: bool) -> Iterator[Step]:
+    if is_run_directory(path):
+        yield from _of_directory(path, everything=everything)
+        return
+    found = locate(path, everything=everything) if ahead is None else ahead.targets(path, everything=everything)
+    for target in found:
+        place = os.path.normpath(target.resolved)
+        part = target.resolved != path
+        if place in seen and (part or seen[place]):
+            continue
+        seen[place] = part
+        yield Step(path, (target,), "one")
+
+
+def _of_directory(path: str, *, everything: bool) -> Iterator[Step]:
     if everything:
         runs = list(walk(path))
     else:
         own = lying_in(path)
         if own and has_latest(path):
-            yield from _check_latest(path, own, policy, progress)
+            for target in locate(path):
+                yield Step(path, (target,), "latest", own)
             return
         runs = [(path, own)] if len(own) > 1 else []
+    for directory, targets in runs:
+        yield Step(directory, targets, "all")
     if not runs:
         # The one that lies here; or why there is none: it is empty, or of a kind that is not read.
-        for each in examine(path):
-            yield _check(each, policy, progress)
-        return
-    for directory, targets in runs:
-        yield from _check_all(directory, targets, policy, progress=progress, begun=begun)
+        yield Step(path, (), "told")
 
 
-def _check_latest(
-    path: str, targets: tuple[Target, ...], policy: Policy, progress: Progress | None
+def _checked(
+    path: str, steps: list[Step] | Failure, policy: Policy, read: Read, begun: Callable[[str], None] | None
 ) -> Iterator[Checked]:
+    """The results of a path."""
+    try:
+        if not isinstance(steps, list):
+            raise steps
+        for step in steps:
+            yield from _done(step, policy, read, begun)
+    except UsageProblem as error:
+        yield Checked(path, None, passed=False, problem=str(error), exit_code=error.exit_code)
+    except UnreadableArtifact as error:
+        yield _check(unreadable(path, path, error), policy)
+    except (MemoryError, RecursionError):
+        for each in examine(path):  # says so
+            yield _check(each, policy)
+
+
+def _done(step: Step, policy: Policy, read: Read, begun: Callable[[str], None] | None) -> Iterator[Checked]:
+    if step.kind == "told":
+        for each in examine(step.path):
+            yield _check(each, policy)
+    elif step.kind == "one":
+        (target,) = step.targets
+        own = policy.for_path(target.path)
+        looked = read(target, own)
+        yield _weighed(target.path, looked.judged, looked.found, own)
+    elif step.kind == "latest":
+        yield _latest(step, policy, read)
+    else:
+        yield from _all(step, policy, read, begun)
+
+
+def _latest(step: Step, policy: Policy, read: Read) -> Checked:
     """The latest checkpoint of a run, which stands for the directory."""
-    own = policy.for_path(path)
-    for target in locate(path):
-        latest = examine_target(target, judged=False)
-        run = look_into(path, targets, _known([latest]))
-        examination, found = _judged(latest, own, progress)
-        more = unsaid(judge(Evidence(path, run=run)), found)
-        yield _weighed(path, examination, (*found, *more), own)
+    own = policy.for_path(step.path)
+    (target,) = step.targets
+    looked = read(target, own)
+    run = look_into(step.path, step.beside, _known([looked.read]))
+    more = unsaid(judge(Evidence(step.path, run=run)), looked.found)
+    return _weighed(step.path, looked.judged, (*looked.found, *more), own)
 
 
-def _check_all(
-    path: str,
-    targets: tuple[Target, ...],
-    policy: Policy,
-    *,
-    progress: Progress | None,
-    begun: Callable[[str], None] | None,
-) -> Iterator[Checked]:
+def _all(step: Step, policy: Policy, read: Read, begun: Callable[[str], None] | None) -> Iterator[Checked]:
     """Every artifact of a directory; of several, or of a run, the directory as a whole as well."""
     known: list[Examination] = []
     failed = 0
-    for target in targets:
+    for target in step.targets:
         if begun is not None:
             begun(target.path)
-        examination = examine_target(target, judged=False)
-        known.append(examination)
-        checked = _check(examination, policy, progress)
+        own = policy.for_path(target.path)
+        looked = read(target, own)
+        known.append(looked.read)
+        checked = _weighed(target.path, looked.judged, looked.found, own)
         failed += not checked.passed
         yield checked
-    if len(targets) > 1 or has_checkpoints(path):
-        whole = Evidence(path, run=look_into(path, targets, _known(known)))
-        judged = _weighed(path, None, judge(whole), policy.for_path(path))
+    if len(step.targets) > 1 or has_checkpoints(step.path):
+        whole = Evidence(step.path, run=look_into(step.path, step.targets, _known(known)))
+        judged = _weighed(step.path, None, judge(whole), policy.for_path(step.path))
         yield replace(judged, members=len(known), failed_members=failed)
 
 
@@ -156,9 +238,9 @@ def _known(examinations: Iterable[Examination]) -> Callable[[Target], Examinatio
     return lambda target: examined.get(target.resolved) or examine_target(target, judged=False)
 
 
-def _check(examination: Examination, policy: Policy, progress: Progress | None) -> Checked:
+def _check(examination: Examination, policy: Policy) -> Checked:
     own = policy.for_path(examination.path)
-    examination, found = _judged(examination, own, progress)
+    examination, found = _judged(examination, own, None)
     return _weighed(examination.path, examination, found, own)
 
 

@@ -39,6 +39,7 @@ _FORMS = ("text", "json", "markdown", "github", "sarif", "junit")
 )
 @click.option("--exit-zero", is_flag=True, help="Exit with 0 where there are findings, too.")
 @click.option("--deep", is_flag=True, default=None, help="Read every byte: checksums, NaN and Inf, impossible values.")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, metavar="N", help="So many workers.  [default: 1]")
 @click.option("--all", "everything", is_flag=True, help="Of a directory, every artifact in it and below.")
 @click.option(
     "--config",
@@ -66,6 +67,7 @@ def check(  # noqa: PLR0913 - a command takes its options as arguments
     fail_on: str | None,
     exit_zero: bool,
     deep: bool | None,
+    jobs: int,
     everything: bool,
     config: str | None,
     no_config: bool,
@@ -126,14 +128,16 @@ def check(  # noqa: PLR0913 - a command takes its options as arguments
     streams = form == "text" and output_file is None
     code = EXIT_OK
     with reporting() as outcome:
-        report = _run(paths, configuration.policy, everything=everything, quiet=quiet, streams=streams, color=color)
+        report = _run(
+            paths, configuration.policy, everything=everything, jobs=jobs, quiet=quiet, streams=streams, color=color
+        )
         code = EXIT_OK if exit_zero and report.exit_code == EXIT_FINDINGS else report.exit_code
         _deliver(report, form, output_file, wanted, quiet=quiet, color=color, streamed=streams)
     context.exit(max(code, outcome.exit_code))
 
 
 def _run(
-    paths: tuple[str, ...], policy: Policy, *, everything: bool, quiet: bool, streams: bool, color: bool
+    paths: tuple[str, ...], policy: Policy, *, everything: bool, jobs: int, quiet: bool, streams: bool, color: bool
 ) -> CheckReport:
     """Checks path after path; what is known is shown at once, and kept if Ctrl-C ends it."""
     from ckptdoctor.checking.results import CheckReport
@@ -147,16 +151,19 @@ def _run(
     with remembered_interruption() as interruption, path_progress(paths, wanted=not quiet) as bar:
         try:
             for each in check_paths(
-                bar.following(paths),
+                bar.following(paths) if jobs == 1 else paths,
                 policy,
                 everything=everything,
                 progress=bar.tell,
                 begun=bar.show,
                 upcoming=paths,
+                jobs=jobs,
             ):
                 if interruption.asked:
                     break  # of an artifact that may not have been read to its end
                 results.append(each)
+                if jobs > 1:
+                    bar.count(each.path, min(len(results), len(paths)))
                 with bar.hidden():
                     if each.problem is not None:
                         complain(UsageProblem(each.problem), each.path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
@@ -38,7 +38,7 @@ def can_work() -> bool:
 
 def in_order(
     function: Callable[..., _Value], calls: Sequence[tuple[object, ...]], *, jobs: int
-) -> Iterator[_Value | Lost]:
+) -> Generator[_Value | Lost, None, None]:
     """Calls a function with each of several arguments, in up to `jobs` workers.
 
     Args:

@@ -12,7 +12,7 @@ from ckptdoctor.containers.tensors.values import kept_open, ordered_chunks
 from ckptdoctor.optimizers.catalogue import ACCUMULATION, EMA, LAYOUTS, WRAPPED_LAYOUTS, SlotKind, layouts
 from ckptdoctor.optimizers.name_based import TF1_AVERAGE, TF1_OPTIMIZERS
 from ckptdoctor.references import TensorRef
-from ckptdoctor.state import Generation, Role
+from ckptdoctor.state import Generation, Role, Slot
 from ckptdoctor.verification.digests import digest
 from ckptdoctor.verification.request import Wanted
 from ckptdoctor.verification.results import (
@@ -110,12 +110,11 @@ def _slots(wanted: Wanted, several: Sequence[Expected], held: Found, folder: str
     places = matched(wanted.trained, held["variables"], given=bool(held.get("given")))
     by_place: dict[tuple[str, int], Found] = {}
     for each in held["slots"]:
-        by_place.setdefault((_kind_found(each, held), each["variable"]), each)
+        by_place.setdefault((kind_found(each, held), each["variable"]), each)
     owners = {wanted.digests[each.slot.tensor]: each for each in wanted.slots}
     for expected in several:
         place = places.get(expected.variable)
-        kind = expected.slot.role.value if expected.slot.role is not Role.OTHER else expected.slot.name
-        found = None if place is None else by_place.get((kind, place))
+        found = None if place is None else by_place.get((kind_wanted(expected.slot), place))
         yield _slot(expected, found, wanted, owners, folder, known=place is not None)
 
 
@@ -162,8 +161,13 @@ def _is_called(path: str, label: str) -> bool:
     return bool(path) and (path == label or label.endswith(f".{path}") or path.endswith(f".{label}"))
 
 
-def _kind_found(found: Found, held: Found) -> str:
-    """The role of a slot that the framework holds, or its own name where the catalogue knows none."""
+def kind_wanted(slot: Slot) -> str:
+    """The role of a slot that the artifact holds, or its own name where the catalogue knows none."""
+    return slot.role.value if slot.role is not Role.OTHER else slot.name
+
+
+def kind_found(found: Found, held: Found) -> str:
+    """The same of a slot that the framework holds."""
     label = found.get("attribute") or found["name"]
     role = _role(str(label), str(held["generation"]), str(held["class_name"]))
     return role.value if role is not None and role is not Role.OTHER else str(label).strip("_")

@@ -154,6 +154,12 @@ def _labels(optimizer: OptimizerState) -> list[str]:
     return [f"parameter {number}" if variable is None else variable for number, variable in enumerate(every)]
 
 
+def places(optimizer: OptimizerState) -> list[tuple[int | None, Slot]]:
+    """Each slot with the place of its parameter in the optimizer's order; None where that cannot be told."""
+    known = _places(optimizer, _labels(optimizer))
+    return [(known.get(_key(optimizer.name, each.tensor.key, each.name)), each) for each in optimizer.slots]
+
+
 def _places(optimizer: OptimizerState, labels: Sequence[str]) -> dict[str, int]:
     """What the state calls a parameter → its place, as far as variables and counts tell."""
     found = {str(number): number for number in range(len(labels))}

@@ -50,7 +50,7 @@ def test_nobody_waits_any_more() -> None:
     before = _children()
     answers = in_order(_here("repeat"), [(number,) for number in range(50)], jobs=2)
     assert next(answers) == 0
-    answers.close()  # type: ignore[attr-defined]
+    answers.close()
     assert _children() == before
 
 

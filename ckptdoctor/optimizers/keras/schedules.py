@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeAlias
 
+from ckptdoctor.errors import UsageProblem
 from ckptdoctor.state import Schedule
 
 _MAX_NESTING = 8
@@ -43,6 +44,17 @@ def rate(class_name: str, config: Mapping[str, object], step: int) -> float | No
         return _rate(class_name, config, float(step), 0)
     except (_Unknown, ArithmeticError, ValueError):
         return None
+
+
+def at(schedule: Schedule, step: int) -> float | None:
+    """The rate of a schedule at a step; None where it cannot be computed.
+
+    Raises:
+        UsageProblem: The step is negative.
+    """
+    if step < 0:
+        raise UsageProblem(f"a schedule has no step {step}: steps are counted from 0")
+    return rate(schedule.class_name, schedule.config, step)
 
 
 def is_known(class_name: str) -> bool:

@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import cos, floor, isfinite, pi
 
+from ckptdoctor.errors import UsageProblem
 from ckptdoctor.optimizers.torch.warmups import Warmup
+from ckptdoctor.state import SchedulerState
 
 Own = Mapping[str, object]
 """A scheduler's state, or a group's settings."""
@@ -91,7 +93,32 @@ def build(own: Own, group: Own, *, lost: bool = False, depth: int = 0) -> Schedu
     return made
 
 
-def ahead(own: Own, group: Own, rate: float, *, lost: bool = False) -> tuple[float, ...] | None:
+def at(scheduler: SchedulerState, step: int, settings: Own) -> float | None:
+    """The rate of the first group when a scheduler's count is this; None where its state does not tell.
+
+    Args:
+        scheduler: As it was read.
+        step: The count: most classes go from one rate to the next, so that those that have passed are not known.
+        settings: The group's settings.
+
+    Raises:
+        UsageProblem: The step is negative.
+    """
+    if step < 0:
+        raise UsageProblem(f"a scheduler has no step {step}: steps are counted from 0")
+    if scheduler.last_epoch is None or not scheduler.learning_rates or step < scheduler.last_epoch:
+        return None
+    steps, now = step - scheduler.last_epoch, scheduler.learning_rates[0]
+    if not steps or steps <= len(scheduler.next or ()):
+        return (now, *(scheduler.next or ()))[steps]
+    own = scheduler.stored
+    if not {"last_epoch", "_schedulers"} & own.keys() or "base_values" in own:  # another library's, with other rules
+        return None
+    found = ahead(own, settings, now, steps=steps)
+    return found[-1] if found else None
+
+
+def ahead(own: Own, group: Own, rate: float, *, lost: bool = False, steps: int = AHEAD) -> tuple[float, ...] | None:
     """The rates of the first group after each of the next steps of the scheduler; None where they cannot be computed.
 
     Args:
@@ -99,11 +126,12 @@ def ahead(own: Own, group: Own, rate: float, *, lost: bool = False) -> tuple[flo
         group: The first group's settings, as they are stored.
         rate: The rate in force.
         lost: As if the scheduler's state were not restored, and the optimizer's were.
+        steps: How many.
     """
     try:
         scheduler = build(own, group, lost=lost)
         found = []
-        for _ in range(AHEAD):
+        for _ in range(steps):
             rate = scheduler.step(rate)
             found.append(rate)
     except (Unknowable, ArithmeticError, ValueError, TypeError, KeyError, IndexError, AttributeError):

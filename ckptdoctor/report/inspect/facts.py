@@ -43,7 +43,7 @@ def facts(each: Examination, state: TrainingState) -> Iterator[Fact]:
     yield Fact("format", (_format(each, state),))
     yield Fact("model", (_model(state),))
     for optimizer in state.optimizers:
-        yield from _of_optimizer(optimizer)
+        yield from optimizer_facts(optimizer)
     for scheduler in state.schedulers:
         yield Fact("scheduler", (_scheduler(scheduler),))
     beside = [each for each in state.companions if each.present]
@@ -101,7 +101,8 @@ def _groups(optimizer: OptimizerState) -> Iterator[str]:
         yield f"{group.name or number}: {counted(len(group.variables), 'parameter')}{f' with {said}' if said else ''}"
 
 
-def _of_optimizer(optimizer: OptimizerState) -> Iterator[Fact]:
+def optimizer_facts(optimizer: OptimizerState) -> Iterator[Fact]:
+    """Class, count, settings, groups, schedule, and what is missing."""
     yield Fact("optimizer", (_called(optimizer),))
     count = _count(optimizer)
     if count:

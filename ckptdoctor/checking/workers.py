@@ -1,0 +1,55 @@
+"""Several artifacts at once, each read and judged in a worker; the answers come in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+
+from ckptdoctor.checking.policy import Policy
+from ckptdoctor.checking.run import Looked, Step, look
+from ckptdoctor.formats.contract import Target
+from ckptdoctor.isolation.pool import Lost, can_work, in_order
+
+
+@contextmanager
+def in_workers(steps: Sequence[Step], policy: Policy, jobs: int) -> Iterator[Callable[[Target, Policy], Looked]]:
+    """Has workers as long as their answers are wanted.
+
+    Args:
+        steps: What the paths come to.
+        policy: What they are judged by.
+        jobs: So many workers. Where none can work, or one died of an artifact, that is read here.
+
+    Yields:
+        What answers with each artifact of all steps, asked for in their order.
+    """
+    calls = [
+        (target, policy.for_path(step.path if step.kind == "latest" else target.path))
+        for step in steps
+        for target in step.targets
+    ]
+    if len(calls) < 2 or not can_work():  # noqa: PLR2004 - one is no sooner done by another
+        yield look
+        return
+    answers = _answers(calls, jobs)
+
+    def read(target: Target, own: Policy) -> Looked:
+        for asked, answer in answers:
+            if asked is target:  # others were left out, as the path before had an error
+                return look(target, own) if isinstance(answer, Lost) else answer
+        return look(target, own)
+
+    with closing(answers):
+        yield read
+
+
+def _answers(calls: Sequence[tuple[Target, Policy]], jobs: int) -> Generator[tuple[Target, Looked | Lost], None, None]:
+    """What the workers say, as far as they come: an answer that is too large to be handed over ends them."""
+    told = in_order(look, calls, jobs=jobs)
+    try:
+        for (target, _), answer in zip(calls, told, strict=True):
+            yield target, answer
+    except (MemoryError, RecursionError, OSError):
+        return
+    finally:
+        told.close()
