@@ -107,7 +107,7 @@ def _fuzz_here(options: argparse.Namespace) -> None:
 
         for module in pkgutil.walk_packages(ckptdoctor.__path__, "ckptdoctor."):
             # Readers import each other when they are needed, which would be after this.
-            if not module.name.startswith(("ckptdoctor.verification", "ckptdoctor.__main__")):
+            if not module.name.startswith(("ckptdoctor.guard.", "ckptdoctor.verification", "ckptdoctor.__main__")):
                 importlib.import_module(module.name)
     from fuzz.targets import TARGETS
     from support.museum import unpack

@@ -150,7 +150,7 @@ def preload() -> None:
     import ckptdoctor
 
     for module in pkgutil.walk_packages(ckptdoctor.__path__, "ckptdoctor."):
-        if not module.name.startswith(("ckptdoctor.verification", "ckptdoctor.__main__")):
+        if not module.name.startswith(("ckptdoctor.guard.", "ckptdoctor.verification", "ckptdoctor.__main__")):
             importlib.import_module(module.name)
 
 
