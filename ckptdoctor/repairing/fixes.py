@@ -10,9 +10,8 @@ import difflib
 from typing import Literal, NamedTuple
 
 from ckptdoctor.errors import UsageProblem
-from ckptdoctor.state import Generation
 
-_PYTORCH = Generation.TORCH
+_PYTORCH = "torch"
 _TORCH = "ckptdoctor.formats.torch.mending"
 
 
@@ -26,7 +25,7 @@ class Fix(NamedTuple):
         safe: It is done where nothing is asked for: whoever resumes wants nothing else.
         find, mend: Functions; "" where a look does both.
         look: Function (file, settings) that says what is to be changed in a file of torch.save.
-        of: The program whose optimizers it mends; None for any.
+        of: The program whose optimizers it mends (`Dialect.program`); "" for any.
         needs: The option without which there is nothing to do.
         beside: It writes a file beside the artifact that names it, and so is done in place.
         mends: There is something wrong where it applies; else it is only done where it is asked for, and not listed.
@@ -41,7 +40,7 @@ class Fix(NamedTuple):
     find: str = ""
     mend: str = ""
     look: str = ""
-    of: Generation | None = None
+    of: str = ""
     needs: Literal["", "iterations", "learning_rate"] = ""
     beside: bool = False
     mends: bool = True
@@ -112,7 +111,7 @@ FIXES: tuple[Fix, ...] = (
         "Keras' OrbaxCheckpoint of a Sequential or subclassed model, for load_model",
         find="ckptdoctor.formats.orbax.writing.renaming:find",
         mend="ckptdoctor.formats.orbax.writing.renaming:mend",
-        of=Generation.KERAS3,
+        of="keras",
         renames=True,
     ),
     Fix(

@@ -19,6 +19,7 @@ from ckptdoctor.formats.torch.mending.files import mend as mend_by_look
 from ckptdoctor.grafting.building.compare import same_weights
 from ckptdoctor.grafting.building.inputs import Inputs
 from ckptdoctor.grafting.building.output_name import require_loadable_name
+from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.references import Inline
 from ckptdoctor.repairing.carrying import backup_of, bytes_of, named, put_in_place
 from ckptdoctor.repairing.fixes import FIXES, Fix, fix
@@ -168,7 +169,7 @@ def _finding(each: Fix, found: Examination, settings: Settings) -> tuple[str, ..
         each.beside
         or each.unreadable
         or found.state is None
-        or (each.of is not None and program(found.state) is not each.of)
+        or (bool(each.of) and dialect(program(found.state)).program != each.of)
     ):
         return ()
     if each.look:

@@ -20,9 +20,6 @@ from ckptdoctor.grafting.run import look
 from ckptdoctor.repairing.carrying import bytes_of, named, put_in_place
 from ckptdoctor.state import Format
 
-_BECOMES = {Format.TF_CHECKPOINT_V1: Format.TF_CHECKPOINT}
-"""Formats that are written as a later version of themselves."""
-
 
 class Release(NamedTuple):
     """What was written.
@@ -124,7 +121,7 @@ def _build(
     result = next(iter(examine(staged)))
     if result.state is None:
         raise Refused(f"the result was read back and {result.error}; nothing was written", found.path)
-    if result.state.format is not _BECOMES.get(kind, kind):
+    if result.state.format is not (record(kind).stripped_as or kind):
         raise Refused(f"the result would be a {record(result.state.format).title}; nothing was written", found.path)
     left = [each.name or "an optimizer" for each in result.state.optimizers if each.has_state]
     if left and any(slot.role.value != "moving_average" for each in result.state.optimizers for slot in each.slots):

@@ -110,6 +110,10 @@ class _Reader:
         function, tag, kind, device, hooks = (
             memo[_argument(each[1:], "little")] for each in (of, tagged, typed, on, empty)
         )
+        if as_key is not None and as_key[1:] == on[1:]:
+            return False  # what a broken pickle remembers on the way is what it recalls
+        if any(each is not None and each[1:] == empty[1:] for each in (as_key, as_reference, as_size, as_stride)):
+            return False
         usual = function == _REBUILD and tag == "storage" and isinstance(kind, Name) and isinstance(device, str)
         if not usual or length[0] != len(key) or not isinstance(hooks, Global) or hooks.known is not Known.ORDERED_DICT:
             return False

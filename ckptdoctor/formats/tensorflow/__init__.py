@@ -31,6 +31,7 @@ FORMATS = (
     ),
     ArtifactFormat(
         Format.TF_CHECKPOINT_V1,
+        stripped_as=Format.TF_CHECKPOINT,
         recipe="names",
         title="TensorFlow V1 checkpoint",
         called="a TensorFlow V1 checkpoint",
