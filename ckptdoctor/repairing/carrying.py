@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 from ckptdoctor.containers.bytes.copying import link_file
-from ckptdoctor.containers.bytes.files import reason
-from ckptdoctor.errors import CkptDoctorError, Refused
+from ckptdoctor.errors import Refused
 from ckptdoctor.grafting.building.flushing import Flushing
 from ckptdoctor.grafting.building.inputs import Inputs, files_of
-from ckptdoctor.grafting.building.staging import check_output, existing, publish, staging, sync
+from ckptdoctor.grafting.building.staging import check_output, existing, publish, staging, sync, told_of
 from ckptdoctor.state import TrainingState
 
 _BACKUP, _KEEPING = ".bak", "keeping"
@@ -34,7 +33,7 @@ def put_in_place(output: str, inputs: Inputs, *, overwrite: bool, in_place: bool
     check_output(output, [] if in_place else list(inputs.artifacts), overwrite=overwrite or in_place)
     if in_place:
         _require_free(output)
-    with staging(output) as folder, _told_of(folder, output):
+    with staging(output) as folder, told_of(folder, output):
         staged = os.path.join(folder, os.path.basename(output))
         with Flushing(folder) as flushing:
             yield staged
@@ -112,20 +111,3 @@ def bytes_of(path: str, state: TrainingState | None) -> int:
     held = {getattr(variable.tensor.location, "path", path) for variable in state.variables}
     held |= {getattr(slot.tensor.location, "path", path) for each in state.optimizers for slot in each.slots}
     return sum(os.path.getsize(each) for each in {*files_of(path), *filter(os.path.isfile, held)})
-
-
-@contextmanager
-def _told_of(folder: str, output: str) -> Iterator[None]:
-    """Says in one sentence what an error means for the output; what is wrong with an input stays its own error."""
-    try:
-        yield
-    except (OSError, CkptDoctorError) as error:
-        if not os.path.exists(folder):
-            why = "its directory was removed meanwhile"
-        elif isinstance(error, OSError):
-            why = f"writing failed ({reason(error)})"
-        elif not isinstance(error, Refused) and (error.path or "").startswith(folder):
-            why = f"what was written cannot be read back ({error})"
-        else:
-            raise
-        raise Refused(f"{why}; nothing is left behind. Free some space or name another OUT", output) from error

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from threading import Lock
 
-from ckptdoctor.containers.bytes.files import reason
-from ckptdoctor.errors import CkptDoctorError, GraftRefused
+from ckptdoctor.errors import GraftRefused
 from ckptdoctor.examination import Examination, examine, with_libhdf5
 from ckptdoctor.formats.contract import Written
 from ckptdoctor.formats.registry import found_by, record, write
@@ -18,7 +16,7 @@ from ckptdoctor.grafting.building.inputs import Inputs, files_of
 from ckptdoctor.grafting.building.kept import left_behind
 from ckptdoctor.grafting.building.output_name import require_loadable_name
 from ckptdoctor.grafting.building.receipt import Receipt, digest_files
-from ckptdoctor.grafting.building.staging import check_output, publish, staging
+from ckptdoctor.grafting.building.staging import check_output, publish, staging, told_of
 from ckptdoctor.grafting.building.sums import verify_members
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.words import enumerate_some
@@ -60,7 +58,7 @@ def carry_out(
     digested = sum(os.path.getsize(each) for each in sources) + work if sha256 else 0
     meter = _Meter(progress, total=work + digested)
     told = None if progress is None else lambda done, _: meter.reach(done)
-    with staging(plan.output) as folder, _told_of(folder, plan.output):
+    with staging(plan.output) as folder, told_of(folder, plan.output, GraftRefused):
         staged = os.path.join(folder, os.path.basename(plan.output.rstrip("/")))
         written = with_libhdf5(build, plan, donor, target, staged, sides=(donor, target), progress=told)
         if check is not None:
@@ -119,23 +117,6 @@ def _work(plan: Plan, target: Examination) -> int:
     """Bytes that are written, those of the slots twice: they are compared as well."""
     before = sum(os.path.getsize(each) for each in files_of(target.resolved))
     return before + 2 * sum(slot.nbytes for slot in plan.optimizer.slots)
-
-
-@contextmanager
-def _told_of(folder: str, output: str) -> Iterator[None]:
-    """Says in one sentence what an error means for the output; what is wrong with an input stays its own error."""
-    try:
-        yield
-    except (OSError, CkptDoctorError) as error:
-        if not os.path.exists(folder):
-            why = "its directory was removed while the graft was made"
-        elif isinstance(error, OSError):
-            why = f"writing failed ({reason(error)})"
-        elif not isinstance(error, GraftRefused) and (error.path or "").startswith(folder):
-            why = f"what was written cannot be read back ({error})"
-        else:
-            raise
-        raise GraftRefused(f"{why}; nothing is left behind. Free some space or name another OUT", output) from error
 
 
 class _Meter:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from ckptdoctor.containers.bytes.files import reason
-from ckptdoctor.errors import GraftRefused
+from ckptdoctor.errors import CkptDoctorError, GraftRefused, Refused
 from ckptdoctor.grafting.building.flushing import fsync_path
 
 _MARK = ".ckptdoctor-"
@@ -275,3 +275,29 @@ def sync(path: str) -> None:
     """Makes a directory's entries durable, where the system can."""
     with suppress(OSError):
         fsync_path(path)
+
+
+@contextmanager
+def told_of(folder: str, output: str, kind: type[Refused] = Refused) -> Iterator[None]:
+    """Says in one sentence what an error means for the output; what is wrong with an input stays its own error.
+
+    Args:
+        folder: The staging directory.
+        output: The output's name.
+        kind: What is raised; one that is already of this kind stays as it is.
+
+    Raises:
+        Refused: Writing failed, or what was written cannot be read back.
+    """
+    try:
+        yield
+    except (OSError, CkptDoctorError) as error:
+        if not os.path.exists(folder):
+            why = "its directory was removed while it was written"
+        elif isinstance(error, OSError):
+            why = f"writing failed ({reason(error)})"
+        elif not isinstance(error, kind) and (error.path or "").startswith(folder):
+            why = f"what was written cannot be read back ({error})"
+        else:
+            raise
+        raise kind(f"{why}; nothing is left behind. Free some space or name another OUT", output) from error
