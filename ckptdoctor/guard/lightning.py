@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from ckptdoctor.guard.frameworks import loaded
-from ckptdoctor.guard.resuming import Allowed, compare
+from ckptdoctor.guard.resuming import Guarding, compare
 
 _Callback: Any = loaded(("lightning.pytorch.callbacks", "pytorch_lightning.callbacks"), __name__).Callback
 
 
-class ResumeGuard(_Callback):  # type: ignore[misc]  # which package it is, is known when it runs
+class ResumeGuard(Guarding, _Callback):  # type: ignore[misc]  # which package it is, is known when it runs
     """Ends `trainer.fit` before its first step if optimizers and schedulers are not what a checkpoint holds.
 
     Args:
@@ -20,18 +19,6 @@ class ResumeGuard(_Callback):  # type: ignore[misc]  # which package it is, is k
         learning_rate: Compare it too.
         allow_fresh: Let a checkpoint without optimizer state pass.
     """
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        slots: int | None = 8,
-        learning_rate: bool = True,
-        allow_fresh: bool = False,
-    ) -> None:
-        super().__init__()
-        self.path = path
-        self._allowed = Allowed(slots, learning_rate, allow_fresh, order=False)
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Compares them: Lightning has restored everything by then."""

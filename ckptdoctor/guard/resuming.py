@@ -38,6 +38,29 @@ class Allowed(NamedTuple):
     order: bool = True
 
 
+class Guarding:
+    """What the callbacks of all trainers are made with; stands before the trainer's own callback class.
+
+    Args:
+        path: The artifact that training goes on from.
+        slots: So many slots of each optimizer are compared by value; None for all.
+        learning_rate: Compare it too.
+        allow_fresh: Let an artifact without optimizer state pass.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        slots: int | None = 8,
+        learning_rate: bool = True,
+        allow_fresh: bool = False,
+    ) -> None:
+        super().__init__()
+        self.path = path
+        self._allowed = Allowed(slots, learning_rate, allow_fresh, order=False)
+
+
 class ResumeWarning(UserWarning):
     """Training may not go on where its checkpoint stopped, which nothing in the checkpoint can prove."""
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from ckptdoctor.guard.frameworks import loaded
-from ckptdoctor.guard.resuming import Allowed, compare
+from ckptdoctor.guard.resuming import Guarding, compare
 
 _Callback: Any = loaded(("transformers",), __name__).TrainerCallback
 
 
-class ResumeGuard(_Callback):  # type: ignore[misc]  # a class of a package that need not be there
+class ResumeGuard(Guarding, _Callback):  # type: ignore[misc]  # a class of a package that need not be there
     """Ends `trainer.train` before its first step if optimizer and scheduler are not what a checkpoint holds.
 
     Trainer has loaded both when training begins; random numbers come with the first batch, and a state of them that it
@@ -23,18 +22,6 @@ class ResumeGuard(_Callback):  # type: ignore[misc]  # a class of a package that
         learning_rate: Compare it too.
         allow_fresh: Let a checkpoint without optimizer state pass.
     """
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        slots: int | None = 8,
-        learning_rate: bool = True,
-        allow_fresh: bool = False,
-    ) -> None:
-        super().__init__()
-        self.path = path
-        self._allowed = Allowed(slots, learning_rate, allow_fresh, order=False)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002 - Trainer's
         """Compares them."""
