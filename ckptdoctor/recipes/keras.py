@@ -7,6 +7,7 @@ import re
 from ckptdoctor.diagnosis.loader_table import rows
 from ckptdoctor.diagnosis.status import summary
 from ckptdoctor.optimizers.dialects import dialect
+from ckptdoctor.optimizers.keras.config import told_by_slots
 from ckptdoctor.recipes.proof import Sample, close, compared, sample
 from ckptdoctor.recipes.writing import MODEL, NEAREST, RATE, Gap, Script, literal, model_gap
 from ckptdoctor.state import OptimizerState, Role, TrainingState
@@ -266,14 +267,7 @@ def constructor(each: OptimizerState, home: str = "keras.optimizers") -> str:
     }
     if not settings.get("use_ema"):
         settings.pop("ema_momentum", None)
-    if Role.MAX_SECOND_MOMENT in roles:
-        settings["amsgrad"] = True
-    if Role.MEAN_GRADIENT in roles:
-        settings["centered"] = True
-    if Role.MOMENTUM in roles and not settings.get("momentum"):
-        settings["momentum"] = 0.9
-    if Role.MOVING_AVERAGE in roles:
-        settings["use_ema"] = True
+    settings |= told_by_slots(roles, settings)
     rate = each.hyperparameters.get("learning_rate")
     stored = next((one.value for one in each.other if one.name.lstrip("_") == "learning_rate"), None)
     first = f"{RATE}()" if scheduled(each) else repr(rate if isinstance(rate, float) else stored or 0.001)

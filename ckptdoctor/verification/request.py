@@ -12,6 +12,7 @@ from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.examination import Examination
 from ckptdoctor.formats.registry import bundle, record
 from ckptdoctor.optimizers.dialects import dialect
+from ckptdoctor.optimizers.keras.config import told_by_slots
 from ckptdoctor.optimizers.lists.elements import position
 from ckptdoctor.optimizers.name_based import TF1_OPTIMIZERS
 from ckptdoctor.references import H5Data, TensorRef
@@ -209,14 +210,7 @@ def _optimizer(optimizer: OptimizerState, slots: Sequence[Expected], *, by_objec
         for name, value in optimizer.hyperparameters.items()
         if name in _SETTINGS and isinstance(value, (int, float))
     }
-    if Role.MAX_SECOND_MOMENT in roles:
-        config["amsgrad"] = True
-    if Role.MEAN_GRADIENT in roles:
-        config["centered"] = True
-    if Role.MOMENTUM in roles and not config.get("momentum"):
-        config["momentum"] = 0.9
-    if Role.MOVING_AVERAGE in roles:
-        config["use_ema"] = True
+    config |= told_by_slots(roles, config)
     if Role.GRADIENT_ACCUMULATOR in roles:
         steps = optimizer.hyperparameters.get("gradient_accumulation_steps")
         config["gradient_accumulation_steps"] = steps if isinstance(steps, int) and steps > 1 else 2

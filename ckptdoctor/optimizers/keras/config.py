@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
 from ckptdoctor.optimizers.catalogue import CLASSES_BY_POPULARITY, WRAPPERS, Layout, layouts
 from ckptdoctor.optimizers.keras.defaults import DEFAULTS, defaults_of
-from ckptdoctor.state import NOTHING, Generation, Schedule
+from ckptdoctor.state import NOTHING, Generation, Role, Schedule
 
 FLAGS = ("amsgrad", "momentum", "centered", "use_ema", "gradient_accumulation", "schedule")
 """What in a configuration decides which state variables exist. All six in the order of `Settings`."""
@@ -268,3 +268,20 @@ def _settings(
         exclude_layers=tuple(p for p in patterns if isinstance(p, str)) if isinstance(patterns, (list, tuple)) else (),
         exclude_embeddings=config.get("exclude_embeddings") is not False,
     )
+
+
+def told_by_slots(roles: Collection[Role], settings: Mapping[str, object]) -> dict[str, object]:
+    """The settings without which an optimizer would not have slots of these roles, in addition to those it has.
+
+    The momentum's own value does not matter to which slots there are: where none is recorded it is 0.9.
+    """
+    told: dict[str, object] = {}
+    if Role.MAX_SECOND_MOMENT in roles:
+        told["amsgrad"] = True
+    if Role.MEAN_GRADIENT in roles:
+        told["centered"] = True
+    if Role.MOMENTUM in roles and not settings.get("momentum"):
+        told["momentum"] = 0.9
+    if Role.MOVING_AVERAGE in roles:
+        told["use_ema"] = True
+    return told
