@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
+from ckptdoctor import storage
 from ckptdoctor.diagnosis import rules, status
 from ckptdoctor.diagnosis.evidence import Evidence
 from ckptdoctor.diagnosis.findings import Finding
@@ -115,7 +116,7 @@ def examine(
     Raises:
         UsageProblem: Nothing is at this path; or a model is named that has no weights, or for what has its own.
     """
-    given = os.fspath(path)
+    given = storage.named(os.fspath(path))
     weights = _weights(os.fspath(model)) if model is not None else ()
     try:
         targets = locate(given, everything=everything)
@@ -147,7 +148,7 @@ _MOST_BESIDE = 64
 
 def _in_its_run(path: str, found: Examination) -> Examination:
     """The latest of a run directory, with what the directory says of it."""
-    if not os.path.isdir(path):
+    if not storage.is_dir(path):
         return found
     from ckptdoctor import runs
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from ckptdoctor import storage
 from ckptdoctor.diagnosis.run_directory import Member, RunDirectory
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.contract import Target
@@ -34,7 +35,7 @@ _TEMPORARY = re.compile(
 
 def is_run_directory(path: str) -> bool:
     """Whether a path is a directory of artifacts, rather than an artifact that is one."""
-    return os.path.isdir(path) and artifact_at(path, path) is None
+    return storage.is_dir(path) and artifact_at(path, path) is None
 
 
 def has_checkpoints(path: str) -> bool:

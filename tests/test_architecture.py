@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "ckptdoctor"
-GROUND = frozenset({"errors", "kinds", "logged", "methods", "references", "state", "words", "versions"})
+GROUND = frozenset({"errors", "kinds", "logged", "methods", "references", "state", "storage", "words", "versions"})
 KNOWS: dict[str, frozenset[str]] = {
     "errors": frozenset(),
     "logged": frozenset(),
@@ -18,6 +18,7 @@ KNOWS: dict[str, frozenset[str]] = {
     "references": frozenset({"methods", "words"}),
     "kinds": frozenset(),
     "state": frozenset({"kinds", "logged", "methods", "references"}),
+    "storage": frozenset({"errors"}),
     "words": frozenset(),
     "versions": frozenset(),
     "declarations": GROUND,

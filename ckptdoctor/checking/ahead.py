@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
+from ckptdoctor import storage
 from ckptdoctor.errors import CkptDoctorError
 from ckptdoctor.examination import examine_ahead
 from ckptdoctor.formats.contract import Target
@@ -51,7 +51,7 @@ class Ahead:
     def _look(self, path: str) -> Target | None:
         """What the worker would read for a path; None if it is none of its, or not told by its name."""
         if path not in self._found:
-            if not path.endswith(_SUFFIXES) or not os.path.isfile(path):
+            if not path.endswith(_SUFFIXES) or not storage.is_file(path):
                 return None
             try:
                 self._found[path] = locate(path)

@@ -10,6 +10,7 @@ from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
+from ckptdoctor import storage
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.tables.sstable import Table
 from ckptdoctor.containers.tensors.dtypes import array_nbytes
@@ -238,7 +239,7 @@ def _scan_table(path: str) -> _Outcome:
 
 
 def _is_zip(path: str) -> bool:
-    if not os.path.isfile(path):
+    if not storage.is_file(path):
         return False
     with RegularFile(path) as file:
         return file.read(0, min(file.size, len(_ZIP))) == _ZIP

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Literal, NamedTuple, TypeAlias
 
+from ckptdoctor import storage
 from ckptdoctor.checking.ahead import Ahead
 from ckptdoctor.checking.policy import Policy
 from ckptdoctor.checking.results import Checked
@@ -146,7 +146,7 @@ def _steps(path: str, seen: dict[str, bool], ahead: Ahead | None, *, everything:
         return
     found = locate(path, everything=everything) if ahead is None else ahead.targets(path, everything=everything)
     for target in found:
-        place = os.path.normpath(target.resolved)
+        place = storage.normal(target.resolved)
         part = target.resolved != path
         if place in seen and (part or seen[place]):
             continue

@@ -8,6 +8,7 @@ import shlex
 import string
 from typing import TYPE_CHECKING
 
+from ckptdoctor import storage
 from ckptdoctor.diagnosis.names import ending_for
 from ckptdoctor.formats.registry import endings, record
 
@@ -23,9 +24,9 @@ def output_for(path: str, kind: Format | None = None, word: str = "resumed") -> 
     """A name for a mended copy, beside the original: `model.keras` → `model-resumed.keras`, under which it loads."""
     path = path.rstrip("/") or path
     if os.path.basename(path) in {".", ".."}:
-        path = os.path.abspath(path)
+        path = storage.absolute(path)
     suffix = next((each for each in SUFFIXES if path.endswith(each)), "")
-    own = None if kind is None or os.path.isdir(path) else ending_for(path, kind)
+    own = None if kind is None or storage.is_dir(path) else ending_for(path, kind)
     ending = ("" if suffix == ".index" else suffix) if own is None else own
     return f"{path.removesuffix(suffix)}-{word}{ending}"
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 from collections.abc import Collection, Iterator
-from itertools import islice
 
+from ckptdoctor import storage
 from ckptdoctor.containers.bytes.files import reason
 from ckptdoctor.errors import LimitExceeded, UnknownFormat, UnreadableArtifact, UsageProblem
 from ckptdoctor.formats.contract import Target
@@ -63,13 +62,13 @@ def meant_by(given: str, path: str, *, everything: bool) -> tuple[Target, ...]:
     prefixes = _prefixes(path, names)
     if prefixes:
         return (_without_state_file(given, prefixes),)
-    if os.path.isfile(os.path.join(path, _CHIEF, checkpoint_state.NAME)):
+    if storage.is_file(os.path.join(path, _CHIEF, checkpoint_state.NAME)):
         return meant_by(given, os.path.join(path, _CHIEF), everything=False)
     try:
         return (_newest(given, path, names),)
     except UnreadableArtifact:
         below = os.path.join(path, _BELOW)
-        if _BELOW not in names or not os.path.isdir(below):
+        if _BELOW not in names or not storage.is_dir(below):
             raise
         inside = meant_by(given, below, everything=False)
         note = Oddity("P003", f"{path} keeps its checkpoints in {below}")
@@ -85,7 +84,7 @@ def artifact_at(given: str, path: str) -> Target | None:
         return Target(given, path, "keras-archive")
     if there.issuperset(_BACKUP):
         return Target(given, os.path.join(path, _BACKUP[0]), "backup")
-    if "variables.index" in there and os.path.basename(os.path.abspath(path)) == "variables":
+    if "variables.index" in there and os.path.basename(storage.absolute(path)) == "variables":
         above = os.path.dirname(path) or os.path.join(path, os.pardir)
         if set(listing(above)).intersection(SAVED_MODEL):
             return Target(given, above, "saved-model", (Oddity("P003", f"{path} is a part of the SavedModel {above}"),))
@@ -103,8 +102,7 @@ def listing(directory: str) -> list[str]:
         LimitExceeded: It holds more than `MAX_LISTED`.
     """
     try:
-        with os.scandir(directory) as entries:
-            names = [entry.name for entry in islice(entries, MAX_LISTED + 1)]
+        names = storage.names(directory, MAX_LISTED + 1)
     except OSError as error:
         raise UnreadableArtifact(f"the directory cannot be listed: {reason(error)}", directory) from error
     if len(names) > MAX_LISTED:
@@ -134,8 +132,8 @@ def saved_order(path: str, stem: str) -> tuple[tuple[tuple[int, str], ...], floa
     of one run are copied in any order, so that their times tell only where no number does.
     """
     numbers = tuple((int(whole), part) for whole, part in _NUMBER.findall(stem))
-    there = path if os.path.exists(path) else f"{path}.index"
-    return numbers, 0.0 if numbers or not os.path.exists(there) else os.stat(there).st_mtime
+    there = path if storage.exists(path) else f"{path}.index"
+    return numbers, 0.0 if numbers or not storage.exists(there) else storage.stat(there).st_mtime
 
 
 def _prefixes(directory: str, names: list[str]) -> list[str]:
@@ -148,16 +146,12 @@ def _prefixes(directory: str, names: list[str]) -> list[str]:
 def state_file(directory: str, names: Collection[str]) -> str | None:
     """The state file of a directory; None where there is none, or something else of that name."""
     path = os.path.join(directory, checkpoint_state.NAME)
-    return path if checkpoint_state.NAME in names and not os.path.isdir(path) else None
+    return path if checkpoint_state.NAME in names and not storage.is_dir(path) else None
 
 
 def is_there(prefix: str) -> bool:
     """Whether `tf.train.latest_checkpoint` finds the files of a prefix: those of V2, or of V1, whole or sharded."""
-    return (
-        os.path.exists(f"{prefix}.index")
-        or os.path.isfile(prefix)
-        or bool(glob.glob(f"{glob.escape(prefix)}-?????-of-?????"))
-    )
+    return storage.exists(f"{prefix}.index") or storage.is_file(prefix) or bool(storage.shards(prefix))
 
 
 def from_state(given: str, path: str, names: list[str]) -> Target | None:
@@ -172,10 +166,10 @@ def from_state(given: str, path: str, names: list[str]) -> Target | None:
     prefix = checkpoint_state.resolve(state, state.latest)
     if is_there(prefix):
         astray = _astray(path, state.latest, prefix)
-        if os.path.exists(f"{prefix}.index"):
+        if storage.exists(f"{prefix}.index"):
             return Target(given, prefix, "tf-checkpoint", astray)
-        shards = glob.glob(f"{glob.escape(prefix)}-?????-of-?????")
-        return Target(given, prefix if os.path.isfile(prefix) else min(shards), "tf-checkpoint-v1", astray)
+        shards = storage.shards(prefix)
+        return Target(given, prefix if storage.is_file(prefix) else min(shards), "tf-checkpoint-v1", astray)
     others = _prefixes(path, names)
     if not others:
         raise UnreadableArtifact(
@@ -188,9 +182,14 @@ def from_state(given: str, path: str, names: list[str]) -> Target | None:
 
 def _astray(directory: str, latest: str, found: str) -> tuple[Oddity, ...]:
     """What TensorFlow makes of the name in a state file, where that is not the checkpoint beside it."""
-    theirs = latest if os.path.isabs(latest) else os.path.join(directory, latest)
-    if is_there(theirs):
-        if os.path.realpath(theirs) == os.path.realpath(found):
+    theirs = latest if storage.is_absolute(latest) else os.path.join(directory, latest)
+    if not storage.is_beside(theirs, directory):
+        told = (
+            f"which is not asked for from here: if it is there still, TensorFlow goes on from it, and not from "
+            f"{os.path.basename(found)} beside the state file"
+        )
+    elif is_there(theirs):
+        if storage.real(theirs) == storage.real(found):
             return ()
         told = f"of another directory: TensorFlow goes on from there; {os.path.basename(found)} beside it is read here"
     else:
@@ -245,7 +244,7 @@ def _newest(given: str, path: str, names: list[str]) -> Target:
 
 def _nothing_in(path: str, names: list[str]) -> str:
     """Why a directory means no artifact, and which of its directories would."""
-    below = [each for each in names[:_LOOKED_INTO] if os.path.isdir(os.path.join(path, each))]
+    below = [each for each in names[:_LOOKED_INTO] if storage.is_dir(os.path.join(path, each))]
     runs = [each for each in below if _holds_checkpoints(os.path.join(path, each))]
     if runs:
         more = ", …" if len(runs) > _SHOWN else ""
@@ -300,7 +299,7 @@ def _below(path: str, names: list[str], depth: int) -> Iterator[str]:
     """The directories below one that are no artifacts themselves; hidden ones hold caches and histories, no runs."""
     for name in names:
         full = os.path.join(path, name)
-        if name.startswith(".") or os.path.islink(full) or not os.path.isdir(full):
+        if name.startswith(".") or storage.is_link(full) or not storage.is_dir(full):
             continue
         try:
             there = [] if artifact_at(full, full) else listing(full)
@@ -318,7 +317,7 @@ def _all_in(path: str, names: list[str]) -> Iterator[Target]:
     there = dict.fromkeys(_prefixes(path, names))
     if listed_in:
         named = _named_by(listed_in)
-        there = dict.fromkeys([each for each in named if os.path.exists(f"{each}.index")] + list(there))
+        there = dict.fromkeys([each for each in named if storage.exists(f"{each}.index")] + list(there))
     found = [Target(spoken(prefix), prefix, "tf-checkpoint") for prefix in there]
     for name in names:
         full = os.path.join(path, name)
@@ -327,7 +326,7 @@ def _all_in(path: str, names: list[str]) -> Iterator[Target]:
         if shard_map.whole_of(full) is not None or TEMPORARY in name:
             continue
         try:
-            own = artifact_at(full, full) if os.path.isdir(full) else target_of(full, full)
+            own = artifact_at(full, full) if storage.is_dir(full) else target_of(full, full)
         except UnreadableArtifact:
             # What is called a model and is none (empty, a Git LFS pointer) is reported; other files are none of ours.
             own = Target(full, full, "unknown") if name.lower().endswith(_MODELS) else None
@@ -348,4 +347,4 @@ def _named_by(file: str) -> list[str]:
 def spoken(path: str) -> str:
     """What a user has to say for an artifact: of a checkpoint its index, where a file has the name of its prefix."""
     index = f"{path}.index"
-    return index if os.path.isfile(index) and os.path.isfile(path) else path
+    return index if storage.is_file(index) and storage.is_file(path) else path

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from ckptdoctor import storage
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.signatures import by_beginning, by_magic
 from ckptdoctor.words import counted
@@ -32,7 +33,7 @@ class Foreign(NamedTuple):
 
 def recognise(path: str, head: bytes) -> Foreign | None:
     """Recognises a file or directory that is none of ours."""
-    if os.path.isdir(path):
+    if storage.is_dir(path):
         return _directory(path)
     head = head[:_HEAD]
     if not head:
@@ -98,9 +99,9 @@ _RLLIB = frozenset({"rllib_checkpoint.json", "class_and_ctor_args.pkl", "algorit
 def foreign_by_place(path: str) -> Foreign | None:
     """A pickle that the files beside it name: RLlib's state of a policy, a learner or an algorithm."""
     directory = os.path.dirname(path) or "."
-    if path.endswith(".pkl") and any(os.path.exists(os.path.join(directory, name)) for name in _RLLIB):
+    if path.endswith(".pkl") and any(storage.exists(os.path.join(directory, name)) for name in _RLLIB):
         return Foreign("a part of a checkpoint of RLlib (Ray)")
-    if os.path.basename(path) == "data.pkl" and os.path.isdir(os.path.join(directory, "data")):
+    if os.path.basename(path) == "data.pkl" and storage.is_dir(os.path.join(directory, "data")):
         return Foreign("the pickle of an unpacked PyTorch checkpoint (torch.save): its tensors lie in data/ beside it")
     return None
 
@@ -159,8 +160,7 @@ def _text(head: bytes) -> Foreign | None:
 
 def _directory(path: str) -> Foreign | None:
     try:
-        with os.scandir(path) as entries:
-            names = {entry.name for entry, _ in zip(entries, range(_MAX_ENTRIES), strict=False)}
+        names = set(storage.names(path, _MAX_ENTRIES))
     except OSError:
         return None
     if not names:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
-import glob
 import os
 import re
 
+from ckptdoctor import storage
 from ckptdoctor.containers.bytes.files import RegularFile, reason
 from ckptdoctor.errors import LimitExceeded, NoSuchPath, UnreadableArtifact
 from ckptdoctor.formats.contract import Target
@@ -18,7 +18,6 @@ from ckptdoctor.state import Oddity
 
 _ALIKE = 0.75
 """How alike names have to be that one may be meant by the other; difflib's default takes `err.h5` for `nope.h5`."""
-_URL = re.compile(r"[a-z][a-z0-9+.-]+://")
 
 _INDEXES = (".safetensors.index.json", ".bin.index.json")
 """Which shard holds which weight, as Hugging Face's libraries write it down."""
@@ -37,26 +36,25 @@ def locate(path: str, *, everything: bool = False) -> tuple[Target, ...]:
         UsageProblem: Several artifacts are, and nothing tells which is meant.
         UnreadableArtifact: Something is there, but nothing that is known.
     """
-    given = path
-    path = os.fspath(path)
-    if os.path.isdir(path):
+    given = path = storage.named(os.fspath(path))
+    if storage.is_dir(path):
         return meant_by(given, path.rstrip("/") or path, everything=everything)
-    if os.path.exists(path):
+    if storage.exists(path):
         return (_file(given, path),)
-    if os.path.exists(f"{path}.index"):
+    if storage.exists(f"{path}.index"):
         return (Target(given, path, "tf-checkpoint"),)
-    shards = sorted(glob.glob(f"{glob.escape(path)}-?????-of-?????"))
+    shards = storage.shards(path)
     if shards:
         return (Target(given, shards[0], "tf-checkpoint-v1"),)
-    data = sorted(glob.glob(f"{glob.escape(path)}.data-?????-of-?????"))
+    data = storage.shards(path, ".data-")
     if data:
         raise UnreadableArtifact(
             f"{os.path.basename(path)}.index is missing; {os.path.basename(data[0])} cannot be read without it", path
         )
     try:
-        os.stat(path)
+        storage.stat(path)
     except FileNotFoundError:
-        if os.path.lexists(path):
+        if storage.lexists(path):
             raise UnreadableArtifact("is a link that leads nowhere", path) from None
     except NotADirectoryError:
         pass
@@ -82,17 +80,17 @@ def _file(given: str, path: str) -> Target:
             told = f"{name} is the index of shards; the artifact is {directory or '.'}"
             return whole._replace(oddities=(*whole.oddities, Oddity("P003", told)))
     target = target_of(given, path)
-    if target.resolved == path and target.reader != "tf-checkpoint" and os.path.exists(f"{path}.index"):
+    if target.resolved == path and target.reader != "tf-checkpoint" and storage.exists(f"{path}.index"):
         told = f"{name}.index beside it is a checkpoint of the same name, which TensorFlow loads: name it to read that"
         return target._replace(oddities=(*target.oddities, Oddity("P004", told)))
     return target
 
 
 def _missing(path: str) -> str:
-    if _URL.match(path):
-        return "a URL is no local path: copy the artifact to this machine, with all of its files, and name it there"
     directory = os.path.dirname(path) or "."
-    if not os.path.isdir(directory):
+    if storage.is_remote(path) and not storage.is_dir(directory):
+        return "nothing is at this URL, and no checkpoint has it as its prefix"
+    if not storage.is_dir(directory):
         return f"no such file, directory or checkpoint prefix; there is no directory {directory!r} either"
     from difflib import get_close_matches
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 
+from ckptdoctor import storage
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.tables.sstable import FOOTER, is_table
 from ckptdoctor.containers.tables.wire import CorruptBytes
@@ -43,7 +44,7 @@ def target_of(given: str, path: str) -> Target:
         signature = _hdf5_at(file)
     name = os.path.basename(path)
     shard = SHARD.match(path)
-    if shard and os.path.exists(f"{shard['prefix']}.index"):
+    if shard and storage.exists(f"{shard['prefix']}.index"):
         prefix = shard["prefix"]
         return Target(
             given, prefix, "tf-checkpoint", (Oddity("P003", f"{name} is a data file; the checkpoint is {prefix}"),)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 
+from ckptdoctor import storage
 from ckptdoctor.containers import safetensors
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.errors import UnreadableArtifact
@@ -40,7 +40,7 @@ def sniff(path: str, head: bytes) -> str | None:
         return "torch"
     if _ZIP in head[:2048]:
         return _zip(path)
-    if safetensors.begins_so(head, os.path.getsize(path)):
+    if safetensors.begins_so(head, storage.size(path)):
         return "safetensors"  # whose length may look like the mark of a pickle
     if _is_pickle(path, head):
         return "optimizer-dump"

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from ckptdoctor.isolation import limits, messages, ownership, worker
+from ckptdoctor.storage.relay import answer as answer_for
 
 _START = "import sys; sys.path[:] = sys.argv[1:]; from ckptdoctor.isolation.worker import main; main()"
 """What a worker runs that is no fork: our module path, so that nothing is imported from where the user stands."""
@@ -56,7 +57,9 @@ class Process:
             raise Answered(value)
         if kind == worker.DEFECT:
             raise Answered(RuntimeError(f"a defect of ckptdoctor, in the process that reads:\n{value}"))
-        if kind == worker.PROGRESS and progress is not None and isinstance(value, tuple):
+        if kind == worker.FETCH and isinstance(value, tuple) and len(value) == 2:  # noqa: PLR2004 - question, arguments
+            messages.send(self.requests, answer_for(*value))
+        elif kind == worker.PROGRESS and progress is not None and isinstance(value, tuple):
             progress(int(value[0]), int(value[1]))
         elif kind != worker.ALIVE:
             raise messages.Garbled(f"an answer of kind {kind!r}")

@@ -10,14 +10,16 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any, NamedTuple
 
+from ckptdoctor import storage
 from ckptdoctor.declarations.sources import Source, use
 from ckptdoctor.errors import CkptDoctorError
 from ckptdoctor.isolation import limits, messages
+from ckptdoctor.storage.relay import Relay
 
 IDLE = 60.0
 """Seconds that a worker waits for the next call."""
 
-ALIVE, PROGRESS, DONE, RAISED, DEFECT = "alive", "progress", "done", "raised", "defect"
+ALIVE, PROGRESS, FETCH, DONE, RAISED, DEFECT = "alive", "progress", "fetch", "done", "raised", "defect"
 
 
 class Call(NamedTuple):
@@ -43,7 +45,8 @@ class Call(NamedTuple):
 def serve(requests: int, answers: int) -> None:
     """Answers calls until the parent closes its end, or asks for nothing for a while."""
     limits.confine()
-    line = _Line(answers)
+    line = _Line(requests, answers)
+    storage.use(Relay(line.fetch))
     while _asked(requests):
         try:
             call = Call(*messages.receive(requests, messages.trusted))
@@ -78,9 +81,11 @@ def _asked(requests: int) -> bool:
 class _Line:
     """The pipe to the parent. Threads may report progress, and the timer rings at any time: one message at a time."""
 
-    def __init__(self, answers: int) -> None:
+    def __init__(self, requests: int, answers: int) -> None:
+        self._requests = requests
         self._answers = answers
         self._talking = Lock()
+        self._fetching = Lock()
 
     def say(self, kind: str, value: object) -> None:
         """Sends a message."""
@@ -98,6 +103,15 @@ class _Line:
     def progress(self, done: int, total: int) -> None:
         """Says how far it is."""
         self.say(PROGRESS, (done, total))
+
+    def fetch(self, question: str, arguments: tuple[object, ...]) -> Any:
+        """Asks the parent, which has the network; raises what it answers as an error."""
+        with self._fetching:
+            self.say(FETCH, (question, arguments))
+            done, value = messages.receive(self._requests, messages.trusted)
+        if done:
+            return value
+        raise value
 
 
 def _answer(call: Call, line: _Line) -> tuple[str, object]:

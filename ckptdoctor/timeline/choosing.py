@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from ckptdoctor import storage
 from ckptdoctor.formats.directories import family, saved_order
 from ckptdoctor.state import Status
 from ckptdoctor.timeline.results import Checkpoint, Objection, PassedOver
@@ -96,4 +97,4 @@ def _all_alike(checkpoints: Sequence[Checkpoint]) -> str | None:
 
 def name_in(run: str, path: str) -> str:
     """What a checkpoint is called in its run."""
-    return os.path.relpath(path, run) if path != run else os.path.basename(os.path.abspath(run))
+    return os.path.relpath(path, run) if path != run else os.path.basename(storage.absolute(run))

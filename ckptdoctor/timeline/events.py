@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
+from ckptdoctor import storage
 from ckptdoctor.containers.tables.events import Scalar, scalars
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.logged import Metric
@@ -96,7 +97,12 @@ class Events:
 
 
 def _files(path: str) -> Iterator[str]:
-    """Event files in a run's directory, in the one above it, and in folders there that are called as logs are."""
+    """Event files in a run's directory, in the one above it, and in folders there that are called as logs are.
+
+    None of a run at a URL: they may be larger than all else that is read.
+    """
+    if storage.is_remote(path):
+        return
     above = os.path.dirname(os.path.abspath(path))
     for base in (path, above):
         for folder, names, files in os.walk(base):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from ckptdoctor import storage
 from ckptdoctor.errors import NoSuchPath, UnknownFormat, UsageProblem
 from ckptdoctor.formats.contract import Target
 from ckptdoctor.formats.directories import artifact_at, listing, lying_in, walk
@@ -58,8 +59,8 @@ def places(path: str) -> tuple[Place, ...]:
         UsageProblem: It is no directory.
         UnreadableArtifact: It cannot be listed, or holds no checkpoint.
     """
-    if not os.path.isdir(path):
-        if os.path.lexists(path) or os.path.exists(f"{path}.index"):
+    if not storage.is_dir(path):
+        if storage.lexists(path) or storage.exists(f"{path}.index"):
             raise UsageProblem("it is one artifact, and no directory: name the directory of its run", path)
         raise NoSuchPath("no such directory", path)
     directory = path.rstrip("/") or path
@@ -86,7 +87,7 @@ def _place(directory: str, targets: tuple[Target, ...]) -> Place:
 def _told_apart(targets: tuple[Target, ...]) -> Iterator[Target]:
     """The artifacts; of a directory of tags that stands for the one which a file names, all of them."""
     for each in targets:
-        stands_for = os.path.dirname(each.resolved) == each.path and os.path.isdir(each.resolved)
+        stands_for = os.path.dirname(each.resolved) == each.path and storage.is_dir(each.resolved)
         inside = lying_in(each.path) if stands_for else ()
         yield from inside if len(inside) > 1 else (each,)
 
@@ -104,7 +105,7 @@ class _Sizes:
 
     def of(self, path: str) -> _Files:
         """Those of an artifact."""
-        if os.path.isdir(path):
+        if storage.is_dir(path):
             return _below(path)
         directory, name = os.path.split(path)
         if directory not in self._known:
@@ -115,32 +116,33 @@ class _Sizes:
 def _by_prefix(directory: str) -> Mapping[str, _Files]:
     """The files of a directory, those of a checkpoint's prefix together."""
     found: dict[str, _Files] = {}
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            try:
-                status = None if entry.is_dir() else entry.stat()
-            except OSError:  # a link that leads nowhere
-                status = None
-            if status is None:
-                continue
-            shard = SHARD.match(entry.name)
-            name = shard["prefix"] if shard else entry.name.removesuffix(".index").removesuffix(".meta")
-            before = found.get(name, _Files(0, 0.0))
-            found[name] = _Files(before.size + status.st_size, max(before.saved, status.st_mtime))
+    for entry in storage.entries(directory):
+        try:
+            status = None if entry.is_dir() else entry.stat()
+        except OSError:  # a link that leads nowhere
+            status = None
+        if status is None:
+            continue
+        shard = SHARD.match(entry.name)
+        name = shard["prefix"] if shard else entry.name.removesuffix(".index").removesuffix(".meta")
+        before = found.get(name, _Files(0, 0.0))
+        found[name] = _Files(before.size + status.st_size, max(before.saved, status.st_mtime))
     return found
 
 
 def _below(path: str) -> _Files:
     """Everything below a directory that is an artifact."""
     total, last, seen = 0, 0.0, 0
-    for folder, _, names in os.walk(path):
-        for name in names:
+    for there in storage.walk(path):
+        for each in there:
             try:
-                status = os.stat(os.path.join(folder, name))
+                if each.is_dir(follow_symlinks=False):
+                    continue
+                status = each.stat()
             except OSError:
                 continue
             total, last = total + status.st_size, max(last, status.st_mtime)
-        seen += len(names)
+        seen += len(there)
         if seen > _MOST_FILES:
             break
-    return _Files(total, last or os.stat(path).st_mtime)
+    return _Files(total, last or storage.stat(path).st_mtime)

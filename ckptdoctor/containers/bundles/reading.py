@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
+from ckptdoctor import storage
 from ckptdoctor.containers.bundles.entries import OFFSET, SHARD, Heads, read_crc
 from ckptdoctor.containers.bundles.slices import assemble
 from ckptdoctor.containers.bytes.files import RegularFile
@@ -245,7 +246,7 @@ class _Reader:
         shards: dict[int, Shard] = {}
         for number, path in sorted(self.paths.items()):
             try:
-                size = os.stat(path).st_size
+                size = storage.stat(path).st_size
             except OSError as error:
                 raise self._lost(number, f"cannot be read ({error.strerror})", 0) from error
             if size < self.ends[number]:
@@ -273,7 +274,7 @@ class _Reader:
             if isinstance(part, FileRange) and part.path == path and part.offset + part.nbytes > size
         ]
         what = "data file" if self.num_shards == 1 else f"data file {number + 1} of {self.num_shards}"
-        there = os.path.exists(path)
+        there = storage.exists(path)
         message = (
             f"{what} {os.path.basename(path)} {problem if there else 'is missing'}: "
             f"{counted(len(lost), 'tensor')} of {len(self.tensors):,} lost"

@@ -6,12 +6,12 @@ typed fields; where those are packed floats, their bytes in the file are the ten
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from ckptdoctor import storage
 from ckptdoctor.containers.bundles.reading import decode_name, shape_of
 from ckptdoctor.containers.bundles.slices import assemble
 from ckptdoctor.containers.bytes.files import RegularFile
@@ -47,8 +47,7 @@ def shards(path: str) -> tuple[str, tuple[str, ...]]:
     if not match:
         return path, (path,)
     prefix, _, count = match.groups()
-    pattern = f"{glob.escape(prefix)}-[0-9][0-9][0-9][0-9][0-9]-of-{count}"
-    found = sorted(each for each in glob.glob(pattern))
+    found = [each for each in storage.shards(prefix) if (part := _SHARD.match(each)) and part[3] == count]
     if len(found) != int(count):
         there = {each[-len("00000-of-00000") :][:5] for each in found}
         lost = next(number for number in range(int(count)) if f"{number:05d}" not in there)

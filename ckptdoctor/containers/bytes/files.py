@@ -6,6 +6,7 @@ import os
 import stat
 from types import TracebackType
 
+from ckptdoctor import storage
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 from ckptdoctor.words import counted
 
@@ -40,7 +41,13 @@ class RegularFile:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self._fd = -1
+        self._remote: storage.Ranges | None = None
         try:
+            if storage.is_remote(path):
+                self._remote = storage.open_range(path)
+                self.size = self._remote.size
+                return
             # Opening a device or a FIFO can be an act in itself: what is none is asked for first, and again after.
             is_file = stat.S_ISREG(os.stat(path).st_mode)
             self._fd = os.open(path, _FLAGS) if is_file else -1
@@ -94,6 +101,8 @@ class RegularFile:
                 self.path,
                 place=os.path.basename(self.path),
             )
+        if self._remote is not None:
+            return self._remote.read(offset, count)
         parts: list[bytes] = []
         left = count
         while left:
@@ -108,9 +117,14 @@ class RegularFile:
             left -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def expect(self, ranges: list[tuple[int, int]]) -> None:
+        """Has (offset, count) ranges of a file at a URL fetched at once, which will be read one by one."""
+        if self._remote is not None:
+            self._remote.expect(ranges)
+
     def readinto(self, offset: int, buffer: memoryview) -> None:
         """Fills `buffer` from `offset`; raises UnreadableArtifact where the file ends first."""
-        if offset < 0 or offset + len(buffer) > self.size or not hasattr(os, "preadv"):
+        if offset < 0 or offset + len(buffer) > self.size or self._remote or not hasattr(os, "preadv"):
             buffer[:] = self.read(offset, len(buffer), "tensor data")  # says what is wrong with the range
             return
         position = 0
@@ -130,7 +144,7 @@ def is_inside(path: str, directory: str) -> bool:
     Hugging Face's cache keeps a repository's files in `blobs`, to which links in `snapshots/REVISION` lead: those are
     the repository's own.
     """
-    real, root = os.path.realpath(path), os.path.realpath(directory)
+    real, root = storage.real(path), storage.real(directory)
     if real == root or real.startswith(os.path.join(root, "")):
         return True
     repository, snapshots, _ = root.rpartition(f"{os.sep}snapshots{os.sep}")

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import h5py as _h5py
 import numpy as np
 
+from ckptdoctor import storage
 from ckptdoctor.containers.hdf5.elements import bomb, dtype_name, read_elements, size_of, unpackable
 from ckptdoctor.containers.hdf5.names import decode_names, decode_text
 from ckptdoctor.containers.hdf5.order import Members, in_order_of_writing, join
@@ -61,7 +62,7 @@ class H5File:
         self._groups: dict[str, Any] = {}
         self._hard: set[str] = set()
         self._last: tuple[str, Any] | None = None
-        if not os.path.isfile(path):
+        if not storage.is_file(path):
             raise UnreadableArtifact("is not a regular file", path, place=os.path.basename(path))
         source: Any = path
         if member is not None:
@@ -71,7 +72,9 @@ class H5File:
             source = self._stream = self._archive.open(member)
             size = self._archive.size(member)
         else:
-            size = os.path.getsize(path)
+            size = storage.size(path)
+            if storage.is_remote(path):
+                source = self._stream = storage.open_stream(path)
         self._left = LOOKED_UP_FLOOR + size // SMALLEST
         try:
             with self._guarded(member or os.path.basename(path)):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ckptdoctor import storage
 from ckptdoctor.containers.hdf5.file import CHUNK_BYTES, H5File, sentence_of
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.references import H5Data
@@ -29,7 +30,7 @@ def read_chunks(location: H5Data, *, chunk_bytes: int = CHUNK_BYTES) -> Iterator
 
 def _kept_open(path: str, member: str | None) -> H5File:
     try:
-        status = os.stat(path)
+        status = storage.stat(path)
     except OSError as error:
         raise UnreadableArtifact(sentence_of(error), path, place=os.path.basename(path)) from error
     stamp = (status.st_ino, status.st_size, status.st_mtime_ns)

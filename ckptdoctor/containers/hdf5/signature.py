@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import BinaryIO
 
+from ckptdoctor import storage
 from ckptdoctor.errors import UnreadableArtifact
 
 
@@ -12,7 +13,7 @@ def is_hdf5(path: str, member: str | None = None) -> bool:
     """Whether the bytes are HDF5, by the signature at 0 or behind a user block (512, 1024, 2048, …)."""
     try:
         if member is None:
-            with open(path, "rb") as stream:
+            with storage.open_stream(path) as stream:
                 return _has_signature(stream)
         from ckptdoctor.containers.zips.archive import ZipArchive
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 
+from ckptdoctor import storage
 from ckptdoctor.containers.bytes.files import RegularFile, is_inside
 from ckptdoctor.containers.ocdbt.nodes import MAX_MANIFEST, MAX_NODE, NUMBERED, Place, Root, check_node, manifest, node
 from ckptdoctor.containers.zarrs.store import MAX_KEYS, leaves
@@ -60,7 +61,7 @@ class Database:
         kind, root = self._manifest(MANIFEST_NAME)
         if kind != NUMBERED:
             return root
-        numbered = [name for name in os.listdir(self.path) if _NUMBERED.match(name)]
+        numbered = [name for name in storage.names(self.path) if _NUMBERED.match(name)]
         if not numbered:
             raise UnreadableArtifact("its manifest says that a numbered one follows, and there is none", self.path)
         return self._manifest(max(numbered))[1]
@@ -135,7 +136,7 @@ class Database:
         full = os.path.join(self.path, *parts)
         if not is_inside(full, self._base):
             raise leaves(full, self._base)
-        if not os.path.lexists(full):
+        if not storage.lexists(full):
             return full, None
         with RegularFile(full) as file:
             return full, file.size

@@ -10,6 +10,7 @@ import os
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
+from ckptdoctor import storage
 from ckptdoctor.containers.bytes.copying import Progress
 from ckptdoctor.containers.bytes.window import copy_range, same_range
 from ckptdoctor.errors import UnreadableArtifact
@@ -92,6 +93,8 @@ class RawPlaces:
     def _anywhere(self, ref: TensorRef) -> Place | None:
         """The same, with or without a checksum."""
         location = ref.location
+        if isinstance(location, (FileRange, H5Data)) and storage.is_remote(location.path):
+            return None
         if isinstance(location, FileRange):
             plain = not location.big_endian and not (location.fortran_order and len(ref.shape) > 1)
             return Place(location.path, location.offset, location.nbytes) if plain else None

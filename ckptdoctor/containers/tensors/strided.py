@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
+from ckptdoctor import storage
 from ckptdoctor.containers.bytes import coded
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.tensors.dtypes import ITEMSIZE
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+_PIECE = 8 << 20
 _MOST_CODED = 1 << 30
 """Bytes of a view that are held in memory where its storage is packed."""
 
@@ -70,8 +73,16 @@ def _mapped(stored: FileRange) -> NDArray[Any]:
 
     with RegularFile(stored.path) as file:  # no link, no device, and long enough
         file.read(stored.offset + stored.nbytes - 1, 1, "a tensor")
-    mapped: NDArray[Any] = np.memmap(stored.path, np.uint8, "r", stored.offset, (stored.nbytes,))
-    return mapped
+        mapped: NDArray[Any]
+        if not storage.is_remote(stored.path):
+            mapped = np.memmap(stored.path, np.uint8, "r", stored.offset, (stored.nbytes,))
+            return mapped
+        with TemporaryFile() as copy:  # its elements are wanted in another order than they come
+            for at in range(0, stored.nbytes, _PIECE):
+                copy.write(file.read(stored.offset + at, min(_PIECE, stored.nbytes - at), "a tensor"))
+            copy.flush()
+            mapped = np.memmap(copy, np.uint8, "r", 0, (stored.nbytes,))
+        return mapped
 
 
 def _decoded(ref: TensorRef, location: Strided) -> NDArray[Any]:

@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ckptdoctor import storage
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.torchfiles.archive import load_archive
 from ckptdoctor.containers.torchfiles.reading import Loaded
@@ -17,7 +18,7 @@ from ckptdoctor.references import Archived, TensorRef
 @contextmanager
 def _opened(location: Archived) -> Iterator[ZipArchive]:
     with RegularFile(location.path):  # no link, no device
-        stream = open(location.path, "rb")  # noqa: SIM115 - closed below
+        stream = storage.open_stream(location.path)
     within = io.BufferedReader(SubFile(stream, location.offset, location.length))
     try:
         yield ZipArchive(location.path, within)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 
+from ckptdoctor import storage
 from ckptdoctor.containers.bytes.cursor import Cursor
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.pickles.machine import Machine
@@ -65,7 +66,7 @@ def _members(path: str, file: RegularFile) -> dict[str, Cursor]:
 
     found: dict[str, Cursor] = {}
     try:
-        with open(path, "rb") as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+        with storage.open_stream(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
             for number, member in enumerate(archive):
                 if number >= _MOST_MEMBERS:
                     break

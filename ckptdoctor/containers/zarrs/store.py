@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
+from ckptdoctor import storage
 from ckptdoctor.containers.bytes.files import RegularFile, is_inside, reason
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 from ckptdoctor.references import FileRange, Inline
@@ -83,9 +84,7 @@ def _files(path: str, base: str, prefix: str, depth: int) -> Iterator[tuple[str,
     if depth > MAX_DEPTH:
         raise LimitExceeded(f"its directories are nested more than {MAX_DEPTH} deep", path)
     try:
-        with os.scandir(path) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
-        for entry in entries:
+        for entry in sorted(storage.entries(path), key=lambda entry: entry.name):
             if entry.is_symlink() and not is_inside(entry.path, base):
                 raise leaves(entry.path, base)
             if entry.is_dir(follow_symlinks=False):

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from ckptdoctor import storage
 from ckptdoctor.containers.bytes.crc32 import fastest
 from ckptdoctor.containers.zips.directory import BZIPPED, DEFLATED, ENCRYPTED, STORED, Member, NoEnd, read_directory
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
@@ -104,7 +105,7 @@ class ZipArchive:
         self.oddities: list[Oddity] = []
         self._members: dict[str, Member] = {}
         with self._guarded(os.path.basename(path)):
-            self._stream: BinaryIO = open(path, "rb") if stream is None else stream  # noqa: SIM115
+            self._stream: BinaryIO = storage.open_stream(path) if stream is None else stream
             self._size = self._stream.seek(0, os.SEEK_END)
             try:
                 self._index(read_directory(self._stream, self._size))

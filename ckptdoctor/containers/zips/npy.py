@@ -6,12 +6,12 @@ are pickles and go through `safe_pickle`, whatever `allow_pickle` would say.
 
 from __future__ import annotations
 
-import os
 import re
 import struct
 import zlib
 from typing import NamedTuple
 
+from ckptdoctor import storage
 from ckptdoctor.containers.bytes.cursor import Cursor
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.pickles.reading import Node, load_at
@@ -162,8 +162,8 @@ def _header(text: str, length: int) -> Header:
 
 def _members(path: str) -> list[Member]:
     try:
-        with open(path, "rb") as stream:
-            members = read_directory(stream, os.path.getsize(path))
+        with storage.open_stream(path) as stream:
+            members = read_directory(stream, storage.size(path))
     except (OSError, NoDirectory) as error:
         raise UnreadableArtifact(
             f"the archive's directory cannot be read ({error}): truncated or corrupt", path

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 
+from ckptdoctor import storage
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.beginnings import is_msgpack
@@ -22,7 +23,7 @@ def latest(given: str, path: str, names: Sequence[str]) -> Target | None:
     for name in names:
         told = _NUMBERED.match(name)
         full = os.path.join(path, name)
-        if told is not None and not _TEMPORARY.match(name) and os.path.isfile(full) and _is_document(full):
+        if told is not None and not _TEMPORARY.match(name) and storage.is_file(full) and _is_document(full):
             found.append((float(told["number"]), full))
     if not found:
         return None

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from ckptdoctor import storage
 from ckptdoctor.containers.hdf5.file import H5File
 from ckptdoctor.containers.strict_json import MAX_BYTES, parse_object
 from ckptdoctor.containers.zips.archive import ZipArchive
@@ -48,12 +49,12 @@ class _Source(NamedTuple):
 
 def ending_as(target: str) -> str | None:
     """The ending under which Keras loads a copy of a target: a directory has any."""
-    return None if os.path.isdir(target) else ".keras"
+    return None if storage.is_dir(target) else ".keras"
 
 
 def read(path: str) -> TrainingState:
     """Reads a `.keras` zip archive, or the directory that it unpacks to."""
-    if os.path.isdir(path):
+    if storage.is_dir(path):
         return _read(_directory(path))
     with ZipArchive(path) as archive:
         return _read(
@@ -70,25 +71,25 @@ def read(path: str) -> TrainingState:
 def _directory(path: str) -> _Source:
     def text(name: str) -> bytes:
         file = os.path.join(path, name)
-        if os.path.getsize(file) > MAX_BYTES:
+        if storage.size(file) > MAX_BYTES:
             raise LimitExceeded(f"is larger than the {MAX_BYTES:,} bytes that are read", file, place=name)
-        with open(file, "rb") as stream:
+        with storage.open_stream(file) as stream:
             return stream.read()
 
     def weights() -> Store:
         store = Store()
         file = os.path.join(path, WEIGHTS_H5)
-        if os.path.isfile(file):
+        if storage.is_file(file):
             with H5File(file) as opened:
                 load_h5(opened, store)
         else:
             from ckptdoctor.formats.keras.npz import load_npz
 
             file = os.path.join(path, WEIGHTS_NPZ)
-            load_npz(file, open(file, "rb"), store, start=0)  # noqa: SIM115 (closed with the archive)
+            load_npz(file, storage.open_stream(file), store, start=0)
         return store
 
-    return _Source(path, lambda name: os.path.isfile(os.path.join(path, name)), text, weights)
+    return _Source(path, lambda name: storage.is_file(os.path.join(path, name)), text, weights)
 
 
 def _zipped_weights(archive: ZipArchive) -> Store:

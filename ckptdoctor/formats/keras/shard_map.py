@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
+from ckptdoctor import storage
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 
@@ -72,7 +73,7 @@ def whole_of(path: str) -> str | None:
         return None
     whole = f"{match['whole']}.weights.json"
     try:
-        seen = os.stat(whole)
+        seen = storage.stat(whole)
     except (OSError, ValueError):
         return None
     return whole if os.path.basename(path) in _listed(whole, seen.st_mtime_ns, seen.st_size) else None

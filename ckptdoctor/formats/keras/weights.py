@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from ckptdoctor import storage
 from ckptdoctor.containers.hdf5.file import H5File
 from ckptdoctor.formats.keras.shard_map import shards
 from ckptdoctor.formats.keras.tree import MARKERS, Contents, Store, load_h5, portable, read_store
@@ -64,7 +65,7 @@ def read(path: str) -> TrainingState:
     folder = os.path.dirname(path)
     for name, groups in listed.items():
         shard = os.path.join(folder, name)
-        if not os.path.isfile(shard):
+        if not storage.is_file(shard):
             store.oddities.append(Oddity("I002", f"shard {name} is missing; it held part of {', '.join(groups[:5])}"))
             continue
         with H5File(shard) as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator, Sequence
 
+from ckptdoctor import storage
 from ckptdoctor.formats.contract import Pointer, Target
 from ckptdoctor.formats.orbax.places import AGGREGATE, FILES, Latest, is_checkpoint, is_item, listed, look, whole_of
 from ckptdoctor.state import Oddity
@@ -21,13 +22,13 @@ def checkpoint_at(given: str, path: str, names: Collection[str]) -> Target | Non
     whole = whole_of(path) if is_item(path, names) else None
     if whole is None:
         return Target(given, path, "orbax")
-    told = f"{os.path.basename(os.path.abspath(path))} is an item of the checkpoint {whole}"
+    told = f"{os.path.basename(storage.absolute(path))} is an item of the checkpoint {whole}"
     return Target(given, whole, "orbax", (Oddity("P003", told),))
 
 
 def checkpoint_of(given: str, file: str) -> Target | None:
     """The checkpoint that a file of one stands for; None of other files."""
-    directory, name = os.path.split(os.path.abspath(file))
+    directory, name = os.path.split(storage.absolute(file))
     names = listed(directory) if name in FILES or name == AGGREGATE else []
     found = checkpoint_at(given, directory, names) if names else None
     if found is None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from ckptdoctor import storage
 from ckptdoctor.containers.bytes.files import RegularFile, is_inside
 from ckptdoctor.containers.strict_json import MAX_BYTES, parse_json, parse_object
 from ckptdoctor.containers.zarrs.store import leaves
@@ -61,7 +62,7 @@ def text(path: str, base: str) -> bytes:
         UnreadableArtifact: It cannot be read, or a link leads out of the checkpoint.
         LimitExceeded: It is too large.
     """
-    if os.path.islink(path) and not is_inside(path, base):
+    if storage.is_link(path) and not is_inside(path, base):
         raise leaves(path, base)
     with RegularFile(path) as file:
         if file.size > MAX_BYTES:
@@ -72,7 +73,7 @@ def text(path: str, base: str) -> bytes:
 def json_object(folder: str, name: str, base: str) -> dict[str, object] | None:
     """A JSON file of a checkpoint; None if it is not there."""
     path = os.path.join(folder, name)
-    return parse_object(text(path, base), path, name) if os.path.lexists(path) else None
+    return parse_object(text(path, base), path, name) if storage.lexists(path) else None
 
 
 def json_value(folder: str, name: str, base: str) -> object:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from ckptdoctor import storage
 from ckptdoctor.containers.bytes.files import RegularFile, is_inside
 from ckptdoctor.errors import UnreadableArtifact
 
@@ -56,8 +57,7 @@ class Latest(NamedTuple):
 def listed(path: str) -> list[str]:
     """The names in a directory; none if it cannot be listed."""
     try:
-        with os.scandir(path) as entries:
-            return [entry.name for entry in islice(entries, _LISTED)]
+        return storage.names(path, _LISTED)
     except OSError:
         return []
 
@@ -73,7 +73,7 @@ def is_item(path: str, names: Collection[str]) -> bool:
 
 
 def _is_array(path: str) -> bool:
-    return any(os.path.isfile(os.path.join(path, name)) for name in (".zarray", "zarr.json"))
+    return any(storage.is_file(os.path.join(path, name)) for name in (".zarray", "zarr.json"))
 
 
 def _is_aggregate(path: str) -> bool:
@@ -87,7 +87,7 @@ def _is_aggregate(path: str) -> bool:
 
 def items_of(path: str, names: Collection[str]) -> list[str]:
     """The names of the directories in a step, but for those of a save that did not end."""
-    return [name for name in sorted(names) if TEMPORARY not in name and os.path.isdir(os.path.join(path, name))]
+    return [name for name in sorted(names) if TEMPORARY not in name and storage.is_dir(os.path.join(path, name))]
 
 
 def _has_items(path: str, names: Collection[str]) -> list[str]:
@@ -112,7 +112,7 @@ def is_checkpoint(path: str, names: Collection[str]) -> bool:
 
 def whole_of(path: str) -> str | None:
     """The step whose item a directory is; None if it stands alone."""
-    above = os.path.dirname(os.path.abspath(path))
+    above = os.path.dirname(storage.absolute(path))
     there = listed(above)
     return above if _OF_STEPS.intersection(there) and not is_item(above, there) else None
 
@@ -125,11 +125,11 @@ def look(path: str, names: Sequence[str]) -> Latest | None:
     Raises:
         UnreadableArtifact: Only saves that did not end are in it.
     """
-    temporary = tuple(sorted(name for name in names if TEMPORARY in name and os.path.isdir(os.path.join(path, name))))
+    temporary = tuple(sorted(name for name in names if TEMPORARY in name and storage.is_dir(os.path.join(path, name))))
     found: dict[str, list[Step]] = {}
     for name in names:
         match, full = _STEP.match(name), os.path.join(path, name)
-        if match is not None and os.path.isdir(full) and is_inside(full, path):
+        if match is not None and storage.is_dir(full) and is_inside(full, path):
             step = Step(int(match["number"]), name, full)
             found.setdefault(match["prefix"], []).append(step)
     best: Latest | None = None

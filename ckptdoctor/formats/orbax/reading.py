@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 
+from ckptdoctor import storage
 from ckptdoctor.containers.bytes.files import is_inside
 from ckptdoctor.containers.zarrs.store import leaves
 from ckptdoctor.errors import UnreadableArtifact
@@ -46,7 +47,7 @@ def _metric(path: str, about: Mapping[str, object] | None) -> Metric | None:
     """The first of the metrics that a step was saved with; CheckpointManager asks a function which is best."""
     found = (about or {}).get(_METRICS)
     folder = os.path.join(path, _METRICS)
-    if not found and os.path.isfile(os.path.join(folder, _METRICS)) and is_inside(folder, path):
+    if not found and storage.is_file(os.path.join(folder, _METRICS)) and is_inside(folder, path):
         found = json_value(folder, _METRICS, path)
     for name, value in found.items() if isinstance(found, Mapping) else ():
         if isinstance(value, float):
@@ -76,7 +77,7 @@ def _items(path: str, names: list[str]) -> tuple[list[Item], dict[str, int]]:
         inside = listed(folder)
         if is_item(folder, inside):
             found.append(read_item(folder, name, path))
-        elif name in inside and os.path.isfile(os.path.join(folder, name)):  # a JsonSave: `metadata/metadata`
+        elif name in inside and storage.is_file(os.path.join(folder, name)):  # a JsonSave: `metadata/metadata`
             value = json_value(folder, name, path)
             for key, each in value.items() if isinstance(value, Mapping) else ():
                 if isinstance(each, int) and not isinstance(each, bool):
@@ -97,7 +98,7 @@ def _of_save(
     elif about is not None and about.get("commit_timestamp_nsecs", 0) is None:
         yield Oddity("I005", f"{STEP_METADATA} has no time at which the save ended")
     # Since 0.5.23, which no longer writes the file `checkpoint`, every save has it.
-    told = about is not None or STEP_METADATA in listed(os.path.dirname(os.path.abspath(path)))
+    told = about is not None or STEP_METADATA in listed(os.path.dirname(storage.absolute(path)))
     inside = [names] if is_item(path, names) else [listed(os.path.join(path, name)) for name in items_of(path, names)]
     if not told and any(TREE in each and AGGREGATE not in each for each in inside):
         yield Oddity("I005", f"{STEP_METADATA} is missing: nothing tells whether this save ended")

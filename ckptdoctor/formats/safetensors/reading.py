@@ -6,10 +6,10 @@ No convention says how optimizer state is named. Three are read: flattened state
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 
+from ckptdoctor import storage
 from ckptdoctor.containers.pickles.reading import Key, Node
 from ckptdoctor.containers.safetensors import Safetensors, read_safetensors
 from ckptdoctor.containers.tensors.values import kept_open
@@ -158,7 +158,7 @@ def _of_mlx(path: str, found: Safetensors, slots: Mapping[str, Mapping[str, Tens
         other=() if rate is None else (OtherVariable("learning_rate", rate, read_scalar(rate._replace(shape=()))),),
     )
     beside = path.replace(".optimizer.", ".model.")  # the documented recipe saves both under one stem
-    weights = read_safetensors(beside).tensors if beside != path and os.path.isfile(beside) else {}
+    weights = read_safetensors(beside).tensors if beside != path and storage.is_file(beside) else {}
     variables = tuple(
         ModelVariable(name, ref, True if name in slots else None) for name, ref in weights.items()
     ) or tuple(

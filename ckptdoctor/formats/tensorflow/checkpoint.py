@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
+from ckptdoctor import storage
 from ckptdoctor.containers.bundles.object_graph import GRAPH_KEY, read_object_graph
 from ckptdoctor.containers.bundles.reading import read_bundle
 from ckptdoctor.containers.tensors.values import kept_open, read_scalar
@@ -82,7 +82,7 @@ def read_v1_checkpoint(path: str) -> TrainingState:
 def _with_producer(state: TrainingState, prefix: str) -> TrainingState:
     """With the version that a Saver's `.meta` file records, where it lies beside the checkpoint."""
     meta = f"{prefix}.meta"
-    if not os.path.isfile(meta):
+    if not storage.is_file(meta):
         return state
 
     from ckptdoctor.containers.bundles.saved_model import meta_graph_version

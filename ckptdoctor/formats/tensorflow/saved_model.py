@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 
+from ckptdoctor import storage
 from ckptdoctor.containers.bundles.object_graph import ObjectGraph, read_object_graph
 from ckptdoctor.containers.bundles.reading import read_bundle
 from ckptdoctor.containers.bundles.saved_model import SavedModelParts, read_keras_metadata, read_saved_model
@@ -27,7 +28,7 @@ _TEXT_MARKER = "saved_model.pbtxt"
 def variables_prefix(directory: str) -> str | None:
     """The checkpoint prefix of a SavedModel's variables; None if it has none."""
     for prefix in (os.path.join(directory, "variables", "variables"), os.path.join(directory, "variables")):
-        if os.path.exists(f"{prefix}.index"):
+        if storage.exists(f"{prefix}.index"):
             return prefix
     return None
 
@@ -45,7 +46,7 @@ def read(directory: str) -> TrainingState:
         UnreadableArtifact: `saved_model.pb`, the metadata or the variables are corrupt or incomplete.
     """
     marker = os.path.join(directory, MARKER)
-    if not os.path.exists(marker) and os.path.exists(os.path.join(directory, _TEXT_MARKER)):
+    if not storage.exists(marker) and storage.exists(os.path.join(directory, _TEXT_MARKER)):
         raise UnreadableArtifact(f"{_TEXT_MARKER} is not read; its variables/variables can be inspected", directory)
     prefix = variables_prefix(directory)
     try:
@@ -85,7 +86,7 @@ def read(directory: str) -> TrainingState:
 def _frozen(directory: str, parts: SavedModelParts, graph: ObjectGraph) -> Iterator[int]:
     """Variables of frozen layers: their own record says that they are trainable, the layer's that it is not."""
     path = os.path.join(directory, "keras_metadata.pb")
-    layers: Mapping[str | int, str] = read_keras_metadata(path) if os.path.exists(path) else parts.metadata  # type: ignore[assignment]
+    layers: Mapping[str | int, str] = read_keras_metadata(path) if storage.exists(path) else parts.metadata  # type: ignore[assignment]
     for place, text in layers.items():
         if '"trainable": false' not in text:
             continue
@@ -120,7 +121,7 @@ def _require_no_variables(directory: str, parts: SavedModelParts) -> None:
 def _code(directory: str, parts: SavedModelParts) -> tuple[Oddity, ...]:
     """What would run Python code when somebody loads the model: Lambda layers, ops that call back into Python."""
     path = os.path.join(directory, "keras_metadata.pb")
-    texts = read_keras_metadata(path).values() if os.path.exists(path) else parts.metadata.values()
+    texts = read_keras_metadata(path).values() if storage.exists(path) else parts.metadata.values()
     lambdas = sum(
         _is_lambda(text, directory) for text in texts if "Lambda" in text or "lambda" in text or "\\u00" in text
     )
@@ -169,7 +170,7 @@ def _producer(parts: SavedModelParts, keras_version: str | None) -> tuple[str | 
 def _keras(directory: str, parts: SavedModelParts) -> tuple[OptimizerConfig | None, str | None]:
     """The training configuration, from `keras_metadata.pb` or from the root object's own metadata (TF <= 2.4)."""
     path = os.path.join(directory, "keras_metadata.pb")
-    root = read_keras_metadata(path).get("root") if os.path.exists(path) else parts.metadata.get(0)
+    root = read_keras_metadata(path).get("root") if storage.exists(path) else parts.metadata.get(0)
     if not root:
         return None, None
     data = parse_json(root, directory, "the model's metadata")

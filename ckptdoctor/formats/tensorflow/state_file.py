@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ckptdoctor import storage
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 from ckptdoctor.formats.contract import Pointer
@@ -104,7 +105,7 @@ def names_to_add(output: str) -> tuple[str, ...]:
     directory, name = os.path.split(output)
     line = f"model_checkpoint_path: {json.dumps(name, ensure_ascii=False)}"
     path = os.path.join(directory, NAME)
-    if not os.path.exists(path):
+    if not storage.exists(path):
         return (f"tf.train.latest_checkpoint finds it by a file {path}, which is not there, with the line {line}",)
     try:
         latest = os.path.basename(read_checkpoint_state(path).latest)
@@ -122,7 +123,7 @@ def points(path: str, names: Sequence[str]) -> Pointer | None:
         UnreadableArtifact: The file is none.
     """
     file = os.path.join(path, NAME)
-    if NAME not in names or not os.path.isfile(file):
+    if NAME not in names or not storage.is_file(file):
         return None
     latest = read_checkpoint_state(file).latest
     return Pointer(f"the file `{NAME}`", os.path.basename(latest.rstrip("/"))) if latest else None
@@ -158,10 +159,12 @@ def resolve(state: CheckpointState, prefix: str) -> str:
     """
     directory = os.path.dirname(state.path)
     beside = os.path.join(directory, os.path.basename(prefix.rstrip("/")))
-    if os.path.isabs(prefix):
-        return prefix if os.path.exists(f"{prefix}.index") and not os.path.exists(f"{beside}.index") else beside
-    relative = os.path.normpath(os.path.join(directory, prefix))
-    inside = os.path.normpath(directory) if directory else "."
+    if storage.is_absolute(prefix):
+        if not storage.is_beside(prefix, directory):
+            return beside
+        return prefix if storage.exists(f"{prefix}.index") and not storage.exists(f"{beside}.index") else beside
+    relative = storage.normal(os.path.join(directory, prefix))
+    inside = storage.normal(directory) if directory else "."
     return (
         relative
         if (inside == "." and not relative.startswith("..")) or relative.startswith(inside + os.sep)

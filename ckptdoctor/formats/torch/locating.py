@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 
+from ckptdoctor import storage
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.contract import Pointer, Target
@@ -94,13 +95,13 @@ def points(path: str, names: Iterable[str]) -> Pointer | None:
     if tag and any(_is_tag(os.path.join(path, name)) for name in there[:_MOST_TAGS]):
         return Pointer("the file `latest`", tag[:_LONGEST])
     numbered = [(int(told[1]), name) for name in there if (told := _RUN.match(name))]
-    folders = (name for _, name in sorted(numbered, reverse=True) if os.path.isdir(os.path.join(path, name)))
+    folders = (name for _, name in sorted(numbered, reverse=True) if storage.is_dir(os.path.join(path, name)))
     last = next(folders, None)
     return Pointer("get_last_checkpoint()", last) if last is not None else None
 
 
 def _is_tag(path: str) -> bool:
-    return os.path.isdir(path) and any(map(_MODEL_STATES.match, os.listdir(path)))
+    return storage.is_dir(path) and any(map(_MODEL_STATES.match, storage.names(path)))
 
 
 def latest(given: str, path: str, names: Iterable[str]) -> Target | None:
@@ -109,7 +110,7 @@ def latest(given: str, path: str, names: Iterable[str]) -> Target | None:
         numbered = sorted((int(told[1]), name) for name in names if (told := pattern.match(name)))
         for _, name in reversed(numbered):
             below = os.path.join(path, name)
-            reader = kind_of(set(os.listdir(below))) if os.path.isdir(below) else None
+            reader = kind_of(set(storage.names(below))) if storage.is_dir(below) else None
             if reader is not None:
                 note = Oddity(
                     "P003", f"{path} is a run of {counted(len(numbered), 'checkpoint')}; the newest is {below}"

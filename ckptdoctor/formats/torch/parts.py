@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
+from ckptdoctor import storage
 from ckptdoctor.containers.bytes.files import RegularFile, reason
 from ckptdoctor.containers.pickles.reading import Node
 from ckptdoctor.containers.safetensors import read_safetensors
@@ -34,7 +35,7 @@ def listed(path: str) -> list[str]:
         UnreadableArtifact: It is none, or may not be listed.
     """
     try:
-        return sorted(os.listdir(path))
+        return sorted(storage.names(path))
     except OSError as error:
         raise UnreadableArtifact(f"cannot be listed: {reason(error)}", path) from error
 

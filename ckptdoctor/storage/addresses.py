@@ -1,0 +1,66 @@
+"""URLs: which store, and which key in it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from ckptdoctor.errors import UsageProblem
+
+WEB = frozenset({"http", "https"})
+HUB = "hf"
+BUCKETS = frozenset({"s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss"})
+"""What obstore takes; every other scheme is asked of fsspec."""
+_KINDS = frozenset({"datasets", "spaces"})
+
+
+class Address(NamedTuple):
+    """Where something is.
+
+    Attributes:
+        scheme: The part before `://`.
+        root: The URL of the store: a bucket, a host, a repository at a revision.
+        key: The name in it; "" for the store itself.
+    """
+
+    scheme: str
+    root: str
+    key: str
+
+
+def parse(url: str) -> Address:
+    """Takes a URL apart.
+
+    Raises:
+        UsageProblem: It carries a password, or names no store.
+    """
+    scheme, _, rest = url.partition("://")
+    scheme = scheme.lower()
+    host, _, key = rest.partition("/")
+    if "@" in host and scheme in WEB:
+        raise UsageProblem(
+            f"a URL with a user or a password in it is not taken: {scheme}://…@{host.rpartition('@')[2]}"
+        )
+    if scheme == HUB:
+        return _in_repository(rest)
+    if not host and scheme in WEB | BUCKETS:
+        raise UsageProblem(f"{url} names no {'host' if scheme in WEB else 'bucket'}")
+    key = "/".join(part for part in key.split("/") if part)
+    return Address(scheme, f"{scheme}://{host}", unquote(key) if scheme in WEB else key)
+
+
+def _in_repository(rest: str) -> Address:
+    """`hf://[datasets/|spaces/]OWNER/NAME[@REVISION]/PATH`."""
+    parts = [part for part in rest.split("/") if part]
+    kind = [parts.pop(0)] if parts and parts[0] in _KINDS else []
+    if len(parts) < 2:  # noqa: PLR2004 - owner and name
+        raise UsageProblem(f"hf://{rest} names no repository: hf://OWNER/NAME/PATH is wanted")
+    return Address(HUB, f"{HUB}://{'/'.join([*kind, *parts[:2]])}", "/".join(parts[2:]))
+
+
+def without_query(url: str) -> tuple[str, str]:
+    """A web address and its query, in which signatures are; neither is told in any message."""
+    if url.partition("://")[0].lower() not in WEB:
+        return url, ""
+    address, _, query = url.partition("#")[0].partition("?")
+    return address, query

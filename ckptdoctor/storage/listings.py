@@ -1,0 +1,138 @@
+"""What is known of a store's keys: every page of a listing knows all keys between its ends.
+
+`ckpt-9`, its `.index`, its shards and what lies below `ckpt-9/` stand together in the order of keys, so that one page
+answers all that is asked of one artifact.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from threading import RLock
+from time import monotonic
+
+from ckptdoctor.storage.contract import Object, Store
+
+_HIGHEST = "\U0010ffff"
+_FRESH = 30.0
+"""Seconds that a page is believed by those who ask for an artifact anew."""
+
+
+class Listings:
+    """The keys of a store, as far as they were asked for.
+
+    Attributes:
+        pages: How many were asked for: requests of the store.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.pages = 0
+        self._store = store
+        self._lock = RLock()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._objects: dict[str, Object] = {}
+        self._keys: list[str] = []
+        self._spans: list[tuple[str, str]] = []
+        self._since = monotonic()
+
+    def refresh(self) -> None:
+        """Forgets what is too old for somebody who begins to read: a run goes on saving."""
+        with self._lock:
+            if monotonic() - self._since > _FRESH:
+                self._forget()
+
+    def find(self, key: str) -> Object | None:
+        """An object; None if it is not there."""
+        with self._lock:
+            self._learn(key)
+            return self._objects.get(key)
+
+    def is_folder(self, key: str) -> bool:
+        """Whether objects lie below a key."""
+        with self._lock:
+            folder = f"{key}/"
+            self._learn(key)
+            return self._next(folder, folder, parent(key)) is not None
+
+    def children(self, folder: str, beginning: str = "") -> dict[str, Object | None]:
+        """The names in a folder (it ends in a slash, or is empty) that begin so; None for what is a folder itself."""
+        found: dict[str, Object | None] = {}
+        start = folder + beginning
+        with self._lock:
+            at = _just_below(start) if beginning else start
+            while (key := self._next(start, at, folder)) is not None:
+                name, slash, _ = key[len(folder) :].partition("/")
+                found[name] = None if slash else self._objects[key]
+                at = f"{folder}{name}/{_HIGHEST}" if slash else key
+        return found
+
+    def below(self, folder: str) -> list[Object]:
+        """Every object below a folder."""
+        found: list[Object] = []
+        with self._lock:
+            at = folder
+            while (key := self._next(folder, at, folder)) is not None:
+                found.append(self._objects[key])
+                at = key
+        return found
+
+    def _learn(self, key: str) -> None:
+        """Sees to it that a key is known: by the first page of its folder, or by one that begins at it."""
+        folder = parent(key)
+        if self._covering(key) is None and self._covering(f"{folder}\0") is None:
+            self._page(folder, folder)
+        if self._covering(key) is None:
+            self._page(folder, _just_below(key))
+
+    def _next(self, start: str, at: str, folder: str) -> str | None:
+        """The first key above `at` that begins with `start`; what is not known is asked for, in `folder`."""
+        end = start + _HIGHEST
+        while True:
+            span = self._covering(f"{at}\0")
+            if span is None:
+                self._page(folder, at)
+                continue
+            place = bisect_right(self._keys, at)
+            if place < len(self._keys) and self._keys[place] <= span[1]:
+                key = self._keys[place]
+                return key if key.startswith(start) else None
+            if span[1] >= end:
+                return None
+            at = span[1]
+
+    def _covering(self, key: str) -> tuple[str, str] | None:
+        """The known stretch of keys that a key lies in."""
+        place = bisect_right(self._spans, (key, "")) - 1
+        if place < 0 or not self._spans[place][0] < key <= self._spans[place][1]:
+            return None
+        return self._spans[place]
+
+    def _page(self, folder: str, above: str) -> None:
+        self.pages += 1
+        page = self._store.page(folder, above if above != folder else "")
+        new = [each for each in page.objects if not each.key.endswith("/")]  # some tools mark a folder by an object
+        for each in new:
+            if each.key not in self._objects:
+                self._keys.append(each.key)
+            self._objects[each.key] = each
+        self._keys.sort()
+        end = folder + _HIGHEST if page.is_last or not page.objects else page.objects[-1].key
+        merged: list[tuple[str, str]] = []
+        for low, high in sorted([*self._spans, (above, end)]):
+            if merged and low <= merged[-1][1]:
+                merged[-1] = merged[-1][0], max(high, merged[-1][1])
+            else:
+                merged.append((low, high))
+        self._spans = merged
+
+
+def parent(key: str) -> str:
+    """The folder that a key lies in, with its slash; "" for the store itself."""
+    head, slash, _ = key.rpartition("/")
+    return head + slash
+
+
+def _just_below(key: str) -> str:
+    """A key that few are between it and this one."""
+    return f"{key[:-1]}{chr(ord(key[-1]) - 1)}~"

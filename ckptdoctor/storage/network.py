@@ -1,0 +1,184 @@
+"""Files at URLs, by the network: the `Storage` of a process that has it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import NamedTuple
+
+from ckptdoctor.errors import UsageProblem
+from ckptdoctor.storage.addresses import BUCKETS, HUB, WEB, Address, parse, without_query
+from ckptdoctor.storage.blocks import BLOCK, Cache, RemoteFile, Traffic
+from ckptdoctor.storage.contract import Entry, Object, RemoteEntry, Store, status_of
+from ckptdoctor.storage.listings import Listings
+
+_NOT_THERE = os.strerror(errno.ENOENT)
+
+
+class _Place(NamedTuple):
+    """A store, and what is known of it.
+
+    Attributes:
+        store: The store.
+        listings: Its keys, where it can list them.
+        opened: What a web server said of each file that was asked for; None where it has none.
+    """
+
+    store: Store
+    listings: Listings
+    opened: dict[str, Object | None]
+
+
+class Remote:
+    """Files at URLs.
+
+    Attributes:
+        traffic: What was read.
+    """
+
+    def __init__(self) -> None:
+        self.traffic = Traffic()
+        self._cache = Cache()
+        self._places: dict[str, _Place] = {}
+        self._queries: dict[tuple[str, str], str] = {}
+        self._granted: set[str] = set()
+
+    # ------------------------------------------------------------------------------------------- what users named
+
+    def adopt(self, url: str) -> str:
+        """Takes a URL that a user named: what is read of it from now on is fresh, and workers may ask for it.
+
+        Returns:
+            The URL as it is called from now on: without a query, which is kept.
+
+        Raises:
+            UsageProblem: It is no URL that is read here.
+        """
+        plain, query = without_query(url.rstrip("/"))
+        address = parse(plain)
+        if query:
+            self._queries[address.root, address.key] = query
+        place = self._place(address)
+        place.listings.refresh()
+        place.opened.clear()
+        self._granted.add(plain.rpartition("/")[0] if address.key else plain)
+        return plain
+
+    def is_granted(self, path: str) -> bool:
+        """Whether a path is beside or below something that a user named; a hostile file shall not choose."""
+        inside = ".." not in path.split("/")
+        return inside and any(path == each or path.startswith(f"{each}/") for each in self._granted)
+
+    def requests(self) -> int:
+        """Requests so far: reads, and pages of listings."""
+        return self.traffic.requests + sum(each.listings.pages for each in self._places.values())
+
+    # ----------------------------------------------------------------------------------------------------- storage
+
+    def stat(self, path: str) -> os.stat_result:
+        """Kind, size and time of what is at a URL."""
+        address = parse(path)
+        place = self._place(address)
+        if not address.key:
+            return status_of(None)
+        known = self._object(place, address)
+        if known is not None:
+            return status_of(known.size, known.modified)
+        if place.store.lists and place.listings.is_folder(address.key):
+            return status_of(None)
+        raise FileNotFoundError(errno.ENOENT, _NOT_THERE, path)
+
+    def entries(self, path: str, beginning: str = "") -> list[Entry]:
+        """What lies in a directory at a URL."""
+        address = parse(path)
+        place = self._place(address)
+        if not place.store.lists:
+            raise OSError(errno.ENOTSUP, "a web server has no listing of its files: name the file itself", path)
+        folder = f"{address.key}/" if address.key else ""
+        found = place.listings.children(folder, beginning)
+        if not found and not beginning and address.key:
+            raise FileNotFoundError(errno.ENOENT, _NOT_THERE, path)
+        return [
+            RemoteEntry(
+                name,
+                f"{path.rstrip('/')}/{name}",
+                status_of(None if each is None else each.size, each.modified if each else 0.0),
+            )
+            for name, each in found.items()
+        ]
+
+    def open_range(self, path: str) -> RemoteFile:
+        """A file at a URL, to be read by position."""
+        address = parse(path)
+        place = self._place(address)
+        known = self._object(place, address)
+        if known is None:
+            raise FileNotFoundError(errno.ENOENT, _NOT_THERE, path)
+        return RemoteFile(address.root, place.store, known, self._cache, self.traffic)
+
+    def below(self, path: str) -> list[Object]:
+        """Every object below a directory, or the one at this URL."""
+        address = parse(path)
+        place = self._place(address)
+        known = self._object(place, address) if address.key else None
+        if known is not None:
+            return [known]
+        return place.listings.below(f"{address.key}/" if address.key else "")
+
+    # ------------------------------------------------------------------------------------------------------ stores
+
+    def _object(self, place: _Place, address: Address) -> Object | None:
+        if place.store.lists:
+            return place.listings.find(address.key)
+        if address.key not in place.opened:
+            place.opened[address.key] = self._asked(place.store, address)
+        return place.opened[address.key]
+
+    def _asked(self, store: Store, address: Address) -> Object | None:
+        """What a server without listings has at a key: its first bytes come along, and are kept."""
+        try:
+            data, known = store.read(address.key, 0, BLOCK)
+        except FileNotFoundError:
+            self.traffic.add(0)
+            return None
+        self.traffic.add(len(data))
+        RemoteFile(address.root, store, known, self._cache, self.traffic).keep_beginning(data)
+        return known
+
+    def _place(self, address: Address) -> _Place:
+        place = self._places.get(address.root)
+        if place is None:
+            store = self._store(address)
+            place = self._places[address.root] = _Place(store, Listings(store), {})
+        return place
+
+    def _store(self, address: Address) -> Store:
+        if address.scheme in WEB:
+            from ckptdoctor.storage.objects import Web
+
+            return Web(address.root, lambda key: self._queries.get((address.root, key), ""))
+        if address.scheme == HUB:
+            from ckptdoctor.storage.hub import Repository
+
+            return Repository(address.root)
+        if address.scheme in BUCKETS:
+            from ckptdoctor.storage.objects import Bucket
+
+            return Bucket(address.root)
+        from ckptdoctor.storage.filesystems import FileSystem
+
+        return FileSystem(address.scheme, address.root)
+
+
+def network() -> Remote:
+    """The network of this process.
+
+    Raises:
+        UsageProblem: It is a worker, which has none.
+    """
+    from ckptdoctor import storage
+
+    found = storage.remote()
+    if not isinstance(found, Remote):
+        raise UsageProblem("a process that reads hostile files has no network")
+    return found

@@ -1,0 +1,237 @@
+"""Buckets and web servers, by obstore (the extra `remote`): it signs, and tries again."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from ckptdoctor.errors import UnreadableArtifact, UsageProblem
+from ckptdoctor.storage.contract import Object, Page
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
+    from obstore.store import ObjectStore
+
+_PAGE = 1000
+"""Keys in one answer of S3, the most that it gives."""
+_WHOLE = 16 << 20
+"""What is read of a server that answers a range with everything."""
+_PATIENCE = 60
+_CLIENT: dict[str, Any] = {"timeout": "60s", "connect_timeout": "10s", "user_agent": "ckptdoctor"}
+_RETRIES: dict[str, Any] = {"max_retries": 5, "retry_timeout": timedelta(seconds=_PATIENCE)}
+_ANSWER = re.compile(r"non-2xx status code: (\d{3}) ?([A-Za-z ]*)")
+_DENIED = "access is denied: it needs credentials that may read it (see `ckptdoctor inspect --help` on URLs)"
+
+
+def obstore() -> Any:
+    """The library, which is an extra.
+
+    Raises:
+        UsageProblem: It is not installed.
+    """
+    try:
+        import obstore as library
+    except ImportError:
+        raise UsageProblem("URLs need the extra `remote`: pip install 'ckptdoctor[remote]'") from None
+    return library
+
+
+@contextmanager
+def told(url: str) -> Iterator[None]:
+    """Turns what obstore raises into one sentence, without the addresses that it names: signatures are in them.
+
+    Raises:
+        FileNotFoundError: Nothing is at the URL.
+        UnreadableArtifact: It cannot be had.
+    """
+    try:
+        yield
+    except (FileNotFoundError, UnreadableArtifact):
+        raise
+    except Exception as error:
+        kind = type(error).__name__
+        if kind not in _KINDS and type(error).__module__ != "obstore.exceptions":
+            raise
+        raise UnreadableArtifact(_sentence(kind, str(error)), url) from None
+
+
+_KINDS = frozenset(
+    {"PermissionDeniedError", "UnauthenticatedError", "GenericError", "NotSupportedError", "PermissionError"}
+)
+
+
+def _sentence(kind: str, told_by: str) -> str:
+    if kind in {"PermissionDeniedError", "UnauthenticatedError", "PermissionError"}:
+        return _DENIED
+    if "169.254.169.254" in told_by or "metadata" in told_by.lower():
+        return (
+            "no credentials were found: set the variables of its cloud, or AWS_SKIP_SIGNATURE=true for what is public"
+        )
+    answer = _ANSWER.search(told_by)
+    if answer is not None:
+        return f"the server answered {answer.group(1)} {answer.group(2).strip()}".rstrip()
+    if "timed out" in told_by or "timeout" in told_by.lower().partition("retry_timeout")[0]:
+        return "the server did not answer in time"
+    if "error sending request" in told_by:
+        return "the server cannot be reached"
+    if "Range request not supported" in told_by:
+        return f"the server answers no ranges, and it is larger than the {_WHOLE >> 20} MiB that are read whole"
+    first = told_by.splitlines()[0] if told_by else kind
+    return f"it cannot be had: {re.sub(r'[a-z]+://[^ ]*', '…', first)[:200]}"
+
+
+def _object(meta: ObjectMeta, key: str) -> Object:
+    when = meta["last_modified"].timestamp()
+    return Object(key, meta["size"], meta["e_tag"] or (f"@{when}" if when else ""), when)
+
+
+def ranged(store: ObjectStore, key: str, offset: int, count: int, known: str) -> tuple[bytes, Object]:
+    """Bytes of an object, and what it is, in one request.
+
+    Args:
+        store: obstore's store.
+        key: The object there.
+        offset: First byte.
+        count: Bytes, fewer where the object ends.
+        known: The key that it is known by.
+    """
+    library = obstore()
+    found = library.get(store, key, options={"range": (offset, offset + count)})
+    return bytes(found.bytes()), _object(found.meta, known)
+
+
+class Bucket:
+    """A bucket of S3, Google Cloud Storage or Azure, or of a server that speaks as they do.
+
+    Credentials are those of the environment, as the clouds' own tools read them (`AWS_…`, `GOOGLE_…`, `AZURE_…`); for
+    AWS those of boto3 too, where it is installed and the environment has none.
+    """
+
+    lists = True
+
+    def __init__(self, root: str) -> None:
+        library = obstore()
+        from obstore.store import from_url
+
+        self.root = root
+        url = f"s3://{root[6:]}" if root.startswith("s3a://") else root
+        options: dict[str, Any] = {"client_options": {**_CLIENT, **_plain()}, "retry_config": _RETRIES, **_profile(url)}
+        with _configured(root):
+            self.store = from_url(url, **options)
+        self._library = library
+
+    def page(self, folder: str, after: str) -> Page:
+        """A page of the bucket's listing, one request."""
+        stream = self._library.list(self.store, prefix=folder or None, offset=after or None, chunk_size=_PAGE)
+        with told(self.root):
+            found = [_object(each, each["path"]) for each in next(stream, [])]
+        return Page(found, is_last=len(found) < _PAGE)
+
+    def read(self, key: str, offset: int, count: int) -> tuple[bytes, Object]:
+        """Bytes of an object, one request."""
+        with told(f"{self.root}/{key}"):
+            return ranged(self.store, key, offset, count, key)
+
+
+class Web:
+    """A web server: files by their address, and no listing."""
+
+    lists = False
+
+    def __init__(self, root: str, query: Callable[[str], str]) -> None:
+        """Speaks to a server.
+
+        Args:
+            root: Its scheme, host and port.
+            query: Key → the query that the user gave with it, a signature most often.
+        """
+        obstore()
+        self.root = root
+        self._query = query
+        self._stores: dict[str, ObjectStore] = {}
+        self._whole: dict[str, tuple[bytes, Object]] = {}
+
+    def page(self, folder: str, after: str) -> Page:  # noqa: ARG002 - as its kind is asked
+        """Nothing: `lists` says so."""
+        return Page([], is_last=True)
+
+    def read(self, key: str, offset: int, count: int) -> tuple[bytes, Object]:
+        """Bytes of a file, one request."""
+        store = self._store(self._query(key))
+        with told(f"{self.root}/{key}"):
+            return web_range(store, key, offset, count, self._whole)
+
+    def _store(self, query: str) -> ObjectStore:
+        if query not in self._stores:
+            self._stores[query] = web_store(f"{self.root}?{query}" if query else self.root)
+        return self._stores[query]
+
+
+def web_store(url: str, headers: dict[str, str] | None = None) -> ObjectStore:
+    """A client of a web server.
+
+    Raises:
+        UsageProblem: It is no address of one.
+    """
+    obstore()
+    from obstore.store import HTTPStore
+
+    options: Any = {**_CLIENT, "allow_http": True, **({"default_headers": headers} if headers else {})}
+    with _configured(url.partition("?")[0]):
+        return HTTPStore.from_url(url, client_options=options, retry_config=_RETRIES)  # type: ignore[arg-type]
+
+
+def web_range(
+    store: ObjectStore, key: str, offset: int, count: int, whole: dict[str, tuple[bytes, Object]]
+) -> tuple[bytes, Object]:
+    """The same as `ranged` of a web server, of which some answer a range with everything, or an empty file with 416."""
+    if key not in whole:
+        try:
+            return ranged(store, key, offset, count, key)
+        except Exception as error:
+            answers_all, is_empty = "Range request not supported" in str(error), "status code: 416" in str(error)
+            if not answers_all and not (is_empty and offset == 0):
+                raise
+            found = obstore().get(store, key)
+            if found.meta["size"] > _WHOLE:
+                raise
+            whole[key] = bytes(found.bytes()), _object(found.meta, key)
+    data, known = whole[key]
+    return data[offset : offset + count], known
+
+
+@contextmanager
+def _configured(url: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - its errors are of several kinds, one a cloud
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UsageProblem(f"{url}: no client can be made for it: {first[:200]}") from None
+
+
+def _plain() -> dict[str, Any]:
+    """Whether the user's own endpoint is one without encryption."""
+    named = [value for name, value in os.environ.items() if name.startswith(("AWS_ENDPOINT", "GOOGLE_BASE", "AZURE_"))]
+    return {"allow_http": True} if any(each.startswith("http://") for each in named) else {}
+
+
+def _profile(url: str) -> dict[str, Any]:
+    """The credentials of a profile, which boto3 reads, where the environment itself has none."""
+    has_own = any(
+        os.environ.get(name) for name in ("AWS_ACCESS_KEY_ID", "AWS_SKIP_SIGNATURE", "AWS_WEB_IDENTITY_TOKEN_FILE")
+    )
+    files = (
+        os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
+        os.environ.get("AWS_CONFIG_FILE", "~/.aws/config"),
+    )
+    if not url.startswith("s3://") or has_own or not any(os.path.exists(os.path.expanduser(each)) for each in files):
+        return {}
+    try:
+        from obstore.auth.boto3 import Boto3CredentialProvider
+    except ImportError:
+        return {}
+    return {"credential_provider": Boto3CredentialProvider()}
