@@ -16,10 +16,9 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import BinaryIO
 
-from ckptdoctor.storage.contract import Entry, Ranges, Storage
+from ckptdoctor.storage.contract import BLOCK, Entry, Ranges, Storage
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_BUFFER = 1 << 16
 
 _chosen: Storage | None = None
 
@@ -198,11 +197,17 @@ def open_range(path: str) -> Ranges:
     return remote().open_range(path)
 
 
+def expect(path: str, ranges: list[tuple[int, int]]) -> None:
+    """Fetches (offset, count) ranges of a file at a URL at once, which will be read one by one; else does nothing."""
+    if is_remote(path):
+        open_range(path).expect(ranges)
+
+
 def open_stream(path: str) -> BinaryIO:
     """A file, to be read and moved within; raises OSError."""
     if not is_remote(path):
         return open(path, "rb")
-    return io.BufferedReader(_Stream(open_range(path)), _BUFFER)
+    return io.BufferedReader(_Stream(open_range(path)), BLOCK)
 
 
 class _Stream(io.RawIOBase):
@@ -232,6 +237,8 @@ class _Stream(io.RawIOBase):
     def readinto(self, buffer: object) -> int:
         view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
         count = max(0, min(len(view), self._ranges.size - self._position))
+        if count <= BLOCK:  # no more than the block at hand, or what is read ahead would be two
+            count = min(count, BLOCK - self._position % BLOCK)
         data = self._ranges.read(self._position, count) if count else b""
         view[: len(data)] = data
         self._position += len(data)
@@ -239,12 +246,12 @@ class _Stream(io.RawIOBase):
 
 
 __all__ = [
-    "Entry",
+    "BLOCK", "Entry",
     "Ranges",
     "Storage",
     "absolute",
     "entries",
-    "exists",
+    "exists", "expect",
     "is_absolute",
     "is_beside",
     "is_dir",

@@ -7,10 +7,8 @@ from collections import OrderedDict
 from threading import Lock
 
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.storage.contract import Object, Store
+from ckptdoctor.storage.contract import BLOCK, Object, Store
 
-BLOCK = 1 << 16
-"""Smaller blocks make more requests, larger ones read a file with scattered headers whole."""
 WHOLE = 4 << 20
 """A file up to here is read in one request."""
 LARGE = 1 << 20

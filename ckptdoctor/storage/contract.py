@@ -6,6 +6,9 @@ import os
 import stat
 from typing import NamedTuple, Protocol
 
+BLOCK = 1 << 14
+"""Bytes that are fetched and kept at once: of a file with scattered headers larger ones read all, smaller ones ask more."""
+
 
 class Entry(Protocol):
     """What lies in a directory, as `os.scandir` answers it."""

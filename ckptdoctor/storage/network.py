@@ -8,10 +8,12 @@ from typing import NamedTuple
 
 from ckptdoctor.errors import UsageProblem
 from ckptdoctor.storage.addresses import BUCKETS, HUB, WEB, Address, parse, without_query
-from ckptdoctor.storage.blocks import BLOCK, Cache, RemoteFile, Traffic
+from ckptdoctor.storage.blocks import Cache, RemoteFile, Traffic
 from ckptdoctor.storage.contract import Entry, Object, RemoteEntry, Store, status_of
 from ckptdoctor.storage.listings import Listings
 
+_FIRST = 1 << 16
+"""Bytes of a file that are asked for to learn whether it is there, and how large."""
 _NOT_THERE = os.strerror(errno.ENOENT)
 
 
@@ -137,7 +139,7 @@ class Remote:
     def _asked(self, store: Store, address: Address) -> Object | None:
         """What a server without listings has at a key: its first bytes come along, and are kept."""
         try:
-            data, known = store.read(address.key, 0, BLOCK)
+            data, known = store.read(address.key, 0, _FIRST)
         except FileNotFoundError:
             self.traffic.add(0)
             return None

@@ -5,6 +5,9 @@ Members are stored, not packed, each at a multiple of 64 bytes; `torch.load` che
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
+from ckptdoctor import storage
 from ckptdoctor.containers.bytes.cursor import Cursor
 from ckptdoctor.containers.pickles.machine import Machine
 from ckptdoctor.containers.torchfiles.fast import Unusual, fast_load
@@ -12,6 +15,7 @@ from ckptdoctor.containers.torchfiles.imports import Storage, TorchImports
 from ckptdoctor.containers.torchfiles.reading import Loaded
 from ckptdoctor.containers.torchfiles.tree import TorchTree
 from ckptdoctor.containers.zips.archive import ZipArchive
+from ckptdoctor.containers.zips.directory import STORED, Member
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.references import Coded, FileRange
 from ckptdoctor.state import Oddity
@@ -20,6 +24,10 @@ MAX_PICKLE = 256 << 20
 """Bytes of data.pkl; 100,000 tensors are 8.5 MB."""
 MAX_STEPS = 8_000_000
 """Steps of the machine; 100,000 tensors take 3,000,000."""
+_ALIGNED = 64
+_DESCRIPTORS = (0, 16, 24)
+_HEADER = 256
+"""Bytes in which a header with its padding fits."""
 _DATA = "data.pkl"
 
 
@@ -69,13 +77,14 @@ def _load(path: str, archive: ZipArchive, start: int) -> Loaded:
         folder = f"{root}tensors/"  # torch 1.4 wrote the archive on request
     devices: dict[str, None] = {}
     packed: list[str] = []
+    told = _told_by_directory(path, archive.members, start)
 
-    def stored(storage: Storage) -> FileRange | Coded | None:
-        devices.setdefault(storage.location)
-        name = f"{folder}{storage.key}"
+    def stored(each: Storage) -> FileRange | Coded | None:
+        devices.setdefault(each.location)
+        name = f"{folder}{each.key}"
         if name not in archive:
             return None
-        place = archive.stored_range(name)
+        place = told.get(name) or archive.stored_range(name)
         if place is not None:
             return FileRange(path, start + place[0], place[1], big_endian=is_big)
         packed.append(name)
@@ -103,3 +112,31 @@ def _load(path: str, archive: ZipArchive, start: int) -> Loaded:
         node, "zip", protocol, tuple(imports.names), tuple(imports.called), tuple(devices), tuple(tree.lost),
         tuple(oddities), tuple(imports.arrays), beside, bool(packed),
     )  # fmt: skip
+
+
+def _told_by_directory(path: str, members: list[Member], start: int) -> dict[str, tuple[int, int]]:
+    """Where large members of a file at a URL lie, without a request for the header of each.
+
+    torch's writer lets the bytes of each begin at a multiple of 64, and puts at most a descriptor of 16 or 24 bytes
+    behind them (caffe2/serialize/inline_container.cc, miniz.c): what ends at the next header can so be placed by its
+    size. The rest is fetched, several at once, with its header.
+    """
+    if not storage.is_remote(path):
+        return {}
+    found: dict[str, tuple[int, int]] = {}
+    inline: list[tuple[int, int]] = []
+    ordered = sorted(members, key=lambda each: each.offset)
+    for member, following in zip_longest(ordered, ordered[1:]):
+        fits = [
+            begin
+            for behind in _DESCRIPTORS
+            if following is not None
+            and (begin := following.offset - behind - member.size) % _ALIGNED == 0
+            and begin > member.offset + len(member.name)
+        ]
+        if fits and member.size > storage.BLOCK and member.method == STORED and member.size == member.packed:
+            found[member.name] = fits[0], member.size
+        elif member.size <= storage.BLOCK:
+            inline.append((start + member.offset, min(storage.BLOCK, member.size + _HEADER)))
+    storage.expect(path, inline)
+    return found

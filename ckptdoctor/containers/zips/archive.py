@@ -158,6 +158,11 @@ class ZipArchive:
         """Names of the members, each once."""
         return list(self._members)
 
+    @property
+    def members(self) -> list[Member]:
+        """The members, as the archive's directory has them."""
+        return list(self._members.values())
+
     def __contains__(self, name: object) -> bool:
         return name in self._members
 
