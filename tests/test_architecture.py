@@ -20,6 +20,7 @@ KNOWS: dict[str, frozenset[str]] = {
     "state": frozenset({"kinds", "logged", "methods", "references"}),
     "storage": frozenset({"errors"}),
     "words": frozenset(),
+    "workplace": GROUND | {"formats"},
     "versions": frozenset(),
     "declarations": GROUND,
     "containers": GROUND,
@@ -34,12 +35,13 @@ KNOWS: dict[str, frozenset[str]] = {
     "checking": GROUND
     | {"containers", "optimizers", "formats", "diagnosis", "isolation", "runs", "examination", "declarations"},
     "comparison": GROUND | {"containers", "optimizers", "formats", "diagnosis", "matching", "crossing", "examination"},
-    "grafting": GROUND | {"containers", "optimizers", "formats", "diagnosis", "matching", "crossing", "examination"},
+    "grafting": GROUND
+    | {"workplace", "containers", "optimizers", "formats", "diagnosis", "matching", "crossing", "examination"},
     "timeline": GROUND | {"containers", "formats", "diagnosis", "isolation", "runs", "examination", "checking"},
     "recipes": GROUND | {"containers", "optimizers", "formats", "diagnosis", "examination"},
-    "converting": GROUND | {"containers", "optimizers", "formats", "examination", "grafting"},
-    "repairing": GROUND | {"containers", "optimizers", "formats", "diagnosis", "examination", "grafting"},
-    "verification": GROUND | {"containers", "optimizers", "formats", "diagnosis", "examination"},
+    "converting": GROUND | {"workplace", "containers", "optimizers", "formats", "examination", "grafting"},
+    "repairing": GROUND | {"workplace", "containers", "optimizers", "formats", "diagnosis", "examination", "grafting"},
+    "verification": GROUND | {"workplace", "containers", "optimizers", "formats", "diagnosis", "examination"},
     "guard": GROUND
     | {"containers", "optimizers", "formats", "diagnosis", "isolation", "matching", "examination", "verification"},
 }

@@ -19,6 +19,7 @@ from ckptdoctor.grafting.run import Path, graft, look
 from ckptdoctor.optimizers.planned import PlannedStateDict
 from ckptdoctor.references import Inline, TensorRef
 from ckptdoctor.state import Format, OptimizerState, StateDict, TrainingState
+from ckptdoctor.workplace import at_hand
 
 _CHUNK = 256 << 10
 
@@ -52,6 +53,7 @@ def writable() -> dict[str, Format]:
     return {each.id.value: each.id for each in FORMATS if each.create is not None}
 
 
+@at_hand("path", output="output")
 def convert(
     path: Path,
     output: Path,

@@ -21,6 +21,7 @@ from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.planning.planner import make_plan
 from ckptdoctor.grafting.planning.several import apart, graft_each, together
 from ckptdoctor.optimizers.dialects import dialect
+from ckptdoctor.workplace import at_hand
 
 Path = str | os.PathLike[str]
 
@@ -40,6 +41,7 @@ def look(path: Path, what: str) -> Examination:
     return found[0]
 
 
+@at_hand("donor", "target", output="output")
 def plan_graft(
     donor: Path | None, target: Path, output: Path, options: Options | None = None, *, overwrite: bool = False
 ) -> Plan:
@@ -56,6 +58,7 @@ def plan_graft(
     return plan
 
 
+@at_hand("donor", "target", output="output")
 def graft(
     donor: Path | None,
     target: Path,

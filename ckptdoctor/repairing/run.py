@@ -25,6 +25,7 @@ from ckptdoctor.repairing.carrying import backup_of, bytes_of, named, put_in_pla
 from ckptdoctor.repairing.fixes import FIXES, Fix, fix
 from ckptdoctor.repairing.state_files import astray
 from ckptdoctor.state import TrainingState
+from ckptdoctor.workplace import at_hand
 
 Path = str | os.PathLike[str]
 Settings = Mapping[str, object]
@@ -62,6 +63,7 @@ class Repair(NamedTuple):
     done: tuple[Finding, ...]
 
 
+@at_hand("path")
 def could(path: Path, settings: Settings | None = None) -> tuple[Finding, ...]:
     """What can be mended of an artifact.
 
@@ -75,6 +77,7 @@ def could(path: Path, settings: Settings | None = None) -> tuple[Finding, ...]:
         release()
 
 
+@at_hand("path", output="output")
 def repair(
     path: Path,
     output: Path | None = None,

@@ -19,6 +19,7 @@ from ckptdoctor.grafting.building.output_name import require_loadable_name
 from ckptdoctor.grafting.run import look
 from ckptdoctor.repairing.carrying import bytes_of, named, put_in_place
 from ckptdoctor.state import Format
+from ckptdoctor.workplace import at_hand
 
 
 class Release(NamedTuple):
@@ -43,6 +44,7 @@ class Release(NamedTuple):
     after: int
 
 
+@at_hand("path", output="output")
 def strip(
     path: str | os.PathLike[str],
     output: str | os.PathLike[str],

@@ -7,7 +7,7 @@ import stat
 from typing import NamedTuple, Protocol
 
 BLOCK = 1 << 14
-"""Bytes that are fetched and kept at once: of a file with scattered headers larger ones read all, smaller ones ask more."""
+"""Bytes that are fetched at once: larger ones read all of a file with scattered headers, smaller ones ask more."""
 
 
 class Entry(Protocol):

@@ -71,6 +71,14 @@ class Remote:
         inside = ".." not in path.split("/")
         return inside and any(path == each or path.startswith(f"{each}/") for each in self._granted)
 
+    def forget(self, url: str) -> None:
+        """Asks anew of a store from now on."""
+        self._places.pop(parse(url).root, None)
+
+    def store(self, address: Address) -> Store:
+        """The store of an address."""
+        return self._place(address).store
+
     def requests(self) -> int:
         """Requests so far: reads, and pages of listings."""
         return self.traffic.requests + sum(each.listings.pages for each in self._places.values())

@@ -68,9 +68,7 @@ def _sentence(kind: str, told_by: str) -> str:
     if kind in {"PermissionDeniedError", "UnauthenticatedError", "PermissionError"}:
         return _DENIED
     if "169.254.169.254" in told_by or "metadata" in told_by.lower():
-        return (
-            "no credentials were found: set the variables of its cloud, or AWS_SKIP_SIGNATURE=true for what is public"
-        )
+        return "no credentials were found: set its cloud's variables (of what is public on S3: AWS_SKIP_SIGNATURE=true)"
     answer = _ANSWER.search(told_by)
     if answer is not None:
         return f"the server answered {answer.group(1)} {answer.group(2).strip()}".rstrip()
@@ -135,6 +133,22 @@ class Bucket:
         """Bytes of an object, one request."""
         with told(f"{self.root}/{key}"):
             return ranged(self.store, key, offset, count, key)
+
+    def head(self, key: str) -> Object:
+        """What an object is."""
+        with told(f"{self.root}/{key}"):
+            return _object(self._library.head(self.store, key), key)
+
+    def put(self, file: str, key: str, before: Object | None) -> None:
+        """Uploads a file, in parts where it is large; where another object is than `before`, nothing happens."""
+        mode: Any = "create" if before is None else {"e_tag": before.tag}
+        with open(file, "rb") as stream:
+            self._library.put(self.store, key, stream, mode=mode)
+
+    def delete(self, key: str) -> None:
+        """Deletes an object."""
+        with told(f"{self.root}/{key}"):
+            self._library.delete(self.store, key)
 
 
 class Web:

@@ -21,6 +21,7 @@ from ckptdoctor.verification.code import REFUSAL, carries_code, model_carries_co
 from ckptdoctor.verification.process import TIMEOUT, ChildFailed
 from ckptdoctor.verification.request import NotVerifiable, Prepared, Wanted, prepare
 from ckptdoctor.verification.results import Attempt, OptimizerResult, Outcome, Restored, SlotResult, Verification
+from ckptdoctor.workplace import at_hand
 
 __all__ = ["Attempt", "OptimizerResult", "Outcome", "Restored", "SlotResult", "Verification", "verify"]
 
@@ -38,6 +39,7 @@ _WITHOUT_TARGET = (
 )
 
 
+@at_hand("path", "model")
 def verify(
     path: str | os.PathLike[str],
     *,

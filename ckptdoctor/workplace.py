@@ -1,0 +1,181 @@
+"""Commands that write, on artifacts at URLs: what they read is fetched, what they write is built here and uploaded."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass, replace
+from functools import wraps
+from tempfile import TemporaryDirectory
+from typing import Any, ParamSpec, TypeVar, cast
+
+from ckptdoctor import storage
+from ckptdoctor.errors import CkptDoctorError, Refused
+
+_Given = ParamSpec("_Given")
+_Result = TypeVar("_Result")
+_PIECE = 8 << 20
+_AT_ONCE = 4
+_SMALL = 1 << 20
+"""What lies beside an artifact and may say something of it (`checkpoint`, `latest`) is no larger than this."""
+_MOST_BESIDE = 100
+
+
+def at_hand(
+    *inputs: str, output: str | None = None
+) -> Callable[[Callable[_Given, _Result]], Callable[_Given, _Result]]:
+    """Lets a function of local paths take URLs.
+
+    Args:
+        *inputs: Names of its parameters that are artifacts to read; what they mean is fetched.
+        output: The parameter that is what it writes: built here, and uploaded when it is done.
+    """
+
+    def decorate(function: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
+        @wraps(function)
+        def run(*args: _Given.args, **kwargs: _Given.kwargs) -> _Result:
+            given = inspect.signature(function).bind(*args, **kwargs)
+            urls = {
+                name: path
+                for name in (*inputs, *([output] if output else []))
+                if (path := given.arguments.get(name)) is not None and storage.is_remote(os.fspath(path))
+            }
+            if not urls:
+                return function(*args, **kwargs)
+            with _Workplace() as place, place.told():
+                for name, path in urls.items():
+                    if name == output:
+                        given.arguments[name] = place.output(os.fspath(path), overwrite=bool(kwargs.get("overwrite")))
+                    else:
+                        given.arguments[name] = place.fetched(os.fspath(path))
+                result = function(*given.args, **given.kwargs)
+                place.deliver()
+                return cast(_Result, place.in_urls(result))
+
+        return run
+
+    return decorate
+
+
+class _Workplace:
+    """A temporary directory with a folder for each URL."""
+
+    def __init__(self) -> None:
+        self._directory = TemporaryDirectory(prefix="ckptdoctor-")
+        self._local: dict[str, str] = {}
+        self._written: tuple[str, str, bool] | None = None
+
+    def __enter__(self) -> _Workplace:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._directory.cleanup()
+
+    def _folder(self, url: str) -> str:
+        """The folder that stands for a URL, called as its last part is: names decide what files are."""
+        path = os.path.join(self._directory.name, str(len(self._local)), os.path.basename(url) or "root")
+        os.makedirs(path)
+        self._local[path] = url
+        return path
+
+    def fetched(self, url: str) -> str:
+        """Copies what a URL means to here; answers the local path that means the same."""
+        from ckptdoctor.formats.locate import locate
+
+        url = storage.named(url)
+        resolved = locate(url)[0].resolved
+        base = url if storage.is_dir(url) else os.path.dirname(url)
+        folder = self._folder(base)
+        for each, nbytes in sorted(_files(resolved, alone=base != url).items()):
+            place = os.path.join(folder, *each[len(base) + 1 :].split("/"))
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            _copy(each, place, nbytes)
+        return os.path.join(folder, *url[len(base) + 1 :].split("/")) if url != base else folder
+
+    def output(self, url: str, *, overwrite: bool) -> str:
+        """The local path of what will be uploaded.
+
+        Raises:
+            Refused: Something is there already, or nothing is written at such a URL.
+        """
+        from ckptdoctor.storage.uploads import require_free
+
+        url = storage.named(url)
+        require_free(url, overwrite=overwrite)
+        folder = self._folder(os.path.dirname(url))
+        place = os.path.join(folder, os.path.basename(url))
+        self._written = place, url, overwrite
+        return place
+
+    def deliver(self) -> None:
+        """Uploads what was written."""
+        if self._written is not None:
+            from ckptdoctor.storage.uploads import upload
+
+            local, url, overwrite = self._written
+            upload(local, url, overwrite=overwrite)
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Errors name URLs, not where they were copied to."""
+        try:
+            yield
+        except CkptDoctorError as error:
+            error.message = self.in_urls(error.message)
+            error.path = self.in_urls(error.path)
+            error.args = (error.message,)
+            raise
+        except OSError as error:
+            raise Refused(
+                f"{self._directory.name}: {error.strerror or error}; TMPDIR may name a larger place"
+            ) from error
+
+    def in_urls(self, value: Any) -> Any:
+        """A result with URLs for local paths, in whatever data it is."""
+        if isinstance(value, str):
+            for local, url in self._local.items():
+                value = value.replace(local, url)
+            return value
+        if is_dataclass(value) and not isinstance(value, type):
+            return replace(value, **{each.name: self.in_urls(getattr(value, each.name)) for each in fields(value)})
+        if isinstance(value, tuple) and hasattr(value, "_replace"):
+            return type(value)(*(self.in_urls(each) for each in value))
+        if isinstance(value, (tuple, list, frozenset)):
+            return type(value)(self.in_urls(each) for each in value)
+        if isinstance(value, dict):
+            return {key: self.in_urls(each) for key, each in value.items()}
+        return value
+
+
+def _files(resolved: str, *, alone: bool) -> dict[str, int]:
+    """The files of an artifact, and, unless it was named itself, what is small beside it; URL → bytes."""
+    if storage.is_dir(resolved):
+        there = [each for level in storage.walk(resolved) for each in level if each.is_file()]
+        return {each.path: each.stat().st_size for each in there}
+    if alone and storage.exists(resolved) and not resolved.endswith(".json"):
+        return {resolved: storage.size(resolved)}
+    stem = resolved.removesuffix(".weights.json")
+    try:
+        there = [each for each in storage.entries(os.path.dirname(resolved)) if each.is_file()]
+    except OSError:  # a web server has no listing: a checkpoint's files are known by its index
+        names = (f"{resolved}.index", f"{resolved}.data-00000-of-00001")
+        return {each: storage.size(each) for each in ((resolved,) if storage.exists(resolved) else names)}
+    own = [
+        each for each in there if each.path == resolved or each.path.startswith((f"{stem}.", f"{stem}-", f"{stem}_"))
+    ]
+    small = [each for each in there if each.stat().st_size <= _SMALL and each not in own][:_MOST_BESIDE]
+    return {each.path: each.stat().st_size for each in (*own, *small)}
+
+
+def _copy(url: str, local: str, nbytes: int) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    source = storage.open_range(url)
+    with open(local, "wb") as target, ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+
+        def piece(at: int) -> None:
+            os.pwrite(target.fileno(), source.read(at, min(_PIECE, nbytes - at)), at)
+
+        list(pool.map(piece, range(0, nbytes, _PIECE)))
