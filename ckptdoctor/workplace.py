@@ -44,6 +44,8 @@ def at_hand(
             }
             if not urls:
                 return function(*args, **kwargs)
+            if output is not None and given.arguments.get(output) is None:
+                raise Refused("what is at a URL is not changed in place: name an output")
             with _Workplace() as place, place.told():
                 for name, path in urls.items():
                     if name == output:
@@ -134,7 +136,7 @@ class _Workplace:
 
     def in_urls(self, value: Any) -> Any:
         """A result with URLs for local paths, in whatever data it is."""
-        if isinstance(value, str):
+        if type(value) is str:  # not a member of an enumeration
             for local, url in self._local.items():
                 value = value.replace(local, url)
             return value

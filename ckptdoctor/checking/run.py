@@ -129,6 +129,13 @@ def check_paths(
         )
 
 
+def check_target(target: Target, policy: Policy) -> Checked:
+    """Checks one artifact."""
+    own = policy.for_path(target.path)
+    looked = look(target, own)
+    return _weighed(target.path, looked.judged, looked.found, own)
+
+
 Failure: TypeAlias = "UsageProblem | UnreadableArtifact | MemoryError | RecursionError"
 
 

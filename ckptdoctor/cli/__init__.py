@@ -20,7 +20,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 _COMMANDS = (
-    "inspect", "check", "history", "diff", "graft", "repair", "convert", "strip", "verify", "recipe", "explain",
+    "inspect", "check", "scan", "history", "diff", "graft", "repair", "convert", "strip", "verify", "recipe", "explain",
 )  # fmt: skip
 """Each in a module of its name; only the one that is asked for is imported."""
 

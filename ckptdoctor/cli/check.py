@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ckptdoctor.cli.options import ANY_PATH, complain, deliver, listed_paths, output_options, reporting, wants_color
+from ckptdoctor.cli.policy import configured, policy_options
 from ckptdoctor.errors import EXIT_FINDINGS, EXIT_OK, UsageProblem
 
 if TYPE_CHECKING:
@@ -18,35 +19,10 @@ _FORMS = ("text", "json", "markdown", "github", "sarif", "junit")
 
 @click.command(short_help="Pre-flight check for CI: judge artifacts by rules and a policy.")
 @click.argument("paths", metavar="PATH...", nargs=-1, type=ANY_PATH)
-@click.option(
-    "--require",
-    multiple=True,
-    type=click.Choice(["iterations", "slots", "hyperparameters", "weights"]),
-    help="What has to be there (repeatable).",
-)
-@click.option("--min-iterations", type=click.IntRange(min=0), metavar="N", help="The least count of every optimizer.")
-@click.option("--optimizer", metavar="CLASS", help="The class of the optimizer, such as Adam.")
-@click.option(
-    "--expect",
-    type=click.Choice(["resumable", "weights-only"]),
-    help="What the artifacts are for.  [default: resumable]",
-)
-@click.option("--loader", metavar="PACKAGE==VERSION", help="What will load them, such as keras==3.15.")
-@click.option("--select", multiple=True, metavar="CODE,…", help="Only these rules (codes or prefixes).")
-@click.option("--ignore", multiple=True, metavar="CODE,…", help="Not these rules (codes or prefixes).")
-@click.option(
-    "--fail-on", type=click.Choice(["error", "warning"]), help="The least severity that fails.  [default: error]"
-)
+@policy_options
 @click.option("--exit-zero", is_flag=True, help="Exit with 0 where there are findings, too.")
-@click.option("--deep", is_flag=True, default=None, help="Read every byte: checksums, NaN and Inf, impossible values.")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, metavar="N", help="So many workers.  [default: 1]")
 @click.option("--all", "everything", is_flag=True, help="Of a directory, every artifact in it and below.")
-@click.option(
-    "--config",
-    type=click.Path(exists=True, dir_okay=False),
-    help="The configuration, instead of the nearest pyproject.toml or ckptdoctor.toml.",
-)
-@click.option("--no-config", is_flag=True, help="Read no configuration.")
 @click.option("--explain-config", is_flag=True, help="Show what is in force, and from where; check nothing.")
 @click.option(
     "--report", "reports", multiple=True, metavar="FORM=FILE", help="Write a further report, such as sarif=out.sarif."
@@ -55,28 +31,19 @@ _FORMS = ("text", "json", "markdown", "github", "sarif", "junit")
 @click.pass_context
 def check(  # noqa: PLR0913 - a command takes its options as arguments
     context: click.Context,
+    /,
     *,
     paths: tuple[str, ...],
-    require: tuple[str, ...],
-    min_iterations: int | None,
-    optimizer: str | None,
-    expect: str | None,
-    loader: str | None,
-    select: tuple[str, ...],
-    ignore: tuple[str, ...],
-    fail_on: str | None,
     exit_zero: bool,
-    deep: bool | None,
     jobs: int,
     everything: bool,
-    config: str | None,
-    no_config: bool,
     explain_config: bool,
     reports: tuple[str, ...],
     form: str,
     output_file: str | None,
     quiet: bool,
     no_color: bool,
+    **policy: Any,
 ) -> None:
     """Judge artifacts by rules and by a policy, and fail the build with a reason.
 
@@ -94,26 +61,12 @@ def check(  # noqa: PLR0913 - a command takes its options as arguments
       2  wrong use, or no such path
       3  something cannot be read
     """  # noqa: D301 - \b is a backspace: click leaves the paragraph after it unwrapped
-    from ckptdoctor.checking.configuration import Configuration, configure, explain, split_codes
-    from ckptdoctor.declarations.sources import Source, nearest_file, use
+    from ckptdoctor.checking.configuration import Configuration, explain
 
-    given: dict[str, object] = {
-        "require": list(require) or None,
-        "min-iterations": min_iterations,
-        "optimizer": optimizer,
-        "expect": expect,
-        "loader": loader,
-        "select": split_codes(select) or None,
-        "ignore": split_codes(ignore) or None,
-        "fail-on": fail_on,
-        "deep": deep,
-    }
     configuration: Configuration | None = None
     wanted: list[tuple[str, str]] = []
     with reporting() as outcome:
-        use(Source(config) if config is not None else Source() if no_config else nearest_file())
-        set_here = {name: value for name, value in given.items() if value is not None}
-        configuration = configure(set_here, config=config, search=not no_config)
+        configuration = configured(policy)
         wanted = [_report_wanted(each) for each in reports]
         paths = paths if explain_config else listed_paths(paths)
         if explain_config and form == "json":

@@ -13,6 +13,8 @@ from ckptdoctor.report.shared.escape import printable
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from ckptdoctor.scanning.rows import Row
+
 _PATIENCE = 1.0
 _WIDTH = 40
 
@@ -112,3 +114,31 @@ def counted_progress(*, wanted: bool) -> Iterator[Callable[[str, int, int], None
         yield tell
     finally:
         bar.stop()
+
+
+@contextmanager
+def rate_progress(*, wanted: bool) -> Iterator[Callable[[Row], None] | None]:
+    """Progress over artifacts of which nobody knows how many there are: their rate, and what was found so far.
+
+    Yields:
+        What is told each row; None where no bar is shown.
+    """
+    if not wanted or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("listing", total=None)
+        started, done, failed, unread = monotonic(), 0, 0, 0
+
+        def tell(row: Row) -> None:
+            nonlocal done, failed, unread
+            done, failed, unread = done + 1, failed + (not row.passed), unread + (row.error is not None)
+            rate = done / max(monotonic() - started, 1e-3)
+            told = f"{done:,} artifacts, {rate:,.0f} a second, {failed:,} failed, {unread:,} of them unreadable"
+            bar.update(task, description=told)
+
+        yield tell

@@ -280,11 +280,17 @@ def _all_below(path: str, names: list[str]) -> list[Target]:
 
 def walk(path: str) -> Iterator[tuple[str, tuple[Target, ...]]]:
     """A directory and those below it, which links do not lead to, each with the artifacts that lie in it."""
-    names = listing(path)
-    for directory in (path, *_below(path, names, MAX_DEPTH)):
+    for directory in directories(path):
         found = lying_in(directory)
         if found:
             yield directory, found
+
+
+def directories(path: str) -> Iterator[str]:
+    """A directory and those below it that are no artifacts themselves; links are not followed."""
+    names = listing(path)
+    yield path
+    yield from _below(path, names, MAX_DEPTH)
 
 
 def lying_in(path: str) -> tuple[Target, ...]:
@@ -313,26 +319,37 @@ def _below(path: str, names: list[str], depth: int) -> Iterator[str]:
 
 def _all_in(path: str, names: list[str]) -> Iterator[Target]:
     """Every artifact that lies in a directory, and those that its state file lists."""
+    found = [target for each in candidates(path, names) if (target := lies_at(each)) is not None]
+    yield from sorted(found, key=lambda each: _natural(each.path))
+
+
+def candidates(path: str, names: list[str]) -> list[str]:
+    """What in a directory may be an artifact, by the names alone: of a TensorFlow checkpoint its index."""
     listed_in = state_file(path, names)
     there = dict.fromkeys(_prefixes(path, names))
     if listed_in:
         named = _named_by(listed_in)
         there = dict.fromkeys([each for each in named if storage.exists(f"{each}.index")] + list(there))
-    found = [Target(spoken(prefix), prefix, "tf-checkpoint") for prefix in there]
+    found = [f"{prefix}.index" for prefix in there]
     for name in names:
         full = os.path.join(path, name)
-        if full == listed_in or name.endswith((".index", ".meta")) or SHARD.match(name):
+        if full == listed_in or name.endswith((".index", ".meta")) or SHARD.match(name) or TEMPORARY in name:
             continue
-        if shard_map.whole_of(full) is not None or TEMPORARY in name:
-            continue
-        try:
-            own = artifact_at(full, full) if storage.is_dir(full) else target_of(full, full)
-        except UnreadableArtifact:
-            # What is called a model and is none (empty, a Git LFS pointer) is reported; other files are none of ours.
-            own = Target(full, full, "unknown") if name.lower().endswith(_MODELS) else None
-        if own is not None:
-            found.append(own)
-    yield from sorted(found, key=lambda each: _natural(each.path))
+        if shard_map.whole_of(full) is None:
+            found.append(full)
+    return found
+
+
+def lies_at(candidate: str) -> Target | None:
+    """The artifact that a candidate is; None where it is none."""
+    if candidate.endswith(".index"):
+        prefix = candidate.removesuffix(".index")
+        return Target(spoken(prefix), prefix, "tf-checkpoint")
+    try:
+        return artifact_at(candidate, candidate) if storage.is_dir(candidate) else target_of(candidate, candidate)
+    except UnreadableArtifact:
+        # What is called a model and is none (empty, a Git LFS pointer) is reported; other files are none of ours.
+        return Target(candidate, candidate, "unknown") if candidate.lower().endswith(_MODELS) else None
 
 
 def _named_by(file: str) -> list[str]:

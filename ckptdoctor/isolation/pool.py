@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import select
 import sys
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
+from itertools import count
 from typing import Any, NamedTuple, TypeVar
 
 from ckptdoctor.declarations.sources import source
@@ -37,13 +38,13 @@ def can_work() -> bool:
 
 
 def in_order(
-    function: Callable[..., _Value], calls: Sequence[tuple[object, ...]], *, jobs: int
+    function: Callable[..., _Value], calls: Iterable[tuple[object, ...]], *, jobs: int
 ) -> Generator[_Value | Lost, None, None]:
     """Calls a function with each of several arguments, in up to `jobs` workers.
 
     Args:
         function: Defined at the top level of a module; it raises nothing but defects.
-        calls: The arguments of each call, frozen data.
+        calls: The arguments of each call, frozen data; taken as workers become free.
         jobs: So many workers.
 
     Yields:
@@ -59,9 +60,11 @@ def in_order(
             _set_to(process, function, arguments)
             if len(busy) == jobs:
                 break
-        for number in range(len(calls)):
-            while number not in answers:
+        for number in count():
+            while number not in answers and busy:
                 _hear(busy, waiting, function, answers)
+            if number not in answers:
+                return
             yield answers.pop(number)
     finally:
         for each in busy:

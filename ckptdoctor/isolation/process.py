@@ -7,10 +7,15 @@ import select
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 from ckptdoctor.isolation import limits, messages, ownership, worker
 from ckptdoctor.storage.relay import answer as answer_for
+from ckptdoctor.storage.traffic import Traffic
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 _START = "import sys; sys.path[:] = sys.argv[1:]; from ckptdoctor.isolation.worker import main; main()"
 """What a worker runs that is no fork: our module path, so that nothing is imported from where the user stands."""
@@ -27,12 +32,21 @@ class Answered(Exception):
 
 
 class Process:
-    """A running worker: its two pipes, and how it is waited for."""
+    """A running worker: its two pipes, and how it is waited for.
+
+    Attributes:
+        fetchers: Threads that ask the network for it; None where its parent has nothing else to do meanwhile.
+        traffic: What was fetched for it.
+    """
 
     def __init__(self, requests: int, answers: int, poll: Callable[[], int | None], kill: Callable[[], int]) -> None:
         self.requests = requests
         self.answers = answers
         self.owner = os.getpid()
+        self.fetchers: Executor | None = None
+        self.traffic = Traffic()
+        self._open = Lock()
+        self._ended = False
         self._poll = poll
         self._kill = kill
 
@@ -58,12 +72,22 @@ class Process:
         if kind == worker.DEFECT:
             raise Answered(RuntimeError(f"a defect of ckptdoctor, in the process that reads:\n{value}"))
         if kind == worker.FETCH and isinstance(value, tuple) and len(value) == 2:  # noqa: PLR2004 - question, arguments
-            messages.send(self.requests, answer_for(*value))
+            if self.fetchers is None:
+                self._fetch(*value)
+            else:
+                self.fetchers.submit(self._fetch, *value)
         elif kind == worker.PROGRESS and progress is not None and isinstance(value, tuple):
             progress(int(value[0]), int(value[1]))
         elif kind != worker.ALIVE:
             raise messages.Garbled(f"an answer of kind {kind!r}")
         return False, None
+
+    def _fetch(self, question: object, arguments: object) -> None:
+        """Answers what the worker asks of the network; that it has died meanwhile is heard where it is waited for."""
+        answer = answer_for(question, arguments, self.traffic)
+        with self._open, suppress(OSError):
+            if not self._ended:  # or its pipe might be another's by now
+                messages.send(self.requests, answer)
 
     def has_answered(self) -> bool:
         """Whether waiting would not take long."""
@@ -75,8 +99,10 @@ class Process:
 
     def end(self) -> int:
         """Ends the process, if it has not ended, and answers its exit code; minus the signal that ended it."""
-        for descriptor in (self.requests, self.answers):
-            os.close(descriptor)
+        with self._open:
+            self._ended = True
+            for descriptor in (self.requests, self.answers):
+                os.close(descriptor)
         return self._kill()
 
 

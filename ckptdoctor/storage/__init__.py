@@ -152,6 +152,11 @@ def shards(prefix: str, between: str = "-") -> list[str]:
     return sorted(each.path for each in there if fnmatch.fnmatchcase(each.name.removeprefix(beginning), pattern))
 
 
+def traffic() -> tuple[int, int]:
+    """Requests to the network that read, so far, and their bytes; none where no URL was asked for."""
+    return (0, 0) if _chosen is None else _chosen.read()
+
+
 # -------------------------------------------------------------------------------------------------------- paths
 
 
@@ -269,6 +274,6 @@ __all__ = [
     "shards",
     "size",
     "stat",
-    "use",
+    "traffic", "use",
     "walk",
 ]  # fmt: skip

@@ -8,6 +8,7 @@ from threading import Lock
 
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.storage.contract import BLOCK, Object, Store
+from ckptdoctor.storage.traffic import Traffic
 
 WHOLE = 4 << 20
 """A file up to here is read in one request."""
@@ -18,21 +19,6 @@ AT_ONCE = 8
 """Requests in flight, where it is known what will be read."""
 _GAP = BLOCK
 """Two ranges that are nearer than this are one request."""
-
-
-class Traffic:
-    """Requests that read, and the bytes that came."""
-
-    def __init__(self) -> None:
-        self.requests = 0
-        self.bytes = 0
-        self._lock = Lock()
-
-    def add(self, nbytes: int) -> None:
-        """One more request."""
-        with self._lock:
-            self.requests += 1
-            self.bytes += nbytes
 
 
 class Cache:

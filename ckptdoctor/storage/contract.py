@@ -63,6 +63,9 @@ class Storage(Protocol):
     def open_range(self, path: str) -> Ranges:
         """A file, to be read by position."""
 
+    def read(self) -> tuple[int, int]:
+        """Requests that read so far, and their bytes."""
+
 
 class RemoteEntry(NamedTuple):
     """An entry of a directory at a URL.

@@ -21,7 +21,7 @@ class FileSystem:
 
     def __init__(self, scheme: str, root: str) -> None:
         try:
-            import fsspec  # type: ignore[import-untyped,unused-ignore]
+            import fsspec
         except ImportError:
             raise UsageProblem(
                 f"{scheme}:// is none of the schemes that ckptdoctor reads itself (s3, gs, az, https, hf), and fsspec, "

@@ -13,6 +13,8 @@ from time import monotonic
 from ckptdoctor.storage.contract import Object, Store
 
 _HIGHEST = "\U0010ffff"
+MOST_KEPT = 300_000
+"""Objects that are remembered: a bucket of millions is listed in parts, some of them twice."""
 _FRESH = 30.0
 """Seconds that a page is believed by those who ask for an artifact anew."""
 
@@ -110,6 +112,8 @@ class Listings:
 
     def _page(self, folder: str, above: str) -> None:
         self.pages += 1
+        if len(self._objects) > MOST_KEPT:
+            self._forget()
         page = self._store.page(folder, above if above != folder else "")
         new = [each for each in page.objects if not each.key.endswith("/")]  # some tools mark a folder by an object
         for each in new:

@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 from ckptdoctor.errors import UsageProblem
 from ckptdoctor.storage.addresses import BUCKETS, HUB, WEB, Address, parse, without_query
-from ckptdoctor.storage.blocks import Cache, RemoteFile, Traffic
+from ckptdoctor.storage.blocks import Cache, RemoteFile
 from ckptdoctor.storage.contract import Entry, Object, RemoteEntry, Store, status_of
 from ckptdoctor.storage.listings import Listings
+from ckptdoctor.storage.traffic import Traffic
 
 _FIRST = 1 << 16
 """Bytes of a file that are asked for to learn whether it is there, and how large."""
@@ -79,9 +80,9 @@ class Remote:
         """The store of an address."""
         return self._place(address).store
 
-    def requests(self) -> int:
-        """Requests so far: reads, and pages of listings."""
-        return self.traffic.requests + sum(each.listings.pages for each in self._places.values())
+    def read(self) -> tuple[int, int]:
+        """Requests that read, and their bytes."""
+        return self.traffic.requests, self.traffic.bytes
 
     # ----------------------------------------------------------------------------------------------------- storage
 
@@ -117,14 +118,14 @@ class Remote:
             for name, each in found.items()
         ]
 
-    def open_range(self, path: str) -> RemoteFile:
-        """A file at a URL, to be read by position."""
+    def open_range(self, path: str, traffic: Traffic | None = None) -> RemoteFile:
+        """A file at a URL, to be read by position; what is read is counted, in `traffic` if somebody else's."""
         address = parse(path)
         place = self._place(address)
         known = self._object(place, address)
         if known is None:
             raise FileNotFoundError(errno.ENOENT, _NOT_THERE, path)
-        return RemoteFile(address.root, place.store, known, self._cache, self.traffic)
+        return RemoteFile(address.root, place.store, known, self._cache, traffic or self.traffic)
 
     def below(self, path: str) -> list[Object]:
         """Every object below a directory, or the one at this URL."""

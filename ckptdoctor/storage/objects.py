@@ -145,6 +145,11 @@ class Bucket:
         with open(file, "rb") as stream:
             self._library.put(self.store, key, stream, mode=mode)
 
+    def put_bytes(self, data: bytes, key: str) -> None:
+        """Puts an object, whatever is there."""
+        with told(f"{self.root}/{key}"):
+            self._library.put(self.store, key, data)
+
     def delete(self, key: str) -> None:
         """Deletes an object."""
         with told(f"{self.root}/{key}"):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ckptdoctor.errors import CkptDoctorError, UnreadableArtifact
 from ckptdoctor.storage.contract import Entry, RemoteEntry, status_of
+from ckptdoctor.storage.traffic import Traffic
 
 Ask = Callable[[str, tuple[object, ...]], Any]
 """Asks the parent: a question and its arguments; answers what `answer` there returned."""
@@ -37,6 +38,11 @@ class Relay:
         """A file at a URL, to be read by position; its blocks are kept by the parent."""
         return Range(self._ask, path, self._ask("open", (path,)))
 
+    def read(self) -> tuple[int, int]:
+        """Requests that read, and their bytes."""
+        requests, nbytes = self._ask("read so far", ())
+        return requests, nbytes
+
 
 class Range(NamedTuple):
     """A file that the parent reads."""
@@ -55,12 +61,13 @@ class Range(NamedTuple):
         self.ask("expect", (self.path, ranges))
 
 
-def answer(question: object, arguments: object) -> tuple[bool, Any]:
+def answer(question: object, arguments: object, traffic: Traffic) -> tuple[bool, Any]:
     """The parent's side: answers a worker that may be in the hands of a hostile file.
 
     Args:
         question: One of a few.
         arguments: Its arguments, which are held against what the user named.
+        traffic: Where what is read for it is counted.
 
     Returns:
         Whether it could be answered; the answer, or the error.
@@ -81,10 +88,12 @@ def answer(question: object, arguments: object) -> tuple[bool, Any]:
             case "open", (str() as path,):
                 return True, there.open_range(path).size
             case "read", (str() as path, int() as offset, int() as count) if 0 <= count <= _MOST_BYTES:
-                return True, there.open_range(path).read(offset, count)
+                return True, there.open_range(path, traffic).read(offset, count)
             case "expect", (str() as path, list() as ranges):
-                there.open_range(path).expect([(int(offset), int(count)) for offset, count in ranges])
+                there.open_range(path, traffic).expect([(int(offset), int(count)) for offset, count in ranges])
                 return True, None
+            case "read so far", ():
+                return True, (traffic.requests, traffic.bytes)
             case _:
                 raise UnreadableArtifact("the process that reads it asked for what none asks for: it is hostile")
     except (CkptDoctorError, OSError) as error:

@@ -153,3 +153,20 @@ def _what_is_left(left: list[str], replaced: list[str]) -> str:
     if replaced:
         told_of.append(f"{', '.join(replaced)} had been replaced by then")
     return f"; {'; '.join(told_of)}" if told_of else "; nothing of it is visible"
+
+
+def put_bytes(data: bytes, url: str) -> None:
+    """Puts a small file at a URL, in place of what is there.
+
+    Raises:
+        Refused: Nothing can be written there.
+        UnreadableArtifact: It could not be written.
+    """
+    _bucket(url).put_bytes(data, parse(url).key)
+    network().forget(url)
+
+
+def delete(url: str) -> None:
+    """Deletes what is at a URL."""
+    _bucket(url).delete(parse(url).key)
+    network().forget(url)

@@ -1,0 +1,74 @@
+"""What the engines of clusters have in common: batches in flight, and the one that is lost taken apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+from ckptdoctor.checking.policy import Policy
+from ckptdoctor.declarations.sources import Source, use
+from ckptdoctor.scanning.engines import Judged
+from ckptdoctor.scanning.listing import Batch
+from ckptdoctor.scanning.rows import Row, failed, row_of
+
+_AHEAD = 3
+"""Batches a worker that wait to be taken."""
+
+
+class Cluster(Protocol):
+    """A cluster, as far as it is needed."""
+
+    @property
+    def workers(self) -> int:
+        """How many there are."""
+
+    def submit(self, paths: Sequence[str]) -> Any:
+        """Has the candidates judged; answers what is waited for."""
+
+    def finished(self, pending: list[Any]) -> Any:
+        """One of those that are done, when one is."""
+
+    def result(self, done: Any) -> list[Row]:
+        """Its rows; raises whatever where the worker was lost over it, again and again."""
+
+
+def judge_all(paths: Sequence[str], policy: Policy, declared: Source) -> list[Row]:
+    """What a worker of a cluster does."""
+    use(declared)
+    return [row for path in paths if (row := row_of(path, policy)) is not None]
+
+
+def carry_out(cluster: Cluster, todo: Iterable[Batch], lost: Callable[[BaseException], bool]) -> Iterator[Judged]:
+    """Judges batches, several in flight.
+
+    Args:
+        cluster: Where.
+        todo: The batches, taken as workers become free.
+        lost: Whether an error says that a worker was lost; others are defects, and raised.
+    """
+    pending: dict[Any, Batch] = {}
+    for batch in todo:
+        pending[cluster.submit(batch.paths)] = batch
+        if len(pending) >= _AHEAD * max(1, cluster.workers):
+            yield _next(cluster, pending, lost)
+    while pending:
+        yield _next(cluster, pending, lost)
+
+
+def _next(cluster: Cluster, pending: dict[Any, Batch], lost: Callable[[BaseException], bool]) -> Judged:
+    done = cluster.finished(list(pending))
+    batch = pending.pop(done)
+    return batch, _rows(cluster, done, batch.paths, lost)
+
+
+def _rows(cluster: Cluster, done: Any, paths: Sequence[str], lost: Callable[[BaseException], bool]) -> list[Row]:
+    try:
+        return cluster.result(done)
+    except Exception as error:
+        if not lost(error):
+            raise
+    if len(paths) == 1:
+        return [failed(paths[0], "every worker that read it died of it, or was taken away")]
+    half = len(paths) // 2
+    parts = [(cluster.submit(each), each) for each in (paths[:half], paths[half:])]
+    return [row for part, own in parts for row in _rows(cluster, part, own, lost)]

@@ -1,0 +1,60 @@
+"""Dask: a cluster of this machine, or the one at an address (Kubernetes, Slurm, Coiled: the same `Client`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from ckptdoctor.checking.policy import Policy
+from ckptdoctor.declarations.sources import source
+from ckptdoctor.errors import UsageProblem
+from ckptdoctor.scanning.engines import Judged
+from ckptdoctor.scanning.engines.clusters import carry_out, judge_all
+from ckptdoctor.scanning.listing import Batch
+from ckptdoctor.scanning.rows import Row
+
+_FAILURES = 2
+"""Workers that may be lost over a batch: after that it is taken apart, so that others in it do not suffer."""
+
+
+class _Dask:
+    def __init__(self, client: Any, policy: Policy) -> None:
+        self._client = client
+        self._policy = policy
+
+    @property
+    def workers(self) -> int:
+        return len(self._client.scheduler_info(n_workers=-1)["workers"])
+
+    def submit(self, paths: Sequence[str]) -> Any:
+        return self._client.submit(judge_all, tuple(paths), self._policy, source(), pure=False)
+
+    def finished(self, pending: list[Any]) -> Any:
+        from distributed import wait
+
+        return next(iter(wait(pending, return_when="FIRST_COMPLETED").done))
+
+    def result(self, done: Any) -> list[Row]:
+        rows: list[Row] = done.result()
+        return rows
+
+
+def run(todo: Iterable[Batch], policy: Policy, *, jobs: int | None, address: str | None) -> Iterator[Judged]:
+    """Judges batches in the order in which they are done.
+
+    Raises:
+        UsageProblem: Dask is not installed, or the cluster does not answer.
+    """
+    try:
+        import dask
+        from distributed import Client, KilledWorker
+    except ImportError:
+        raise UsageProblem("--engine dask needs Dask: pip install 'dask[distributed]'") from None
+    here: dict[str, Any] = {"n_workers": jobs, "threads_per_worker": 1, "dashboard_address": None}
+    with dask.config.set({"distributed.scheduler.allowed-failures": _FAILURES}):
+        try:
+            client = Client(address) if address else Client(**here)
+        except (OSError, ValueError, TimeoutError) as error:
+            raise UsageProblem(f"the Dask cluster does not answer: {error}") from None
+        with client:
+            yield from carry_out(_Dask(client, policy), todo, lambda error: isinstance(error, KilledWorker))
