@@ -7,6 +7,7 @@ import re
 
 from ckptdoctor import storage
 from ckptdoctor.containers.bytes.files import RegularFile
+from ckptdoctor.containers.hdf5.signature import has_signature
 from ckptdoctor.containers.tables.sstable import FOOTER, is_table
 from ckptdoctor.containers.tables.wire import CorruptBytes
 from ckptdoctor.errors import UnknownFormat, UnreadableArtifact
@@ -16,8 +17,6 @@ from ckptdoctor.state import Oddity, TrainingState
 
 SHARD = re.compile(r"(?P<prefix>.*)\.data-\d{5}-of-\d{5}\Z", re.DOTALL)
 SAVED_MODEL = ("saved_model.pb", "saved_model.pbtxt")
-_HDF5 = b"\x89HDF\r\n\x1a\n"
-_ZIP = b"PK\x03\x04"
 _HEAD = 4096
 
 
@@ -41,7 +40,7 @@ def target_of(given: str, path: str) -> Target:
     with RegularFile(path) as file:
         head = file.read(0, min(_HEAD, file.size))
         tail = file.read(max(file.size - FOOTER, 0), min(FOOTER, file.size))
-        signature = _hdf5_at(file)
+        signature = has_signature(lambda offset: file.read(min(offset, file.size), max(0, min(8, file.size - offset))))
     name = os.path.basename(path)
     shard = SHARD.match(path)
     if shard and storage.exists(f"{shard['prefix']}.index"):
@@ -82,16 +81,6 @@ def target_of(given: str, path: str) -> Target:
         index = f"{os.path.basename(shard['prefix'])}.index"
         raise UnreadableArtifact(f"{index} is missing, without which a checkpoint's data file cannot be read", path)
     raise UnknownFormat("it is of no format that is known", path)
-
-
-def _hdf5_at(file: RegularFile) -> bool:
-    """HDF5's signature stands at 0, or at 512, 1024, 2048, … after a user block; in a zip archive its member's may."""
-    offset = 0
-    while offset + len(_HDF5) <= min(file.size, 1 << 20):
-        if file.read(offset, len(_HDF5)) == _HDF5:
-            return offset == 0 or file.read(0, len(_ZIP)) != _ZIP
-        offset = offset * 2 or 512
-    return False
 
 
 def _table(given: str, path: str) -> Target:

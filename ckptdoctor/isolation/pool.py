@@ -8,12 +8,15 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from itertools import count
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ckptdoctor.declarations.sources import source
 from ckptdoctor.isolation import limits, messages, worker
 from ckptdoctor.isolation.client import directory, is_direct
 from ckptdoctor.isolation.process import Answered, Process, start
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 _Value = TypeVar("_Value")
 
@@ -38,7 +41,7 @@ def can_work() -> bool:
 
 
 def in_order(
-    function: Callable[..., _Value], calls: Iterable[tuple[object, ...]], *, jobs: int
+    function: Callable[..., _Value], calls: Iterable[tuple[object, ...]], *, jobs: int, fetchers: Executor | None = None
 ) -> Generator[_Value | Lost, None, None]:
     """Calls a function with each of several arguments, in up to `jobs` workers.
 
@@ -46,6 +49,7 @@ def in_order(
         function: Defined at the top level of a module; it raises nothing but defects.
         calls: The arguments of each call, frozen data; taken as workers become free.
         jobs: So many workers.
+        fetchers: Threads that ask the network for them, where what they read is at URLs; else one waits for the other.
 
     Yields:
         What each call returned, in the order of `calls`; `Lost` where its worker died.
@@ -55,7 +59,7 @@ def in_order(
     waiting = iter(enumerate(calls))
     try:
         for number, arguments in waiting:
-            process = start([each.process for each in busy])
+            process = _started(busy, fetchers)
             busy.append(_Busy(process, number))
             _set_to(process, function, arguments)
             if len(busy) == jobs:
@@ -69,6 +73,12 @@ def in_order(
     finally:
         for each in busy:
             each.process.end()
+
+
+def _started(busy: list[_Busy], fetchers: Executor | None) -> Process:
+    process = start([each.process for each in busy])
+    process.fetchers = fetchers
+    return process
 
 
 def _set_to(process: Process, function: Callable[..., Any], arguments: tuple[object, ...]) -> None:
@@ -95,7 +105,7 @@ def _hear(
         if value is _LOST or following is None:
             at.process.end()
         if following is not None:
-            process = start([each.process for each in busy]) if value is _LOST else at.process
+            process = _started(busy, at.process.fetchers) if value is _LOST else at.process
             busy.append(_Busy(process, following[0]))
             _set_to(process, function, following[1])
 

@@ -11,8 +11,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from ckptdoctor.isolation import limits, messages, ownership, worker
+from ckptdoctor.storage.counting import Traffic
 from ckptdoctor.storage.relay import answer as answer_for
-from ckptdoctor.storage.traffic import Traffic
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor

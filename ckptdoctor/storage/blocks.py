@@ -8,12 +8,14 @@ from threading import Lock
 
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.storage.contract import BLOCK, Object, Store
-from ckptdoctor.storage.traffic import Traffic
+from ckptdoctor.storage.counting import Traffic
 
 WHOLE = 4 << 20
 """A file up to here is read in one request."""
 LARGE = 1 << 20
 """Reads above this are of tensors: they pass through, and push no block out."""
+_END = 1 << 17
+"""Bytes that are read with the last one: archives have their directory at their end."""
 KEPT = 64 << 20
 AT_ONCE = 8
 """Requests in flight, where it is known what will be read."""
@@ -116,10 +118,10 @@ class RemoteFile:
                 self._cache.put(self._name(number), block)
 
     def _stretch(self, first: int, last: int) -> tuple[int, int]:
-        """The blocks to load for these: of a small file, all from the first that is missing."""
-        if self.size > WHOLE:
-            return first, last
+        """The blocks to load for these: of a small file, all from the first that is missing; with the last its end."""
         end = (self.size - 1) // BLOCK
+        if self.size > WHOLE:
+            return (min(first, end - _END // BLOCK), last) if last == end else (first, last)
         start = next((number for number in range(first + 1) if self._kept(number) is None), first)
         return start, end
 

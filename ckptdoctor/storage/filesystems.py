@@ -59,7 +59,7 @@ class FileSystem:
     def _object(key: str, about: dict[str, Any]) -> Object:
         when = about.get("mtime") or about.get("last_modified") or about.get("LastModified") or about.get("created")
         seconds = float(getattr(when, "timestamp", lambda: when or 0.0)())
-        return Object(key, int(about.get("size") or 0), str(about.get("ETag") or when or ""), seconds)
+        return Object(key, int(about.get("size") or 0), str(about.get("ETag") or seconds or ""), seconds)
 
     @contextmanager
     def _told(self, key: str) -> Iterator[None]:

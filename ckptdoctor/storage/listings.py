@@ -15,8 +15,8 @@ from ckptdoctor.storage.contract import Object, Store
 _HIGHEST = "\U0010ffff"
 MOST_KEPT = 300_000
 """Objects that are remembered: a bucket of millions is listed in parts, some of them twice."""
-_FRESH = 30.0
-"""Seconds that a page is believed by those who ask for an artifact anew."""
+_FRESH = 0.25
+"""Seconds that a page is believed when an artifact is named again: paths that are named together share a listing."""
 
 
 class Listings:
@@ -38,11 +38,13 @@ class Listings:
         self._spans: list[tuple[str, str]] = []
         self._since = monotonic()
 
-    def refresh(self) -> None:
-        """Forgets what is too old for somebody who begins to read: a run goes on saving."""
+    def refresh(self) -> bool:
+        """Forgets what is too old for somebody who begins to read, as a run goes on saving; answers whether it did."""
         with self._lock:
-            if monotonic() - self._since > _FRESH:
+            is_old = monotonic() - self._since > _FRESH
+            if is_old:
                 self._forget()
+            return is_old
 
     def find(self, key: str) -> Object | None:
         """An object; None if it is not there."""

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from ckptdoctor.errors import UsageProblem
 from ckptdoctor.storage.addresses import BUCKETS, HUB, WEB, Address, parse, without_query
 from ckptdoctor.storage.blocks import Cache, RemoteFile
-from ckptdoctor.storage.contract import Entry, Object, RemoteEntry, Store, status_of
+from ckptdoctor.storage.contract import Denied, Entry, Object, RemoteEntry, Store, status_of
+from ckptdoctor.storage.counting import Traffic
 from ckptdoctor.storage.listings import Listings
-from ckptdoctor.storage.traffic import Traffic
 
 _FIRST = 1 << 16
 """Bytes of a file that are asked for to learn whether it is there, and how large."""
@@ -25,11 +25,13 @@ class _Place(NamedTuple):
         store: The store.
         listings: Its keys, where it can list them.
         opened: What a web server said of each file that was asked for; None where it has none.
+        named: Keys that a user has named.
     """
 
     store: Store
     listings: Listings
     opened: dict[str, Object | None]
+    named: set[str]
 
 
 class Remote:
@@ -62,8 +64,9 @@ class Remote:
         if query:
             self._queries[address.root, address.key] = query
         place = self._place(address)
-        place.listings.refresh()
-        place.opened.clear()
+        if place.listings.refresh():
+            place.opened.clear()
+        place.named.add(address.key)
         self._granted.add(plain.rpartition("/")[0] if address.key else plain)
         return plain
 
@@ -90,9 +93,9 @@ class Remote:
         """Kind, size and time of what is at a URL."""
         address = parse(path)
         place = self._place(address)
-        if not address.key:
+        if not address.key and place.store.lists:
             return status_of(None)
-        known = self._object(place, address)
+        known = self._object(place, address) if address.key else None
         if known is not None:
             return status_of(known.size, known.modified)
         if place.store.lists and place.listings.is_folder(address.key):
@@ -142,25 +145,33 @@ class Remote:
         if place.store.lists:
             return place.listings.find(address.key)
         if address.key not in place.opened:
-            place.opened[address.key] = self._asked(place.store, address)
+            place.opened[address.key] = self._asked(place, address)
         return place.opened[address.key]
 
-    def _asked(self, store: Store, address: Address) -> Object | None:
-        """What a server without listings has at a key: its first bytes come along, and are kept."""
+    def _asked(self, place: _Place, address: Address) -> Object | None:
+        """What a server without listings has at a key: its first bytes come along, and are kept.
+
+        What nobody named is looked for beside what somebody did. Many servers deny what they do not have, and a
+        signature is of one file alone.
+        """
         try:
-            data, known = store.read(address.key, 0, _FIRST)
+            data, known = place.store.read(address.key, 0, _FIRST)
         except FileNotFoundError:
             self.traffic.add(0)
             return None
+        except Denied:
+            if address.key in place.named:
+                raise
+            return None
         self.traffic.add(len(data))
-        RemoteFile(address.root, store, known, self._cache, self.traffic).keep_beginning(data)
+        RemoteFile(address.root, place.store, known, self._cache, self.traffic).keep_beginning(data)
         return known
 
     def _place(self, address: Address) -> _Place:
         place = self._places.get(address.root)
         if place is None:
             store = self._store(address)
-            place = self._places[address.root] = _Place(store, Listings(store), {})
+            place = self._places[address.root] = _Place(store, Listings(store), {}, set())
         return place
 
     def _store(self, address: Address) -> Store:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from ckptdoctor.errors import UnreadableArtifact, UsageProblem
-from ckptdoctor.storage.contract import Object, Page
+from ckptdoctor.storage.contract import Denied, Object, Page
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -56,6 +56,8 @@ def told(url: str) -> Iterator[None]:
         kind = type(error).__name__
         if kind not in _KINDS and type(error).__module__ != "obstore.exceptions":
             raise
+        if kind in {"PermissionDeniedError", "UnauthenticatedError", "PermissionError"}:
+            raise Denied(_DENIED, url) from None
         raise UnreadableArtifact(_sentence(kind, str(error)), url) from None
 
 
@@ -65,8 +67,6 @@ _KINDS = frozenset(
 
 
 def _sentence(kind: str, told_by: str) -> str:
-    if kind in {"PermissionDeniedError", "UnauthenticatedError", "PermissionError"}:
-        return _DENIED
     if "169.254.169.254" in told_by or "metadata" in told_by.lower():
         return "no credentials were found: set its cloud's variables (of what is public on S3: AWS_SKIP_SIGNATURE=true)"
     answer = _ANSWER.search(told_by)

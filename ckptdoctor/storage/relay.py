@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ckptdoctor.errors import CkptDoctorError, UnreadableArtifact
 from ckptdoctor.storage.contract import Entry, RemoteEntry, status_of
-from ckptdoctor.storage.traffic import Traffic
+from ckptdoctor.storage.counting import Traffic
 
 Ask = Callable[[str, tuple[object, ...]], Any]
 """Asks the parent: a question and its arguments; answers what `answer` there returned."""

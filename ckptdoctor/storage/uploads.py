@@ -57,7 +57,7 @@ def upload(local: str, url: str, *, overwrite: bool) -> None:
         raise Refused(f"{error}{_what_is_left(left, replaced)}", url) from error
     for name in before.keys() - {name for _, name in files}:  # of what was overwritten
         bucket.delete(name)
-    network().adopt(url)
+    network().forget(url)
 
 
 def _bucket(url: str) -> Bucket:

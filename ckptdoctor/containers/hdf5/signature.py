@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
-import os
-from typing import BinaryIO
+from collections.abc import Callable
 
 from ckptdoctor import storage
 from ckptdoctor.errors import UnreadableArtifact
 
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_ZIP = b"PK\x03\x04"
+_LARGEST_BLOCK = 1 << 20
+"""Bytes of a user block, the largest that is looked behind."""
+
 
 def is_hdf5(path: str, member: str | None = None) -> bool:
-    """Whether the bytes are HDF5, by the signature at 0 or behind a user block (512, 1024, 2048, …)."""
+    """Whether a file, or a member of a zip archive, is HDF5."""
     try:
         if member is None:
             with storage.open_stream(path) as stream:
-                return _has_signature(stream)
+                return has_signature(lambda offset: stream.read(len(_HDF5)) if stream.seek(offset) == offset else b"")
         from ckptdoctor.containers.zips.archive import ZipArchive
 
         with ZipArchive(path) as archive, archive.open(member) as stream:
-            return _has_signature(stream)
+            return has_signature(lambda offset: stream.read(len(_HDF5)) if stream.seek(offset) == offset else b"")
     except (OSError, UnreadableArtifact):
         return False
 
 
-def _has_signature(stream: BinaryIO) -> bool:
-    size = stream.seek(0, os.SEEK_END)
-    offset = 0
-    while offset + 8 <= size:
-        stream.seek(offset)
-        if stream.read(8) == b"\x89HDF\r\n\x1a\n":
-            stream.seek(0)
-            return offset == 0 or stream.read(4) != b"PK\x03\x04"  # a member that happens to lie there
-        offset = offset * 2 or 512
+def has_signature(read: Callable[[int], bytes]) -> bool:
+    """Whether the signature stands at 0, or behind a user block: at 512, 1024, 2048 and so on.
+
+    Args:
+        read: Offset → the eight bytes there; fewer, or none, behind the end.
+    """
+    first = read(0)
+    if first == _HDF5:
+        return True
+    if first.startswith(_ZIP):  # what stands further on is a member's that happens to lie there
+        return False
+    offset = 512
+    while offset <= _LARGEST_BLOCK and len(found := read(offset)) == len(_HDF5):
+        if found == _HDF5:
+            return True
+        offset *= 2
     return False

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 
 from ckptdoctor import storage
 from ckptdoctor.checking.policy import Policy
@@ -34,14 +35,17 @@ def run(todo: Iterable[Batch], policy: Policy, *, jobs: int | None, address: str
     first = next(begun, None)
     if first is None:
         return
-    workers = jobs or (max(_WAITING, cores()) if storage.is_remote(first[0]) else cores())
+    is_remote = storage.is_remote(first[0])
+    workers = jobs or (max(_WAITING, cores()) if is_remote else cores())
 
     def every() -> Iterator[tuple[str, Policy]]:
         yield first
         yield from begun
 
     rows: list[Row | None] = []
-    with closing(in_order(row_of, every(), jobs=workers)) as answers:
+    with ExitStack() as stack:
+        threads = stack.enter_context(ThreadPoolExecutor(max_workers=workers)) if is_remote else None
+        answers = stack.enter_context(closing(in_order(row_of, every(), jobs=workers, fetchers=threads)))
         for answer in answers:
             path = waiting[0].paths[len(rows)]
             rows.append(failed(path, "the process that read it died of it") if isinstance(answer, Lost) else answer)
