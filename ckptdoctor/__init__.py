@@ -10,7 +10,7 @@ Nothing here imports TensorFlow or Keras.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ckptdoctor import errors
 
@@ -30,13 +30,14 @@ if TYPE_CHECKING:
     from ckptdoctor.grafting.plan import Plan
     from ckptdoctor.repairing.run import Repair, RepairSettings
     from ckptdoctor.repairing.strip import Release
+    from ckptdoctor.scanning.run import Scan
     from ckptdoctor.timeline.results import History
     from ckptdoctor.verification import Verification
 
 __version__ = "0.1.0"
 __all__ = [
     "__version__", "check", "convert", "declare", "diff", "errors", "graft", "history", "inspect", "plan_graft",
-    "recipe", "repair", "strip", "verify",
+    "recipe", "repair", "scan", "strip", "verify",
 ]  # fmt: skip
 
 
@@ -113,6 +114,40 @@ def check(
     policy = configure(given, search=False).policy
     named = [os.fspath(path) for path in paths]
     return CheckReport(tuple(check_paths(named, policy, everything=all, upcoming=named, jobs=jobs)), policy)
+
+
+def scan(
+    *prefixes: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    engine: Literal["processes", "dask", "ray"] = "processes",
+    address: str | None = None,
+    jobs: int | None = None,
+    resume: bool = False,
+    **settings: Unpack[CheckSettings],
+) -> Scan:
+    """Judges every artifact below some prefixes, a row each, as `ckptdoctor scan` does. No configuration file is read.
+
+    Args:
+        prefixes: Files, directories, URLs.
+        output: The directory of the parts of the table, one a batch.
+        engine: What the workers are.
+        address: Of a cluster of Dask or Ray that runs already.
+        jobs: So many workers; None: by the machine.
+        resume: Go on with the parts that are there.
+        **settings: As in a configuration file; see `ckptdoctor.checking.configuration.CheckSettings`.
+
+    Returns:
+        What all rows come to: `scan.summary`.
+
+    Raises:
+        ckptdoctor.errors.UsageProblem: Nothing is at a prefix, or `output` holds parts and `resume` is not said.
+    """
+    from ckptdoctor.checking.configuration import configure
+    from ckptdoctor.scanning.run import scan as run
+
+    given = {name.replace("_", "-"): value for name, value in settings.items() if value is not None}
+    policy = configure(given, search=False).policy
+    return run(prefixes, output, policy, engine=engine, address=address, jobs=jobs, resume=resume)
 
 
 def history(path: str | os.PathLike[str], *, deep: bool = False, jobs: int = 1) -> History:

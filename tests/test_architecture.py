@@ -34,6 +34,7 @@ KNOWS: dict[str, frozenset[str]] = {
     "examination": GROUND | {"containers", "optimizers", "formats", "diagnosis", "isolation", "runs"},
     "checking": GROUND
     | {"containers", "optimizers", "formats", "diagnosis", "isolation", "runs", "examination", "declarations"},
+    "scanning": GROUND | {"containers", "formats", "diagnosis", "isolation", "examination", "checking", "declarations"},
     "comparison": GROUND | {"containers", "optimizers", "formats", "diagnosis", "matching", "crossing", "examination"},
     "grafting": GROUND
     | {"workplace", "containers", "optimizers", "formats", "diagnosis", "matching", "crossing", "examination"},

@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 from ckptdoctor.storage.contract import BLOCK, Entry, Ranges, Storage
 
+_PIECE = 8 << 20
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 _chosen: Storage | None = None
@@ -238,6 +239,13 @@ class _Stream(io.RawIOBase):
             raise ValueError("seek before the start")
         self._position = base + offset
         return self._position
+
+    def readall(self) -> bytes:
+        parts: list[bytes] = []
+        while left := self._ranges.size - self._position:
+            parts.append(self._ranges.read(self._position, min(left, _PIECE)))
+            self._position += len(parts[-1])
+        return b"".join(parts)
 
     def readinto(self, buffer: object) -> int:
         view = memoryview(buffer).cast("B")  # type: ignore[arg-type]

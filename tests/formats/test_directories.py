@@ -219,10 +219,3 @@ def test_nothing_there_is_a_file_not_found(tmp_path: Path) -> None:
     assert isinstance(caught.value, NoSuchPath)
     assert isinstance(caught.value, ckptdoctor.errors.CkptDoctorError)
     assert str(caught.value).startswith("no such file")
-
-
-@pytest.mark.parametrize("url", ["s3://bucket/run/ckpt-7", "gs://b/model.keras", "https://host/model.h5"])
-def test_urls(url: str) -> None:
-    """A URL is told to be one."""
-    with pytest.raises(NoSuchPath, match="a URL is no local path"):
-        locate(url)

@@ -1,5 +1,5 @@
 """The servers."""
 
-from support.urls import bucket, fresh_network, s3_server, web
+from support.remote.fixtures import bucket, fresh_network, s3_server, web
 
 __all__ = ["bucket", "fresh_network", "s3_server", "web"]

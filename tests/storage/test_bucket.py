@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from support.commands import ckptdoctor as run
 from support.museum import FIXTURES
-from support.servers import Bucket
+from support.remote.servers import Bucket
 
 import ckptdoctor
 from ckptdoctor import storage

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.museum import FIXTURES
-from support.servers import Web, hub
+from support.remote.servers import Web, hub
 
 import ckptdoctor
 from ckptdoctor import storage

@@ -8,7 +8,7 @@ import obstore
 import pytest
 from support.commands import ckptdoctor as run
 from support.museum import FIXTURES
-from support.servers import Bucket, Web
+from support.remote.servers import Bucket, Web
 
 import ckptdoctor
 from ckptdoctor.errors import Refused

@@ -30,9 +30,10 @@ class _Dask:
         return self._client.submit(judge_all, tuple(paths), self._policy, source(), pure=False)
 
     def finished(self, pending: list[Any]) -> Any:
-        from distributed import wait
+        import distributed
 
-        return next(iter(wait(pending, return_when="FIRST_COMPLETED").done))
+        library: Any = distributed
+        return next(iter(library.wait(pending, return_when="FIRST_COMPLETED").done))
 
     def result(self, done: Any) -> list[Row]:
         rows: list[Row] = done.result()
@@ -47,14 +48,15 @@ def run(todo: Iterable[Batch], policy: Policy, *, jobs: int | None, address: str
     """
     try:
         import dask
-        from distributed import Client, KilledWorker
+        import distributed
     except ImportError:
         raise UsageProblem("--engine dask needs Dask: pip install 'dask[distributed]'") from None
+    library: Any = distributed
     here: dict[str, Any] = {"n_workers": jobs, "threads_per_worker": 1, "dashboard_address": None}
     with dask.config.set({"distributed.scheduler.allowed-failures": _FAILURES}):
         try:
-            client = Client(address) if address else Client(**here)
+            client = library.Client(address) if address else library.Client(**here)
         except (OSError, ValueError, TimeoutError) as error:
             raise UsageProblem(f"the Dask cluster does not answer: {error}") from None
         with client:
-            yield from carry_out(_Dask(client, policy), todo, lambda error: isinstance(error, KilledWorker))
+            yield from carry_out(_Dask(client, policy), todo, lambda error: isinstance(error, library.KilledWorker))

@@ -56,6 +56,7 @@ class Web:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = 1 << 16  # header and body together, or the second waits for an acknowledgement
 
             def do_GET(self) -> None:
                 web.asked.append(Asked("GET", self.path, dict(self.headers)))

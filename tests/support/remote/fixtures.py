@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from support.servers import Bucket, Web, s3
+from support.remote.servers import Bucket, Web, s3
 
 from ckptdoctor import storage
 
