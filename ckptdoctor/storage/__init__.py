@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import BinaryIO
 
-from ckptdoctor.storage.contract import BLOCK, Entry, Ranges, Storage
+from ckptdoctor.storage.contract import AT_ONCE, BLOCK, Entry, Ranges, Storage
 
 _PIECE = 8 << 20
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -209,6 +209,22 @@ def expect(path: str, ranges: list[tuple[int, int]]) -> None:
         open_range(path).expect(ranges)
 
 
+def expect_files(files: list[str]) -> None:
+    """Fetches small files at URLs at once, which will be read one by one; local ones are left alone."""
+    there = [each for each in files if is_remote(each)]
+    if len(there) > 1:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+            for done in [pool.submit(_fetched, each) for each in there]:
+                done.exception()  # told to whoever reads it
+
+
+def _fetched(path: str) -> None:
+    opened = open_range(path)
+    opened.expect([(0, opened.size)])
+
+
 def open_stream(path: str) -> BinaryIO:
     """A file, to be read and moved within; raises OSError."""
     if not is_remote(path):
@@ -264,7 +280,7 @@ __all__ = [
     "Storage",
     "absolute",
     "entries",
-    "exists", "expect",
+    "exists", "expect", "expect_files",
     "is_absolute",
     "is_beside",
     "is_dir",

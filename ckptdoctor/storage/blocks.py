@@ -7,7 +7,7 @@ from collections import OrderedDict
 from threading import Lock
 
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.storage.contract import BLOCK, Object, Store
+from ckptdoctor.storage.contract import AT_ONCE, BLOCK, Object, Store
 from ckptdoctor.storage.counting import Traffic
 
 WHOLE = 4 << 20
@@ -17,8 +17,6 @@ LARGE = 1 << 20
 _END = 1 << 17
 """Bytes that are read with the last one: archives have their directory at their end."""
 KEPT = 64 << 20
-AT_ONCE = 8
-"""Requests in flight, where it is known what will be read."""
 _GAP = BLOCK
 """Two ranges that are nearer than this are one request."""
 
@@ -102,7 +100,9 @@ class RemoteFile:
                 runs[-1][1] = number
             else:
                 runs.append([number, number])
-        if not runs:
+        if len(runs) == 1:
+            self._load(*self._stretch(*runs[0]))
+        if len(runs) <= 1:
             return
         from concurrent.futures import ThreadPoolExecutor
 

@@ -8,6 +8,8 @@ from typing import NamedTuple, Protocol
 
 from ckptdoctor.errors import UnreadableArtifact
 
+AT_ONCE = 8
+"""Requests in flight, where it is known what will be read."""
 BLOCK = 1 << 14
 """Bytes that are fetched at once: larger ones read all of a file with scattered headers, smaller ones ask more."""
 

@@ -88,10 +88,19 @@ class Database:
             found = node(self._read(place), place.base, self.path, "a node of its tree")
             if found.height != height:
                 raise UnreadableArtifact("a node of its tree is not where it should be: it is corrupt", self.path)
+            self._expect([each.place for each in found.children])
             # A child is one nearer to the leaves, so that no way down leads in a circle.
             waiting += [(each.place, height - 1, prefix + each.prefix) for each in found.children]
             for key, value in found.values:
                 self._add(prefix + key, value)
+
+    def _expect(self, places: list[Place]) -> None:
+        """Has nodes of a file at a URL fetched together."""
+        if storage.is_remote(self.path):
+            for relative in {each.path for each in places}:
+                file, size = self._file(relative)
+                if size is not None:
+                    storage.expect(file, [(each.offset, each.nbytes) for each in places if each.path == relative])
 
     def _add(self, name: bytes, value: Place | bytes) -> None:
         try:

@@ -11,6 +11,7 @@ from ckptdoctor.containers.bytes.files import RegularFile, is_inside, reason
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 from ckptdoctor.references import FileRange, Inline
 
+_ABOUT = frozenset({".zarray", "zarr.json"})
 MAX_KEYS = 1_000_000
 MAX_DEPTH = 64
 MAX_SMALL = 1 << 20
@@ -78,6 +79,8 @@ class Directory:
             self.values[key] = FileRange(file, 0, size)
             if len(self.values) > MAX_KEYS:
                 raise LimitExceeded(f"the directory holds more than {MAX_KEYS:,} files", path)
+        about = [each for key, each in self.values.items() if key.rpartition("/")[2] in _ABOUT]
+        storage.expect_files([each.path for each in about if isinstance(each, FileRange) and each.nbytes <= MAX_SMALL])
 
 
 def _files(path: str, base: str, prefix: str, depth: int) -> Iterator[tuple[str, str, int]]:
