@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections import OrderedDict
+from contextlib import suppress
 from threading import Lock
 
 from ckptdoctor.errors import UnreadableArtifact
@@ -100,9 +101,10 @@ class RemoteFile:
                 runs[-1][1] = number
             else:
                 runs.append([number, number])
-        if len(runs) == 1:
-            self._load(*self._stretch(*runs[0]))
         if len(runs) <= 1:
+            for run in runs:
+                with suppress(UnreadableArtifact):  # told to whoever reads there
+                    self._load(*self._stretch(*run))
             return
         from concurrent.futures import ThreadPoolExecutor
 

@@ -262,7 +262,9 @@ class ZipArchive:
         """A member as a seekable file: in place when it is stored, from a temporary spool when it is packed."""
         member = self._member(name)
         if member.method == STORED:
-            return io.BufferedReader(SubFile(self._stream, self.offset(name), member.size))
+            # At a URL what is read ahead may be a request; the stream below keeps blocks as it is.
+            buffer = 512 if storage.is_remote(self.path) else io.DEFAULT_BUFFER_SIZE
+            return io.BufferedReader(SubFile(self._stream, self.offset(name), member.size), buffer)
         import tempfile
 
         spool: Any = tempfile.SpooledTemporaryFile(max_size=SPOOL_MEMORY)  # noqa: SIM115
