@@ -15,11 +15,15 @@ from ckptdoctor import storage
 
 
 class Asked(NamedTuple):
-    """A request that came."""
+    """A request that came; names of headers are in small letters."""
 
     method: str
     path: str
     headers: dict[str, str]
+
+
+def _headers(request: BaseHTTPRequestHandler) -> dict[str, str]:
+    return {name.lower(): value for name, value in request.headers.items()}
 
 
 class Web:
@@ -59,11 +63,11 @@ class Web:
             wbufsize = 1 << 16  # header and body together, or the second waits for an acknowledgement
 
             def do_GET(self) -> None:
-                web.asked.append(Asked("GET", self.path, dict(self.headers)))
+                web.asked.append(Asked("GET", self.path, _headers(self)))
                 web.answer(self)
 
             def do_HEAD(self) -> None:
-                web.asked.append(Asked("HEAD", self.path, dict(self.headers)))
+                web.asked.append(Asked("HEAD", self.path, _headers(self)))
                 web.answer(self)
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its signature
