@@ -100,10 +100,17 @@ class Recoverable(NamedTuple):
 
 
 class Oddity(NamedTuple):
-    """Something a reader noticed that is not wrong enough to stop; rules turn it into a finding with this code."""
+    """Something a reader noticed that is not wrong enough to stop; rules turn it into a finding with this code.
+
+    Attributes:
+        code: The rule.
+        message: One sentence.
+        fix: The name of the fix of `repair` that mends it; "" if there is none.
+    """
 
     code: str
     message: str
+    fix: str = ""
 
 
 class Schedule(NamedTuple):

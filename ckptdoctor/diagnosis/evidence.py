@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ckptdoctor.diagnosis.findings import Severity
+from ckptdoctor.diagnosis.mending import repair_of
 from ckptdoctor.diagnosis.status import in_use
 from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.formats.registry import record
 from ckptdoctor.references import TensorRef
 from ckptdoctor.state import NOTHING, ModelVariable, Oddity, OptimizerState, TrainingState
 
@@ -94,6 +96,8 @@ def noticed(code: str, hint: Hint = "") -> Callable[[Evidence], Iterator[tuple[s
             yield str(evidence.error), hint if isinstance(hint, str) else ""
         for each in evidence.oddities:
             if each.code == code:
-                yield each.message, hint if isinstance(hint, str) else hint(evidence)
+                mends = each.fix and evidence.state is not None and record(evidence.state.format).mended
+                own = repair_of(evidence, each.fix) if mends else ""
+                yield each.message, own or (hint if isinstance(hint, str) else hint(evidence))
 
     return find

@@ -52,6 +52,7 @@ class ArtifactFormat(NamedTuple):
         strip: Function (target, output, progress) that writes a copy without optimizer state.
         unstrippable: Why none can be, where that is so.
         stripped_as: What a copy without optimizer state is, where that is another format.
+        mended: `repair` exchanges entries of its optimizers: rates, indices, averages.
         release_hint: How a model is saved without its optimizer.
         absent_hint: What to do where no optimizer is in it; `{graft}` stands for a command into a `.keras`,
             `{graft here}` for one into this artifact. The usual graft if "".
@@ -91,6 +92,7 @@ class ArtifactFormat(NamedTuple):
     strip: str | None = None
     unstrippable: str = ""
     stripped_as: Format | None = None
+    mended: bool = False
     release_hint: str = ""
     absent_hint: str = ""
     export_hint: str = ""

@@ -55,7 +55,7 @@ def model(found: Examination) -> tuple[tuple[int, ...], ...]:
 
 
 def attempts(advice: Advice, alike: list[Examination], out: Path) -> Iterator[list[str]]:
-    """The command with DONOR, MODEL, N and CLASS replaced by what fits, one after another."""
+    """The command with DONOR, MODEL, N, RATE and CLASS replaced by what fits, one after another."""
     named = {each.class_name for each in advice.of.optimizers if each.class_name}
     complete = [
         each
@@ -68,7 +68,12 @@ def attempts(advice: Advice, alike: list[Examination], out: Path) -> Iterator[li
     models = [each for each in alike if ending is not None and _called(each, ending)]
     for donor in complete:
         for target in models or [advice.of]:
-            given = {"DONOR": donor.resolved, "N": "7", "CLASS": donor.optimizers[0].class_name or "Adam"}
+            given = {
+                "DONOR": donor.resolved,
+                "N": "7",
+                "RATE": "0.001",
+                "CLASS": donor.optimizers[0].class_name or "Adam",
+            }
             words = [given.get(word, word) for word in advice.words[1:]]
             if ending is not None:
                 words = [target.resolved if word == f"MODEL{ending}" else word for word in words]

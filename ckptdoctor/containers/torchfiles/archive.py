@@ -103,7 +103,8 @@ def _load(path: str, archive: ZipArchive, start: int) -> Loaded:
             Oddity(
                 "I007",
                 f"{len(packed)} storages are packed in the archive, which torch.load(mmap=True) reads as numbers "
-                "silently: save it again with torch.save",
+                "silently",
+                fix="stored",
             )
         )
     beside = tuple(name for name in archive.names if not name.startswith(folder))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ckptdoctor.diagnosis.evidence import Evidence, Found, Rule, noticed
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.mending import repair_beside, repair_of
+from ckptdoctor.formats.registry import record
 from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.state import OptimizerState, TrainingState
 from ckptdoctor.words import counted, enumerate_some
@@ -94,7 +95,13 @@ def _settings_win(evidence: Evidence) -> Iterator[Found]:
     for each in _by_parameter(evidence):
         if each.has_state:
             rates = {repr(group.hyperparameters.get("lr")) for group in each.groups}
-            yield f"load_state_dict sets the stored settings over the program's: lr {', '.join(sorted(rates)[:4])}", ""
+            told = f"load_state_dict sets the stored settings over the program's: lr {', '.join(sorted(rates)[:4])}"
+            mend = repair_of(evidence, "learning-rate", "--learning-rate", "RATE") if _is_mended(evidence) else ""
+            yield told, f"to go on at another rate: {mend}" if mend else ""
+
+
+def _is_mended(evidence: Evidence) -> bool:
+    return evidence.state is not None and record(evidence.state.format).mended
 
 
 def _evaluation_weights(evidence: Evidence) -> Iterator[Found]:
@@ -145,7 +152,7 @@ RULES: tuple[Rule, ...] = (
         "text-indices",
         Severity.ERROR,
         "state under text, which load_state_dict drops",
-        noticed("S017", lambda evidence: repair_of(evidence, "text-indices")),
+        noticed("S017"),
     ),
     Rule("S018", "rng-missing", Severity.INFO, "no state of random numbers", _rng_missing),
     Rule("S019", "scaler-missing", Severity.WARNING, "float16 weights without a GradScaler", _scaler_missing),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from ckptdoctor.diagnosis.evidence import Evidence, Found, Rule
+from ckptdoctor.diagnosis.evidence import Evidence, Found, Rule, noticed
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.lost_count import CORRECTED
 from ckptdoctor.diagnosis.mending import graft_from, known_count, set_count
@@ -310,9 +310,7 @@ _SWAP_IN_TF1 = "tf.compat.v1.train.Saver(average.variables_to_restore()) restore
 
 
 def _averages(evidence: Evidence) -> Iterator[tuple[str, str]]:
-    for oddity in evidence.oddities:
-        if oddity.code == "S012":
-            yield oddity.message, ""
+    yield from noticed("S012")(evidence)
     for each in evidence.optimizers:
         count = len([slot for slot in each.slots if slot.role is Role.MOVING_AVERAGE])
         if not count:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 
 from ckptdoctor.diagnosis.evidence import Evidence, Rule, noticed
 from ckptdoctor.diagnosis.findings import Severity
-from ckptdoctor.diagnosis.mending import repair_of
 from ckptdoctor.diagnosis.status import title
 from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.references import TensorRef
@@ -187,6 +186,6 @@ RULES: tuple[Rule, ...] = (
         "count-stands-still",
         Severity.WARNING,
         "a count in half precision, to which adding one changes nothing from 256 on",
-        noticed("V007", lambda evidence: repair_of(evidence, "step-dtype")),
+        noticed("V007"),
     ),
 )

@@ -29,12 +29,12 @@ _format = partial(
 _file = partial(
     _format, strip=f"{_WRITING}.stripping:strip_file",
     write=f"{_WRITING}.checkpoint:write", check=f"{_WRITING}.checkpoint:check", write_options=("progress",),
-    adds_optimizers=True,
+    adds_optimizers=True, mended=True,
 )  # fmt: skip
 """What files of torch.save have."""
 _directory = partial(
     _format, noun="checkpoint", write=f"{_WRITING}.directories:write", check=f"{_WRITING}.directories:check",
-    write_options=("link", "progress"), adds_optimizers=True,
+    write_options=("link", "progress"), adds_optimizers=True, mended=True,
 )  # fmt: skip
 """What directories of such files have."""
 
@@ -76,6 +76,7 @@ FORMATS = (
         check=f"{_WRITING}.distributed:check",
         create=f"{_WRITING}.distributed:create",
         strip=f"{_WRITING}.stripping:strip_distributed",
+        mended=False,
         verify="torch-distributed",
         release_hint="for a release, save the model alone: dcp.save({'model': get_model_state_dict(model)})",
         absent_hint="save both: model_state, optimizer_state = get_state_dict(model, optimizer), then dcp.save of them",

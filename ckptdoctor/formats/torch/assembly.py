@@ -56,7 +56,12 @@ def assemble(
         if is_open(told, by_path):
             who = one.name or "the optimizer"
             noticed.append(Oddity("S010", f"{who}: equal shapes leave open which parameter is which"))
-    noticed += (Oddity("S012", f"{each.label} holds averages of {len(each.tensors):,} weights") for each in averages)
+    noticed += (
+        Oddity(
+            "S012", f"{each.label} holds averages of {len(each.tensors):,} weights", fix="averages" if models else ""
+        )
+        for each in averages
+    )
     noticed += _dead_scales(found)
     return TrainingState(
         path=path,

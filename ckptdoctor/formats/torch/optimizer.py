@@ -102,7 +102,11 @@ def draft(name: str, fields: Fields) -> Draft:
                 found.places.append((key, number, fields_of(held) if held is not None else None))
     if text:
         found.oddities.append(
-            Oddity("S017", f"the state of {text:,} parameters is kept under text, which load_state_dict drops silently")
+            Oddity(
+                "S017",
+                f"the state of {text:,} parameters is kept under text, which load_state_dict drops silently",
+                fix="text-indices",
+            )
         )
     found.oddities += _odd_numbers(found, state)
     found.oddities += _standing(found)
@@ -117,6 +121,7 @@ def _standing(found: Draft) -> Iterator[Oddity]:
         yield Oddity(
             "V007",
             f"the step of {half.count(dtype):,} parameters is {dtype}: it stands still from {STOPS[dtype]:,} on",
+            fix="step-dtype",
         )
 
 
