@@ -9,6 +9,8 @@ from typing import NamedTuple
 FIXTURES = Path(__file__).resolve().parent.parent.parent / "fixtures"
 MARKER = "HOSTILE_PAYLOAD"
 """Stands in everything that would be code if anybody ran it: the audit hook looks for it."""
+ENDLESS = 10.0
+"""Seconds of processor time that nothing takes but a loop in HDF5."""
 
 
 class Expected(NamedTuple):
@@ -82,6 +84,11 @@ class Case(NamedTuple):
     expected: Expected
     partner: str
     fresh: bool = False
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether HDF5 is caught in a loop, which takes a while to be ended: it is inspected, and nothing more."""
+        return self.expected.cpu > ENDLESS
 
 
 class Family:
