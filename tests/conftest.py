@@ -1,4 +1,7 @@
-"""Fixtures that every test may use: the museum of real artifacts, unpacked once, and what is true of them."""
+"""Fixtures that every test may use: the museum of real artifacts, unpacked once, and what is true of them.
+
+And the order of tests where several workers have them.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,20 @@ from typing import Any
 
 import pytest
 from support.museum import FIXTURES, unpack
+from support.order import in_shares
 
 import ckptdoctor
 from ckptdoctor.examination import Examination
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background: what tests start would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(trylast=True)  # after those that are not asked for are left out
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Workers of pytest-xdist begin with what takes long."""
+    if hasattr(config, "workerinput"):
+        items[:] = in_shares(items, config.workerinput["workercount"])
 
 
 @pytest.fixture(scope="session")
