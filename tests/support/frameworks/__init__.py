@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from ckptdoctor.verification import Verification, verify
+
 ROOT = Path(__file__).resolve().parents[3]
 CHILDREN = ROOT / "tests" / "real" / "children"
 MAKE = ROOT / "fixtures" / "make" / "make.py"
@@ -89,6 +91,13 @@ def warm_python(backend: str = "tensorflow") -> str:
         assert server.poll() is None, server.stderr.read()[-4000:]
         time.sleep(0.05)
     return command
+
+
+def verified(path: str | os.PathLike[str], backend: str = "torch", **options: Any) -> Verification:
+    """What `verify` finds by an interpreter that has imported the framework already."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KERAS_BACKEND", backend)
+        return verify(path, python=warm_python(backend), **options)
 
 
 def run(

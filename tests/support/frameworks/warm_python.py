@@ -21,8 +21,8 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-STARTING = ("JAX_", "KERAS_", "PYTHON", "TF_", "XLA_")
-"""Beginnings of the names of variables that matter while Python and the frameworks start."""
+STARTING = {"JAX_": "jax", "KERAS_": "keras", "PYTHON": "sys", "TF_": "tensorflow", "XLA_": "jax"}
+"""Beginnings of the names of variables that matter while Python and the frameworks start, and of which one."""
 HARMLESS = {"PYTHONDONTWRITEBYTECODE", "PYTHONIOENCODING", "PYTHONPATH", "TF_CPP_MIN_LOG_LEVEL"}
 USUAL = {"KERAS_BACKEND": "tensorflow", "JAX_PLATFORMS": "cpu"}
 """What not setting them comes to."""
@@ -32,8 +32,14 @@ BEAT = 0.01
 
 def setting() -> dict[str, str]:
     """What of the environment matters while starting."""
-    kept = {name: value for name, value in os.environ.items() if name.startswith(STARTING) and name not in HARMLESS}
+    starting = tuple(STARTING)
+    kept = {name: value for name, value in os.environ.items() if name.startswith(starting) and name not in HARMLESS}
     return USUAL | kept
+
+
+def was_read(name: str) -> bool:
+    """Whether what was imported here has read a variable."""
+    return any(name.startswith(each) and module in sys.modules for each, module in STARTING.items())
 
 
 def search_path() -> list[str]:
@@ -83,7 +89,8 @@ def _served(listener: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     with client, suppress(BrokenPipeError, ValueError):  # who asked was killed meanwhile
         length, files, _, _ = socket.recv_fds(client, 8, 3)
         request: dict[str, Any] = json.loads(_received(client, int.from_bytes(length, "little")))
-        pid = _forked() if request["setting"] == setting() else None
+        different = request["setting"].items() ^ setting().items()
+        pid = None if any(was_read(name) for name, _ in different) else _forked()
         if pid == 0:
             return request, files
         for each in files:  # while they are open here, who reads them waits for their end
