@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from order import in_shares
 from support.museum import FIXTURES, unpack
-from support.order import in_shares
 
 import ckptdoctor
 from ckptdoctor.examination import Examination

@@ -21,7 +21,7 @@ import time
 from typing import Any
 
 PATIENCE = 90.0
-STUCK_CPU = 3
+STUCK_CPU = 2
 """Seconds of processor time until a loop in HDF5 is ended: it is no less endless than after the usual ones."""
 _IN_ACCESS, _IN_OPEN, _IN_NONBLOCK = 0x1, 0x20, 0o4000
 _FORBIDDEN_MODULES = {"tensorflow", "keras", "tf_keras", "torch", "jax", "theano"}

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from hostile.bundles import bundles
-from hostile.cases import FIXTURES, Case, Place
+from hostile.cases import FIXTURES, USUAL, Case, Place
 from hostile.commands import run_commands
 from hostile.filesystem import paths
 from hostile.hdf5_content import contents
@@ -39,7 +39,10 @@ CASES = [
 ]
 MEGABYTES = 300
 SAMPLE = 4
-"""Of every so many cases of a family the other reports and the grafts are tried; `nightly` has the others."""
+"""Of every so many cases of a family that take the usual time the other reports and the grafts are tried.
+
+`nightly` has the others.
+"""
 _CHECKS = ("--no-config", "--deep")
 _ANNOTATION = re.compile(r"::(error|warning|notice|group|endgroup)[^:]*::")
 _BIDIRECTIONAL = range(0x202A, 0x202F)
@@ -50,9 +53,9 @@ def sampled(cases: list[Case]) -> list[Any]:
     met: Counter[str] = Counter()
     found = []
     for case in cases:
-        family = case.name.partition(":")[0]
-        marks = [pytest.mark.nightly] if met[family] % SAMPLE else []
-        met[family] += 1
+        family, is_large = case.name.partition(":")[0], case.expected.cpu > USUAL
+        marks = [pytest.mark.nightly] if is_large or met[family] % SAMPLE else []
+        met[family] += not is_large
         found.append(pytest.param(case, id=case.name, marks=marks))
     return found
 

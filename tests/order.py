@@ -7,32 +7,43 @@ and its fixtures are made in one worker.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import groupby
-
-import pytest
+from typing import Protocol, TypeVar
 
 ROOT = "tests/"
 SECONDS: dict[str, int] = {}
 """What files take on one core: those of five seconds and more, and roughly. `pytest --durations=0` tells."""
 
 
-def in_shares(items: Iterable[pytest.Item], workers: int) -> list[pytest.Item]:
+class Named(Protocol):
+    """What pytest calls an item."""
+
+    @property
+    def nodeid(self) -> str:
+        """FILE::TEST."""
+
+
+Item = TypeVar("Item", bound=Named)
+
+
+def in_shares(items: Iterable[Item], workers: int, seconds: Mapping[str, int] = SECONDS) -> list[Item]:
     """The tests, in one list of a share for each worker.
 
     Args:
         items: By file, as pytest has them.
         workers: How many there are.
+        seconds: File below `tests` → how long it takes.
     """
-    files = [(path, list(each)) for path, each in groupby(items, lambda item: item.nodeid.partition("::")[0])]
-    slow = sorted((each for each in files if _seconds(each[0])), key=lambda each: -_seconds(each[0]))
-    shares: list[list[pytest.Item]] = [[] for _ in range(workers)]
+    files = [(path, list(each)) for path, each in groupby(items, _file)]
+    slow = sorted((each for each in files if each[0] in seconds), key=lambda each: -seconds[each[0]])
+    shares: list[list[Item]] = [[] for _ in range(workers)]
     taken = [0] * workers
     for path, tests in slow:
         least = taken.index(min(taken))
-        taken[least] += _seconds(path)
+        taken[least] += seconds[path]
         shares[least] += tests
-    rest = [test for path, tests in files if not _seconds(path) for test in tests]
+    rest = [test for path, tests in files if path not in seconds for test in tests]
     total = len(rest) + sum(map(len, shares))
     for number in range(workers):  # as many tests each as xdist hands out
         size = total * (number + 1) // workers - total * number // workers
@@ -42,5 +53,5 @@ def in_shares(items: Iterable[pytest.Item], workers: int) -> list[pytest.Item]:
     return [test for share in shares for test in share] + rest
 
 
-def _seconds(path: str) -> int:
-    return SECONDS.get(path.removeprefix(ROOT), 0)
+def _file(item: Named) -> str:
+    return item.nodeid.partition("::")[0].removeprefix(ROOT)
