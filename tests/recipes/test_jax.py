@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 from support.frameworks import needs
 from support.recipes import filled, make, run
 
@@ -37,8 +39,8 @@ def test_a_tree(saved: Path, tmp_path: Path, path: str) -> None:
 
 def test_keras_and_orbax(museum: Path, tmp_path: Path) -> None:
     """The directory holds the model's configuration: the script runs as it is."""
-    keras = pytest.importorskip("keras", exc_type=ImportError)
-    if tuple(map(int, keras.__version__.split(".")[:2])) < (3, 15):
+    needs("keras")
+    if Version(version("keras")) < Version("3.15"):
         pytest.skip("Keras before 3.15 has no loader for it")
     text = render(recipe(str(museum / "orbax-keras3.15-jax" / "functional")))
     done = run(text, tmp_path, backend="jax")

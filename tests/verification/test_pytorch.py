@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from support.frameworks import verified
+from support.frameworks import verified, warm_python
 from support.pytorch.saved import Touch, adam, by_program, net, outcomes, saved, stepped, torch
 
 import ckptdoctor
@@ -106,7 +106,8 @@ def test_numbers_as_text_are_dropped(tmp_path: Path) -> None:
     state = adam(model).state_dict()
     state["state"] = {str(key): each for key, each in state["state"].items()}
     torch.save({"model": model.state_dict(), "optimizer": state}, tmp_path / "a.pt")
-    result = CliRunner().invoke(cli, ["verify", str(tmp_path / "a.pt"), "--format", "json"])
+    words = ["verify", str(tmp_path / "a.pt"), "--python", warm_python("torch"), "--format", "json"]
+    result = CliRunner().invoke(cli, words)
     assert result.exit_code == 1
     (optimizer,) = json.loads(result.stdout)["artifacts"][0]["attempts"][0]["optimizers"]
     assert {each["outcome"] for each in (*optimizer["slots"], *optimizer["counts"])} == {"dropped"}
