@@ -12,7 +12,41 @@ from itertools import groupby
 from typing import Protocol, TypeVar
 
 ROOT = "tests/"
-SECONDS: dict[str, int] = {}
+SECONDS = {
+    "ci/test_action.py": 8,
+    "cli/test_check_stream.py": 7,
+    "converting/test_convert_keras.py": 8,
+    "diagnosis/test_advice.py": 7,
+    "formats/test_contracts.py": 9,
+    "fuzz/test_guided.py": 35,
+    "grafting/test_faults.py": 25,
+    "grafting/test_races.py": 13,
+    "guard/test_keras.py": 35,
+    "hostile/test_hostile.py": 105,
+    "isolation/test_isolation.py": 20,
+    "real/repairing/test_repair_real.py": 12,
+    "real/test_catalogue_real.py": 10,
+    "real/test_gan_real.py": 10,
+    "real/test_graft_across.py": 10,
+    "real/test_graft_configured.py": 15,
+    "real/test_graft_keras.py": 45,
+    "real/test_graft_tf.py": 30,
+    "real/test_pages_real.py": 15,
+    "real/test_verify.py": 40,
+    "real/test_warm_python.py": 8,
+    "real/torch/test_graft_across.py": 20,
+    "real/torch/test_graft_distributed.py": 10,
+    "real/torch/test_graft_files.py": 13,
+    "real/trees/test_graft_across.py": 10,
+    "real/trees/test_graft_chains.py": 30,
+    "real/trees/test_graft_orbax.py": 50,
+    "real/trees/test_verify_orbax.py": 12,
+    "recipes/test_keras.py": 12,
+    "repairing/test_repair.py": 13,
+    "repairing/test_strip.py": 10,
+    "test_startup.py": 9,
+    "verification/test_pytorch.py": 12,
+}
 """What files take on one core: those of five seconds and more, and roughly. `pytest --durations=0` tells."""
 
 
