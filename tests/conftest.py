@@ -1,4 +1,7 @@
-"""Fixtures that every test may use: the museum of real artifacts, unpacked once, and what is true of them."""
+"""Fixtures that every test may use: the museum of real artifacts, unpacked once, and what is true of them.
+
+And the order of tests where several workers have them.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from order import in_shares
 from support.museum import FIXTURES, unpack
 
 import ckptdoctor
@@ -15,6 +19,13 @@ from ckptdoctor.examination import Examination
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background: what tests start would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(trylast=True)  # after those that are not asked for are left out
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Workers of pytest-xdist begin with what takes long."""
+    if hasattr(config, "workerinput"):
+        items[:] = in_shares(items, config.workerinput["workercount"])
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from support.commands import ckptdoctor
-from support.frameworks import child
+from support.frameworks import child, needs
 
-pytest.importorskip("keras", exc_type=ImportError)
+needs("keras")
 
 
 @pytest.mark.real

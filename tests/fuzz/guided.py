@@ -51,6 +51,7 @@ def fuzz(
     targets: Sequence[str],
     seconds: int,
     *,
+    runs: int = -1,
     seed: int = 0,
     corpus: Path | None = None,
     crashes: Path | None = None,
@@ -60,7 +61,8 @@ def fuzz(
 
     Args:
         targets: Their names.
-        seconds: How long each.
+        seconds: How long each, at most.
+        runs: How many inputs each, at most; -1: any number.
         seed: Of libFuzzer's random numbers; 0: another each time.
         corpus: Where interesting inputs are found and kept, in a folder for each target.
         crashes: Where an input that breaks the invariant is left; None: the current folder.
@@ -69,7 +71,7 @@ def fuzz(
     with tempfile.TemporaryDirectory(dir=_memory()) as scratch:
         folder = Path(scratch)
         command = [sys.executable, os.fspath(Path(__file__)), *targets, "--here", scratch]
-        command += ["--seconds", str(seconds), "--seed", str(seed)]
+        command += ["--seconds", str(seconds), "--runs", str(runs), "--seed", str(seed)]
         command += ["--corpus", os.fspath((corpus or folder / "corpus").resolve())]
         command += ["--crashes", os.fspath((crashes or Path()).resolve())]
         command += ["--museum", os.fspath(museum)] if museum else []
@@ -137,8 +139,9 @@ def _fuzz_here(options: argparse.Namespace) -> None:
 def _arguments(target: str, folder: Path, options: argparse.Namespace) -> list[str]:
     """LibFuzzer's."""
     return [
-        f"-max_total_time={options.seconds}", f"-seed={options.seed}", f"-timeout={SECONDS_AN_INPUT}",
-        f"-rss_limit_mb={MEGABYTES}", f"-max_len={LONGEST_INPUT}", f"-artifact_prefix={options.crashes}/{target}-",
+        f"-max_total_time={options.seconds}", f"-runs={options.runs}", f"-seed={options.seed}",
+        f"-timeout={SECONDS_AN_INPUT}", f"-rss_limit_mb={MEGABYTES}", f"-max_len={LONGEST_INPUT}",
+        f"-artifact_prefix={options.crashes}/{target}-",
         os.fspath(options.corpus / target), os.fspath(folder / "seeds"),
     ]  # fmt: skip
 
@@ -148,6 +151,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("targets", metavar="TARGET", nargs="+", help="see README.md; `all` for each of them")
     parser.add_argument("--seconds", type=int, default=60, help="how long to look (default: 60)")
+    parser.add_argument("--runs", type=int, default=-1, help="how many inputs, at most (default: any number)")
     parser.add_argument("--seed", type=int, default=0, help="of the random numbers; 0: another each time")
     parser.add_argument("--corpus", type=Path, help="keep interesting inputs here, and begin with those that are there")
     parser.add_argument("--crashes", type=Path, default=Path(), help="where an input that breaks the invariant is left")
@@ -166,6 +170,7 @@ def main() -> int:
     outcomes = fuzz(
         chosen,
         options.seconds,
+        runs=options.runs,
         seed=options.seed,
         corpus=options.corpus,
         crashes=options.crashes,

@@ -7,7 +7,8 @@ import os
 from typing import Any
 
 import pytest
-from support.commands import python
+from support.commands import ROOT
+from support.frameworks import needs, run
 
 CHILD = os.path.join(os.path.dirname(__file__), "keras_child.py")
 KERAS = ("keras", "tf_keras", "keras on jax", "keras on torch")
@@ -19,11 +20,9 @@ pytestmark = pytest.mark.real
 def said(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the guards of one Keras said, by scenario."""
     name, _, backend = request.param.partition(" on ")
-    for each in (name, backend or "tensorflow"):
-        pytest.importorskip(each, exc_type=ImportError)
-    done = python(CHILD, name, str(tmp_path_factory.mktemp(name)), KERAS_BACKEND=backend or "tensorflow")
-    assert done.code == 0, done.err
-    found: dict[str, Any] = json.loads(done.out.splitlines()[-1])
+    needs(name, backend or "tensorflow")
+    settings = {"KERAS_BACKEND": backend or "tensorflow", "PYTHONPATH": str(ROOT)}
+    found: dict[str, Any] = json.loads(run(CHILD, name, tmp_path_factory.mktemp(name), settings=settings)[-1])
     return found
 
 

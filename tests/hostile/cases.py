@@ -9,6 +9,8 @@ from typing import NamedTuple
 FIXTURES = Path(__file__).resolve().parent.parent.parent / "fixtures"
 MARKER = "HOSTILE_PAYLOAD"
 """Stands in everything that would be code if anybody ran it: the audit hook looks for it."""
+USUAL, ENDLESS = 2.0, 10.0
+"""Seconds of processor time: what few commands take, and none but those that meet a loop in HDF5."""
 
 
 class Expected(NamedTuple):
@@ -26,25 +28,25 @@ class Expected(NamedTuple):
     says: str = ""
     finding: str = ""
     harmless: str = ""
-    cpu: float = 2.0
+    cpu: float = USUAL
 
 
-def unreadable(says: str, *, cpu: float = 2.0) -> Expected:
+def unreadable(says: str, *, cpu: float = USUAL) -> Expected:
     """Exit code 3 and a sentence with this in it."""
     return Expected(3, says, cpu=cpu)
 
 
-def finding(code: str, says: str, *, cpu: float = 2.0) -> Expected:
+def finding(code: str, says: str, *, cpu: float = USUAL) -> Expected:
     """It is read, and a finding of this code says this."""
     return Expected(0, says, finding=code, cpu=cpu)
 
 
-def harmless(why: str, *, says: str = "", cpu: float = 2.0) -> Expected:
+def harmless(why: str, *, says: str = "", cpu: float = USUAL) -> Expected:
     """A normal result, and why that is right."""
     return Expected(0, says, harmless=why, cpu=cpu)
 
 
-def suspect(says: str = "", *, cpu: float = 2.0) -> Expected:
+def suspect(says: str = "", *, cpu: float = USUAL) -> Expected:
     """It cannot be read, or is read and not called complete, or has some finding."""
     return Expected(-1, says, cpu=cpu)
 
@@ -82,6 +84,11 @@ class Case(NamedTuple):
     expected: Expected
     partner: str
     fresh: bool = False
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether HDF5 is caught in a loop, which takes a while to be ended: it is inspected, and nothing more."""
+        return self.expected.cpu > ENDLESS
 
 
 class Family:

@@ -21,6 +21,8 @@ import time
 from typing import Any
 
 PATIENCE = 90.0
+STUCK_CPU = 2
+"""Seconds of processor time until a loop in HDF5 is ended: it is no less endless than after the usual ones."""
 _IN_ACCESS, _IN_OPEN, _IN_NONBLOCK = 0x1, 0x20, 0o4000
 _FORBIDDEN_MODULES = {"tensorflow", "keras", "tf_keras", "torch", "jax", "theano"}
 _OWN_CODE = ("<frozen", "<string>", "<__array_function__", "<attrs", "<template>")
@@ -180,7 +182,9 @@ def answer(request: dict[str, Any], hook: Hook) -> list[dict[str, Any]]:
 def main() -> None:
     """Answers one request a line, until there are no more."""
     import ckptdoctor.cli  # noqa: F401 - once for all commands
+    from ckptdoctor.isolation import limits
 
+    limits.STUCK_CPU = STUCK_CPU
     if "preload" in sys.argv[1:]:
         preload()
     hook = Hook(os.memfd_create("violations", 0))

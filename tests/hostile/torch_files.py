@@ -29,6 +29,16 @@ def file(name: str, data: Callable[[], bytes] | bytes, expected: Expected, endin
     torch_files.add(name, build, expected)
 
 
+def archive(content: Any) -> bytes:
+    """What is in `content` as torch saves it."""
+    return zipped(pickled(content))
+
+
+def odd(write: Callable[[Any], bytes], **more: Any) -> Callable[[], bytes]:
+    """A sound file but for something; some are large, and written when they are needed only."""
+    return lambda: write(sound(**more))
+
+
 # --------------------------------------------------------------------------------------------------------- 4: tensors
 
 TENSORS: dict[str, tuple[Raw, Expected]] = {
@@ -63,9 +73,9 @@ TENSORS: dict[str, tuple[Raw, Expected]] = {
     ),
 }  # fmt: skip
 for _name, (_tensor, _expected) in TENSORS.items():
-    file(f"a tensor that {_name}", zipped(pickled(sound(x={"y": _tensor, "z": tensor("1", (4,))}))), _expected)
+    file(f"a tensor that {_name}", odd(archive, x={"y": _tensor, "z": tensor("1", (4,))}), _expected)
     if "storage" not in _name or "class" in _name:
-        file(f"a tensor that {_name}, in a stream", stream(sound(x=_tensor)), suspect(cpu=6.0))
+        file(f"a tensor that {_name}, in a stream", odd(stream, x=_tensor), suspect(cpu=6.0))
 _WIDE = tensor("0", (1_000_000, 1_000_000), stride=(0, 0), numel=4)
 file("a number that is expanded to 10^12", zipped(pickled(sound(x={"y": _WIDE}))), harmless("its bytes are four"))
 file("a slot that is expanded to 10^12", zipped(pickled({
@@ -98,7 +108,7 @@ OPTIMIZERS: dict[str, Any] = {
     "a million parameters": {"state": {}, "param_groups": [{"lr": 1, "params": list(range(300_000))}]},
 }
 for _name, _optimizer in OPTIMIZERS.items():
-    file(f"an optimizer with {_name}", zipped(pickled(sound(optimizer=_optimizer))), suspect(cpu=8.0))
+    file(f"an optimizer with {_name}", odd(archive, optimizer=_optimizer), suspect(cpu=8.0))
 
 # ------------------------------------------------------------------------------------------------------ 7: containers
 

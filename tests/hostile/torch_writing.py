@@ -74,10 +74,10 @@ def tensor(key: Any, shape: Any, *, numel: Any = None, offset: Any = 0, stride: 
     size = 1
     strides: list[int] = []
     for extent in reversed(shape) if isinstance(shape, tuple) else ():
-        strides.insert(0, size)
+        strides.append(size)
         size *= extent
     held = storage(key, size if numel is None else numel, kind)
-    stride = tuple(strides) if stride is None else stride
+    stride = tuple(reversed(strides)) if stride is None else stride
     hooks = called("collections", "OrderedDict")
     return called("torch._utils", "_rebuild_tensor_v2", held, offset, shape, stride, False, hooks)
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.frameworks import child
+from support.frameworks import child, needs
 
 import ckptdoctor
 from ckptdoctor.errors import GraftRefused
 
-pytest.importorskip("tensorflow")
+needs("tensorflow")
 pytestmark = pytest.mark.real
 
 CHILD = "declared_keras_child.py"

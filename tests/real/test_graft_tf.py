@@ -29,15 +29,26 @@ NOT_PLANNED_RIGHT: dict[str, set[str]] = {}
 """Cases that a plan gets wrong, by framework: none."""
 
 
+FIRST = {"tf_keras.legacy": 0, "tf_keras": 1, "keras": 0}
+"""The ordinary run has every second case, one half by one framework and the other by the next; `nightly` has all."""
+
+
+def _shares(*frameworks: str) -> pytest.MarkDecorator:
+    """Frameworks, with what makes a child leave out every second case, and without."""
+    some = [pytest.param(name, [FIRST[name]], id=name) for name in frameworks]
+    every = [pytest.param(name, [], id=f"{name}, every case", marks=pytest.mark.nightly) for name in frameworks]
+    return pytest.mark.parametrize(("framework", "share"), [*some, *every])
+
+
 def _graft(folder: Path, target: str, *, link: bool) -> None:
     """Grafts the state of `full` into another artifact beside it."""
     ckptdoctor.graft(folder / "full", folder / target, folder / f"out_{target}", link=link)
 
 
-@pytest.mark.parametrize("framework", ["tf_keras.legacy", "tf_keras", "keras"])
-def test_checkpoints(framework: str, tmp_path: Path) -> None:
+@_shares("tf_keras.legacy", "tf_keras", "keras")
+def test_checkpoints(framework: str, share: list[int], tmp_path: Path) -> None:
     """tf.train.Checkpoint: into a model alone, and in place of an optimizer of another run; built before, or not."""
-    child("graft_training.py", "train", framework, tmp_path)
+    child("graft_training.py", "train", framework, tmp_path, *share)
     cases = sorted(each.name for each in tmp_path.iterdir())
     for case in cases:
         _graft(tmp_path / case, "bare", link=False)
@@ -56,10 +67,10 @@ def test_checkpoints(framework: str, tmp_path: Path) -> None:
     assert {name.partition("/")[0] for name in wrong} == NOT_PLANNED_RIGHT.get(framework, set()), wrong
 
 
-@pytest.mark.parametrize("framework", ["tf_keras.legacy", "tf_keras"])
-def test_saved_models(framework: str, tmp_path: Path) -> None:
+@_shares("tf_keras.legacy", "tf_keras")
+def test_saved_models(framework: str, share: list[int], tmp_path: Path) -> None:
     """SavedModels: not compiled, of another run, without Keras' metadata; by load_model and load_weights."""
-    child("graft_saved_models.py", "save", framework, tmp_path)
+    child("graft_saved_models.py", "save", framework, tmp_path, *share)
     cases = sorted(each.name for each in tmp_path.iterdir())
     for case in cases:
         for target in ("bare", "fresh", "plain"):

@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.frameworks import verified
 
-from ckptdoctor.verification import Outcome, Verification, verify
+from ckptdoctor.verification import Outcome, Verification
 
 HERE = Path(__file__).parent
 PROGRAMS = HERE / "children" / "torch_programs.py"
@@ -36,7 +37,7 @@ def made(package: str, folder: Path) -> Path:
 
 def asked(path: Path, function: str) -> Verification:
     """What the trainer restores into a program."""
-    return verify(path, script=f"{PROGRAMS}:{function}")
+    return verified(path, script=f"{PROGRAMS}:{function}")
 
 
 def complete(found: Verification, framework: str, slots: int) -> None:

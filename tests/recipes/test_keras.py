@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.frameworks import needs
 from support.recipes import filled, make, run, run_each
 
 from ckptdoctor.errors import NoRecipe
 from ckptdoctor.recipes.run import recipe, render
 
-pytest.importorskip("tensorflow", exc_type=ImportError)
+needs("tensorflow")
 pytestmark = [pytest.mark.real, pytest.mark.filterwarnings("ignore")]
 
 PROGRAM = "__import__('with_keras').model(keras)"
@@ -54,7 +55,7 @@ def by_keras(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(scope="module")
 def by_tf_keras(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """What tf_keras saved, restored by tf_keras."""
-    pytest.importorskip("tf_keras", exc_type=ImportError)
+    needs("tf_keras")
     folder = tmp_path_factory.mktemp("tf_keras")
     make("with_keras", folder, "tf_keras")
     return _all(TF_KERAS, folder, "tensorflow")

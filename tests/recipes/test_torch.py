@@ -46,7 +46,7 @@ def restored(museum: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[di
     """The scripts for artifacts of the museum, and how each ended."""
     names = (*OF_THE_MUSEUM, *OF_DIRECTORIES)
     texts = {name: _injected(filled(museum / "torch2.13" / name, {"build_model": "_net()"})) for name in names}
-    return texts, run_each(texts, tmp_path_factory.mktemp("recipes"))
+    return texts, run_each(texts, tmp_path_factory.mktemp("recipes"), backend="torch")
 
 
 @pytest.mark.parametrize("name", [*OF_THE_MUSEUM, *OF_DIRECTORIES])
@@ -65,7 +65,7 @@ def test_a_scheduler_of_the_program(museum: Path, tmp_path: Path, name: str) -> 
     if "onecycle" in name:
         made = "torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=100)"
     text = _injected(filled(museum / "torch2.13" / name, {"build_model": "_net()", "build_scheduler": made}))
-    done = run(text, tmp_path)
+    done = run(text, tmp_path, backend="torch")
     assert done.code == 0, done.err
 
 
@@ -84,7 +84,7 @@ def test_several_optimizers(tmp_path: Path) -> None:
     text = filled(tmp_path / "gan.pt", {"build_model": models})
     assert "torch.set_rng_state(checkpoint['rng_state'])" in text
     assert text.count("assert ") == 4
-    done = run(text, tmp_path)
+    done = run(text, tmp_path, backend="torch")
     assert done.code == 0, f"{done.err}\n{text}"
 
 
@@ -121,11 +121,11 @@ def test_a_proof_can_fail(tmp_path: Path) -> None:
             adam.step()
         torch.save({"model": net.state_dict(), "optimizer": adam.state_dict()}, tmp_path / f"{steps}.pt")
     text = filled(tmp_path / "3.pt", {"build_model": "torch.nn.Linear(3, 2)"})
-    assert run(text, tmp_path).code == 0
-    other = run(text, tmp_path, str(tmp_path / "5.pt"))
+    assert run(text, tmp_path, backend="torch").code == 0
+    other = run(text, tmp_path, str(tmp_path / "5.pt"), backend="torch")
     assert other.code == 1
     assert "AssertionError: the count of Adam is 5, and 3 in the file" in other.err
-    wrong = run(filled(tmp_path / "3.pt", {"build_model": "torch.nn.Linear(2, 2)"}), tmp_path)
+    wrong = run(filled(tmp_path / "3.pt", {"build_model": "torch.nn.Linear(2, 2)"}), tmp_path, backend="torch")
     assert "size mismatch" in wrong.err
 
 
@@ -155,6 +155,6 @@ def test_names_are_harmless(tmp_path: Path) -> None:
     torch.save({nasty: weights, f"{nasty} optimizer": adam.state_dict()}, folder / "n.pt")
     text = render(recipe(str(folder / "n.pt")))
     assert text.isascii()
-    done = run(text, tmp_path)
+    done = run(text, tmp_path, backend="torch")
     assert "owned" not in done.out
     assert "NotImplementedError: build_model" in done.err

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,6 +38,7 @@ def _resolved(path: Path) -> str:
     return target.resolved
 
 
+@cache
 def samples(museum: Path, kind: Format) -> list[str]:
     """Artifacts of a format: the first and the last of each producer and ending, with optimizer state and without."""
     found: dict[tuple[object, ...], list[Path]] = {}

@@ -10,6 +10,8 @@ from ckptdoctor.state import Status
 
 CASES = 36
 """Models of tests/real/children/frozen_child.py, in each layout."""
+SAMPLE = 5
+"""Every so many have each history, each kind of layer and both ways of building a model among them."""
 
 
 def wrong(folder: Path, loaded: dict[str, dict[str, int]]) -> dict[str, str]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.frameworks import needs, run
 from support.objects import write_model
 
 import ckptdoctor
@@ -40,13 +38,10 @@ else:  # TensorFlow 1, and PyTorch's SummaryWriter
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Event files of both kinds."""
-    pytest.importorskip("tensorflow")
+    needs("tensorflow")
     folders = {kind: tmp_path_factory.mktemp(kind) for kind in ("summary", "simple")}
     for kind, folder in folders.items():
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-        subprocess.run(
-            [sys.executable, "-c", WRITE, kind, str(folder)], check=True, capture_output=True, env=environment
-        )
+        run("-c", WRITE, kind, folder)
     return {kind: next(folder.glob("*tfevents*")) for kind, folder in folders.items()}
 
 

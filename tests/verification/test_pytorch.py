@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from support.frameworks import verified, warm_python
 from support.pytorch.saved import Touch, adam, by_program, net, outcomes, saved, stepped, torch
 
 import ckptdoctor
@@ -24,7 +25,7 @@ RESTORED = Outcome.RESTORED
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_model_and_its_optimizer(tmp_path: Path, zipped: bool) -> None:  # noqa: FBT001
-    """In either container: every slot, every parameter's count, and the rate."""
+    """In either container: every slot, every parameter's count, and the rate; the interpreter is started for it."""
     model = net()
     state = {"net": model.state_dict(), "training": {"opt": adam(model).state_dict()}, "epoch": 3}
     torch.save(state, tmp_path / "a.pt", _use_new_zipfile_serialization=zipped)
@@ -50,7 +51,7 @@ def test_every_class(tmp_path: Path) -> None:
         name: stepped(getattr(optim, name)(list(net().parameters()), lr=0.01, **more)) for name, more in classes.items()
     }
     torch.save({name: each.state_dict() for name, each in made.items()}, tmp_path / "all.pt")
-    found = ckptdoctor.verify(tmp_path / "all.pt")
+    found = verified(tmp_path / "all.pt")
     assert found.error is None
     assert outcomes(found) == {RESTORED}
     told = {each.name: each.class_name for each in found.optimizers}
@@ -78,7 +79,7 @@ def test_every_scheduler(tmp_path: Path) -> None:
             scheduler.step()
         parts[name] = {"optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict()}
     torch.save(parts, tmp_path / "all.pt")
-    found = ckptdoctor.verify(tmp_path / "all.pt")
+    found = verified(tmp_path / "all.pt")
     assert found.ok, found
     told = {each.class_name: each.last_epoch for one in found.optimizers for each in one.schedulers}
     assert told == dict.fromkeys(made, (3, 3, RESTORED))
@@ -89,7 +90,7 @@ def test_a_cast_is_told(tmp_path: Path) -> None:
     model = net()
     optimizer = adam(model).state_dict()
     torch.save({"model": model.bfloat16().state_dict(), "optimizer": optimizer}, tmp_path / "a.pt")
-    found = ckptdoctor.verify(tmp_path / "a.pt")
+    found = verified(tmp_path / "a.pt")
     assert found.ok
     assert {each.detail for each in found.slots} == {"cast to bfloat16, the type of its parameter"}
     assert max(each.max_difference or 0 for each in found.slots) > 0
@@ -105,7 +106,8 @@ def test_numbers_as_text_are_dropped(tmp_path: Path) -> None:
     state = adam(model).state_dict()
     state["state"] = {str(key): each for key, each in state["state"].items()}
     torch.save({"model": model.state_dict(), "optimizer": state}, tmp_path / "a.pt")
-    result = CliRunner().invoke(cli, ["verify", str(tmp_path / "a.pt"), "--format", "json"])
+    words = ["verify", str(tmp_path / "a.pt"), "--python", warm_python("torch"), "--format", "json"]
+    result = CliRunner().invoke(cli, words)
     assert result.exit_code == 1
     (optimizer,) = json.loads(result.stdout)["artifacts"][0]["attempts"][0]["optimizers"]
     assert {each["outcome"] for each in (*optimizer["slots"], *optimizer["counts"])} == {"dropped"}
@@ -127,7 +129,7 @@ def test_a_cut_state(tmp_path: Path, cut: str, sentence: str) -> None:
     for each in (*state["param_groups"], state["state"][0]):
         each.pop(cut, None)
     torch.save({"model": model.state_dict(), "optimizer": state}, tmp_path / "a.pt")
-    found = ckptdoctor.verify(tmp_path / "a.pt")
+    found = verified(tmp_path / "a.pt")
     assert not found.ok
     assert found.error == sentence
 
@@ -136,7 +138,7 @@ def test_state_of_other_weights(tmp_path: Path) -> None:
     """Where no weight has such a shape, no stand-in is made up for it."""
     model = net()
     torch.save({"model": model.state_dict(), "optimizer": adam(torch.nn.Linear(7, 5)).state_dict()}, tmp_path / "a.pt")
-    found = ckptdoctor.verify(tmp_path / "a.pt")
+    found = verified(tmp_path / "a.pt")
     assert not found.ok
     assert "state of shapes that no weight here has" in (found.error or "")
     program = "model, torch.optim.Adam([model[0].weight, model[0].bias])"
@@ -149,7 +151,7 @@ def test_a_class_that_nobody_knows(tmp_path: Path) -> None:
     state = adam(model).state_dict()
     state["param_groups"][0]["own_setting"] = 1
     torch.save({"model": model.state_dict(), "optimizer": state}, tmp_path / "a.pt")
-    found = ckptdoctor.verify(tmp_path / "a.pt")
+    found = verified(tmp_path / "a.pt")
     assert not found.ok
     assert (found.error or "").endswith("only that torch.load reads the file is proven")
     assert found.usual is not None
@@ -164,7 +166,7 @@ def test_nothing_of_a_pickle_is_run(tmp_path: Path) -> None:
     """torch.load refuses it by name, with a program and without, and nothing ever loads it otherwise."""
     path = saved(tmp_path / "a.pt", extra=Touch(tmp_path / "ran"))
     for found in (
-        ckptdoctor.verify(path),
+        verified(path),
         by_program(path, tmp_path, "model, torch.optim.Adam(model.parameters())"),
     ):
         assert not found.ok
@@ -176,7 +178,7 @@ def test_nothing_of_a_pickle_is_run(tmp_path: Path) -> None:
 def test_what_torch_load_refuses(tmp_path: Path) -> None:
     """An honest file with a number of numpy's is refused by the name of that."""
     np = pytest.importorskip("numpy")
-    found = ckptdoctor.verify(saved(tmp_path / "a.pt", best=np.float64(0.5)))
+    found = verified(saved(tmp_path / "a.pt", best=np.float64(0.5)))
     assert not found.ok
     assert (found.error or "").startswith("torch.load(weights_only=True) refuses numpy.")
 
@@ -201,4 +203,4 @@ def test_model_is_for_keras(tmp_path: Path) -> None:
     """--model does not silently do nothing."""
     path = saved(tmp_path / "a.pt")
     with pytest.raises(UsageProblem, match="--model-script"):
-        ckptdoctor.verify(path, model=path)
+        verified(path, model=path)

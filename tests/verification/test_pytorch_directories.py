@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from support.frameworks import verified
 from support.pytorch.saved import Touch, adam, by_program, net, outcomes, stepped, torch
 
-import ckptdoctor
 from ckptdoctor.verification import Outcome
 
 pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is disabled:UserWarning")
@@ -29,7 +29,7 @@ def test_a_distributed_checkpoint(tmp_path: Path, style: str) -> None:
         options = states.StateDictOptions(flatten_optimizer_state_dict=style == "flat")
         state = dict(zip(("model", "optimizer"), states.get_state_dict(model, optimizer, options=options), strict=True))
     dcp.save(state, checkpoint_id=str(tmp_path / "at"), no_dist=True)
-    found = ckptdoctor.verify(tmp_path / "at")
+    found = verified(tmp_path / "at")
     assert found.ok, found.error
     assert (found.iterations.found, len(found.slots)) == (3, 8)
     turned = by_program(tmp_path / "at", tmp_path, "model, torch.optim.Adam([*model.parameters()][::-1])")
@@ -44,7 +44,7 @@ def test_a_setting_that_a_directory_lacks(tmp_path: Path) -> None:
     state = {"model": model.state_dict(), "optimizer": adam(model).state_dict()}
     del state["optimizer"]["param_groups"][0]["maximize"]
     dcp.save(state, checkpoint_id=str(tmp_path / "at"), no_dist=True)
-    found = ckptdoctor.verify(tmp_path / "at")
+    found = verified(tmp_path / "at")
     assert not found.ok
     assert "Missing key in checkpoint state_dict: optimizer.param_groups.0.maximize" in (found.error or "")
     assert found.restoring is not None
@@ -70,19 +70,19 @@ def trainer(folder: Path) -> Path:
 def test_a_trainers_directory(tmp_path: Path) -> None:
     """Trainer loads optimizer.pt and scheduler.pt together or not at all."""
     path = trainer(tmp_path / "checkpoint-3")
-    found = ckptdoctor.verify(path)
+    found = verified(path)
     assert found.ok
     assert [each.last_epoch.found for each in found.optimizers[0].schedulers] == [3]
     assert any("transformers itself was not asked" in each for each in found.notes)
     (path / "scheduler.pt").rename(tmp_path / "kept")
-    found = ckptdoctor.verify(path)
+    found = verified(path)
     assert not found.ok
     assert outcomes(found) == {DROPPED}
     assert found.restoring is not None
     assert found.restoring.key == "torch-by-hand"
     (tmp_path / "kept").rename(path / "scheduler.pt")
     (path / "optimizer.pt").unlink()
-    found = ckptdoctor.verify(path)
+    found = verified(path)
     assert not found.ok
     assert "Trainer loads neither" in (found.error or "")
 
@@ -94,7 +94,7 @@ def test_a_state_of_accelerate(tmp_path: Path) -> None:
     path.mkdir()
     for old, new in (("pytorch_model.bin",) * 2, ("optimizer.pt", "optimizer.bin"), ("scheduler.pt", "scheduler.bin")):
         shutil.copy(source / old, path / new)
-    found = ckptdoctor.verify(path)
+    found = verified(path)
     assert found.format.value == "accelerate-state"
     assert found.ok
     assert len(found.slots) == 8
@@ -113,7 +113,7 @@ def test_deepspeed_is_not_faked(tmp_path: Path) -> None:
     }
     torch.save(state, path / "mp_rank_00_model_states.pt")
     (tmp_path / "latest").write_text("global_step3", encoding="utf-8")
-    found = ckptdoctor.verify(tmp_path)
+    found = verified(tmp_path)
     assert not found.ok
     assert "only deepspeed itself loads it" in (found.error or "")
 
@@ -125,7 +125,7 @@ def test_nothing_of_a_directory_is_run(tmp_path: Path) -> None:
     state = {"model": model.state_dict(), "optimizer": adam(model).state_dict()}
     state["optimizer"]["param_groups"][0]["eps"] = Touch(tmp_path / "ran")
     dcp.save(state, checkpoint_id=str(tmp_path / "objects"), no_dist=True)
-    found = ckptdoctor.verify(tmp_path / "objects")
+    found = verified(tmp_path / "objects")
     assert "refuses posix.mkdir" in (found.error or "")
     del state["optimizer"]["param_groups"][0]["eps"]
     dcp.save(state, checkpoint_id=str(tmp_path / "named"), no_dist=True)
@@ -133,6 +133,6 @@ def test_nothing_of_a_directory_is_run(tmp_path: Path) -> None:
     described = pickle.loads(metadata.read_bytes())
     described.storage_meta = Touch(tmp_path / "ran")
     metadata.write_bytes(pickle.dumps(described))
-    found = ckptdoctor.verify(tmp_path / "named")
+    found = verified(tmp_path / "named")
     assert found.error == ".metadata names posix.mkdir, which dcp.load would run: it was not loaded"
     assert not (tmp_path / "ran").exists()

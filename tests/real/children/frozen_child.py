@@ -1,8 +1,9 @@
 """Trains models that are frozen and thawed, saves them, and says what `load_model` rebuilds; run in its own process.
 
-    python frozen_child.py FRAMEWORK FOLDER
+    python frozen_child.py FRAMEWORK FOLDER [STEP]
 
-FRAMEWORK is keras or tf_keras (old environments: tf, and keras.legacy, before 2.4). Prints a JSON object: name of a
+FRAMEWORK is keras or tf_keras (old environments: tf, and keras.legacy, before 2.4); STEP takes every so many of the
+models only. Prints a JSON object: name of a
 file → how many variables the loaded model trains, its count, and how many of its optimizer's slots are not zero.
 """
 
@@ -21,6 +22,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import numpy as np
 
 FRAMEWORK, FOLDER = sys.argv[1:3]
+STEP = int(sys.argv[3]) if sys.argv[3:] else 1
 PACKAGE = FRAMEWORK.partition(".")[0]
 tf: Any = importlib.import_module("tensorflow")
 keras: Any = tf.keras if PACKAGE == "tf" else importlib.import_module(PACKAGE)
@@ -124,7 +126,8 @@ HISTORIES: tuple[Callable[[Any, Any], None], ...] = (plain, frozen, layers_froze
 
 def saved() -> Iterator[str]:
     """Saves every model in every layout that the framework has."""
-    for functional, extra, history in itertools.product((False, True), ("", "normal", "custom"), HISTORIES):
+    every = itertools.product((False, True), ("", "normal", "custom"), HISTORIES)
+    for functional, extra, history in itertools.islice(every, 0, None, STEP):
         keras.backend.clear_session()
         base, model = built(extra, functional=functional)
         history(base, model)

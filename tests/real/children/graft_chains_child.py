@@ -13,6 +13,7 @@ import json
 import os
 import pickle
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +68,24 @@ def loss(params: Any, x: Any, y: Any) -> Any:
     return jnp.mean((x @ params["Dense_2"]["kernel"] + params["Dense_2"]["bias"] - y) ** 2)
 
 
-def train(some: Any, params: Any, state: Any, first: int, count: int) -> tuple[Any, Any]:
+@cache
+def step_of(name: str) -> Any:
+    """A step of training by an optimizer, compiled once: compiling each of its operations takes longer."""
+    some = chain(name)
+
+    def step(params: Any, state: Any, x: Any, y: Any) -> tuple[Any, Any]:
+        updates, state = some.update(jax.grad(loss)(params, x, y), state, params)
+        return optax.apply_updates(params, updates), state
+
+    return jax.jit(step)
+
+
+def train(name: str, params: Any, state: Any, first: int, count: int) -> tuple[Any, Any]:
     """Trains some steps, each on a batch of its own."""
     for step in range(first, first + count):
         generator = np.random.default_rng(100 + step)
         x, y = generator.normal(size=(8, 4)).astype("float32"), generator.normal(size=(8, 2)).astype("float32")
-        updates, state = some.update(jax.grad(loss)(params, x, y), state, params)
-        params = optax.apply_updates(params, updates)
+        params, state = step_of(name)(params, state, x, y)
     return params, state
 
 
@@ -98,7 +110,7 @@ def make(names: list[str]) -> list[float]:
         folder = FOLDER / name
         folder.mkdir(parents=True)
         some, params = chain(name), parameters()
-        params, state = train(some, params, some.init(params), 0, BEFORE)
+        params, state = train(name, params, some.init(params), 0, BEFORE)
         whole, bare = tree(params, state, BEFORE), {"params": params}
         fresh = tree(params, some.init(params), 0)
         for layout, options in handlers().items():
@@ -109,9 +121,9 @@ def make(names: list[str]) -> list[float]:
             (folder / f"{what}.msgpack").write_bytes(serialization.to_bytes(value))
         host = jax.tree_util.tree_map(np.asarray, whole)
         (folder / "donor.pkl").write_bytes(pickle.dumps(host))
-        ended = train(some, params, state, BEFORE, AFTER)
+        ended = train(name, params, state, BEFORE, AFTER)
         (folder / "expected.pkl").write_bytes(pickle.dumps(jax.tree_util.tree_map(np.asarray, ended)))
-        off.append(distance(ended, train(some, params, some.init(params), BEFORE, AFTER)))
+        off.append(distance(ended, train(name, params, some.init(params), BEFORE, AFTER)))
     return off
 
 
@@ -136,7 +148,7 @@ def resume(jobs: list[tuple[str, str]]) -> list[Any]:
             restored = ocp.StandardCheckpointer().restore(path, target)
         restored = jax.tree_util.tree_map(jnp.asarray, restored)
         step = int(restored["step"])
-        ended = train(some, restored["params"], restored["opt_state"], BEFORE, AFTER)
+        ended = train(name, restored["params"], restored["opt_state"], BEFORE, AFTER)
         expected = pickle.loads((FOLDER / name / "expected.pkl").read_bytes())
         leaves = jax.tree_util.tree_leaves_with_path(restored["opt_state"])
         counts = {

@@ -2,10 +2,11 @@
 
 Run as a script:
 
-    python graft_saved_models.py save FRAMEWORK FOLDER     # FOLDER/<case>/{full,bare,fresh,plain}, truth.npz
-    python graft_saved_models.py resume FRAMEWORK FOLDER   # FOLDER/<case>/out_*; answers a line of JSON
+    python graft_saved_models.py save FRAMEWORK FOLDER [FIRST]  # FOLDER/<case>/{full,bare,fresh,plain}, truth.npz
+    python graft_saved_models.py resume FRAMEWORK FOLDER        # FOLDER/<case>/out_*; answers a line of JSON
 
-FRAMEWORK is tf_keras or tf_keras.legacy. tests/real/test_graft_tf.py grafts between the two runs.
+FRAMEWORK is tf_keras or tf_keras.legacy; with FIRST, every second case from that one is made only.
+tests/real/test_graft_tf.py grafts between the two runs.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ def train(net: Any, start: int, steps: int) -> None:
 
 def save() -> None:
     """Saves a trained model, and its twins: not compiled, compiled and barely trained, without Keras' metadata."""
-    for case, create in CASES.items():
+    first, every = (int(sys.argv[4]), 2) if sys.argv[4:] else (0, 1)
+    for case, create in list(CASES.items())[first::every]:
         folder = os.path.join(FOLDER, case)
         net = model(optimizer=create(RATE))
         train(net, 0, BEFORE)
@@ -75,7 +77,7 @@ def save() -> None:
 def resume() -> None:
     """Loads each grafted model by the calls that the notes name, and trains on."""
     answers: dict[str, Any] = {}
-    for case in CASES:
+    for case in sorted(os.listdir(FOLDER)):
         with np.load(os.path.join(FOLDER, case, "truth.npz")) as truth:
             wanted = [truth[name] for name in truth.files]
         for folder in sorted(glob.glob(os.path.join(FOLDER, case, "out_*"))):

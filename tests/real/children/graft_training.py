@@ -2,10 +2,11 @@
 
 Run as a script:
 
-    python graft_training.py train FRAMEWORK FOLDER    # saves FOLDER/<case>/{full,bare,fresh}, the truth in truth.npz
-    python graft_training.py resume FRAMEWORK FOLDER   # restores FOLDER/<case>/<out>, answers a line of JSON
+    python graft_training.py train FRAMEWORK FOLDER [FIRST]  # saves FOLDER/<case>/{full,bare,fresh}, and truth.npz
+    python graft_training.py resume FRAMEWORK FOLDER         # restores FOLDER/<case>/<out>, answers a line of JSON
 
-FRAMEWORK is keras, tf_keras or tf_keras.legacy (old environments: tf, tf.legacy). tests/real/test_graft_tf.py and
+FRAMEWORK is keras, tf_keras or tf_keras.legacy (old environments: tf, tf.legacy); with FIRST, every second case from
+that one is made only. tests/real/test_graft_tf.py and
 tests/real/test_old_frameworks.py graft between the two runs.
 """
 
@@ -118,7 +119,8 @@ def build(net: Any, optimizer: Any) -> None:
 
 def train() -> None:
     """Saves each case with its state, without an optimizer, and beside an optimizer of another run."""
-    for case, create in cases().items():
+    first, every = (int(sys.argv[4]), 2) if sys.argv[4:] else (0, 1)
+    for case, create in list(cases().items())[first::every]:
         folder = os.path.join(FOLDER, case)
         os.makedirs(folder, exist_ok=True)
         net, optimizer = model(), create(RATE)
@@ -144,6 +146,8 @@ def resume() -> None:
     """
     answers: dict[str, Any] = {}
     for case, create in cases().items():
+        if not os.path.exists(os.path.join(FOLDER, case)):
+            continue
         with np.load(os.path.join(FOLDER, case, "truth.npz")) as truth:
             wanted = [truth[name] for name in truth.files]
         control = resumed(os.path.join(FOLDER, case, "full"), create(JUNK_RATE), wanted, built=False)

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 from support.commands import ckptdoctor
-from support.frameworks import child
+from support.frameworks import child, needs
 
-pytest.importorskip("torch", exc_type=ImportError)
-pytest.importorskip("keras", exc_type=ImportError)
+needs("torch", "keras")
 
 pytestmark = pytest.mark.real
 ROWS = ("adam", "amsgrad", "adamw", "adagrad", "adadelta", "adamax", "nadam", "rmsprop", "momentum", "nesterov")

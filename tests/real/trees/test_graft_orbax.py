@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from support.frameworks import child
@@ -38,48 +38,79 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "loss_scale": ("Adam", {"learning_rate": 0.02, "loss_scale": True}),
     "sequential": ("Adam", {"learning_rate": 0.02}),
 }
+COMMON = ("adam", "momentum", "schedule", "sequential")
+"""Made on each backend; the ordinary run has half of the others on one and half on the other, `nightly` all on both."""
+TARGETS = ("target", "built", "weights")
 DONORS = ("donor", "donor.keras", "donor.weights.h5", "donor.h5", "donor.npz")
 TOLERANCE = 1e-6
 VISIBLE = 1e-4
 """How far a run is away at least that lost its slots."""
 
 
-@pytest.fixture(scope="module", params=["jax", "tensorflow"])
-def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """A backend, and the folder with what Keras made on it."""
-    folder = tmp_path_factory.mktemp(request.param)
-    child(SCRIPT, "make", folder, given=CASES, settings={"KERAS_BACKEND": request.param})
-    return request.param, folder
+class Made(NamedTuple):
+    """What Keras made on a backend.
+
+    Attributes:
+        backend: Its name.
+        folder: Where it lies, a folder a case.
+        targets: Case → the targets that its state is grafted into.
+    """
+
+    backend: str
+    folder: Path
+    targets: dict[str, tuple[str, ...]]
 
 
-def resumed(backend: str, folder: Path, jobs: list[tuple[str, Path, str]]) -> list[float]:
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(
+            (backend, first, every), id=f"{backend}{', every case' * every}", marks=[pytest.mark.nightly] * every
+        )
+        for every in (False, True)
+        for first, backend in enumerate(("jax", "tensorflow"))
+    ],
+)
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A backend, and what Keras made on it."""
+    backend, first, every = request.param
+    names = list(CASES) if every else [*COMMON, *[name for name in CASES if name not in COMMON][first::2]]
+    folder = tmp_path_factory.mktemp(backend)
+    child(SCRIPT, "make", folder, given={name: CASES[name] for name in names}, settings={"KERAS_BACKEND": backend})
+    targets: dict[str, tuple[str, ...]] = {
+        name: TARGETS if every else (TARGETS[(number + first) % 3],) for number, name in enumerate(names)
+    }
+    return Made(backend, folder, targets)
+
+
+def resumed(made: Made, jobs: list[tuple[str, Path, str]]) -> list[float]:
     """How far runs that went on from these directories are from those that were not interrupted."""
     given = [(name, str(path), how, CASES[name]) for name, path, how in jobs]
-    found: list[float] = child(SCRIPT, "resume", folder, given=given, settings={"KERAS_BACKEND": backend})
+    settings = {"KERAS_BACKEND": made.backend}
+    found: list[float] = child(SCRIPT, "resume", made.folder, given=given, settings=settings)
     return found
 
 
-def test_training_goes_on(made: tuple[str, Path]) -> None:
+def test_training_goes_on(made: Made) -> None:
     """Every class, from one of Keras' Orbax checkpoints into a new one: weights and state end as uninterrupted."""
-    backend, folder = made
     jobs: list[tuple[str, Path, str]] = []
-    for name in CASES:
-        for target in ("target", "built", "weights"):
-            output = folder / name / f"from-orbax-into-{target}"
-            graft(folder / name / "donor", folder / name / target, output)
+    for name, targets in made.targets.items():
+        for target in targets:
+            output = made.folder / name / f"from-orbax-into-{target}"
+            graft(made.folder / name / "donor", made.folder / name / target, output)
             assert inspect(output)[0].status is Status.COMPLETE, (name, target)
             by_program = target == "weights" or name == "sequential"
             jobs.append((name, output, "weights" if by_program else "model"))
-    ends = resumed(backend, folder, jobs)
+    ends = resumed(made, jobs)
     off = {f"{job[1].parent.name}/{job[1].name}": end for job, end in zip(jobs, ends, strict=True) if end > TOLERANCE}
     assert not off
 
 
-def test_every_donor(made: tuple[str, Path]) -> None:
+def test_every_donor(made: Made) -> None:
     """From every format of Keras: load_model goes on exactly."""
-    backend, folder = made
+    folder = made.folder
     jobs: list[tuple[str, Path, str]] = []
-    donors = [*DONORS, *(["donor.index"] if backend == "tensorflow" else [])]
+    donors = [*DONORS, *(["donor.index"] if made.backend == "tensorflow" else [])]
     for name in ("adam", "momentum", "schedule"):
         for donor in donors:
             output = folder / name / f"into-{donor.replace('.', '-')}"
@@ -88,25 +119,25 @@ def test_every_donor(made: tuple[str, Path]) -> None:
                 graft(folder / name / donor, folder / name / "target", output, **options)
                 jobs.append((name, output, "model"))
     assert len(jobs) == 3 * len(donors)
-    ends = resumed(backend, folder, jobs)
+    ends = resumed(made, jobs)
     off = {f"{job[0]}/{job[1].name}": end for job, end in zip(jobs, ends, strict=True) if end > TOLERANCE}
     assert not off
 
 
-def test_shared_files(made: tuple[str, Path]) -> None:
+def test_shared_files(made: Made) -> None:
     """With --link Orbax reads the new values beside the target's own files, which stay as they are."""
-    backend, folder = made
+    folder = made.folder
     target = folder / "adam" / "built"
     before = {path: path.read_bytes() for path in target.rglob("*") if path.is_file()}
     output = folder / "adam" / "linked"
     receipt = graft(folder / "adam" / "donor", target, output, link=True)
     assert receipt.written.bytes_linked
-    assert resumed(backend, folder, [("adam", output, "model")])[0] <= TOLERANCE
+    assert resumed(made, [("adam", output, "model")])[0] <= TOLERANCE
     assert {path: path.read_bytes() for path in target.rglob("*") if path.is_file()} == before
 
 
-def test_judges(made: tuple[str, Path]) -> None:
+def test_judges(made: Made) -> None:
     """What these tests rest on: without its slots a run ends elsewhere."""
-    backend, folder = made
-    jobs = [("adam", folder / "adam" / "built", "model"), ("momentum", folder / "momentum" / "donor", "unbuilt")]
-    assert min(resumed(backend, folder, jobs)) > VISIBLE
+    own = made.folder
+    jobs = [("adam", own / "adam" / "built", "model"), ("momentum", own / "momentum" / "donor", "unbuilt")]
+    assert min(resumed(made, jobs)) > VISIBLE

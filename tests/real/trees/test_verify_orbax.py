@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import textwrap
+from functools import partial
 from pathlib import Path
 
 import pytest
-from support.frameworks import child
+from support.frameworks import child, verified
 
 from ckptdoctor import graft
 from ckptdoctor.errors import UsageProblem
@@ -53,6 +54,10 @@ TREE = """
 CHAIN = "optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule))"
 
 
+by_keras = partial(verified, backend="tensorflow")
+by_jax = partial(verified, backend="jax")
+
+
 def script(path: Path, text: str) -> str:
     """A script of the user's."""
     path.write_text(textwrap.dedent(text))
@@ -77,26 +82,26 @@ def of_jax(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_functional_model(of_keras: Path, tmp_path: Path) -> None:
-    """load_model restores all of it, of a graft too."""
+    """load_model restores all of it, of a graft too; the interpreter is started for it."""
     assert verify(of_keras / "functional" / "donor").ok
     graft(of_keras / "functional" / "donor.keras", of_keras / "functional" / "target", tmp_path / "out")
-    assert verify(tmp_path / "out").ok
+    assert by_keras(tmp_path / "out").ok
 
 
 def test_a_sequential_model(of_keras: Path, tmp_path: Path) -> None:
     """load_model loses it silently; the program's own model, which a script makes, gets everything."""
     donor = of_keras / "sequential" / "donor"
-    assert not verify(donor).ok
-    assert verify(donor, script=script(tmp_path / "program.py", PROGRAM)).ok
+    assert not by_keras(donor).ok
+    assert by_keras(donor, script=script(tmp_path / "program.py", PROGRAM)).ok
 
 
 def test_weights_alone_beside_a_state(of_keras: Path, tmp_path: Path) -> None:
     """Without a configuration verify needs a model."""
     graft(of_keras / "sequential" / "donor", of_keras / "sequential" / "weights", tmp_path / "out")
-    refused = verify(tmp_path / "out")
+    refused = by_keras(tmp_path / "out")
     assert not refused.ok
     assert "--model-script" in str(refused.attempts[0].error)
-    assert verify(tmp_path / "out", script=script(tmp_path / "program.py", PROGRAM)).ok
+    assert by_keras(tmp_path / "out", script=script(tmp_path / "program.py", PROGRAM)).ok
 
 
 @pytest.mark.parametrize("layout", ["-ocdbt", "-directories", "-zarr3", ".msgpack"])
@@ -104,19 +109,19 @@ def test_chains(of_jax: Path, tmp_path: Path, layout: str) -> None:
     """Restored as they are, and into the program's own tree; a tree of another chain is refused by the library."""
     donor, output = of_jax / f"donor{layout}", tmp_path / f"out{layout}"
     graft(donor, of_jax / f"target{layout}", output)
-    found = verify(output)
+    found = by_jax(output)
     assert found.ok
     assert any("without a target" in note for note in found.notes)
-    assert verify(output, script=script(tmp_path / "tree.py", TREE.replace("CHAIN", CHAIN))).ok
-    assert not verify(output, script=script(tmp_path / "other.py", TREE.replace("CHAIN", "optax.adam(0.1)"))).ok
+    assert by_jax(output, script=script(tmp_path / "tree.py", TREE.replace("CHAIN", CHAIN))).ok
+    assert not by_jax(output, script=script(tmp_path / "other.py", TREE.replace("CHAIN", "optax.adam(0.1)"))).ok
 
 
 def test_a_script_that_is_none(of_jax: Path, tmp_path: Path) -> None:
     """A file that is not there is wrong use; a function that is not there fails the verification."""
     donor = of_jax / "donor.msgpack"
     with pytest.raises(UsageProblem, match=r"FILE\.py:FUNCTION"):
-        verify(donor, script=str(tmp_path / "absent.py:build"))
+        by_jax(donor, script=str(tmp_path / "absent.py:build"))
     (tmp_path / "empty.py").write_text("")
-    found = verify(donor, script=f"{tmp_path / 'empty.py'}:build")
+    found = by_jax(donor, script=f"{tmp_path / 'empty.py'}:build")
     assert not found.ok
     assert "has no function 'build'" in str(found.attempts[0].error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib.util
 import json
 import os
 import shlex
@@ -15,6 +16,10 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from ckptdoctor.verification import Verification, verify
 
 ROOT = Path(__file__).resolve().parents[3]
 CHILDREN = ROOT / "tests" / "real" / "children"
@@ -36,9 +41,28 @@ NOT_THEIRS = ("PYTHONPATH", "PYTHONHOME", "TF_USE_LEGACY_KERAS")
 """What is meant for the interpreter of the tests only."""
 
 
+MODULES = {
+    "tensorflow": ("tensorflow",),  # which imports Keras 3 too
+    "jax": ("jax", "flax", "optax", "orbax.checkpoint", "keras"),
+    "torch": ("torch", "torch._dynamo", "torch.distributed.checkpoint"),  # its optimizers import the second
+}
+"""Keras' backend → what is imported of it before the runs."""
+
+
+def needs(*packages: str) -> None:
+    """Skips the tests that follow where one is not installed, without the seconds that importing it takes."""
+    for each in packages:
+        if importlib.util.find_spec(each) is None:
+            pytest.skip(f"{each} is not installed", allow_module_level=True)
+
+
 @cache
-def warm_python() -> str:
-    """The interpreter of the tests with TensorFlow and Keras imported already, which spares each run the seconds."""
+def warm_python(backend: str = "tensorflow") -> str:
+    """The interpreter of the tests with frameworks imported already, which spares each run the seconds.
+
+    Args:
+        backend: Of MODULES; the runs have it as their KERAS_BACKEND.
+    """
     if sys.platform != "linux":  # elsewhere libraries do not bear forks
         return sys.executable
     folder = tempfile.mkdtemp(prefix="ckptdoctor-tests-")
@@ -49,11 +73,11 @@ def warm_python() -> str:
         file.write(f'#!/bin/sh\nexec {words} "$@"\n')
     os.chmod(command, 0o700)
     server = subprocess.Popen(
-        [sys.executable, program, "serve", socket],
+        [sys.executable, program, "serve", socket, *MODULES[backend]],
         stdin=subprocess.PIPE,  # ends with this process, and the server with it
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        env={**os.environ, **SETTINGS},
+        env={**os.environ, **SETTINGS, "KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu"},
     )
     assert server.stdin is not None
     assert server.stderr is not None
@@ -69,6 +93,13 @@ def warm_python() -> str:
     return command
 
 
+def verified(path: str | os.PathLike[str], backend: str = "torch", **options: Any) -> Verification:
+    """What `verify` finds by an interpreter that has imported the framework already."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KERAS_BACKEND", backend)
+        return verify(path, python=warm_python(backend), **options)
+
+
 def run(
     *words: object, given: str = "", python: str = sys.executable, settings: Mapping[str, str] | None = None
 ) -> list[str]:
@@ -76,13 +107,14 @@ def run(
     is_ours = python == sys.executable
     hidden = () if is_ours else NOT_THEIRS
     environment = {key: value for key, value in os.environ.items() if key not in hidden}
+    environment |= {**SETTINGS, **(settings or {})}
     done = subprocess.run(
-        [warm_python() if is_ours else python, *map(str, words)],
+        [warm_python(environment["KERAS_BACKEND"]) if is_ours else python, *map(str, words)],
         input=given,
         capture_output=True,
         text=True,
         check=False,
-        env={**environment, **SETTINGS, **(settings or {})},
+        env=environment,
     )
     assert done.returncode == 0, f"it ended with {done.returncode}: {done.stderr[-4000:]}"
     return done.stdout.splitlines()

@@ -1,15 +1,17 @@
-"""An interpreter that has TensorFlow and Keras imported already: it forks for each run.
+"""An interpreter that has frameworks imported already: it forks for each run.
 
-    python warm_python.py serve SOCKET            imports them, and answers until its standard input ends
+    python warm_python.py serve SOCKET MODULE...  imports them, and answers until its standard input ends
     python -IS warm_python.py run SOCKET WORD...  as `python WORD...`, with these files, this folder and environment
 
 A run is a process of its own, in the state that `import tensorflow` leaves, and ends as it would have ended: with its
-exit code, or by its signal. No operation runs before the fork: TensorFlow's threads start with the first. What is set
-in the environment and matters while importing must be as it was there; otherwise `run` starts a fresh interpreter.
+exit code, or by its signal. No operation runs before the fork: the threads of TensorFlow, PyTorch and JAX start with
+the first. What is set in the environment and matters while importing must be as it was there; otherwise `run` starts a
+fresh interpreter.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import select
@@ -19,19 +21,30 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-STARTING = ("KERAS_", "PYTHON", "TF_")
-"""Beginnings of the names of variables that matter while Python and the frameworks start."""
-HARMLESS = {"PYTHONDONTWRITEBYTECODE", "PYTHONIOENCODING", "TF_CPP_MIN_LOG_LEVEL"}
-BACKEND = ("KERAS_BACKEND", "tensorflow")
-"""What is imported here; the default too."""
+STARTING = {"JAX_": "jax", "KERAS_": "keras", "PYTHON": "sys", "TF_": "tensorflow", "XLA_": "jax"}
+"""Beginnings of the names of variables that matter while Python and the frameworks start, and of which one."""
+HARMLESS = {"PYTHONDONTWRITEBYTECODE", "PYTHONIOENCODING", "PYTHONPATH", "TF_CPP_MIN_LOG_LEVEL"}
+USUAL = {"KERAS_BACKEND": "tensorflow", "JAX_PLATFORMS": "cpu"}
+"""What not setting them comes to."""
 BEAT = 0.01
 """Seconds between two looks at whether a run has ended."""
 
 
 def setting() -> dict[str, str]:
     """What of the environment matters while starting."""
-    kept = {name: value for name, value in os.environ.items() if name.startswith(STARTING) and name not in HARMLESS}
-    return dict([BACKEND], **kept)
+    starting = tuple(STARTING)
+    kept = {name: value for name, value in os.environ.items() if name.startswith(starting) and name not in HARMLESS}
+    return USUAL | kept
+
+
+def was_read(name: str) -> bool:
+    """Whether what was imported here has read a variable."""
+    return any(name.startswith(each) and module in sys.modules for each, module in STARTING.items())
+
+
+def search_path() -> list[str]:
+    """The folders that the environment adds to where modules are looked for."""
+    return [os.path.abspath(each) for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
 
 
 def run(path: str, words: list[str]) -> None:
@@ -52,12 +65,13 @@ def run(path: str, words: list[str]) -> None:
     sys.exit(code)
 
 
-def serve(path: str) -> None:
+def serve(path: str, modules: list[str]) -> None:
     """Answers one run after the other; returns in the process of a run, and at the end."""
     import gc
 
-    import tensorflow as tf  # noqa: F401 - which imports Keras 3 too
-
+    for each in modules:
+        with suppress(ImportError):  # of a run that needs it, it is the failure
+            importlib.import_module(each)
     gc.freeze()  # forks need not look through a million objects
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
@@ -75,7 +89,8 @@ def _served(listener: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     with client, suppress(BrokenPipeError, ValueError):  # who asked was killed meanwhile
         length, files, _, _ = socket.recv_fds(client, 8, 3)
         request: dict[str, Any] = json.loads(_received(client, int.from_bytes(length, "little")))
-        pid = _forked() if request["setting"] == setting() else None
+        different = request["setting"].items() ^ setting().items()
+        pid = None if any(was_read(name) for name, _ in different) else _forked()
         if pid == 0:
             return request, files
         for each in files:  # while they are open here, who reads them waits for their end
@@ -121,8 +136,10 @@ def become(request: dict[str, Any], files: list[int]) -> None:
         os.dup2(each, number)
         os.close(each)
     os.chdir(request["folder"])
+    served = search_path()
     os.environ.clear()
     os.environ.update(request["environment"])
+    sys.path[1:] = [*search_path(), *(each for each in sys.path[1:] if each not in served)]
     np.random.seed()  # noqa: NPY002 - from the system, as in each fresh process
     first, *rest = request["words"]
     if first == "-c":
@@ -140,6 +157,6 @@ def become(request: dict[str, Any], files: list[int]) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
-        serve(sys.argv[2])
+        serve(sys.argv[2], sys.argv[3:])
     else:
         run(sys.argv[2], sys.argv[3:])

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.frameworks import verified
 
-from ckptdoctor.verification import Outcome, Verification, verify
+from ckptdoctor.verification import Outcome, Verification
 
 torch: Any = pytest.importorskip("torch")
 
@@ -58,7 +59,7 @@ def script(folder: Path, text: str) -> str:
 
 def by_program(path: Path, folder: Path, text: str) -> Verification:
     """What the program makes of a file."""
-    return verify(path, script=script(folder, text))
+    return verified(path, script=script(folder, text))
 
 
 def outcomes(found: Verification) -> set[Outcome]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from support.commands import Result, environment
+from support.frameworks import warm_python
 
 from ckptdoctor.recipes.run import recipe, render
 
@@ -35,11 +35,11 @@ def filled(path: Path, gaps: Mapping[str, str]) -> str:
 
 
 def run(text: str, folder: Path, *arguments: str, backend: str = "tensorflow") -> Result:
-    """Runs a script; the programs may be imported."""
+    """Runs a script by the framework that is Keras' backend then; the programs may be imported."""
     script = folder / "recipe.py"
     script.write_text(text, encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, str(script), *arguments],
+        [warm_python(backend), str(script), *arguments],
         capture_output=True, text=True, check=False, timeout=300, cwd=folder,
         env=environment(**QUIET, PYTHONPATH=str(PROGRAMS), KERAS_BACKEND=backend),
     )  # fmt: skip
@@ -70,7 +70,7 @@ def run_each(texts: Mapping[str, str], folder: Path, *, backend: str = "tensorfl
     for path, name in paths.items():
         Path(path).write_text(texts[name], encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-c", _DRIVER], input=json.dumps(list(paths)),
+        [warm_python(backend), "-c", _DRIVER], input=json.dumps(list(paths)),
         capture_output=True, text=True, check=True, timeout=300, cwd=folder,
         env=environment(**QUIET, PYTHONPATH=str(PROGRAMS), KERAS_BACKEND=backend),
     )  # fmt: skip
@@ -81,7 +81,7 @@ def run_each(texts: Mapping[str, str], folder: Path, *, backend: str = "tensorfl
 def make(program: str, folder: Path, *arguments: str, backend: str = "tensorflow") -> None:
     """Has a program train and save what it saves."""
     subprocess.run(
-        [sys.executable, str(PROGRAMS / f"{program}.py"), str(folder), *arguments],
+        [warm_python(backend), str(PROGRAMS / f"{program}.py"), str(folder), *arguments],
         capture_output=True, text=True, check=True, timeout=300, cwd=folder,
         env=environment(**QUIET, KERAS_BACKEND=backend),
     )  # fmt: skip

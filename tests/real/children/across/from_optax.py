@@ -78,7 +78,7 @@ def keras_net(optimizer: Any, weights: Any) -> Any:
     model = keras.Sequential(
         [keras.Input((4,)), dense(4, "tanh", name="hidden"), dense(4, "tanh", name="mid"), dense(2, name="out")]
     )
-    model.compile(optimizer, "mse")
+    model.compile(optimizer, "mse", run_eagerly=True)  # compiling takes longer than the steps
     for name in LAYERS:
         model.get_layer(name).set_weights([np.array(weights[name][part]) for part in ("kernel", "bias")])
     return model
@@ -148,6 +148,7 @@ def in_keras(name: str, end: Any) -> float | str:
     if refused:
         return refused
     model = keras.models.load_model(FOLDER / f"{name}-out.keras")
+    model.run_eagerly = True
     for step in range(BEFORE, AFTER):
         model.train_on_batch(*data(step))
     pairs = [(end[layer], model.get_layer(layer).get_weights()) for layer in LAYERS]

@@ -65,7 +65,7 @@ def keras_net(optimizer: Any) -> Any:
     model = keras.Sequential(
         [keras.Input((4,)), dense(4, "tanh", name="hidden"), dense(4, "tanh", name="mid"), dense(2, name="out")]
     )
-    model.compile(optimizer, "mse")
+    model.compile(optimizer, "mse", run_eagerly=True)  # compiling takes longer than the steps
     return model
 
 
@@ -159,6 +159,7 @@ def prove() -> dict[str, float]:
             train(net, optimizer, BEFORE, AFTER)
             found[f"{name} into {target}"] = apart(torch.load(FOLDER / f"{name}-keras-end.pt"), net.state_dict())
         model = keras.models.load_model(FOLDER / f"{name}-out.keras")
+        model.run_eagerly = True
         train(model, None, BEFORE, AFTER)
         found[f"{name} into keras"] = apart(torch.load(FOLDER / f"{name}-torch-end.pt"), of_keras(model))
     return found
