@@ -48,6 +48,8 @@ def inspect(
     PATH is a file, a SavedModel directory, a checkpoint prefix (run/ckpt-7), any of its files, or a directory with a
     `checkpoint` state file (its latest one). `-` reads paths from standard input, one a line.
 
+    A URL is read where it is, with the extra `remote`: s3://, gs://, az://, https://, hf://OWNER/NAME/PATH.
+
     \b
     Exit codes:
       0  everything was read, whatever it holds

@@ -12,6 +12,8 @@ from time import monotonic
 
 from ckptdoctor.storage.contract import Object, Store
 
+_NO_NAMES = frozenset({"", ".", ".."})
+"""What stands between the slashes of keys and is no name: no path leads through it."""
 _HIGHEST = "\U0010ffff"
 MOST_KEPT = 300_000
 """Objects that are remembered: a bucket of millions is listed in parts, some of them twice."""
@@ -67,7 +69,8 @@ class Listings:
             at = _just_below(start) if beginning else start
             while (key := self._next(start, at, folder)) is not None:
                 name, slash, _ = key[len(folder) :].partition("/")
-                found[name] = None if slash else self._objects[key]
+                if name not in _NO_NAMES and "\0" not in name:
+                    found[name] = None if slash else self._objects[key]
                 at = f"{folder}{name}/{_HIGHEST}" if slash else key
         return found
 
@@ -86,8 +89,11 @@ class Listings:
         folder = parent(key)
         if self._covering(key) is None and self._covering(f"{folder}\0") is None:
             self._page(folder, folder)
-        if self._covering(key) is None:
-            self._page(folder, _just_below(key))
+        at = _just_below(key)
+        while self._covering(key) is None:
+            span = self._covering(f"{at}\0")
+            at = span[1] if span is not None else at
+            self._page(folder, at)
 
     def _next(self, start: str, at: str, folder: str) -> str | None:
         """The first key above `at` that begins with `start`; what is not known is asked for, in `folder`."""
@@ -99,8 +105,10 @@ class Listings:
                 continue
             place = bisect_right(self._keys, at)
             if place < len(self._keys) and self._keys[place] <= span[1]:
-                key = self._keys[place]
-                return key if key.startswith(start) else None
+                at = self._keys[place]
+                if at >= start:  # those just below it are passed over
+                    return at if at.startswith(start) else None
+                continue
             if span[1] >= end:
                 return None
             at = span[1]

@@ -24,7 +24,7 @@ _PATIENCE = 60
 _CLIENT: dict[str, Any] = {"timeout": "60s", "connect_timeout": "10s", "user_agent": "ckptdoctor"}
 _RETRIES: dict[str, Any] = {"max_retries": 5, "retry_timeout": timedelta(seconds=_PATIENCE)}
 _ANSWER = re.compile(r"non-2xx status code: (\d{3}) ?([A-Za-z ]*)")
-_DENIED = "access is denied: it needs credentials that may read it (see `ckptdoctor inspect --help` on URLs)"
+_DENIED = "access is denied: it needs credentials that may read it, in the environment"
 
 
 def obstore() -> Any:

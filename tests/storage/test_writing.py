@@ -8,7 +8,7 @@ import obstore
 import pytest
 from support.commands import ckptdoctor as run
 from support.museum import FIXTURES
-from support.remote.servers import Bucket, Web
+from support.remote.servers import Bucket, Web, hub
 
 import ckptdoctor
 from ckptdoctor.errors import Refused
@@ -75,6 +75,20 @@ def test_data_first(tmp_path: Path) -> None:
         (tmp_path / "run" / name).write_bytes(b"x")
     found = [Path(key).name for _, key in uploads._files(str(tmp_path / "run"), "a/run")]
     assert found == names[::-1]
+
+
+def test_names_that_lead_out(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Hub that lists what would be written elsewhere, or nowhere: none of it is fetched."""
+    weights = (FIXTURES / "keras3.keras").read_bytes()
+    names = ["run/m.keras", "run/../../../../../../tmp/evil", "run//twice", "run/./dot", "run/a\0b", "../evil"]
+    hub(web, "owner/name", dict.fromkeys(names, weights))
+    monkeypatch.setenv("HF_ENDPOINT", web.url)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    assert [each.path for each in ckptdoctor.inspect("hf://owner/name", all=True)] == ["hf://owner/name/run/m.keras"]
+    ckptdoctor.strip("hf://owner/name/run", tmp_path / "out.keras")
+    assert [each.name for each in tmp_path.iterdir()] == ["out.keras"]
+    assert not Path("/tmp/evil").exists()
 
 
 def test_where_nothing_can_be_written(bucket: Bucket, web: Web) -> None:
