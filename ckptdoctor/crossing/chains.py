@@ -56,6 +56,32 @@ def class_of_chain(optimizer: OptimizerState, own: OptimizerState | None, asked:
     )
 
 
+def class_in_chain(kind: Shared | None, optimizer: OptimizerState, own: OptimizerState) -> Shared:
+    """The class of another framework's optimizer, whose state goes into a chain.
+
+    Args:
+        kind: What it shares with others.
+        optimizer: The donor's.
+        own: The target's chain.
+
+    Raises:
+        GraftRefused: The chain is of another class, or it is another algorithm in optax.
+    """
+    name = optimizer.class_name or "optimizer"
+    keeps_maximum = any(slot.role is Role.MAX_SECOND_MOMENT for slot in optimizer.slots)
+    reason = _NEVER.get("AMSGrad" if keeps_maximum else name)
+    if reason is not None:
+        raise GraftRefused(f"{name} is another algorithm in optax ({reason}): no translation exists")
+    fitting = {own.class_name, *own.class_candidates} - {None}
+    if kind is None or not fitting & {kind.keras, kind.torch}:
+        theirs = ", ".join(sorted(filter(None, fitting))) or "no known class"
+        raise GraftRefused(
+            f"the target's chain of optax is of {theirs}, the donor's optimizer {name}: their state means different "
+            "things"
+        )
+    return kind
+
+
 def quantity_in(kind: Shared, role: Role) -> Role:
     """What a slot of a chain is in a class: Adamax keeps its norm under Adam's name."""
     return Role.INFINITY_NORM if kind.torch == "Adamax" and role is Role.SECOND_MOMENT else role

@@ -13,6 +13,9 @@ _TO_TORCH = {
     "kernel": "weight", "embeddings": "weight", "gamma": "weight", "beta": "bias", "moving_mean": "running_mean",
     "moving_variance": "running_var", "embedding": "weight", "scale": "weight",
 }  # fmt: skip
+_TO_FLAX = {
+    "embeddings": "embedding", "gamma": "scale", "beta": "bias", "moving_mean": "mean", "moving_variance": "var",
+}  # fmt: skip
 _OF_KERAS = {"running_mean": "moving_mean", "running_var": "moving_variance"}
 
 
@@ -32,6 +35,12 @@ def keras_name_of_flax(path: str, *, is_norm: bool) -> str:
     *front, last = path.split("/")
     beta = "beta" if last == "bias" and is_norm else last
     return "/".join([*front, {"embedding": "embeddings", "scale": "gamma"}.get(last, beta)])
+
+
+def flax_name(path: str) -> str:
+    """`Embed_0/embeddings`, Keras' name, as `Embed_0/embedding`."""
+    *front, last = path.split("/")
+    return "/".join([*front, _TO_FLAX.get(last, last)])
 
 
 def keras_name(name: str, rank: int, *, is_norm: bool, is_table: bool) -> str:

@@ -82,7 +82,7 @@ def as_keras(donor: TrainingState, optimizer: OptimizerState, target: TrainingSt
         GraftRefused: Keras has no such class, or not with these settings or counts.
     """
     kind, hyper, warnings = _class(optimizer)
-    count = _count(donor, optimizer, kind, wishes)
+    count = count_of(donor, optimizer, kind, wishes)
     rate = wishes.learning_rate if wishes.learning_rate is not None else hyper.get("learning_rate")
     scheduled = any(each.optimizer in {None, optimizer.name} for each in donor.schedulers)
     factors = {Role.MOMENTUM: 1.0}
@@ -91,7 +91,7 @@ def as_keras(donor: TrainingState, optimizer: OptimizerState, target: TrainingSt
         factors[Role.MOMENTUM] = lr if kind.keras == "RMSprop" else -lr
     elif scheduled:
         warnings.append("the learning rate is the one in force: Keras has schedules in its configuration")
-    names, axes = _names(donor, target)
+    names, axes = names_in_keras(donor, target)
     kinds = _kinds(kind)
     slots = []
     for slot in optimizer.slots:
@@ -166,8 +166,8 @@ def _settings(kind: Shared, group: Mapping[str, object], decay: float) -> dict[s
     return found
 
 
-def _count(donor: TrainingState, optimizer: OptimizerState, kind: Shared, wishes: Wishes) -> int | None:
-    """The one count that Keras keeps.
+def count_of(donor: TrainingState, optimizer: OptimizerState, kind: Shared, wishes: Wishes) -> int | None:
+    """The one count of an optimizer, where the other side keeps one.
 
     Raises:
         GraftRefused: The parameters have different ones.
@@ -177,8 +177,8 @@ def _count(donor: TrainingState, optimizer: OptimizerState, kind: Shared, wishes
     span = optimizer.iterations_range
     if span is not None:
         raise GraftRefused(
-            f"the donor's parameters were stepped {span[0]:,} to {span[1]:,} times, and Keras keeps one count: say "
-            "which with --iterations N"
+            f"the donor's parameters were stepped {span[0]:,} to {span[1]:,} times, and the target keeps one count: "
+            "say which with --iterations N"
         )
     if kind.torch in UNCOUNTED:  # a program's own count is the best there is
         counts = {each.last_epoch for each in donor.schedulers} | {
@@ -188,10 +188,14 @@ def _count(donor: TrainingState, optimizer: OptimizerState, kind: Shared, wishes
     return optimizer.iterations
 
 
-def _names(donor: TrainingState, target: TrainingState) -> tuple[dict[str, str], dict[str, tuple[int, ...] | None]]:
-    """Keras' name of each variable, and how its axes are exchanged."""
+def names_in_keras(
+    donor: TrainingState, target: TrainingState
+) -> tuple[dict[str, str], dict[str, tuple[int, ...] | None]]:
+    """Keras' name of each variable of PyTorch, and how its axes are exchanged; the target tells embeddings."""
     ranks = {each.path: len(each.tensor.shape) for each in donor.variables}
-    tables = {each.tensor.shape for each in target.variables if each.path.rpartition("/")[2] == "embeddings"}
+    tables = {
+        each.tensor.shape for each in target.variables if each.path.rpartition("/")[2] in {"embeddings", "embedding"}
+    }
     names: dict[str, str] = {}
     axes: dict[str, tuple[int, ...] | None] = {}
     for each in donor.variables:

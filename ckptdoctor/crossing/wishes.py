@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 
@@ -12,8 +13,10 @@ class Wishes(NamedTuple):
         learning_rate: The constant learning rate.
         iterations: The count.
         optimizer_class: The class that is wanted, of PyTorch.
+        mapping: Variable of the donor → the target's.
     """
 
     learning_rate: float | None = None
     iterations: int | None = None
     optimizer_class: str | None = None
+    mapping: Mapping[str, str] = {}

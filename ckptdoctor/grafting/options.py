@@ -117,4 +117,4 @@ class Options(NamedTuple):
 
 def wishes_of(options: Options) -> Wishes:
     """What a translation between frameworks is told."""
-    return Wishes(options.learning_rate, options.iterations, options.optimizer_class)
+    return Wishes(options.learning_rate, options.iterations, options.optimizer_class, options.mapping)

@@ -1,7 +1,7 @@
-"""Grafts between the trees of JAX programs: a chain of optax is taken as it is, and all of its counts agree.
+"""Grafts into the trees of JAX programs: a chain of optax is taken as it is, and all of its counts agree.
 
-optax stores no class and no setting: what a state means is known to the program alone. So nothing is translated here,
-and a state goes only where its variables are.
+optax stores no class and no setting: what a state means is known to the program alone. So between chains nothing is
+translated, and another framework's state goes only into a chain that the program has built.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from ckptdoctor.crossing.to_optax import into_chain
 from ckptdoctor.diagnosis.status import is_possible
 from ckptdoctor.errors import GraftRefused
-from ckptdoctor.grafting.options import PARTS, Options
+from ckptdoctor.grafting.options import PARTS, Options, wishes_of
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.planning.names import own_optimizer
 from ckptdoctor.matching.sides import choose
@@ -61,10 +62,15 @@ def chain_plan(donor: TrainingState | None, target: TrainingState, output: str, 
         GraftRefused: The donor's state is none of optax, or not of this model, or of another chain.
         Unmatchable: There are several optimizers and nothing says which.
     """
-    _require_whole(options)
     own = own_optimizer(target, donor, options)
     mine = None if own is None or not own.has_state else _source(target, own)
-    source = mine if donor is None else _donor(donor, options)
+    theirs = None if donor is None else choose(donor, options.donor_optimizer, "the donor")
+    source: _Source | None
+    if mine is not None and donor is not None and theirs is not None and not dialect(theirs.generation).chained:
+        source, options = _translated(donor, theirs, mine, options)
+    else:
+        _require_whole(options)
+        source = mine if donor is None else _donor(donor, options)
     if source is None:
         raise GraftRefused("the target holds no optimizer state, so there is no count to set: give a donor with --from")
     if donor is None and options.iterations is None:
@@ -132,7 +138,8 @@ def _donor(donor: TrainingState, options: Options) -> _Source:
         raise GraftRefused(
             f"the target is a tree of a JAX program, whose optimizer is a chain of optax, and the donor's "
             f"{theirs.class_name or 'optimizer'} is of {dialect(theirs.generation).title or 'another framework'}: "
-            "nothing in them tells how that chain is built; graft from a checkpoint of the program",
+            "nothing in them tells how that chain is built; graft into a checkpoint whose program has built it, "
+            "or from one of the program",
             donor.path,
         )
     source = _source(donor, theirs)
@@ -141,6 +148,39 @@ def _donor(donor: TrainingState, options: Options) -> _Source:
         names = lost or [f"{each.name} of {each.variable}" for each in theirs.missing]
         raise GraftRefused(f"the donor's state is not whole: {enumerate_some(names, 4)} is not there", donor.path)
     return source
+
+
+def _translated(
+    donor: TrainingState, theirs: OptimizerState, mine: _Source, options: Options
+) -> tuple[_Source, Options]:
+    """The target's own chain with the state of another framework's optimizer, and the request with its count.
+
+    Raises:
+        GraftRefused: There is no translation, or a count is missing.
+    """
+    _require_whole(options._replace(mapping={}, learning_rate=None))
+    if not theirs.has_state:
+        raise GraftRefused("the donor holds no optimizer state", donor.path)
+    found = into_chain(donor, theirs, mine.state, mine.optimizer, wishes_of(options))
+    counts = mine.optimizer.iterations is not None
+    if counts and found.iterations is None:
+        raise GraftRefused("the donor holds no iteration count: set it with --iterations N", donor.path)
+
+    def exchanged(ref: TensorRef) -> TensorRef:
+        value = found.values.get(ref.key)
+        return ref if value is None else ref._replace(location=value.location)
+
+    leaves = tuple(
+        leaf if leaf.tensor is None else leaf._replace(tensor=exchanged(leaf.tensor)) for leaf in mine.leaves
+    )
+    slots = tuple(slot._replace(tensor=exchanged(slot.tensor)) for slot in mine.optimizer.slots)
+    state = mine.state
+    beside = _leaf_at(state, (*mine.root[:-1], _BESIDE))
+    if not counts and beside is not None and beside.tensor is not None and found.iterations is not None:
+        step = beside._replace(tensor=_number(beside.tensor, found.iterations, _BESIDE))
+        state = state._replace(leaves=tuple(step if each is beside else each for each in state.leaves))
+    source = mine._replace(state=state, optimizer=mine.optimizer._replace(slots=slots), leaves=leaves)
+    return source, options._replace(iterations=found.iterations if counts else None, mapping={}, learning_rate=None)
 
 
 def _is_lost(leaf: TreeLeaf) -> bool:

@@ -1,4 +1,4 @@
-"""Chains of optax in PyTorch and in Keras: they go on as JAX would have, or are refused."""
+"""Chains of optax in PyTorch and in Keras, and theirs in optax: they go on as the other would have, or are refused."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ pytestmark = [
 ]
 
 
-def test_every_class(tmp_path: Path) -> None:
+@pytest.mark.parametrize("direction", ["from", "into"])
+def test_every_class(direction: str, tmp_path: Path) -> None:
     """AMSGrad and NAdam are other algorithms in optax; the rest agrees to 2e-6."""
-    found = child("across/from_optax.py", tmp_path)
+    found = child("across/with_optax.py", tmp_path, direction)
     refused = {row: each for row, each in found.items() if isinstance(each, str)}
     assert {row.partition(" ")[0] for row in refused} == {"amsgrad", "nadam"}, refused
     assert len(refused) == 4

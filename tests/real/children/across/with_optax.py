@@ -1,9 +1,9 @@
-"""A program of JAX saves its chain of optax; the same programs of PyTorch and of Keras go on from it.
+"""A program of JAX saves its chain of optax, and the same programs of PyTorch and of Keras go on; or the other way.
 
-    python from_optax.py FOLDER
+    python with_optax.py FOLDER from|into
 
-Prints as JSON, for each class and framework, how far the weights are from JAX's after 5 more steps; or why the graft
-was refused.
+Prints as JSON, for each class and framework, how far the weights are from the uninterrupted run's after 5 more steps;
+or why the graft was refused.
 """
 
 from __future__ import annotations
@@ -155,25 +155,106 @@ def in_keras(name: str, end: Any) -> float | str:
     return max(float(np.abs(np.array(one["kernel"]) - other[0]).max()) for one, other in pairs)
 
 
+def _steps(net: Any, optimizer: Any, start: int, end: int) -> None:
+    for step in range(start, end):
+        x, y = map(torch.tensor, data(step))
+        optimizer.zero_grad()
+        ((net(x) - y) ** 2).mean().backward()
+        optimizer.step()
+
+
+def _from_torch(name: str, net: Any, make: Any, chain: Any) -> float | str:
+    optimizer = make(net.parameters())
+    _steps(net, optimizer, 0, BEFORE)
+    donor = FOLDER / f"{name}-donor.pt"
+    torch.save({"model": net.state_dict(), "optimizer": optimizer.state_dict(), "step": BEFORE}, donor)
+    weights = _in_jax({key: value.numpy() for key, value in net.state_dict().items()})
+    _steps(net, optimizer, BEFORE, AFTER)
+    end = _in_jax({key: value.numpy() for key, value in net.state_dict().items()})
+    return _in_optax(name, donor, weights, end, chain)
+
+
+def _from_keras(name: str, model: Any, chain: Any) -> float | str:
+    for step in range(BEFORE):
+        model.train_on_batch(*data(step))
+    donor = FOLDER / f"{name}-donor.keras"
+    model.save(donor)
+    weights = _of_keras(model)
+    for step in range(BEFORE, AFTER):
+        model.train_on_batch(*data(step))
+    return _in_optax(name, donor, weights, _of_keras(model), chain)
+
+
+def _of_keras(model: Any) -> Any:
+    return {
+        layer: dict(zip(("kernel", "bias"), map(np.array, model.get_layer(layer).get_weights()), strict=True))
+        for layer in LAYERS
+    }
+
+
+def _in_jax(state: dict[str, Any]) -> Any:
+    return {
+        layer: {"kernel": state[f"{layer}.weight"].T.copy(), "bias": state[f"{layer}.bias"].copy()} for layer in LAYERS
+    }
+
+
+def _in_optax(name: str, donor: Any, weights: Any, end: Any, chain: Any) -> float | str:
+    """JAX goes on from what the donor's state became."""
+    target, out = FOLDER / f"{name}{donor.suffix}-t.msgpack", FOLDER / f"{name}{donor.suffix}-o.msgpack"
+    tree = {"params": weights, "opt_state": chain.init(weights), "step": 0}
+    target.write_bytes(serialization.to_bytes(tree))
+    refused = graft(donor, target, out)
+    if refused:
+        return refused
+    tree = serialization.from_bytes(tree, out.read_bytes())
+    assert tree["step"] == BEFORE, tree["step"]
+    weights, _ = trained(tree["params"], tree["opt_state"], chain, BEFORE, AFTER)
+    pairs = [(np.array(weights[layer][part]), end[layer][part]) for layer in LAYERS for part in ("kernel", "bias")]
+    return max(float(np.abs(one - other).max()) for one, other in pairs)
+
+
+def fresh_weights() -> Any:
+    """Weights to begin with, in JAX."""
+    random = np.random.RandomState(0)
+    shapes = {"hidden": (4, 4), "mid": (4, 4), "out": (4, 2)}
+    return {
+        layer: {"kernel": jnp.array(random.randn(*shape) / 2, "float32"), "bias": jnp.zeros(shape[1])}
+        for layer, shape in shapes.items()
+    }
+
+
+def from_optax(name: str, chain: Any, of_k: Any, of_t: Any) -> dict[str, float | str]:
+    """JAX begins."""
+    weights = fresh_weights()
+    weights, state = trained(weights, chain.init(weights), chain, 0, BEFORE)
+    saved = serialization.to_bytes({"params": weights, "opt_state": state, "step": BEFORE})
+    (FOLDER / f"{name}.msgpack").write_bytes(saved)
+    fresh = {"model": of_torch(weights), "optimizer": of_t(Net().parameters()).state_dict()}
+    torch.save(fresh, FOLDER / f"{name}.pt")
+    keras_net(of_k(), weights).save(FOLDER / f"{name}.keras")
+    weights, _ = trained(weights, state, chain, BEFORE, AFTER)
+    return {
+        f"{name} in torch": in_torch(name, of_t, of_torch(weights)),
+        f"{name} in keras": in_keras(name, weights),
+    }
+
+
+def into_optax(name: str, chain: Any, of_k: Any, of_t: Any) -> dict[str, float | str]:
+    """PyTorch and Keras begin."""
+    weights = fresh_weights()
+    net = Net()
+    net.load_state_dict(of_torch(weights))
+    return {
+        f"{name} of torch": _from_torch(name, net, of_t, chain),
+        f"{name} of keras": _from_keras(name, keras_net(of_k(), weights), chain),
+    }
+
+
 def main() -> None:
     """All of it."""
     found: dict[str, float | str] = {}
-    random = np.random.RandomState(0)
-    shapes = {"hidden": (4, 4), "mid": (4, 4), "out": (4, 2)}
-    for name, (chain, of_k, of_t) in ROWS.items():
-        weights = {
-            layer: {"kernel": jnp.array(random.randn(*shape) / 2, "float32"), "bias": jnp.zeros(shape[1])}
-            for layer, shape in shapes.items()
-        }
-        weights, state = trained(weights, chain.init(weights), chain, 0, BEFORE)
-        saved = serialization.to_bytes({"params": weights, "opt_state": state, "step": BEFORE})
-        (FOLDER / f"{name}.msgpack").write_bytes(saved)
-        fresh = {"model": of_torch(weights), "optimizer": of_t(Net().parameters()).state_dict()}
-        torch.save(fresh, FOLDER / f"{name}.pt")
-        keras_net(of_k(), weights).save(FOLDER / f"{name}.keras")
-        weights, _ = trained(weights, state, chain, BEFORE, AFTER)
-        found[f"{name} in torch"] = in_torch(name, of_t, of_torch(weights))
-        found[f"{name} in keras"] = in_keras(name, weights)
+    for name, row in ROWS.items():
+        found |= (from_optax if sys.argv[2] == "from" else into_optax)(name, *row)
     sys.stdout.write(json.dumps(found) + "\n")
 
 
