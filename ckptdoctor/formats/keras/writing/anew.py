@@ -26,6 +26,7 @@ from ckptdoctor.formats.keras.archive import CONFIG, METADATA, WEIGHTS_H5
 from ckptdoctor.formats.keras.layers import WEIGHT_NAMES
 from ckptdoctor.formats.keras.legacy_h5 import describe
 from ckptdoctor.formats.keras.model import LayerWeights
+from ckptdoctor.formats.keras.writing.tree import by_compiling
 from ckptdoctor.references import TensorRef
 from ckptdoctor.state import Format, TrainingState
 from ckptdoctor.versions import release
@@ -33,22 +34,36 @@ from ckptdoctor.versions import release
 _BLOCK = 4 << 20
 _BELOW = {"LSTM": ("LSTMCell", "cell"), "GRU": ("GRUCell", "cell"), "SimpleRNN": ("SimpleRNNCell", "cell")}
 """Layers whose weights are those of one layer below them, and its attribute."""
+_WEIGHTS_ALONE = "load it with model.load_weights(path)"
 _MODULES = {"Sequential": ("keras", None), "Functional": ("keras.src.models.functional", "Functional")}
 
 
-def archive(state: TrainingState, source: str, output: str, *, progress: Progress | None = None) -> Written:
+def archive(
+    state: TrainingState, source: str, output: str, *, like: str | None = None, progress: Progress | None = None
+) -> Written:
     """Writes a whole model in HDF5 as an archive, without its optimizer: a graft puts that in.
 
     Args:
         state: What the model holds.
         source: Where it is.
         output: The archive.
+        like: An archive of the same model, whose configuration it gets: of what has none itself.
         progress: Told how many more bytes are written.
 
     Raises:
         GraftRefused: Another format, another Keras, or layers whose places in an archive only their code knows.
         UnreadableArtifact: It is broken.
     """
+    if like is not None:
+        from ckptdoctor.formats.keras.writing.like import archive_like
+
+        return archive_like(state, source, like, output, progress)
+    if state.format in {Format.TF_CHECKPOINT, Format.SAVED_MODEL, Format.KERAS_WEIGHTS}:
+        raise GraftRefused(
+            "it holds no configuration of the model's layers: name an archive of the same model that has one, by "
+            "--like MODEL.keras (model.save('MODEL.keras'))",
+            source,
+        )
     if state.format is not Format.KERAS_H5:
         raise GraftRefused("an archive is made of a whole model in HDF5 alone (model.save('m.h5'))", source)
     told = describe(source)
@@ -179,7 +194,9 @@ def weights(state: TrainingState, source: str, output: str, *, progress: Progres
         os.close(target)
     if progress is not None:
         progress(size)
-    return Written(("the model's configuration and how it was compiled stay behind",), 0, size)
+    call = next((by_compiling(each.class_name) for each in state.optimizers if each.has_state), _WEIGHTS_ALONE)
+    left = "the model's configuration and how it was compiled stay behind"
+    return Written((call, left), 0, size, pairs={each.path: each.tensor.key for each in state.variables})
 
 
 def _extract(source: str, target: int) -> None:
