@@ -126,7 +126,11 @@ def _by_name(output: str, state: TrainingState) -> Format:
         GraftRefused: It promises none that can be written.
     """
     for each in FORMATS:
-        if each.create is not None and any(output.lower().endswith(ending) for ending in each.endings):
+        if (
+            each.create is not None
+            and not each.is_prefix
+            and any(output.lower().endswith(ending) for ending in each.endings)
+        ):
             return each.id
     raise GraftRefused(
         f"the name does not tell what {os.path.basename(output)} is to be: say it with --to {', '.join(writable())}",
@@ -162,21 +166,35 @@ def _read_back(staged: str) -> TrainingState:
     return result
 
 
-def _write(kind: Format, state: TrainingState, source: str, staged: str, options: Mapping[str, object]) -> Written:
+def _write(kind: Format, state: TrainingState, source: str, staged: str, asked: Mapping[str, object]) -> Written:
     """Writes it; the optimizer is grafted into what was written without, in formats that graft takes for targets."""
     held = [each for each in state.optimizers if each.has_state and each.stored is None]
     if not held or not record(kind).created_bare:
-        return create(kind, state, source, staged, **options)
+        return create(kind, state, source, staged, **asked)
     if len(held) > 1:
         several = ", ".join(each.name for each in held)
         raise GraftRefused(f"it holds the optimizers {several}: a {record(kind).title} made anew has a place for one")
     with TemporaryDirectory(dir=os.path.dirname(staged)) as aside:
         base = os.path.join(aside, os.path.basename(staged))
-        written = create(kind, state, source, base, **options)
-        keys = {each.tensor.key: each.path for each in _read_back(base).variables}
+        written = create(kind, state, source, base, **asked)
+        goals = {each.tensor.key: each.path for each in _read_back(base).variables if each.trainable is not False}
         trained = {slot.variable for slot in held[0].slots}
-        names = {path: keys[key] for path, key in written.pairs.items() if path in trained}
-        receipt = graft(source, base, staged, Options(mapping=names))
+        names = {path: goals[key] for path, key in written.pairs.items() if path in trained and key in goals}
+        # One that never stepped has what it begins with.
+        options = Options(mapping=names, partial=not held[0].slots and not held[0].iterations)
+        try:
+            receipt = graft(source, base, staged, options)
+        except GraftRefused as error:
+            raise GraftRefused(
+                f"{error.message} (convert what `ckptdoctor strip` makes of it, and put the optimizer into the result "
+                "by `ckptdoctor graft`, which has these options)",
+                state.path,
+            ) from error
+    wrapper = held[0].wrapper
+    if wrapper is not None and receipt.plan.optimizer.wrapper is None:
+        raise GraftRefused(
+            f"the {wrapper.class_name} around its optimizer has no place in the model of --like", state.path
+        )
     call, *others = receipt.written.notes
     notes = [*receipt.plan.warnings, *(each for each in others if each not in found_by(kind, staged))]
     return written._replace(notes=(*(written.notes or [call]), *notes))

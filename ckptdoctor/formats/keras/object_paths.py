@@ -1,12 +1,13 @@
 """Where a model's variables hang in a TensorFlow checkpoint of it, by its configuration and its groups in an archive.
 
 Both hold the same objects: `.keras` by class and count (`layers/dense_1/vars/0`), an object graph by the attributes and
-lists that TensorFlow tracks (`_operations/2/_kernel` of Keras 3, `layer-2/kernel` before it). Attributes that hold layers
-are the same in both; those of variables are what their classes call them. Measured on Keras 3.15 and tf_keras 2.21.
+lists that TensorFlow tracks (`_operations/2/_kernel` of Keras 3, `layer-2/kernel` before it). Attributes that hold
+layers are the same in both; those of variables are what their classes call them. Measured on Keras 3.15, tf_keras 2.21.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -33,6 +34,8 @@ _ALSO = {"depthwise_kernel": ("kernel",), "mean": ("adapt_mean",), "variance": (
 """Other attributes of weights: of DepthwiseConv in Keras 3, of Normalization in all."""
 _ATTRIBUTES = frozenset({"layer", "cell", *(name for names in CHILD_ORDER.values() for name in names)})
 """Attributes of Keras' own layers that hold a layer."""
+_OPERATIONS = re.compile(r"\.ops(\.|$)")
+"""The modules of what is no layer."""
 _UNTRACKED = "seed_generator"
 """One that holds what TensorFlow does not track."""
 
@@ -42,13 +45,13 @@ class ObjectPaths(NamedTuple):
 
     Attributes:
         variables: Each variable and the way to it.
-        lengths: The way to each list of layers, or to the model that lists them itself → how many there are, without
-            operations (`x + y` in Keras 3), which have their place in the list and no object.
+        lists: The way to each list of layers, or to the model that lists them itself → what its members are called.
+            Operations (`x + y` in Keras 3) have their place in the list and no object.
         untracked: Variables that no object graph has: the random state of dropout.
     """
 
     variables: tuple[tuple[ModelVariable, Steps], ...]
-    lengths: Mapping[Steps, int]
+    lists: Mapping[Steps, tuple[str, ...]]
     untracked: tuple[ModelVariable, ...]
 
 
@@ -72,7 +75,7 @@ def object_paths(config: object, variables: Sequence[ModelVariable], generation:
         raise GraftRefused(f"{lost[0]} is in no list of the model's configuration: only its code knows its place")
     return ObjectPaths(
         tuple((each, steps) for each in variables if (steps := walk.found[each.tensor.key]) is not None),
-        walk.lengths,
+        walk.lists,
         tuple(each for each in variables if walk.found[each.tensor.key] is None),
     )
 
@@ -84,7 +87,7 @@ class _Walk:
         self.of_keras3 = generation is Generation.KERAS3
         self.root = SavedNode()
         self.found: dict[str, Steps | None] = {}
-        self.lengths: dict[Steps, int] = {}
+        self.lists: dict[Steps, tuple[str, ...]] = {}
         for each in variables:
             node = self.root
             for part in portable(each.tensor.key).split("/")[:-1]:
@@ -102,12 +105,11 @@ class _Walk:
             layers = [each for each in layers if class_of(each) != "InputLayer"]
         if self.of_keras3:
             steps = (*steps, *((("_functional",),) if is_row else ()), ("_operations",))
-        self.lengths[steps] = sum(".ops." not in str(each.get("module")) for each in layers)
-        places = {id(each): place for place, each in enumerate(layers)}
+        called = {id(each): str(at) if self.of_keras3 else f"layer-{at}" for at, each in enumerate(layers)}
+        self.lists[steps] = tuple(called[id(each)] for each in layers if not _is_operation(each))
         holder = node.children[container]
         for group, layer in layer_groups(holder, layer_configs(config), container):
-            step = str(places[id(layer)]) if self.of_keras3 else f"layer-{places[id(layer)]}"
-            self._layer(holder.children[group], class_of(layer), layer, (*steps, (step,)))
+            self._layer(holder.children[group], class_of(layer), layer, (*steps, (called[id(layer)],)))
 
     def _layer(self, node: SavedNode, class_name: str, config: Config | None, steps: Steps) -> None:
         if config is not None and layer_configs(config):
@@ -131,3 +133,7 @@ class _Walk:
                 self.found.update((each.key, None) for each in child.own)
                 continue
             self._layer(child, inner, about, (*steps, (plain, f"_{plain}")))
+
+
+def _is_operation(layer: Config) -> bool:
+    return bool(_OPERATIONS.search(str(layer.get("module"))))

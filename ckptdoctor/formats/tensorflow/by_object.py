@@ -85,11 +85,13 @@ def _models(graph: ObjectGraph) -> list[_Model]:
 
 def _keys(graph: ObjectGraph, model: int, ways: ObjectPaths) -> dict[str, str]:
     """Raises GraftRefused where the model has other layers, or other weights in them."""
-    for steps, length in ways.lengths.items():
+    for steps, names in ways.lists.items():
         node = _follow(graph, model, steps)
-        there = [name for name in graph.nodes[node].children if _NUMBERED.fullmatch(name)] if node is not None else []
-        if len(there) != length:
-            raise GraftRefused(f"it has {len(there)} layers where the configuration has {length}")
+        there = (
+            {name for name in graph.nodes[node].children if _NUMBERED.fullmatch(name)} if node is not None else set()
+        )
+        if there != set(names):
+            raise GraftRefused(f"it has {len(there)} layers where the configuration has {len(names)}")
     found: dict[str, str] = {}
     for variable, steps in ways.variables:
         node = _follow(graph, model, steps)

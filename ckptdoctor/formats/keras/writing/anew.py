@@ -65,7 +65,11 @@ def archive(
             source,
         )
     if state.format is not Format.KERAS_H5:
-        raise GraftRefused("an archive is made of a whole model in HDF5 alone (model.save('m.h5'))", source)
+        raise GraftRefused(
+            "an archive is made of a whole model in HDF5 (model.save('m.h5')), or of a TensorFlow checkpoint or "
+            ".weights.h5 by --like",
+            source,
+        )
     told = describe(source)
     if release(told.version)[:1] != (3,):
         raise GraftRefused(

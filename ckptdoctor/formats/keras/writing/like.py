@@ -11,7 +11,6 @@ from ckptdoctor.containers.zips.archive import ZipArchive
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.formats.contract import Written
 from ckptdoctor.formats.keras.archive import WEIGHTS_H5, describe, read
-from ckptdoctor.formats.keras.optimizer_groups import OPTIMIZER
 from ckptdoctor.formats.keras.tree import portable
 from ckptdoctor.formats.keras.writing.archives import rewrite_archive
 from ckptdoctor.formats.registry import bundle, record
@@ -23,7 +22,7 @@ _SAME_LAYOUT = (Format.KERAS_WEIGHTS, Format.KERAS_ARCHIVE)
 
 
 def archive_like(state: TrainingState, source: str, like: str, output: str, progress: Progress | None) -> Written:
-    """Writes an archive like another one, with an artifact's weights, without its optimizer: a graft puts that in.
+    """Writes an archive like another one, with an artifact's weights: a graft puts its optimizer in.
 
     Args:
         state: What the artifact holds.
@@ -55,8 +54,10 @@ def archive_like(state: TrainingState, source: str, like: str, output: str, prog
         )
     for key, each in held.items():
         _require_same_kind(each, places[key])
+    # A graft replaces the other's state, which tells how the optimizer is wrapped.
+    gone = [] if any(each.has_state for each in state.optimizers) else [each.name for each in model.optimizers]
     edit = Edit(
-        delete=(*held, OPTIMIZER, *(each.name for each in model.optimizers)),
+        delete=(*held, *gone),
         datasets=tuple(NewDataset(key, ref.dtype, ref.shape, ref) for key, (_, ref, *_) in held.items()),
         anew=True,
     )

@@ -41,7 +41,12 @@ def create(state: TrainingState, source: str, output: str, *, progress: Progress
     if generation is None:
         raise GraftRefused("its metadata.json does not say which Keras wrote it, whose objects differ", source)
     ways = object_paths(config, state.variables, generation)
+    if not ways.variables:
+        raise GraftRefused("it holds no weights that could be read", source)
     graph, tensors = _Graph(), {}
+    for steps, names in ways.lists.items():
+        for name in names:  # those without weights too
+            graph.node(((MODEL,), *steps, (name,)))
     for variable, steps in ways.variables:
         key = graph.variable(((MODEL,), *steps), variable.path)
         tensors[key] = NewTensor(variable.tensor.dtype, variable.tensor.shape, variable.tensor)
@@ -74,12 +79,12 @@ class _Graph:
         self._add()
 
     def _add(self) -> int:
-        self.proto.nodes.add().has_checkpoint_values.value = True
+        self.proto.nodes.add()
         self._children.append({})
         return len(self._children) - 1
 
-    def variable(self, steps: Steps, full_name: str) -> str:
-        """Adds a variable; answers the key of its value."""
+    def node(self, steps: Steps) -> int:
+        """The object at the end of a way."""
         at = 0
         for names in steps:
             child = self._children[at].get(names[0])
@@ -89,6 +94,11 @@ class _Graph:
                     self._children[at][name] = child
                     self.proto.nodes[at].children.add(node_id=child, local_name=name)
             at = child
+        return at
+
+    def variable(self, steps: Steps, full_name: str) -> str:
+        """Adds a variable; answers the key of its value."""
+        at = self.node(steps)
         key = "/".join(escaped(names[0]) for names in steps) + SUFFIX
         self.proto.nodes[at].attributes.add(name=VARIABLE_VALUE, full_name=full_name, checkpoint_key=key)
         return key
