@@ -20,7 +20,7 @@ from ckptdoctor.formats.keras.configurations import (
     name_of,
     settings_of,
 )  # fmt: skip
-from ckptdoctor.formats.keras.layers import CHILD_ORDER, class_of_group, snake_case, weight_names
+from ckptdoctor.formats.keras.layers import CHILD_ORDER, OTHER_NAMES, class_of_group, snake_case, weight_names
 from ckptdoctor.formats.keras.nodes import CONTAINERS, SavedNode
 from ckptdoctor.formats.keras.optimizer_groups import VARS
 from ckptdoctor.formats.keras.tree import portable
@@ -30,8 +30,6 @@ Config: TypeAlias = "Mapping[str, object]"
 Steps: TypeAlias = "tuple[tuple[str, ...], ...]"
 """From the model on, the names of each object below the one before it: Keras 3 and earlier ones differ in some."""
 
-_ALSO = {"depthwise_kernel": ("kernel",), "mean": ("adapt_mean",), "variance": ("adapt_variance",)}
-"""Other attributes of weights: of DepthwiseConv in Keras 3, of Normalization in all."""
 _ATTRIBUTES = frozenset({"layer", "cell", *(name for names in CHILD_ORDER.values() for name in names)})
 """Attributes of Keras' own layers that hold a layer."""
 _OPERATIONS = re.compile(r"\.ops(\.|$)")
@@ -124,7 +122,7 @@ class _Walk:
                 "its code knows"
             )
         for ref, name in zip(node.own, names or (), strict=True):
-            self.found[ref.key] = (*steps, (name, f"_{name}", *_ALSO.get(name, ())))
+            self.found[ref.key] = (*steps, (name, f"_{name}", *OTHER_NAMES.get(name, ())))
         for group, child in node.children.items():
             about = inner_config(config, group)
             inner = class_of(about) or class_of_group(group, snake_case(class_name)) or ""
