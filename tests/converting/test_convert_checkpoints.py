@@ -81,6 +81,9 @@ def test_training_goes_on(framework: str, made: Callable[[str], Path]) -> None:
         conversions.remove(("averaged.h5", "averaged.out.h5.keras", None))  # which Keras 3 does not load itself
     for each in conversions:
         convert(tmp_path, *each)
+    for name in ("nested.out.ckpt", "nested.out.keras"):
+        result = run("verify", name, cwd=tmp_path)
+        assert (result.code, "restores all of it" in result.out) == (0, True), result.out + result.err
     found = child(CHILD, framework, "prove", tmp_path)
     if framework == "keras":
         result = run("convert", "averaged.h5", "--output", "averaged.keras.keras", cwd=tmp_path)

@@ -62,25 +62,22 @@ def variables_by_object(prefix: str, config: object, variables: Sequence[ModelVa
 
 
 def _models(graph: ObjectGraph) -> list[_Model]:
-    """The outermost models of a graph: a model in another one is a part of that."""
-    paths = graph.paths()
-    marked = {
-        index: _Model(index, path, generation)
-        for index, path in paths.items()
-        for generation, marks in _MARKS.items()
-        if any(mark in graph.nodes[index].children for mark in marks)
-    }
+    """The outermost models of a graph, each before those within it: they are a part of it."""
+    found: list[_Model] = []
     inside: set[int] = set()
-    for each in marked:
-        stack = list(graph.nodes[each].children.values())
-        seen: set[int] = set()
+    for index, path in graph.paths().items():
+        children = graph.nodes[index].children
+        generation = next((each for each, marks in _MARKS.items() if any(mark in children for mark in marks)), None)
+        if generation is None or index in inside:
+            continue
+        found.append(_Model(index, path, generation))
+        stack = list(children.values())
         while stack:
             at = stack.pop()
-            if at not in seen and at != each:
-                seen.add(at)
+            if at not in inside:
+                inside.add(at)
                 stack += graph.nodes[at].children.values()
-        inside |= seen
-    return [each for index, each in marked.items() if index not in inside]
+    return found
 
 
 def _keys(graph: ObjectGraph, model: int, ways: ObjectPaths) -> dict[str, str]:

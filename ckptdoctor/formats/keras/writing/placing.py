@@ -142,7 +142,7 @@ def _keeper(kind: str, settings: Mapping[str, object], at: _At, name: str = "") 
     return _Keeper(at.group, name, names, trained, at.within)
 
 
-def _require_no_operation(layer: Mapping[str, object]) -> None:
+def _require_no_operation(layer: Mapping[str, object], depth: int = 0) -> None:
     """Refuses `x + y`, of which Keras 3's HDF5 has the class alone: its own loader takes it for the layer Add."""
     settings = settings_of(layer)
     if "dtype" not in settings and "layers" not in settings and ">" not in str(layer.get("class_name")):
@@ -150,8 +150,8 @@ def _require_no_operation(layer: Mapping[str, object]) -> None:
             f"{layer.get('name') or class_of(layer)} is an operation, no layer, and Keras 3's .h5 does not say which: "
             "no Keras loads it; build the model in its program and save it as .keras"
         )
-    for each in layer_configs(layer):
-        _require_no_operation(each)
+    for each in layer_configs(layer) if depth < _MOST_DEEP else ():
+        _require_no_operation(each, depth + 1)
 
 
 def _shared_out(
