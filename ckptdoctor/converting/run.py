@@ -55,7 +55,7 @@ def writable() -> dict[str, Format]:
     return {each.id.value: each.id for each in FORMATS if each.create is not None}
 
 
-@at_hand("path", output="output")
+@at_hand("path", "like", output="output")
 def convert(
     path: Path,
     output: Path,
