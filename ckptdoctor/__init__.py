@@ -269,15 +269,18 @@ def convert(
     *,
     overwrite: bool = False,
     max_shard: int | None = None,
+    like: str | os.PathLike[str] | None = None,
 ) -> Conversion:
     """Writes an artifact in another format or layout.
 
     Args:
         path: The artifact; it is not changed.
         output: What is written.
-        to: Its format (`torch-checkpoint`, `torch-dcp`, `safetensors`); None if the ending of its name tells.
+        to: Its format (`torch-dcp`, `tf-checkpoint`, `safetensors`, …); None if the ending of its name tells.
         overwrite: Replace what lies there.
         max_shard: Bytes of a shard of safetensors in a directory.
+        like: A `.keras` archive of the same model, for a TensorFlow checkpoint or `.weights.h5`, which have no
+            configuration.
 
     Raises:
         ckptdoctor.errors.GraftRefused: There is no such conversion, or something has no place; nothing was written.
@@ -290,7 +293,7 @@ def convert(
 
     if to is not None and to not in writable():
         raise errors.UsageProblem(f"{to!r} is no format that is written: there are {', '.join(writable())}")
-    return run(path, output, to, overwrite=overwrite, max_shard=max_shard)
+    return run(path, output, to, overwrite=overwrite, max_shard=max_shard, like=like)
 
 
 def repair(

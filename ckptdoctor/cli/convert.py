@@ -16,17 +16,19 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 @click.command(short_help="Write an artifact in another format or layout.")
 @click.argument("path", type=ANY_PATH)
 @click.option("--output", metavar="OUT", required=True, help="What is written.")
-@click.option("--to", "to", metavar="FORMAT", help="torch-checkpoint, torch-dcp, safetensors; else OUT's ending tells.")
+@click.option("--to", "to", metavar="FORMAT", help="torch-dcp, tf-checkpoint, safetensors, …; else OUT's ending tells.")
+@click.option("--like", metavar="MODEL.keras", help="An archive of the same model, for what has no configuration.")
 @click.option("--max-shard-size", metavar="SIZE", help="Of safetensors shards in a directory (5GB).")
 @click.option("--overwrite", is_flag=True, help="Replace what lies at OUT.")
 @output_options("text", "json")
 @click.pass_context
-def convert(
+def convert(  # noqa: PLR0913 - a command takes its options as arguments
     context: click.Context,
     *,
     path: str,
     output: str,
     to: str | None,
+    like: str | None,
     max_shard_size: str | None,
     overwrite: bool,
     form: str,
@@ -54,7 +56,7 @@ def convert(
         known = writable()
         if to is not None and to not in known:
             raise UsageProblem(f"--to {to!r}: there are {', '.join(known)}")
-        found = run(path, output, to, overwrite=overwrite, max_shard=_bytes(max_shard_size))
+        found = run(path, output, to, overwrite=overwrite, max_shard=_bytes(max_shard_size), like=like)
         color = wants_color(no_color) and output_file is None
         deliver(render(found, form, quiet=quiet, color=color), output_file, form=form)
     context.exit(outcome.exit_code)

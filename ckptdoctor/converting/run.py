@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from ckptdoctor.containers.bytes.files import reason
 from ckptdoctor.containers.tensors.values import kept_open, paired_chunks, release
 from ckptdoctor.errors import CkptDoctorError, GraftRefused
 from ckptdoctor.formats.contract import Written
-from ckptdoctor.formats.registry import FORMATS, create, record
+from ckptdoctor.formats.registry import FORMATS, create, found_by, record
 from ckptdoctor.grafting.building.flushing import Flushing
 from ckptdoctor.grafting.building.inputs import Inputs, files_of
 from ckptdoctor.grafting.building.readback import require_same_state_dict
 from ckptdoctor.grafting.building.staging import check_output, publish, staging
+from ckptdoctor.grafting.options import Options
 from ckptdoctor.grafting.run import Path, graft, look
 from ckptdoctor.optimizers.planned import PlannedStateDict
 from ckptdoctor.references import Inline, TensorRef
@@ -53,7 +55,7 @@ def writable() -> dict[str, Format]:
     return {each.id.value: each.id for each in FORMATS if each.create is not None}
 
 
-@at_hand("path", output="output")
+@at_hand("path", "like", output="output")
 def convert(
     path: Path,
     output: Path,
@@ -61,6 +63,7 @@ def convert(
     *,
     overwrite: bool = False,
     max_shard: int | None = None,
+    like: Path | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Conversion:
     """Writes an artifact in another format or layout.
@@ -71,6 +74,7 @@ def convert(
         to: Its format; None if the ending of its name tells.
         overwrite: Replace what lies there.
         max_shard: Bytes of a shard, of formats that have such.
+        like: A `.keras` archive of the same model, whose configuration the result gets: for what has none itself.
         progress: Told how many more bytes are written.
 
     Raises:
@@ -82,15 +86,27 @@ def convert(
     state = found.state
     if state is None:
         raise GraftRefused("it cannot be read", found.path)
+    model = None if like is None else look(like, "archive of --like").resolved
     place = os.fspath(output).rstrip("/") or os.fspath(output)
     kind = Format(to) if to is not None else _by_name(os.fspath(output), state)
-    inputs = Inputs([found.resolved])
-    check_output(place, [found.resolved], overwrite=overwrite)
+    read = [found.resolved, *([] if model is None else [model])]
+    inputs = Inputs(read)
+    check_output(place, read, overwrite=overwrite)
+    options: dict[str, object] = {"max_shard": max_shard, "progress": progress}
+    notes: list[str] = []
     try:
         with staging(place) as folder:
             staged = os.path.join(folder, os.path.basename(place))
             try:
-                written, result = _build(kind, state, found.resolved, staged, max_shard, progress)
+                with TemporaryDirectory(dir=folder) as aside:
+                    source, result = found.resolved, state
+                    via = record(kind).created_from
+                    if via is not None and (model is not None or state.format is not via):
+                        between = os.path.join(aside, f"between{record(via).ending}")
+                        written, result = _build(via, result, source, between, {**options, "like": model})
+                        notes += written.notes[1:]  # the first is about what is not kept
+                        source, model = between, None
+                    written, result = _build(kind, result, source, staged, {**options, "like": model})
             except OSError as error:
                 raise GraftRefused(f"writing failed ({reason(error)}); nothing is left behind", place) from error
             size = sum(os.path.getsize(each) for each in files_of(staged))
@@ -98,9 +114,9 @@ def convert(
             publish(staged, place, overwrite=overwrite)
     finally:
         release()
-    optimizers = tuple((each.class_name, each.iterations) for each in result.optimizers)
-    left = tuple(each.replace("OUT", place) for each in written.notes)
-    return Conversion(found.path, state.format, place, kind, len(result.variables), optimizers, left, size)
+    optimizers = tuple((each.class_name, each.iterations) for each in result.optimizers if each.has_state)
+    notes += [*(each.replace("OUT", place) for each in written.notes), *found_by(kind, place)]
+    return Conversion(found.path, state.format, place, kind, len(result.variables), optimizers, tuple(notes), size)
 
 
 def _by_name(output: str, state: TrainingState) -> Format:
@@ -110,7 +126,11 @@ def _by_name(output: str, state: TrainingState) -> Format:
         GraftRefused: It promises none that can be written.
     """
     for each in FORMATS:
-        if each.create is not None and any(output.lower().endswith(ending) for ending in each.endings):
+        if (
+            each.create is not None
+            and not each.is_prefix
+            and any(output.lower().endswith(ending) for ending in each.endings)
+        ):
             return each.id
     raise GraftRefused(
         f"the name does not tell what {os.path.basename(output)} is to be: say it with --to {', '.join(writable())}",
@@ -119,12 +139,7 @@ def _by_name(output: str, state: TrainingState) -> Format:
 
 
 def _build(
-    kind: Format,
-    state: TrainingState,
-    source: str,
-    staged: str,
-    max_shard: int | None,
-    progress: Callable[[int], None] | None,
+    kind: Format, state: TrainingState, source: str, staged: str, options: Mapping[str, object]
 ) -> tuple[Written, TrainingState]:
     """Writes it, reads it back, and holds it against what it was made from.
 
@@ -132,50 +147,83 @@ def _build(
         GraftRefused: It is not the same state.
     """
     with Flushing(os.path.dirname(staged)) as flushing:
-        written = create(kind, state, source, staged, max_shard=max_shard, progress=progress)
-        written = _with_optimizer(kind, state, source, staged, written)
+        written = _write(kind, state, source, staged, options)
         flushing.complete()
-        try:
-            result = look(staged, "result").state
-        except CkptDoctorError as error:
-            raise GraftRefused(f"the result was read back and {error}; nothing was written") from error
-        if result is None:
-            raise GraftRefused("the result cannot be read back; nothing was written")
+        result = _read_back(staged)
         with kept_open():
-            _require_same(state, result, whole=record(kind).configuration != "none")
+            _require_same(state, result, written.pairs, whole=record(kind).configuration != "none")
         flushing.finish()
     return written, result
 
 
-def _with_optimizer(kind: Format, state: TrainingState, source: str, staged: str, written: Written) -> Written:
-    """Grafts the optimizer into what was written without it, in formats that graft takes for targets."""
-    lists = [each for each in state.optimizers if each.has_state and each.stored is None]
-    if not lists or record(kind).configuration != "required":
-        return written
-    base = f"{staged}.base{os.path.splitext(staged)[1]}"
-    os.rename(staged, base)
-    receipt = graft(source, base, staged)
-    os.unlink(base)
-    return written._replace(notes=(*written.notes, *receipt.plan.warnings, *receipt.written.notes))
+def _read_back(staged: str) -> TrainingState:
+    try:
+        result = look(staged, "result").state
+    except CkptDoctorError as error:
+        raise GraftRefused(f"the result was read back and {error}; nothing was written") from error
+    if result is None:
+        raise GraftRefused("the result cannot be read back; nothing was written")
+    return result
 
 
-def _require_same(state: TrainingState, result: TrainingState, *, whole: bool) -> None:
+def _write(kind: Format, state: TrainingState, source: str, staged: str, asked: Mapping[str, object]) -> Written:
+    """Writes it; the optimizer is grafted into what was written without, in formats that graft takes for targets."""
+    held = [each for each in state.optimizers if each.has_state and each.stored is None]
+    if not held or not record(kind).created_bare:
+        return create(kind, state, source, staged, **asked)
+    if len(held) > 1:
+        several = ", ".join(each.name for each in held)
+        raise GraftRefused(f"it holds the optimizers {several}: a {record(kind).title} made anew has a place for one")
+    with TemporaryDirectory(dir=os.path.dirname(staged)) as aside:
+        base = os.path.join(aside, os.path.basename(staged))
+        written = create(kind, state, source, base, **asked)
+        goals = {each.tensor.key: each.path for each in _read_back(base).variables if each.trainable is not False}
+        trained = {slot.variable for slot in held[0].slots}
+        names = {path: goals[key] for path, key in written.pairs.items() if path in trained and key in goals}
+        # One that never stepped has what it begins with.
+        options = Options(mapping=names, partial=not held[0].slots and not held[0].iterations)
+        try:
+            receipt = graft(source, base, staged, options)
+        except GraftRefused as error:
+            raise GraftRefused(
+                f"{error.message} (convert what `ckptdoctor strip` makes of it, and put the optimizer into the result "
+                "by `ckptdoctor graft`, which has these options)",
+                state.path,
+            ) from error
+    wrapper = held[0].wrapper
+    if wrapper is not None and receipt.plan.optimizer.wrapper is None:
+        raise GraftRefused(
+            f"the {wrapper.class_name} around its optimizer has no place in the model of --like", state.path
+        )
+    call, *others = receipt.written.notes
+    notes = [*receipt.plan.warnings, *(each for each in others if each not in found_by(kind, staged))]
+    return written._replace(notes=(*(written.notes or [call]), *notes))
+
+
+def _require_same(state: TrainingState, result: TrainingState, pairs: Mapping[str, str], *, whole: bool) -> None:
     """Raises GraftRefused where the result does not hold the same weights, or the same optimizers."""
     there: dict[str, list[TensorRef]] = {}
     # Formats of Keras begin paths with the model's name, or do not.
     for each in result.variables:  # formats call the key of a model differently
         for name in {each.path, each.path.rpartition("/")[2]}:
             there.setdefault(name, []).append(each.tensor)
+    keys = {each.tensor.key: each.tensor for each in result.variables}
     seen: set[object] = set()
     for each in state.variables:
         location = each.tensor.location
         if location in seen or location is None or isinstance(location, Inline):  # a number of numpy
             continue
         seen.add(location)
-        options = (
-            there.get(each.path) or there.get(each.path.rpartition("/")[2]) or there.get(each.path.replace("/", "."))
-        )
-        if not any(_same(each.tensor, after) for after in options or ()):
+        if pairs:
+            options = [keys[pairs[each.path]]] if pairs.get(each.path) in keys else []
+        else:
+            options = (
+                there.get(each.path)
+                or there.get(each.path.rpartition("/")[2])
+                or there.get(each.path.replace("/", "."))
+                or []
+            )
+        if not any(_same(each.tensor, after) for after in options) and (not pairs or each.path in pairs):
             raise GraftRefused(f"the result was read back and {each.path} is not in it as it was; nothing was written")
     left = list(result.optimizers)
     for optimizer in state.optimizers if whole else ():

@@ -42,7 +42,9 @@ class ArtifactFormat(NamedTuple):
         write: Function that writes an optimizer into it: (optimizer, target, output), and of `write_options` by name.
         write_options: Some of `link`, `loss_from`, `progress`.
         check: Function (optimizer, target) that raises what `write` would.
-        create: Function that writes a new one: (state, where it is, output), and `progress` by name.
+        create: Function that writes a new one: (state, where it is, output), and `progress`, `like` by name.
+        created_from: Format that `create` takes; what is of another becomes one of that first. None: it takes several.
+        created_bare: What `create` writes has no optimizer yet, and a graft puts that in.
         unwritable: Why nothing can be written into it, where that is so.
         found_by: Function (output): sentences about what else has to name a new one.
         verify: What the child process calls it; None if no framework loads an optimizer from it.
@@ -83,6 +85,8 @@ class ArtifactFormat(NamedTuple):
     write_options: tuple[str, ...] = ()
     check: str | None = None
     create: str | None = None
+    created_from: Format | None = None
+    created_bare: bool = False
     unwritable: str = ""
     found_by: str | None = None
     verify: str | None = None
@@ -169,16 +173,19 @@ class Written(NamedTuple):
     """The result of writing an artifact with another's optimizer state.
 
     Attributes:
-        notes: A sentence each: the call that restores the state, and what that call will not do.
+        notes: A sentence each: first the call that restores the state, then what that call will not do.
         bytes_new: Bytes of optimizer state and of what describes it.
         bytes_copied: Bytes of the target that were copied unchanged.
         bytes_linked: Bytes that the result shares with an input (hard links).
+        pairs: Path of a model variable of the source → key of the same in what was made anew, where both call them
+            differently, or the source has more.
     """
 
     notes: tuple[str, ...] = ()
     bytes_new: int = 0
     bytes_copied: int = 0
     bytes_linked: int = 0
+    pairs: Mapping[str, str] = {}
 
 
 class Stripped(NamedTuple):

@@ -191,17 +191,21 @@ def create(kind: Format, state: TrainingState, source: str, output: str, **optio
         state: What the artifact holds.
         source: Where it is.
         output: What is written; it must not exist.
-        **options: `max_shard`, `progress`; those go on that the format's function takes.
+        **options: `max_shard`, `like`, `progress`; those go on that the format's function takes.
 
     Raises:
-        GraftRefused: The format has no place for it, or is not written.
+        GraftRefused: The format has no place for it, is not written, or is like no other.
     """
     function = record(kind).create
     if function is None:
         raise GraftRefused(f"a {record(kind).title} is not written anew", source)
     found = named(function)
-    taken = {name: each for name, each in options.items() if each is not None and name in found.__kwdefaults__}
-    written: Written = found(state, source, output, **taken)
+    given = {name: each for name, each in options.items() if each is not None}
+    if "like" in given and "like" not in found.__kwdefaults__:
+        raise GraftRefused(f"--like is for models of Keras, and a {record(kind).title} is to be written", source)
+    written: Written = found(
+        state, source, output, **{name: given[name] for name in given & found.__kwdefaults__.keys()}
+    )
     return written
 
 

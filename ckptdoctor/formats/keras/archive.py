@@ -57,15 +57,37 @@ def read(path: str) -> TrainingState:
     if storage.is_dir(path):
         return _read(_directory(path))
     with ZipArchive(path) as archive:
-        return _read(
-            _Source(
-                path,
-                archive.__contains__,
-                archive.read,
-                lambda: _zipped_weights(archive),
-                tuple(archive.oddities),
-            )
-        )
+        return _read(_zipped(path, archive))
+
+
+def _zipped(path: str, archive: ZipArchive) -> _Source:
+    oddities = tuple(archive.oddities)
+    return _Source(path, archive.__contains__, archive.read, lambda: _zipped_weights(archive), oddities)
+
+
+class Described(NamedTuple):
+    """An archive's model as it is written down.
+
+    Attributes:
+        version: The Keras that wrote it.
+        config: `config.json`.
+    """
+
+    version: str | None
+    config: dict[str, object]
+
+
+def describe(path: str) -> Described:
+    """The version and the configuration of an archive, or of the directory that it unpacks to."""
+    if os.path.isdir(path):
+        return _described(_directory(path))
+    with ZipArchive(path) as archive:
+        return _described(_zipped(path, archive))
+
+
+def _described(source: _Source) -> Described:
+    version = _object(source, METADATA).get("keras_version")
+    return Described(version if isinstance(version, str) else None, _object(source, CONFIG))
 
 
 def _directory(path: str) -> _Source:
@@ -106,9 +128,7 @@ def _zipped_weights(archive: ZipArchive) -> Store:
 
 
 def _read(source: _Source) -> TrainingState:
-    config = _object(source, CONFIG)
-    version = _object(source, METADATA).get("keras_version")
-    version = version if isinstance(version, str) else None
+    version, config = _described(source)
     if not source.has(WEIGHTS_H5) and not source.has(WEIGHTS_NPZ):
         raise UnreadableArtifact(f"has neither {WEIGHTS_H5} nor {WEIGHTS_NPZ}", source.path)
     store = source.store()

@@ -68,6 +68,9 @@ WEIGHT_NAMES: dict[str, tuple[str, ...]] = {
 }
 """Class → names of its own weights in the order in which they are stored, all options on."""
 
+OTHER_NAMES = {"depthwise_kernel": ("kernel",), "mean": ("adapt_mean",), "variance": ("adapt_variance",)}
+"""What weights of the same meaning are called elsewhere: DepthwiseConv's in Keras 3, Normalization's attributes."""
+
 TRAINED_NAMES = frozenset(
     name for each, names in WEIGHT_NAMES.items() if each not in UNTRAINED_CLASSES for name in names
 ) - UNTRAINED_NAMES  # fmt: skip

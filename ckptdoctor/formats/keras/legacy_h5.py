@@ -71,19 +71,24 @@ class Described(NamedTuple):
     Attributes:
         version: The Keras that wrote it.
         config: `model_config`.
+        training: `training_config`; None of a model that was not compiled.
         layers: Every layer with its weights, in order.
+        copies: Weights of a layer that it holds a second time.
     """
 
     version: str | None
     config: object
+    training: object
     layers: list[LayerWeights]
+    copies: list[TensorRef]
 
 
 def describe(path: str) -> Described:
     """The configuration and the layers of a whole model."""
     with H5File(path) as file:
         version = file.text("", "keras_version") or file.text(MODEL, "keras_version")
-        return Described(version, _json(file, "model_config"), _layers(file, MODEL, []))
+        layers, copies = without_copies(file, _layers(file, MODEL, []))
+        return Described(version, _json(file, "model_config"), _json(file, "training_config"), layers, copies)
 
 
 def _json(file: H5File, name: str) -> object:

@@ -15,6 +15,16 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from ckptdoctor.containers.tensors.dtypes import INTEGRAL
+from ckptdoctor.formats.keras.configurations import (
+    class_of,
+    inner_config,
+    is_frozen,
+    layer_configs,
+    layer_groups,
+    name_of,
+    settings_of,
+    wrapped_in,
+)  # fmt: skip
 from ckptdoctor.formats.keras.layers import (
     BUILT_IN,
     UNTRAINED_CLASSES,
@@ -36,7 +46,6 @@ from ckptdoctor.versions import release
 
 _MODEL_CLASSES = frozenset({"Sequential", "Functional", "Model"})
 _WITHOUT_GRADIENT = INTEGRAL | {"bool", "string"}
-_COUNTED_TWICE = "_layer_checkpoint_dependencies"
 
 
 class Model(NamedTuple):
@@ -83,41 +92,6 @@ def _finish(found: Sequence[_Found], *others: Sequence[_Found]) -> Model:
     return Model(tuple(variables.values()), tuple(dict.fromkeys(orders)), loose)
 
 
-# -------------------------------------------------------------------------------------------------- configurations
-
-
-def layer_configs(config: object) -> list[Mapping[str, object]]:
-    """The layers of a Sequential or Functional configuration, in `model.layers` order; empty for everything else."""
-    inner = config.get("config") if isinstance(config, Mapping) else None
-    layers = inner.get("layers") if isinstance(inner, Mapping) else inner  # Keras before 2.2.3: a bare list
-    return [each for each in layers if isinstance(each, Mapping)] if isinstance(layers, list) else []
-
-
-def _settings(layer: Mapping[str, object] | None) -> Mapping[str, object]:
-    inner = layer.get("config") if layer is not None else None
-    return inner if isinstance(inner, Mapping) else {}
-
-
-def _name(layer: Mapping[str, object]) -> str:
-    name = _settings(layer).get("name") or layer.get("name")
-    return name if isinstance(name, str) else ""
-
-
-def _class(layer: Mapping[str, object] | None) -> str:
-    name = layer.get("class_name") if layer is not None else None
-    return name.rpartition(">")[2] if isinstance(name, str) else ""
-
-
-def _frozen(layer: Mapping[str, object] | None) -> bool:
-    return _settings(layer).get("trainable") is False
-
-
-def _wrapped(layer: Mapping[str, object]) -> Mapping[str, object] | None:
-    """The layer, or the cell, that a layer is around."""
-    inner = _settings(layer).get("layer") or _settings(layer).get("cell")
-    return inner if isinstance(inner, Mapping) else None
-
-
 # ---------------------------------------------------------------------------------------- the legacy HDF5 layout
 
 
@@ -139,8 +113,8 @@ def read_layer_lists(layers: Sequence[LayerWeights], config: object, version: st
         config: `model_config`, parsed; None in a file of weights.
         version: `keras_version`.
     """
-    described = {_name(each): each for each in layer_configs(config)}
-    all_frozen = isinstance(config, Mapping) and _frozen(config)
+    described = {name_of(each): each for each in layer_configs(config)}
+    all_frozen = isinstance(config, Mapping) and is_frozen(config)
     found: list[_Found] = []
     used = Counter(plain(name) for layer in layers for name, _ in layer.weights)
     for layer in layers:
@@ -150,7 +124,7 @@ def read_layer_lists(layers: Sequence[LayerWeights], config: object, version: st
             last = bare.rpartition("/")[2]
             leaf = _leaf(about, name, last)
             never = tensor.dtype in _WITHOUT_GRADIENT or _is_untrained_name(last) or _adds(leaf.layer, last)
-            never = never or _class(leaf.layer) in UNTRAINED_CLASSES
+            never = never or class_of(leaf.layer) in UNTRAINED_CLASSES
             unique = "/" in bare or (used[bare] == 1 and layer.name in bare)
             path = bare if unique or layer.name == TOP_LEVEL else f"{layer.name}/{bare}"
             # A nested model's weights may repeat a name of the outer model's.
@@ -202,32 +176,32 @@ class _Leaf(NamedTuple):
 
 def _adds(layer: Mapping[str, object] | None, last: str) -> bool:
     """Whether a weight, by the last part of its name, is what a layer around another one adds to it."""
-    said = described(_class(layer))
+    said = described(class_of(layer))
     return said is not None and said.is_untrained(last)
 
 
 def _leaf(layer: Mapping[str, object] | None, weight: str, last: str) -> _Leaf:
     if layer is None:
         return _Leaf(None)
-    frozen, told = _frozen(layer), True
+    frozen, told = is_frozen(layer), True
     for _ in range(MAX_DEPTH):
         inner = layer_configs(layer)
-        wrapped = _wrapped(layer)
+        wrapped = wrapped_in(layer)
         if inner:
             name = f"/{weight}"
-            fits = [each for each in inner if _name(each) and f"/{_name(each)}/" in name]
-            fits = fits or [each for each in inner if _name(each) and name.startswith(f"/{_name(each)}_")]
+            fits = [each for each in inner if name_of(each) and f"/{name_of(each)}/" in name]
+            fits = fits or [each for each in inner if name_of(each) and name.startswith(f"/{name_of(each)}_")]
             if not fits:
-                told = told and not any(_frozen(each) for each in inner)
+                told = told and not any(is_frozen(each) for each in inner)
                 break
-            layer = max(fits, key=lambda each: len(_name(each)))
+            layer = max(fits, key=lambda each: len(name_of(each)))
         elif wrapped is not None and not _adds(layer, last):
-            told = told and is_described(_class(layer))
+            told = told and is_described(class_of(layer))
             layer = wrapped
         else:
             break
-        frozen = frozen or _frozen(layer)
-    known = is_described(_class(layer)) or bool(layer_configs(layer))
+        frozen = frozen or is_frozen(layer)
+    known = is_described(class_of(layer)) or bool(layer_configs(layer))
     return _Leaf(layer, frozen, told and known)
 
 
@@ -263,8 +237,8 @@ def _object(
     node: SavedNode, layer: Mapping[str, object] | None, names: tuple[str, ...], walk: _Walk, *, frozen: bool
 ) -> Iterator[_Found]:
     """Everything that an object and those below it store, in training order."""
-    frozen = frozen or _frozen(layer)
-    class_name = _class(layer) or class_of_group(node.group, walk.parent) or ""
+    frozen = frozen or is_frozen(layer)
+    class_name = class_of(layer) or class_of_group(node.group, walk.parent) or ""
     own = list(_own(node, class_name, layer, names, walk, frozen=frozen))
     # keras.Model before Keras 3 appends its own weights to those of its layers.
     last = walk.generation is Generation.KERAS2 and (class_name in _MODEL_CLASSES or not names)
@@ -279,11 +253,10 @@ def _object(
         done.add(container)
         holder = node.children[container]
         inside = replace(below, told=True)
-        for group, about in _layer_groups(holder, inner, twice=container == _COUNTED_TWICE):
-            yield from _object(holder.children[group], about, (*names, _name(about) or group), inside, frozen=frozen)
-        rest = set(holder.children) - {
-            group for group, _ in _layer_groups(holder, inner, twice=container == _COUNTED_TWICE)
-        }
+        known = layer_groups(holder, inner, container)
+        for group, about in known:
+            yield from _object(holder.children[group], about, (*names, name_of(about) or group), inside, frozen=frozen)
+        rest = set(holder.children) - {group for group, _ in known}
         for group in counted([each for each in holder.children if each in rest]):
             yield from _child(holder.children[group], names, inside, frozen=frozen)
     for number, child in enumerate(ordered_children(class_name, node)):
@@ -291,7 +264,7 @@ def _object(
             link = (LooseLink(id(node), number, child.stem),) if child.loose else ()
             yield from _child(
                 child.node, names, replace(below, loose=walk.loose + link), frozen=frozen,
-                about=_inner_config(layer, child.group),
+                about=inner_config(layer, child.group),
             )  # fmt: skip
     if last:
         yield from own
@@ -308,35 +281,6 @@ def _child(
     yield from _object(node, about, (*names, *step), walk, frozen=frozen)
 
 
-def _inner_config(layer: Mapping[str, object] | None, group: str) -> Mapping[str, object] | None:
-    """The configuration of a wrapper's or a Bidirectional's inner layer."""
-    if layer is None:
-        return None
-    if group == "backward_layer":
-        backward = _settings(layer).get("backward_layer")
-        return backward if isinstance(backward, Mapping) else _wrapped(layer)
-    return _wrapped(layer) if group in {"layer", "forward_layer", "cell"} else None
-
-
-def _layer_groups(
-    holder: SavedNode, layers: Sequence[Mapping[str, object]], *, twice: bool
-) -> list[tuple[str, Mapping[str, object]]]:
-    """The group of each layer: its class in snake case, counted by class in the order of the list.
-
-    TensorFlow 2.12 and 2.13 walk a dictionary that holds layers with weights a second time, so that those count twice.
-    """
-    used: Counter[str] = Counter()
-    found: list[tuple[str, Mapping[str, object]]] = []
-    for layer in layers:
-        kind = snake_case(_class(layer))
-        group = f"{kind}_{used[kind]}" if used[kind] else kind
-        node = holder.children.get(group)
-        used[kind] += 2 if twice and node is not None and node.has_weights else 1
-        if node is not None:
-            found.append((group, layer))
-    return found
-
-
 def _own(
     node: SavedNode,
     class_name: str,
@@ -346,7 +290,7 @@ def _own(
     *,
     frozen: bool,
 ) -> Iterator[_Found]:
-    known = weight_names(class_name, len(node.own), _settings(layer) if layer is not None else None)
+    known = weight_names(class_name, len(node.own), settings_of(layer) if layer is not None else None)
     labels = known or [re.sub(r".*/", "", tensor.key) for tensor in node.own]
     skipped = untrained(class_name, labels)
     said = described(class_name) if node.own else None
@@ -371,7 +315,7 @@ def _lora(
     They are merged into the kernel when they are saved (`Dense.save_own_variables`), and come after the bias
     (`Dense.enable_lora`): `lora_kernel_a` with the kernel's shape but for `lora_rank` columns, then `lora_kernel_b`.
     """
-    rank = _settings(layer).get("lora_rank")
+    rank = settings_of(layer).get("lora_rank")
     if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1 or len(kernel) < 2:  # noqa: PLR2004
         return ()
     return (f"lora_{label}_a", (*kernel[:-1], rank)), (f"lora_{label}_b", (rank, kernel[-1]))

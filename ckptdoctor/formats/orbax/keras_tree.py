@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ckptdoctor.containers.strict_json import parse_object
 from ckptdoctor.containers.tensors.values import read_scalar
 from ckptdoctor.formats.keras.code import code_inside
+from ckptdoctor.formats.keras.configurations import layer_configs
 from ckptdoctor.formats.keras.layers import WEIGHT_NAMES
-from ckptdoctor.formats.keras.model import layer_configs
 from ckptdoctor.formats.orbax.items import Item, Leaf
 from ckptdoctor.optimizers.inference import class_of_name
 from ckptdoctor.optimizers.keras.config import OptimizerConfig, read_config

@@ -43,7 +43,7 @@ def render_receipt(receipt: Receipt, form: str, *, quiet: bool, color: bool) -> 
     plan = receipt.plan
     lines = _lines(plan, "wrote")
     written = receipt.written
-    new, copied, shared = map(human_bytes, written[1:])
+    new, copied, shared = map(human_bytes, written[1:4])
     lines.append(("bytes", f"{new} new, {copied} copied, {shared} shared"))
     lines += [("note", note) for note in written.notes]
     lines += [("sha256", _digest(each)) for each in (*dict.fromkeys(receipt.inputs), *receipt.outputs)]

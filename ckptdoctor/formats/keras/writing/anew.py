@@ -1,7 +1,7 @@
 """A `.keras` archive of a whole model in HDF5, and a `.weights.h5` of an archive.
 
-Sources: keras/src/saving/saving_lib.py (`_save_model_to_fileobj`, `_save_container_state`), utils/naming.py
-(`to_snake_case`).
+Sources: keras/src/saving/saving_lib.py (`_save_model_to_fileobj`, `_save_container_state`); tf_keras reads layers that
+are written down as HDF5 has them (`serialization_lib.deserialize_keras_object`).
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-import re
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,52 +21,69 @@ from ckptdoctor.containers.zips.editing import Replacement, create_zip
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.formats.contract import Written
 from ckptdoctor.formats.keras.archive import CONFIG, METADATA, WEIGHTS_H5
-from ckptdoctor.formats.keras.layers import WEIGHT_NAMES
 from ckptdoctor.formats.keras.legacy_h5 import describe
-from ckptdoctor.formats.keras.model import LayerWeights
+from ckptdoctor.formats.keras.writing.placing import Placed, placed
+from ckptdoctor.formats.keras.writing.tree import by_compiling
+from ckptdoctor.optimizers.dialects import of_keras
 from ckptdoctor.references import TensorRef
-from ckptdoctor.state import Format, TrainingState
+from ckptdoctor.state import Format, Generation, TrainingState
 from ckptdoctor.versions import release
 
 _BLOCK = 4 << 20
-_BELOW = {"LSTM": ("LSTMCell", "cell"), "GRU": ("GRUCell", "cell"), "SimpleRNN": ("SimpleRNNCell", "cell")}
-"""Layers whose weights are those of one layer below them, and its attribute."""
-_MODULES = {"Sequential": ("keras", None), "Functional": ("keras.src.models.functional", "Functional")}
+_FIRST_OF_ITS_KIND = (2, 15, 0)
+"""The first Keras 2 whose archives are as those of tf_keras (TensorFlow 2.12 and 2.13 call groups differently)."""
+_WEIGHTS_ALONE = "load it with model.load_weights(path)"
 
 
-def archive(state: TrainingState, source: str, output: str, *, progress: Progress | None = None) -> Written:
+def archive(
+    state: TrainingState, source: str, output: str, *, like: str | None = None, progress: Progress | None = None
+) -> Written:
     """Writes a whole model in HDF5 as an archive, without its optimizer: a graft puts that in.
 
     Args:
         state: What the model holds.
         source: Where it is.
         output: The archive.
+        like: An archive of the same model, whose configuration it gets: of what has none itself.
         progress: Told how many more bytes are written.
 
     Raises:
-        GraftRefused: Another format, another Keras, or layers whose places in an archive only their code knows.
+        GraftRefused: Another format, a Keras before TensorFlow's, or layers whose places only their code knows.
         UnreadableArtifact: It is broken.
     """
-    if state.format is not Format.KERAS_H5:
-        raise GraftRefused("an archive is made of a whole model in HDF5 alone (model.save('m.h5'))", source)
-    told = describe(source)
-    if release(told.version)[:1] != (3,):
+    if like is not None:
+        from ckptdoctor.formats.keras.writing.like import archive_like
+
+        return archive_like(state, source, like, output, progress)
+    if state.format in {Format.TF_CHECKPOINT, Format.SAVED_MODEL, Format.KERAS_WEIGHTS}:
         raise GraftRefused(
-            f"it was written by Keras {told.version or 'of no version'}, whose configuration Keras 3's archives do not "
-            "have: load it with that Keras and save it as .keras",
+            "it holds no configuration of the model's layers: name an archive of the same model that has one, by "
+            "--like MODEL.keras (model.save('MODEL.keras'))",
             source,
         )
-    config = told.config if isinstance(told.config, dict) else {}
-    placed = _placed(config, told.layers, source)
+    if state.format is not Format.KERAS_H5:
+        raise GraftRefused(
+            "an archive is made of a whole model in HDF5 (model.save('m.h5')), or of a TensorFlow checkpoint or "
+            ".weights.h5 by --like",
+            source,
+        )
+    told = describe(source)
+    if told.copies:
+        raise GraftRefused(f"it holds {told.copies[0].key} twice, of a layer that is used in two places", source)
+    of_keras3 = _is_of_keras3(told.version, source)
+    try:
+        layers = placed(told.config, told.layers, of_keras3=of_keras3)
+    except GraftRefused as error:
+        raise GraftRefused(error.message, source) from error
     weights = f"{output}.h5"
     try:
-        _write_weights(weights, placed)
+        _write_weights(weights, layers, labelled=of_keras3)
         size = os.path.getsize(weights)
         made = create_zip(
             output,
             {
-                METADATA: Replacement(_metadata(told.version or "")),
-                CONFIG: Replacement(json.dumps(_document(config)).encode()),
+                METADATA: Replacement(_metadata(told.version or "", of_keras3=of_keras3)),
+                CONFIG: Replacement(json.dumps(_document(told.config, of_keras3=of_keras3)).encode()),
                 WEIGHTS_H5: Replacement(lambda target, at: _copied(weights, size, target, at), size),
             },
         )
@@ -77,71 +92,65 @@ def archive(state: TrainingState, source: str, output: str, *, progress: Progres
             os.unlink(weights)
     if progress is not None:
         progress(made.replaced)
-    return Written((), made.replaced, 0)
+    keys = {ref.key: f"{each.group}/vars/{at}" for each in layers for at, ref in enumerate(each.weights)}
+    pairs = {each.path: keys[each.tensor.key] for each in state.variables}
+    return Written(_left(state, told.training), made.replaced, 0, pairs=pairs)
 
 
-def _document(config: Mapping[str, Any]) -> dict[str, object]:
-    name = str(config.get("class_name"))
-    module, registered = _MODULES[name]
-    return {"module": module, "class_name": name, "config": config["config"], "registered_name": registered}
-
-
-def _metadata(version: str) -> bytes:
-    now = dt.datetime.now(tz=dt.timezone.utc).strftime("%Y-%m-%d@%H:%M:%S")
-    return json.dumps({"keras_version": version, "date_saved": now}).encode()
-
-
-def _placed(config: Mapping[str, Any], layers: list[LayerWeights], source: str) -> list[tuple[str, str, LayerWeights]]:
-    """Each layer's group in the archive, its name, and its weights.
+def _is_of_keras3(version: str | None, source: str) -> bool:
+    """Whether Keras 3 wrote it.
 
     Raises:
-        GraftRefused: A layer keeps weights in others below it, or is of a class that is not known.
+        GraftRefused: A Keras wrote it whose layers mean something else today.
     """
-    inner = config.get("config")
-    listed = inner.get("layers") if isinstance(inner, dict) else None
-    if config.get("class_name") not in _MODULES or not isinstance(listed, list):
-        raise GraftRefused("it is no Sequential or functional model, whose code alone knows its layers", source)
-    by_name = {each.name: each for each in layers}
-    counts: Counter[str] = Counter()
-    found = []
-    for each in listed:
-        kind, name = str(each.get("class_name")), str((each.get("config") or {}).get("name"))
-        group = snake(kind)
-        number = counts[group]
-        counts[group] += 1
-        held = by_name.get(name)
-        if held is None or not held.weights:
-            continue
-        owner, below = _BELOW.get(kind, (kind, ""))
-        if len(held.weights) > len(WEIGHT_NAMES.get(owner, ())) or "layers" in (each.get("config") or {}):
-            raise GraftRefused(
-                f"{name} is a {kind}, whose weights lie below it in an archive, where only its code knows: load the "
-                "model with Keras and save it as .keras, then graft the optimizer into that",
-                source,
-            )
-        place = f"{group}_{number}" if number else group
-        found.append((f"{place}/{below}" if below else place, name, held))
-    missing = {each.name for each in layers if each.weights} - {name for _, name, _ in found}
-    if missing:
-        raise GraftRefused(f"{', '.join(sorted(missing))} is in no list of its configuration", source)
-    return found
+    major = release(version)[:1]
+    if major == (3,) or of_keras(version) in {Generation.OPTIMIZER_V2, Generation.KERAS2}:
+        return major == (3,)
+    raise GraftRefused(
+        f"it was written by Keras {version or 'of no version'}, before TensorFlow had its own, whose layers are not "
+        "those of today: load the model with tf_keras and save it as .keras, then graft the optimizer into that",
+        source,
+    )
 
 
-def snake(name: str) -> str:
-    """`BatchNormalization` as `batch_normalization`, as Keras names groups."""
-    plain = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", plain).lower()
+def _left(state: TrainingState, training: object) -> tuple[str, ...]:
+    """What of how it was compiled has no place, beside the optimizer, of which a graft tells."""
+    told = ["load it with load_model(path)"]
+    if not isinstance(training, Mapping):
+        return tuple(told)
+    if not any(each.has_state for each in state.optimizers):
+        told.append("how it was compiled stays behind, as its optimizer has no state: compile it again")
+    elif training.get("metrics") or training.get("weighted_metrics"):
+        told.append("the metrics stay behind: compile it again for them, with model.optimizer")
+    return tuple(told)
 
 
-def _write_weights(path: str, placed: list[tuple[str, str, LayerWeights]]) -> None:
+def _document(config: object, *, of_keras3: bool) -> dict[str, object]:
+    about = config if isinstance(config, Mapping) else {}
+    name = "Sequential" if about.get("class_name") == "Sequential" else "Functional"
+    if name == "Sequential":
+        module, registered = "keras", None
+    else:
+        module, registered = f"keras.src.{'models' if of_keras3 else 'engine'}.functional", name
+    return {"module": module, "class_name": name, "config": about.get("config"), "registered_name": registered}
+
+
+def _metadata(version: str, *, of_keras3: bool) -> bytes:
+    now = dt.datetime.now(tz=dt.timezone.utc).strftime("%Y-%m-%d@%H:%M:%S")
+    told = version if of_keras3 or release(version) >= _FIRST_OF_ITS_KIND else ".".join(map(str, _FIRST_OF_ITS_KIND))
+    return json.dumps({"keras_version": told, "date_saved": now}).encode()
+
+
+def _write_weights(path: str, layers: list[Placed], *, labelled: bool) -> None:
     import h5py
 
     with h5py.File(path, "w-") as file:
         file.create_group("vars")
-        for group, name, layer in placed:
-            place = file.create_group(f"layers/{group}/vars")
-            place.attrs["name"] = name
-            for number, (_, ref) in enumerate(layer.weights):
+        for group, name, weights in layers:
+            place = file.create_group(f"{group}/vars")
+            if labelled and name:
+                place.attrs["name"] = name
+            for number, ref in enumerate(weights):
                 place.create_dataset(str(number), data=_values(ref))
 
 
@@ -179,7 +188,9 @@ def weights(state: TrainingState, source: str, output: str, *, progress: Progres
         os.close(target)
     if progress is not None:
         progress(size)
-    return Written(("the model's configuration and how it was compiled stay behind",), 0, size)
+    call = next((by_compiling(each.class_name) for each in state.optimizers if each.has_state), _WEIGHTS_ALONE)
+    left = "the model's configuration and how it was compiled stay behind"
+    return Written((call, left), 0, size, pairs={each.path: each.tensor.key for each in state.variables})
 
 
 def _extract(source: str, target: int) -> None:

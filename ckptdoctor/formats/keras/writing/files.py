@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 
 from ckptdoctor.containers.bytes.copying import Progress, copy_tree
-from ckptdoctor.containers.bytes.window import Window
-from ckptdoctor.containers.hdf5.editing import Edit, Span, edit_file, edit_span, stored_bytes
+from ckptdoctor.containers.hdf5.editing import Edit, edit_file, stored_bytes
 from ckptdoctor.containers.hdf5.file import H5File
 from ckptdoctor.containers.strict_json import parse_object
 from ckptdoctor.containers.zips.archive import ZipArchive
-from ckptdoctor.containers.zips.editing import Replacement, rewrite
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.formats.contract import Written
 from ckptdoctor.formats.dumps.writing import write_dump
@@ -24,11 +21,12 @@ from ckptdoctor.formats.keras import legacy_h5 as keras_h5
 from ckptdoctor.formats.keras.archive import CONFIG, METADATA, WEIGHTS_H5
 from ckptdoctor.formats.keras.optimizer_groups import OPTIMIZER
 from ckptdoctor.formats.keras.shard_map import is_map
+from ckptdoctor.formats.keras.writing.archives import rewrite_archive
 from ckptdoctor.formats.keras.writing.checks import check_layout
 from ckptdoctor.formats.keras.writing.compiled import compiled
 from ckptdoctor.formats.keras.writing.losses import chosen_loss, loss_of
 from ckptdoctor.formats.keras.writing.slot_names import weight_names
-from ckptdoctor.formats.keras.writing.tree import Place, by_name, new_dataset, place_in, tree_edit
+from ckptdoctor.formats.keras.writing.tree import Place, by_compiling, by_name, new_dataset, place_in, tree_edit
 from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.keras.serialize import Form, require_agreement, to_config
 from ckptdoctor.optimizers.lists.elements import elements, wrapper_elements
@@ -37,11 +35,6 @@ from ckptdoctor.optimizers.planned import PlannedOptimizer
 from ckptdoctor.state import Generation
 
 __all__ = ["write_dump", "write_h5", "write_keras_archive", "write_keras_weights"]
-
-_STRUCTURE = 64 << 20
-"""More than HDF5 needs to describe a model's data sets, for reckoning with sizes."""
-_PER_DATASET = 8 << 10
-
 
 # ------------------------------------------------------------------------------------------------ whole-model HDF5
 
@@ -168,52 +161,17 @@ def write_keras_archive(
             raise GraftRefused(_ONLY_HDF5, target)
         config = archive.read(CONFIG) if CONFIG in archive else b"{}"
         metadata = archive.read(METADATA) if METADATA in archive else b"{}"
-        expected = archive.size(WEIGHTS_H5)
     with H5File(target, WEIGHTS_H5) as file:
         place = place_in([file], optimizer)
         edit = tree_edit(optimizer, place)
         dead = stored_bytes(file, edit.delete)
     changed, notes = _compiled(optimizer, target, config, metadata, loss_from, place)
-    new = 0
-
-    def weights(descriptor: int, start: int) -> int:
-        nonlocal new
-        window = Window(descriptor, start)
-        with ZipArchive(target) as archive, open(target, "rb") as plain:
-            if archive.is_stored(WEIGHTS_H5):
-                span = Span(plain.fileno(), archive.offset(WEIGHTS_H5), expected)
-                new = edit_span(span, window, descriptor, edit, dead, progress).new
-            else:
-                with tempfile.TemporaryFile(dir=os.path.dirname(output) or ".") as unpacked:
-                    with archive.open(WEIGHTS_H5) as packed:
-                        while data := packed.read(_COPY_BYTES):
-                            unpacked.write(data)
-                    unpacked.flush()
-                    span = Span(unpacked.fileno(), 0, expected)
-                    new = edit_span(span, window, descriptor, edit, dead, progress).new
-        return window.size
-
-    replacements = {WEIGHTS_H5: Replacement(weights, expected + _room(edit))}
-    if changed is not None:
-        replacements[CONFIG] = Replacement(changed)
-    sizes = rewrite(target, output, replacements, progress)
-    copied = sizes.copied + max(expected - dead, 0)
-    return Written((*notes, *notes_of(optimizer)), new + len(changed or b""), copied)
+    others = {} if changed is None else {CONFIG: changed}
+    sizes = rewrite_archive(target, output, edit, others, dead, progress)
+    return Written((*notes, *notes_of(optimizer)), sizes.new + len(changed or b""), sizes.copied)
 
 
 _ONLY_HDF5 = "the target keeps its weights in an npz archive, which Keras itself does not load: save it as HDF5 first"
-_COPY_BYTES = 4 << 20
-
-
-def _room(edit: Edit) -> int:
-    """What an edit can add to a file, generously."""
-    total = _STRUCTURE
-    for each in edit.datasets:
-        count = 16
-        for extent in each.shape:
-            count *= extent
-        total += count + _PER_DATASET
-    return total
 
 
 def _write_directory(
@@ -289,8 +247,6 @@ def write_keras_weights(
     call = (
         by_name(place.group, "compile the model with its optimizers")
         if place.group != OPTIMIZER
-        else f"the file holds no configuration: compile the model with the same {optimizer.class_name}, call "
-        "model.optimizer.build(model.trainable_variables), then model.load_weights(path); without the build Keras "
-        "skips the state"
+        else by_compiling(optimizer.class_name)
     )
     return Written((call, *notes_of(optimizer)), sizes.new, sizes.copied)

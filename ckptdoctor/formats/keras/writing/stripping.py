@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 
 from ckptdoctor.containers.bytes.copying import Progress, copy_tree
-from ckptdoctor.containers.bytes.window import Window
-from ckptdoctor.containers.hdf5.editing import Edit, Span, edit_file, edit_span
+from ckptdoctor.containers.hdf5.editing import Edit, edit_file
 from ckptdoctor.containers.hdf5.file import H5File
 from ckptdoctor.containers.strict_json import parse_object
 from ckptdoctor.containers.zips.archive import ZipArchive
-from ckptdoctor.containers.zips.editing import Replacement, rewrite
 from ckptdoctor.errors import Refused
 from ckptdoctor.formats.contract import Stripped
 from ckptdoctor.formats.keras import legacy_h5, weights
@@ -23,12 +20,12 @@ from ckptdoctor.formats.keras.archive import CONFIG, WEIGHTS_H5
 from ckptdoctor.formats.keras.archive import read as read_archive
 from ckptdoctor.formats.keras.shard_map import is_map
 from ckptdoctor.formats.keras.tree import INNER
+from ckptdoctor.formats.keras.writing.archives import rewrite_archive
 from ckptdoctor.state import TrainingState
 
 _TRAINING, _COMPILED = "training_config", "compile_config"
 _NOTHING = "it holds no optimizer state: there is nothing to strip"
 _CALL = "load it with load_model(path): the model is not compiled, which predicting does not need"
-_COPY = 4 << 20
 
 
 def strip_h5(target: str, output: str, progress: Progress | None = None) -> Stripped:
@@ -80,23 +77,7 @@ def strip_archive(target: str, output: str, progress: Progress | None = None) ->
         _require_hdf5(WEIGHTS_H5 in archive, target)
         config = _uncompiled(archive.read(CONFIG), target) if CONFIG in archive else b"{}"
         expected = archive.size(WEIGHTS_H5)
-
-    def anew(descriptor: int, start: int) -> int:
-        window, edit = Window(descriptor, start), _edit(names)
-        with ZipArchive(target) as archive, open(target, "rb") as plain:
-            if archive.is_stored(WEIGHTS_H5):
-                span = Span(plain.fileno(), archive.offset(WEIGHTS_H5), expected)
-                edit_span(span, window, descriptor, edit, expected, progress)
-            else:
-                with tempfile.TemporaryFile(dir=os.path.dirname(output) or ".") as unpacked:
-                    with archive.open(WEIGHTS_H5) as packed:
-                        while data := packed.read(_COPY):
-                            unpacked.write(data)
-                    unpacked.flush()
-                    edit_span(Span(unpacked.fileno(), 0, expected), window, descriptor, edit, expected, progress)
-        return window.size
-
-    rewrite(target, output, {WEIGHTS_H5: Replacement(anew, expected + _COPY), CONFIG: Replacement(config)}, progress)
+    rewrite_archive(target, output, _edit(names), {CONFIG: config}, expected, progress)
     return stripped
 
 

@@ -76,6 +76,15 @@ def by_name(group: str, first: str) -> str:
     )
 
 
+def by_compiling(class_name: str | None) -> str:
+    """How the optimizer of a compiled model gets its state back from `.weights.h5`."""
+    return (
+        f"the file holds no configuration: compile the model with the same {class_name or 'optimizer'}, call "
+        "model.optimizer.build(model.trainable_variables), then model.load_weights(path); without the build Keras "
+        "skips the state"
+    )
+
+
 def new_dataset(path: str, element: Element, *, marked: bool = True) -> NewDataset:
     """An element of the list as a data set."""
     return NewDataset(path, element.dtype, element.shape, element.content, element.factor, marked)
