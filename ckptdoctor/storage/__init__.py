@@ -6,17 +6,21 @@ in a worker, to its parent (`relay`), so that no process that reads a hostile fi
 
 from __future__ import annotations
 
-import fnmatch
-import glob
 import io
 import os
 import re
 import stat as modes
 from collections.abc import Iterator
 from itertools import islice
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from ckptdoctor.storage.contract import AT_ONCE, BLOCK, Entry, Ranges, Storage
+if TYPE_CHECKING:
+    from ckptdoctor.storage.contract import Entry, Ranges, Storage
+
+AT_ONCE = 8
+"""Requests in flight, where it is known what will be read."""
+BLOCK = 1 << 14
+"""Bytes that are fetched at once: larger ones read all of a file with scattered headers, smaller ones ask more."""
 
 _PIECE = 8 << 20
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -141,6 +145,9 @@ def walk(directory: str) -> Iterator[list[Entry]]:
 
 def shards(prefix: str, between: str = "-") -> list[str]:
     """The files `PREFIX-00000-of-00002` and so on that are there, sorted; `between` is what follows the prefix."""
+    import fnmatch
+    import glob
+
     pattern = "?????-of-?????"
     if not is_remote(prefix):
         return sorted(glob.glob(f"{glob.escape(prefix)}{between}{pattern}"))
@@ -275,29 +282,7 @@ class _Stream(io.RawIOBase):
 
 
 __all__ = [
-    "BLOCK", "Entry",
-    "Ranges",
-    "Storage",
-    "absolute",
-    "entries",
-    "exists", "expect", "expect_files",
-    "is_absolute",
-    "is_beside",
-    "is_dir",
-    "is_file",
-    "is_link",
-    "is_remote",
-    "lexists",
-    "named",
-    "names",
-    "normal",
-    "open_range",
-    "open_stream",
-    "real",
-    "remote",
-    "shards",
-    "size",
-    "stat",
-    "traffic", "use",
-    "walk",
+    "AT_ONCE", "BLOCK", "absolute", "entries", "exists", "expect", "expect_files", "is_absolute", "is_beside",
+    "is_dir", "is_file", "is_link", "is_remote", "lexists", "named", "names", "normal", "open_range", "open_stream",
+    "real", "remote", "shards", "size", "stat", "traffic", "use", "walk",
 ]  # fmt: skip

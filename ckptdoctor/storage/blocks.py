@@ -8,7 +8,8 @@ from contextlib import suppress
 from threading import Lock
 
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.storage.contract import AT_ONCE, BLOCK, Object, Store
+from ckptdoctor.storage import AT_ONCE, BLOCK
+from ckptdoctor.storage.contract import Object, Store
 from ckptdoctor.storage.counting import Traffic
 
 WHOLE = 4 << 20

@@ -8,11 +8,6 @@ from typing import NamedTuple, Protocol
 
 from ckptdoctor.errors import UnreadableArtifact
 
-AT_ONCE = 8
-"""Requests in flight, where it is known what will be read."""
-BLOCK = 1 << 14
-"""Bytes that are fetched at once: larger ones read all of a file with scattered headers, smaller ones ask more."""
-
 
 class Denied(UnreadableArtifact):
     """The server says no; of what is not there too, where it does not want to tell."""

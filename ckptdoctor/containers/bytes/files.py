@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import stat
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from ckptdoctor import storage
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 from ckptdoctor.words import counted
+
+if TYPE_CHECKING:
+    from ckptdoctor.storage.contract import Ranges
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
@@ -42,7 +46,7 @@ class RegularFile:
     def __init__(self, path: str) -> None:
         self.path = path
         self._fd = -1
-        self._remote: storage.Ranges | None = None
+        self._remote: Ranges | None = None
         try:
             if storage.is_remote(path):
                 self._remote = storage.open_range(path)

@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from itertools import islice
 
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.storage import BLOCK, Ranges
+from ckptdoctor.storage import BLOCK
+from ckptdoctor.storage.contract import Ranges
 
 _MOST_PLACES = 20_000
 _MOST_ROUNDS = 64

@@ -21,7 +21,6 @@ import h5py as _h5py
 import numpy as np
 
 from ckptdoctor import storage
-from ckptdoctor.containers.hdf5.ahead import fetch_structure
 from ckptdoctor.containers.hdf5.elements import bomb, dtype_name, read_elements, size_of, unpackable
 from ckptdoctor.containers.hdf5.names import decode_names, decode_text
 from ckptdoctor.containers.hdf5.order import Members, in_order_of_writing, join
@@ -73,11 +72,11 @@ class H5File:
             source = self._stream = self._archive.open(member)
             size = self._archive.size(member)
             if storage.is_remote(path) and self._archive.is_stored(member):
-                fetch_structure(storage.open_range(path), self._archive.offset(member))
+                self._fetch_structure(self._archive.offset(member))
         else:
             size = storage.size(path)
             if storage.is_remote(path):
-                fetch_structure(storage.open_range(path))
+                self._fetch_structure()
                 source = self._stream = storage.open_stream(path)
         self._left = LOOKED_UP_FLOOR + size // SMALLEST
         try:
@@ -92,6 +91,11 @@ class H5File:
         except BaseException:
             self._close_source()
             raise
+
+    def _fetch_structure(self, start: int = 0) -> None:
+        from ckptdoctor.containers.hdf5.ahead import fetch_structure
+
+        fetch_structure(storage.open_range(self.path), start)
 
     def __enter__(self) -> H5File:
         return self
