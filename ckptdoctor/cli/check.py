@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ckptdoctor.checking.policy import Policy
     from ckptdoctor.checking.results import Checked, CheckReport
 
-_FORMS = ("text", "json", "markdown", "github", "sarif", "junit")
+_FORMS = ("text", "json", "markdown", "github", "sarif", "junit", "html")
 
 
 @click.command(short_help="Pre-flight check for CI: judge artifacts by rules and a policy.")

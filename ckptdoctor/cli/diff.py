@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--optimizer", metavar="NAME", help="Which optimizer, where an artifact has several.")
 @click.option("--map", "maps", metavar="OLD=NEW", multiple=True, help="A's variable (or PREFIX/) = B's variable.")
 @click.option("--map-file", type=click.Path(exists=True, dir_okay=False), help="A file of OLD=NEW lines.")
-@output_options("text", "json", "markdown", quiet="Only the verdict, no progress and no messages.")
+@output_options("text", "json", "markdown", "html", quiet="Only the verdict, no progress and no messages.")
 @click.pass_context
 def diff(  # noqa: PLR0913 - a command takes its options as arguments
     context: click.Context,
@@ -104,6 +104,10 @@ def _render(found: Comparison, form: str, *, quiet: bool, color: bool) -> str:
         from ckptdoctor.report.diff import json as diff_json
 
         return diff_json.render(found)
+    if form == "html":
+        from ckptdoctor.report.diff import html as diff_html
+
+        return diff_html.render(found)
     if form == "markdown":
         from ckptdoctor.report.diff import markdown as diff_markdown
 

@@ -25,7 +25,7 @@ from ckptdoctor.errors import EXIT_OK
 )
 @click.option("--all", "everything", is_flag=True, help="Of a directory, every artifact in it and below.")
 @click.option("--model", metavar="PATH", type=ANY_PATH, help="The weights of an optimizer that PyTorch saved alone.")
-@output_options("text", "json", "markdown")
+@output_options("text", "json", "markdown", "html")
 @click.pass_context
 def inspect(
     context: click.Context,
@@ -100,6 +100,10 @@ def _render(found: list, form: str, *, tensors: bool, stats: bool, quiet: bool, 
         from ckptdoctor.report.inspect import markdown
 
         return markdown.render(found, tensors=tensors, stats=stats, quiet=quiet)
+    if form == "html":
+        from ckptdoctor.report.inspect import html
+
+        return html.render(found, tensors=tensors)
     from ckptdoctor.report.inspect import text
 
     return text.render(found, tensors=tensors, stats=stats, quiet=quiet, color=color, unreadable=to_file)

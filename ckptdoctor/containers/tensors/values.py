@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from math import isfinite
+from math import isfinite, sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ckptdoctor.containers.bytes.files import RegularFile
@@ -293,6 +293,7 @@ class Statistics(NamedTuple):
         nan: Number of NaN.
         inf: Number of infinities.
         zeros: Number of zeros.
+        rms: Root of the mean of the finite values' squares, summed in float64; None if there is none.
     """
 
     min: float | None
@@ -301,6 +302,7 @@ class Statistics(NamedTuple):
     nan: int
     inf: int
     zeros: int
+    rms: float | None = None
 
 
 def statistics(ref: TensorRef) -> Statistics | None:
@@ -309,7 +311,7 @@ def statistics(ref: TensorRef) -> Statistics | None:
         return None
     import numpy as np
 
-    low, high, total, count, nan, inf, zeros = float("inf"), float("-inf"), 0.0, 0, 0, 0, 0
+    low, high, total, squares, count, nan, inf, zeros = float("inf"), float("-inf"), 0.0, 0.0, 0, 0, 0, 0
     for chunk in chunks(ref):
         values = np.asarray(chunk)
         if values.dtype.kind not in "fiub":
@@ -332,7 +334,9 @@ def statistics(ref: TensorRef) -> Statistics | None:
             least, most = float(values.min()), float(values.max())
         low, high = min(low, least), max(high, most)
         total += float(values.sum(dtype=np.float64))
+        wide = values.astype(np.float64).reshape(-1)
+        squares += float(np.dot(wide, wide))
         count += int(values.size)
     if not count:
         return Statistics(None, None, None, nan, inf, zeros)
-    return Statistics(low, high, total / count, nan, inf, zeros)
+    return Statistics(low, high, total / count, nan, inf, zeros, sqrt(squares / count))

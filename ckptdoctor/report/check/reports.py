@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ckptdoctor.checking.results import CheckReport
 
-FORMS = ("text", "json", "markdown", "github", "sarif", "junit")
+FORMS = ("text", "json", "markdown", "github", "sarif", "junit", "html")
 
 
 def render(report: CheckReport, form: str, *, color: bool = False, quiet: bool = False) -> str:
@@ -43,4 +43,8 @@ def render(report: CheckReport, form: str, *, color: bool = False, quiet: bool =
         from ckptdoctor.report.check import junit as check_junit
 
         return check_junit.render(report)
+    if form == "html":
+        from ckptdoctor.report.check import html as check_html
+
+        return check_html.render(report)
     raise ValueError(f"no report of a check is called {form!r}: {', '.join(FORMS)} are")

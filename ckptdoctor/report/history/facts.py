@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import isclose, isfinite, log
-from statistics import median
+from math import isclose, isfinite
 from typing import NamedTuple
 
 from ckptdoctor.logged import Metric
 from ckptdoctor.report.shared.facts import human_bytes
+from ckptdoctor.report.shared.sparkline import sparkline
 from ckptdoctor.state import Status
 from ckptdoctor.timeline.ordering import lines
 from ckptdoctor.timeline.results import Checkpoint, Objection, Run, Seen
 from ckptdoctor.words import counted
 
-_BARS = "▁▂▃▄▅▆▇█"
-_COURSE = 40
-"""Bars of a learning rate's course; of more checkpoints, every so many-th."""
-_LOW = 0.1
-"""A rate that is below this share of its greatest most of the time is drawn by its logarithm."""
 _SAME = 1e-6
 _PASSED_OVER = 8
 _UNITS = ((86_400 * 365, "y"), (86_400, "d"), (3_600, "h"), (60, "min"))
@@ -147,15 +141,4 @@ def rates(run: Run) -> str:
     found = [each for each in found if isfinite(each)]
     if len(found) < 2 or isclose(min(found), max(found), rel_tol=_SAME):  # noqa: PLR2004 - a course has two ends
         return ""
-    return f"{_bars(found)}  {found[0]:.3g} to {found[-1]:.3g}"
-
-
-def _bars(rates_: Sequence[float]) -> str:
-    step = max(1, -(-len(rates_) // _COURSE))
-    drawn = [*rates_[::step]]
-    least = min((each for each in drawn if each > 0), default=0.0)
-    if least > 0 and median(drawn) < _LOW * max(drawn):
-        drawn = [log(max(each, least)) for each in drawn]
-    low, high = min(drawn), max(drawn)
-    span = high - low or 1.0
-    return "".join(_BARS[round((each - low) / span * (len(_BARS) - 1))] for each in drawn)
+    return f"{sparkline(found)}  {found[0]:.3g} to {found[-1]:.3g}"

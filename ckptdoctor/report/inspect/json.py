@@ -136,6 +136,7 @@ def _figures(examination: Examination) -> Stats:
             "nan": found.nan,
             "inf": found.inf,
             "zeros": found.zeros,
+            "rms": plain(found.rms),
         }
 
     return figures

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from html import escape
 from typing import TYPE_CHECKING
 
 from ckptdoctor.report.inspect.facts import Fact, facts, optimizer_facts, told
-from ckptdoctor.report.shared.escape import printable
+from ckptdoctor.report.pages.page import text as _text
 from ckptdoctor.report.shared.facts import human_bytes, slot_rows
 from ckptdoctor.state import OptimizerState, Status
 
@@ -67,7 +66,3 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _row(kind: str, cells: Sequence[str]) -> str:
     shown = "".join(f'<{kind} style="text-align:left">{_text(each)}</{kind}>' for each in cells)
     return f"<tr>{shown}</tr>"
-
-
-def _text(raw: str) -> str:
-    return escape(printable(raw), quote=True)

@@ -35,7 +35,7 @@ def test_every_form(whole: CheckReport, form: str) -> None:
 
 def test_unknown_forms(whole: CheckReport) -> None:
     """A form that does not exist is an error that names those that do."""
-    with pytest.raises(ValueError, match=r"'xml': text, json, markdown, github, sarif, junit are"):
+    with pytest.raises(ValueError, match=r"'xml': text, json, markdown, github, sarif, junit, html are"):
         render(whole, "xml")
 
 

@@ -128,8 +128,8 @@ def test_figures(tmp_path: Path) -> None:
     tensors = {"w": array([math.nan, math.inf, 2.0, 0.0]), "c": array([1], "complex64"), "n": array([math.nan])}
     (artifact,) = _document(write_bundle(tmp_path / "p", tensors), tensors=True, stats=True)["artifacts"]
     stats = {each["variable"]: each["stats"] for each in artifact["model"]["tensors"]}
-    assert stats["w"] == {"min": 0.0, "max": 2.0, "mean": 1.0, "nan": 1, "inf": 1, "zeros": 1}
-    assert stats["n"] == {"min": None, "max": None, "mean": None, "nan": 1, "inf": 0, "zeros": 0}
+    assert stats["w"] == {"min": 0.0, "max": 2.0, "mean": 1.0, "nan": 1, "inf": 1, "zeros": 1, "rms": math.sqrt(2)}
+    assert stats["n"] == {"min": None, "max": None, "mean": None, "nan": 1, "inf": 0, "zeros": 0, "rms": None}
     assert stats["c"] is None
 
 

@@ -1,0 +1,1 @@
+"""Pages of their own: one file, no script, nothing from the network."""
