@@ -70,7 +70,10 @@ def table(
     """
     kinds = dict.fromkeys(right, ' class="right"')
     marked = set(chosen)
-    top = "".join(f'<th scope="col"{kinds.get(number, "")}>{text(each)}</th>' for number, each in enumerate(head))
+    top = "".join(
+        f'<th scope="col"{kinds.get(number, "")}>{text(each)}</th>' if each else "<td></td>"
+        for number, each in enumerate(head)
+    )
     body = "\n".join(
         f"<tr{' class=chosen' if number in marked else ''}>"
         + "".join(f"<td{kinds.get(column, '')}>{text(cell)}</td>" for column, cell in enumerate(row))
