@@ -48,8 +48,12 @@ def begins_so(head: bytes, size: int) -> bool:
     return len(head) > 8 and 2 <= length <= min(size - 8, MAX_HEADER) and head[8:9] == b"{"
 
 
-def read_safetensors(path: str) -> Safetensors:
+def read_safetensors(path: str, *, cut_off: bool = False) -> Safetensors:
     """Reads a file's header.
+
+    Args:
+        path: The file.
+        cut_off: It may end before its tensors do: those that are not all there have no location.
 
     Raises:
         UnreadableArtifact: It is none, truncated, or claims what is not there.
@@ -70,7 +74,9 @@ def read_safetensors(path: str) -> Safetensors:
             if len(names) > len(header):
                 raise UnreadableArtifact("names a tensor twice in its header", path)
         tensors = {name: _tensor(path, name, entry, 8 + length) for name, entry in header.items()}
-        _check_places(path, tensors, 8 + length, file.size)
+        _check_places(path, tensors, 8 + length, None if cut_off else file.size)
+        if cut_off:
+            tensors = {name: _or_lost(ref, file.size) for name, ref in tensors.items()}
     texts = metadata.items() if isinstance(metadata, dict) else ()
     return Safetensors(tensors, {name: value for name, value in texts if isinstance(value, str)})
 
@@ -93,14 +99,20 @@ def _tensor(path: str, name: str, entry: object, start: int) -> TensorRef:
     return TensorRef(name, dtype, extents, FileRange(path, start + first, nbytes))
 
 
-def _check_places(path: str, tensors: Mapping[str, TensorRef], start: int, size: int) -> None:
-    """Holds the tensors against the file: one after the other, to its end."""
+def _or_lost(ref: TensorRef, size: int) -> TensorRef:
+    place = ref.location
+    there = isinstance(place, FileRange) and place.offset + place.nbytes <= size
+    return ref if there else ref._replace(location=None)
+
+
+def _check_places(path: str, tensors: Mapping[str, TensorRef], start: int, size: int | None) -> None:
+    """Holds the tensors against the file: one after the other, to its end, where that is to be held."""
     at = start
     held = (each.location for each in tensors.values())
     for location in sorted((each for each in held if isinstance(each, FileRange)), key=lambda each: each[1:3]):
         if location.offset != at:
             raise UnreadableArtifact(f"has {'a gap' if location.offset > at else 'an overlap'} at byte {at:,}", path)
         at += location.nbytes
-    if at != size:
+    if size is not None and at != size:
         lost = "is truncated" if at > size else "has bytes behind its end"
         raise UnreadableArtifact(f"{lost}: its tensors end at byte {at:,}, the file at {size:,}", path)

@@ -52,9 +52,9 @@ FIXES: tuple[Fix, ...] = (
     Fix(
         "salvage",
         ("I001",),
-        "a file of torch.save that was cut off: every tensor that is whole, the lost ones named",
-        find=f"{_TORCH}.salvage:find",
-        mend=f"{_TORCH}.salvage:mend",
+        "a file of torch.save or safetensors that was cut off: every tensor that is whole, the lost ones named",
+        find="ckptdoctor.repairing.salvage:find",
+        mend="ckptdoctor.repairing.salvage:mend",
         unreadable=True,
     ),
     Fix(

@@ -1,4 +1,4 @@
-"""Files of torch.save that were cut off: what is whole is salvaged, and nothing that is not as it was saved."""
+"""Files of torch.save and safetensors that were cut off: what is whole is salvaged, and only as it was saved."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from support.commands import ckptdoctor as command
 
 import ckptdoctor
+from ckptdoctor.containers.safetensors import read_safetensors
 from ckptdoctor.containers.tensors.values import assembled, kept_open
 
 
@@ -62,3 +63,28 @@ def test_what_can_be_read_is_not_salvaged(museum: Path, tmp_path: Path) -> None:
         result = command("repair", tmp_path / "a.pt", "--fix", "salvage", "--output", tmp_path / "b.pt")
         assert (result.code, len(result.err.splitlines())) == (3, 1)
     assert os.listdir(tmp_path) == ["a.pt"]
+
+
+@pytest.mark.parametrize("name", ["torch2.13/safetensors-optimizer.safetensors"])
+def test_safetensors_cut_off_anywhere(museum: Path, tmp_path: Path, name: str) -> None:
+    """Of optimizer state too: what is all there is as it was, the rest is named; a cut header leaves nothing."""
+    whole = (museum / name).read_bytes()
+    wanted = read_safetensors(str(museum / name)).tensors
+    values = {key: assembled(ref).tobytes() for key, ref in wanted.items()}
+    header = 8 + int.from_bytes(whole[:8], "little")
+    path, out = tmp_path / "a.safetensors", tmp_path / "out.safetensors"
+    most = 0
+    for end in [*range(0, len(whole), 61), len(whole) - 1]:
+        path.write_bytes(whole[:end])
+        done = command("repair", path, "--fix", "salvage", "--output", out, "--overwrite") if end % 4 == 0 else None
+        try:
+            ckptdoctor.repair(path, out, fixes=["salvage"], overwrite=True)
+        except ckptdoctor.errors.CkptDoctorError:
+            assert done is None or done.code in {2, 3, 4}
+            assert end <= header or most == 0
+            continue
+        left = {key: assembled(ref).tobytes() for key, ref in read_safetensors(str(out)).tensors.items()}
+        assert left.items() <= values.items()
+        assert len(left) == sum(ref.location.offset + ref.location.nbytes <= end for ref in wanted.values())  # type: ignore[union-attr]
+        most = len(left)
+    assert most == len(wanted) - 1

@@ -13,9 +13,9 @@ from ckptdoctor.state import TrainingState
 from ckptdoctor.words import enumerate_some
 
 _TRUNCATED = "truncated"
-_SALVAGED = (".pt", ".pth", ".ckpt", ".bin")
-"""Endings of files of torch.save, whose tensors lie one after the other."""
-_SALVAGE = "take an older artifact, or save again; of a file of torch.save what is whole can be salvaged"
+_SALVAGED = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
+"""Endings of files whose tensors lie one after the other."""
+_SALVAGE = "take an older artifact, or save again; what is whole of this one can be salvaged"
 _OLDER = "take an older artifact, or save again; a damaged file cannot be mended from itself"
 
 
