@@ -138,9 +138,9 @@ FIXES: tuple[Fix, ...] = (
     Fix(
         "learning-rate",
         ("S023",),
-        "the stored rate of PyTorch's optimizers, which overrides the program's (--learning-rate RATE)",
-        look=f"{_TORCH}.optimizers:learning_rate",
-        of=_PYTORCH,
+        "the stored rate, which overrides the program's (--learning-rate RATE)",
+        find="ckptdoctor.repairing.rates:find",
+        mend="ckptdoctor.repairing.rates:mend",
         needs="learning_rate",
         mends=False,
     ),

@@ -85,6 +85,21 @@ def test_what_is_found_is_mended(museum: Path, tmp_path: Path, path: str, name: 
         ckptdoctor.repair(out, tmp_path / "again", fixes=[name])
 
 
+@pytest.mark.parametrize("path", ["keras/tf2.10-adam-h5.h5", "torch2.13/adam.pt"])
+def test_another_rate(museum: Path, tmp_path: Path, path: str) -> None:
+    """The rate is the one that was said, and nothing else is another one; where it is that already, nothing is done."""
+    source, out = museum / path, tmp_path / Path(path).name
+    ckptdoctor.repair(source, out, fixes=["learning-rate"], learning_rate=0.125)
+    found = ckptdoctor.inspect(out)[0].optimizers[0].hyperparameters
+    assert 0.125 in {found.get("learning_rate"), found.get("lr")}
+    compared = ckptdoctor.diff(source, out, values=True, weights=True)
+    different = {item.name for each in compared.optimizers for item in each.items if item.outcome.value == "different"}
+    assert different <= {"learning_rate", "lr"}
+    assert all(slot.outcome.value == "equal" for each in compared.optimizers for slot in each.slots)
+    with pytest.raises(Refused, match="nothing to mend"):
+        ckptdoctor.repair(out, tmp_path / "again", fixes=["learning-rate"], learning_rate=0.125)
+
+
 def test_the_hint_is_a_command(museum: Path, tmp_path: Path) -> None:
     """What the finding says can be copied into a shell, and mends it."""
     shutil.copy(museum / "torch2.13/text-indices.pt", tmp_path / "a.pt")
