@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ckptdoctor.containers.tensors.dtypes import array_nbytes
@@ -122,6 +122,13 @@ class PlannedOptimizer(NamedTuple):
     def around(self) -> str | None:
         """A wrapper that keeps slots of its own: they stand first in the layout."""
         return None if self.wrapper is None or Wrapper(self.wrapper[0]).scales_loss else self.wrapper[0]
+
+    @property
+    def sources(self) -> Iterator[TensorRef]:
+        """The tensors that its values come from; of a state_dict also those that are no slots, such as counts."""
+        yield from (slot.source for slot in self.slots if slot.source is not None)
+        for state in () if self.state_dict is None else self.state_dict.stored.states:
+            yield from (each for each in (state or {}).values() if isinstance(each, TensorRef))
 
     @property
     def learning_rate(self) -> float | None:

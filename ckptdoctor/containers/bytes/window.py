@@ -10,8 +10,9 @@ import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from ckptdoctor.containers.bytes.crc32 import combined, fastest
 from ckptdoctor.errors import UnreadableArtifact
 
 if TYPE_CHECKING:
@@ -170,28 +171,41 @@ def copy_range(
             progress(moved)
 
 
-def same_range(one: int, start: int, other: int, at: int, count: int) -> bool:
-    """Whether two files have the same bytes in two ranges; both have to reach that far."""
+class Compared(NamedTuple):
+    """Whether two ranges hold the same bytes; and their CRC-32, where it was asked for and they do."""
+
+    same: bool
+    crc: int | None = None
+
+
+def compared(one: int, start: int, other: int, at: int, count: int, *, summed: bool = False) -> Compared:
+    """Holds the bytes of two files in two ranges against each other; both have to reach that far."""
     if count < _SHARED_OUT:
-        return _same(one, start, other, at, count)
+        return _compared(one, start, other, at, count, summed=summed)
     from concurrent.futures import ThreadPoolExecutor
 
     half = count // 2
     with ThreadPoolExecutor(max_workers=1) as pool:  # reading gives the interpreter's lock away
-        rest = pool.submit(_same, one, start + half, other, at + half, count - half)
-        return _same(one, start, other, at, half) & rest.result()
+        rest = pool.submit(_compared, one, start + half, other, at + half, count - half, summed=summed)
+        first, second = _compared(one, start, other, at, half, summed=summed), rest.result()
+    if first.crc is None or second.crc is None:
+        return Compared(first.same and second.same)
+    return Compared(same=True, crc=combined(first.crc, second.crc, count - half))
 
 
-def _same(one: int, start: int, other: int, at: int, count: int) -> bool:
+def _compared(one: int, start: int, other: int, at: int, count: int, *, summed: bool) -> Compared:
     # Two buffers that stay in the processor's cache: a new one for each step would cost more than reading does.
     first, second = bytearray(min(_CACHED, count)), bytearray(min(_CACHED, count))
+    sum_up, crc = fastest() if summed else None, 0
     for done in range(0, count, _CACHED):
         step = min(_CACHED, count - done)
         if step < len(first):
             first, second = bytearray(step), bytearray(step)
         if not (_fill(one, first, start + done) and _fill(other, second, at + done)) or first != second:
-            return False
-    return True
+            return Compared(same=False)
+        if sum_up is not None:
+            crc = sum_up(first, crc)
+    return Compared(same=True, crc=crc if summed else None)
 
 
 def _fill(descriptor: int, buffer: bytearray, offset: int) -> bool:

@@ -7,12 +7,13 @@ twice what a copy by the kernel does.
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
 from ckptdoctor import storage
 from ckptdoctor.containers.bytes.copying import Progress
-from ckptdoctor.containers.bytes.window import copy_range, same_range
+from ckptdoctor.containers.bytes.window import compared, copy_range
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.references import FileRange, H5Data, TensorRef
 
@@ -33,9 +34,20 @@ class Place(NamedTuple):
 
 
 class RawPlaces:
-    """Copies tensors by the kernel where that is possible; keeps the files open meanwhile."""
+    """Copies tensors by the kernel where that is possible; keeps the files open meanwhile.
 
-    def __init__(self) -> None:
+    Attributes:
+        sums: The CRC-32 of each first tensor that was compared and found the same, of the files that are summed up.
+    """
+
+    def __init__(self, summed: Collection[str] = ()) -> None:
+        """Begins with no file open.
+
+        Args:
+            summed: Files whose tensors are summed up while they are compared.
+        """
+        self.sums: dict[Place, int] = {}
+        self._summed = summed
         self._hdf5: dict[tuple[str, str | None], ContiguousFile] = {}
         self._descriptors: dict[str, int] = {}
 
@@ -57,7 +69,11 @@ class RawPlaces:
         first, second = self._anywhere(one), self._anywhere(other)
         if first is None or second is None or one.dtype != other.dtype or first.nbytes != second.nbytes:
             return None
-        return same_range(self._open(first.path), first.start, self._open(second.path), second.start, first.nbytes)
+        files = self._open(first.path), first.start, self._open(second.path), second.start
+        found = compared(*files, first.nbytes, summed=first.path in self._summed)
+        if found.crc is not None:
+            self.sums[first] = found.crc
+        return found.same
 
     def copy(
         self, ref: TensorRef, dtype: str, nbytes: int, target: int, at: int, progress: Progress | None = None

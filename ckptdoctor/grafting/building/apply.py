@@ -17,7 +17,7 @@ from ckptdoctor.grafting.building.kept import left_behind
 from ckptdoctor.grafting.building.output_name import require_loadable_name
 from ckptdoctor.grafting.building.receipt import Receipt, digest_files
 from ckptdoctor.grafting.building.staging import check_output, publish, staging, told_of
-from ckptdoctor.grafting.building.sums import verify_members
+from ckptdoctor.grafting.building.sums import Archived
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.words import enumerate_some
 
@@ -92,10 +92,10 @@ def build(
     meter = _Meter(progress, total=_work(plan, target))
     sides = [each for each in (donor, target) if each is not None]
     recording = donor is not None and record(donor.format).configuration == "required"
-    verify_members(
-        (slot.source for slot in plan.optimizer.slots if slot.source is not None),
-        (each.resolved for each in sides if record(each.format).holds == "bare-list"),
+    archived = Archived(
+        plan.optimizer.sources, (each.resolved for each in sides if record(each.format).holds == "bare-list")
     )
+    archived.verify_before()
     with Flushing(os.path.dirname(staged)) as flushing:
         written = write(
             target.format, plan.optimizer, target.resolved, staged,
@@ -106,7 +106,10 @@ def build(
         result = next(iter(examine(staged)))
         if result.state is None:
             raise GraftRefused(f"the result was read back and {result.error}; nothing was written", plan.output)
-        hold_against_plan(result.state, target.state, plan.optimizer, meter.add, partial=plan.partial)
+        sums = hold_against_plan(
+            result.state, target.state, plan.optimizer, meter.add, partial=plan.partial, summed=archived.plain
+        )
+        archived.verify_after(sums)
         lost = left_behind(target.state, result.state, plan.optimizer)
         flushing.finish()
     told = f"of the target's own state is left behind, as the result has no place for it: {enumerate_some(lost, 12)}"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ckptdoctor.containers.bytes.crc import masked
 from ckptdoctor.containers.bytes.files import RegularFile
-from ckptdoctor.containers.tensors.raw_places import RawPlaces
+from ckptdoctor.containers.tensors.raw_places import Place, RawPlaces
 from ckptdoctor.containers.tensors.shard_data import filled
 from ckptdoctor.containers.tensors.values import kept_open, numpy_dtype, ordered_chunks, paired_chunks
 from ckptdoctor.errors import GraftRefused
@@ -36,7 +36,8 @@ def hold_against_plan(
     progress: Callable[[int], None] | None = None,
     *,
     partial: bool = False,
-) -> None:
+    summed: Collection[str] = (),
+) -> Mapping[Place, int]:
     """Checks that the result holds the planned state, and the target's own variables as they were.
 
     Args:
@@ -45,13 +46,17 @@ def hold_against_plan(
         optimizer: What was planned.
         progress: Told how many bytes of slots were compared.
         partial: It may hold fewer slots than the target did.
+        summed: Files of which whatever is compared is summed up as well.
+
+    Returns:
+        The CRC-32 of what was.
 
     Raises:
         GraftRefused: It does not; nothing is put in place.
     """
     found = _optimizer(result, optimizer)
     if optimizer.state_dict is not None:
-        with kept_open(), RawPlaces() as places:
+        with kept_open(), RawPlaces(summed) as places:
 
             def same(one: TensorRef, other: TensorRef) -> bool:
                 return _same_values(one, other, places)
@@ -59,7 +64,7 @@ def hold_against_plan(
             require_same_state_dict(found, optimizer.state_dict, same, progress)
             same_weights(result, target, places)
             _same_neighbours(result, target, optimizer, same)
-        return
+        return places.sums
     count = found.iterations
     if count is None and not dialect(found.generation).counts:
         # In a tf.train.Checkpoint they keep no count, and global_step may not be there: Adam's beta powers tell it.
@@ -82,7 +87,7 @@ def hold_against_plan(
     elif any(slot.variable is None for slot in found.slots):
         # Two models with the same layer names: slots of Keras 2.11 to 2.15 say no more than a name and a place.
         slots = {**_by_place(found, optimizer), **slots}
-    with kept_open(), RawPlaces() as raw:
+    with kept_open(), RawPlaces(summed) as raw:
         for planned in optimizer.slots:
             slot = slots.get((planned.variable, quantity(planned.kind.role, planned.kind.name)))
             if slot is None:
@@ -96,6 +101,7 @@ def hold_against_plan(
                 progress(planned.nbytes)
         _same_tree(result, optimizer, raw)
         _same_model(result, target, optimizer, raw)
+    return raw.sums
 
 
 def _same_tree(result: TrainingState, planned: PlannedOptimizer, raw: RawPlaces) -> None:

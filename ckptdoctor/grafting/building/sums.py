@@ -3,37 +3,68 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
+from ckptdoctor.containers.tensors.raw_places import Place
 from ckptdoctor.containers.zips.archive import ZipArchive
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.references import Coded, FileRange, H5Data, Location, Pieces, TensorRef
+from ckptdoctor.references import Coded, FileRange, H5Data, Location, Pieces, Recast, Strided, TensorRef
 
 _SIGNATURE = b"PK\x03\x04"
+_Wanted = dict[str, "set[int | str] | None"]
+"""Archive → what has to be as its checksum says: first bytes of tensors and names of members; None: all of it."""
 
 
-def verify_members(tensors: Iterable[TensorRef], whole: Iterable[str] = ()) -> None:
-    """Reads every member that these tensors lie in, once, and holds it against its checksum.
+class Archived:
+    """State that lies in zip archives.
 
-    Args:
-        tensors: The tensors.
-        whole: Files of which every member counts: of small arrays nothing tells any more which one they were in.
+    What is packed, or read by a library, is verified before it is used. What lies there as it is may be verified
+    afterwards, by the checksums of what was compared: it is then read once, and not twice.
 
-    Raises:
-        UnreadableArtifact: One does not match.
+    Attributes:
+        plain: The archives in which tensors lie as they are.
     """
-    places: dict[str, set[int | str] | None] = dict.fromkeys(whole)
-    for ref in tensors:
-        for path, place in _places(ref.location):
-            found = places.setdefault(path, set())
-            if found is not None:
-                found.add(place)
-    for path, wanted in places.items():
-        if not _is_zip(path):
-            continue
-        with ZipArchive(path) as archive:
-            for problem in archive.damaged(None if wanted is None else _names(archive, wanted)):
-                raise UnreadableArtifact(f"{problem}: its state cannot be trusted", path)
+
+    def __init__(self, tensors: Iterable[TensorRef], whole: Iterable[str] = ()) -> None:
+        """Finds the archives.
+
+        Args:
+            tensors: The state.
+            whole: Files of which every member counts: of small arrays nothing tells any more which one they were in.
+        """
+        self._before: _Wanted = dict.fromkeys(whole)
+        self._after: _Wanted = {}
+        for ref in tensors:
+            wanted = self._after if isinstance(ref.location, FileRange) else self._before
+            for path, place in _places(ref.location):
+                found = wanted.setdefault(path, set()) if path not in self._before else self._before[path]
+                if found is not None:
+                    found.add(place)
+        self.plain = frozenset(filter(_is_zip, self._after))
+
+    def verify_before(self) -> None:
+        """Reads what is packed.
+
+        Raises:
+            UnreadableArtifact: A member does not match its checksum.
+        """
+        for path in filter(_is_zip, self._before):
+            _verify(path, self._before[path], {})
+
+    def verify_after(self, sums: Mapping[Place, int]) -> None:
+        """Holds the rest against its checksums, and reads what was not summed up.
+
+        Raises:
+            UnreadableArtifact: A member does not match its checksum.
+        """
+        for path in self.plain:
+            _verify(path, self._after[path], sums)
+
+
+def _verify(path: str, wanted: set[int | str] | None, sums: Mapping[Place, int]) -> None:
+    with ZipArchive(path) as archive:
+        for problem in archive.damaged(None if wanted is None else _names(archive, wanted, sums)):
+            raise UnreadableArtifact(f"{problem}: its state cannot be trusted", path)
 
 
 def _places(location: Location | None) -> Iterator[tuple[str, int | str]]:
@@ -43,6 +74,8 @@ def _places(location: Location | None) -> Iterator[tuple[str, int | str]]:
             yield location.path, location.member
     elif isinstance(location, (FileRange, Coded)):
         yield location.path, location.offset
+    elif isinstance(location, (Strided, Recast)):
+        yield from _places(location.base)
     elif isinstance(location, Pieces):
         for part in location.parts:
             yield from _places(part.location)
@@ -53,11 +86,14 @@ def _is_zip(path: str) -> bool:
         return file.read(len(_SIGNATURE)) == _SIGNATURE
 
 
-def _names(archive: ZipArchive, wanted: set[int | str]) -> list[str]:
-    starts = sorted((archive.packed_range(name)[0], name) for name in archive.names)
-    offsets = [offset for offset, _ in starts]
+def _names(archive: ZipArchive, wanted: set[int | str], sums: Mapping[Place, int]) -> list[str]:
+    """The members that have to be read: those of which not all bytes were summed up, or to something else."""
+    members = sorted(archive.members, key=lambda each: each.offset)
+    offsets = [each.offset for each in members]
     found = {place for place in wanted if isinstance(place, str)}
     for place in wanted:
         if isinstance(place, int) and (index := bisect_right(offsets, place)):
-            found.add(starts[index - 1][1])
+            member = members[index - 1]
+            if sums.get(Place(archive.path, place, member.size)) != member.crc:
+                found.add(member.name)
     return sorted(found)
