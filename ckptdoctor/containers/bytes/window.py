@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 _STEP = 64 << 20
+_SPLICED = 64 << 10
+"""Linux moves so much at a time; where that begins at a multiple of it in the new file, it takes a third less."""
 _PLAIN = 4 << 20
 _CACHED = 256 << 10
 _SHARED_OUT = 16 << 20
@@ -151,7 +153,8 @@ def copy_range(
     by_kernel = hasattr(os, "copy_file_range")
     done = 0
     while done < count:
-        step = min(_STEP, count - done)
+        beyond = (at + done) % _SPLICED
+        step = min(_SPLICED - beyond if beyond else _STEP, count - done)
         moved = 0
         if by_kernel:
             try:

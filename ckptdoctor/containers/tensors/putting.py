@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 from ckptdoctor.containers.bytes.copying import Progress
 from ckptdoctor.containers.bytes.window import write_at
@@ -26,15 +27,24 @@ def content(ref: TensorRef) -> Iterator[bytes]:
     return pieces(ref, ref.key, ref.dtype, ref.shape)
 
 
-def put(ref: TensorRef, descriptor: int, start: int, progress: Progress | None = None) -> int:
+def put(
+    ref: TensorRef, descriptor: int, start: int, progress: Progress | None = None, raw: RawPlaces | None = None
+) -> int:
     """Writes a tensor's elements into a file, by the kernel where they lie so somewhere; answers how many bytes.
+
+    Args:
+        ref: The tensor.
+        descriptor: The file.
+        start: Where in it.
+        progress: Told how many more bytes are written.
+        raw: Files that stay open from one tensor to the next.
 
     Raises:
         UnreadableArtifact: They are not there, or not what their checksum says.
     """
     nbytes = nbytes_of(ref)
-    with RawPlaces() as raw:
-        if raw.copy(ref, ref.dtype, nbytes, descriptor, start, progress):
+    with nullcontext(raw) if raw is not None else RawPlaces() as places:
+        if places.copy(ref, ref.dtype, nbytes, descriptor, start, progress):
             return nbytes
     at = start
     for piece in content(ref):

@@ -22,7 +22,7 @@ _SHAPE = (
     rb"(?:" + _PUT + rb")?"
 )
 _MARK = object()
-_TENSOR = re.compile(
+TENSOR = re.compile(
     _GET + rb"\(\(" + _GET + _GET  # the function, "storage", its class
     + rb"X(.)\0\0\0(\d{1,20})" + _PUT + _GET + _NUMBER + rb"t" + _PUT + rb"Q"  # key, device, elements
     + _NUMBER  # offset
@@ -62,13 +62,13 @@ def fast_load(data: bytes, start: int, imports: TorchImports) -> tuple[object, i
 
 
 def _int(code: bytes) -> int:
-    number = _argument(code[1:], "little")
+    number = argument(code[1:], "little")
     if number >= _LONG:
         raise Unusual("a negative number")
     return number
 
 
-_argument = int.from_bytes
+argument = int.from_bytes
 """Of an opcode and its argument, behind the opcode: all are little-endian."""
 
 
@@ -99,7 +99,7 @@ class _Reader:
 
     def _tensor(self) -> bool:
         """Takes a whole tensor, if one stands here and all that it names is what it has to be."""
-        found = _TENSOR.match(self.data, self.at)
+        found = TENSOR.match(self.data, self.at)
         if found is None:
             return False
         memo = self.memo
@@ -108,7 +108,7 @@ class _Reader:
             empty, as_hooks, as_args, as_tensor,
         ) = found.groups()  # fmt: skip
         function, tag, kind, device, hooks = (
-            memo[_argument(each[1:], "little")] for each in (of, tagged, typed, on, empty)
+            memo[argument(each[1:], "little")] for each in (of, tagged, typed, on, empty)
         )
         if as_key is not None and as_key[1:] == on[1:]:
             return False  # what a broken pickle remembers on the way is what it recalls
@@ -132,7 +132,7 @@ class _Reader:
             (as_args, args), (as_tensor, tensor),
         ):  # fmt: skip
             if place is not None:
-                memo[_argument(place[1:], "little")] = value
+                memo[argument(place[1:], "little")] = value
         self.stack.append(tensor)
         self.at = found.end()
         return True

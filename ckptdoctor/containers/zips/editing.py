@@ -33,11 +33,13 @@ class Replacement(NamedTuple):
         content: Its bytes, or what writes them.
         expected: How large it can become, for what is written; decides whether zip64 is needed.
         crc: Its checksum, where another archive has it: what was damaged there stays so that it is found.
+        source: First byte in the file that it is copied from; decides where its pages begin.
     """
 
     content: bytes | Producer
     expected: int = 0
     crc: int | None = None
+    source: int | None = None
 
 
 class ZipSizes(NamedTuple):
@@ -52,6 +54,9 @@ _CENTRAL = struct.Struct("<4s6H3I5H2I")
 _ZIP64_VERSION = 45
 _MAX16 = 0xFFFF
 _DESCRIPTOR = 0x8
+_PAGE = 4096
+_PAGED = 1 << 20
+"""Larger members begin where their source does within a page: the kernel copies whole pages, or files share them."""
 _STEP = 256 << 10
 """Bytes at a time: they stay in the processor's cache."""
 _PADDING_TAG = 0x4246
@@ -229,8 +234,9 @@ class _Writer:
         offset = self.size
         entry = _Entry(info, name, flags, info.compress_type, info.CRC, info.compress_size, info.file_size, offset)
         wide = max(info.compress_size, info.file_size) >= MAX32
-        self._append(self._header(entry, _without(extra, ZIP64_TAG), wide=wide))
         begin = start + fields[-2] + fields[-1]
+        paged = begin if info.compress_size >= _PAGED else None
+        self._append(self._header(entry, _without(extra, ZIP64_TAG), wide=wide, paged=paged))
         copy_range(reading, begin, info.compress_size, self._descriptor, self._end, self._progress)
         self._end += info.compress_size
         self.copied += info.compress_size
@@ -245,8 +251,8 @@ class _Writer:
         wide = (len(content) if isinstance(content, bytes) else replacement.expected) >= MAX32
         offset = self.size
         entry = _Entry(info, name, flags, zipfile.ZIP_STORED, 0, 0, 0, offset)
-        header = self._header(entry, b"", wide=wide)
-        self._append(header)
+        paged = replacement.source if replacement.expected >= _PAGED else None
+        self._append(self._header(entry, b"", wide=wide, paged=paged))
         start = self._end
         if isinstance(content, bytes):
             self._append(content)
@@ -258,17 +264,19 @@ class _Writer:
         entry = entry._replace(
             crc=self._crc(start, size) if replacement.crc is None else replacement.crc, packed=size, size=size
         )
-        write_at(self._descriptor, self._header(entry, b"", wide=wide), self._start + offset)
+        write_at(self._descriptor, self._header(entry, b"", wide=wide, paged=paged), self._start + offset)
         self.replaced += size
         return entry
 
-    def _header(self, entry: _Entry, extra: bytes, *, wide: bool) -> bytes:
-        """A local header that ends where the bytes may begin."""
+    def _header(self, entry: _Entry, extra: bytes, *, wide: bool, paged: int | None) -> bytes:
+        """A local header that ends where the bytes may begin; `paged`: within a page where these do in their file."""
         if self._aligned == 1:
             return _local_header(entry, extra, wide=wide)
         extra = _without(extra, _PADDING_TAG)
-        plain = entry.offset + len(_local_header(entry, extra, wide=wide)) + 4
-        padding = -plain % self._aligned
+        begin, step = entry.offset + len(_local_header(entry, extra, wide=wide)) + 4, self._aligned
+        if paged is not None and (paged - self._start) % step == 0:
+            begin, step = begin + self._start - paged, _PAGE
+        padding = -begin % step
         return _local_header(entry, extra + struct.pack("<2H", _PADDING_TAG, padding) + b"Z" * padding, wide=wide)
 
     def _crc(self, start: int, size: int) -> int:

@@ -6,7 +6,8 @@ to 2.15, which need `data.pkl`, the storages and `version`, stored and not packe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 
 from ckptdoctor.containers.bytes.copying import Progress
 from ckptdoctor.containers.bytes.cursor import Cursor
@@ -14,6 +15,7 @@ from ckptdoctor.containers.bytes.window import write_at
 from ckptdoctor.containers.pickles.machine import Machine
 from ckptdoctor.containers.pickles.reading import Node
 from ckptdoctor.containers.tensors.putting import nbytes_of, put
+from ckptdoctor.containers.tensors.raw_places import RawPlaces
 from ckptdoctor.containers.torchfiles.archive import MAX_PICKLE, MAX_STEPS, root_of
 from ckptdoctor.containers.torchfiles.fast import Unusual, fast_load
 from ckptdoctor.containers.torchfiles.writing.opcodes import written
@@ -31,6 +33,7 @@ from ckptdoctor.references import FileRange, TensorRef
 ALIGNED = 64
 """Storages begin at multiples of so many bytes: what maps them into memory wants that."""
 _ROOT = "archive/"
+_FORMAT = ".format_version"
 _VERSION = b"3\n"
 _PIECE = 1 << 20
 
@@ -63,14 +66,15 @@ def exchange(source: str, output: str, splice: Splice, progress: Progress | None
         folder = f"{root}data/"
     there = {name.removeprefix(folder) for name in names if name.startswith(folder)}
     storages = Storages(set(there))
-    new = splice(Script(pickle, source), lambda node: written(node, storages.keep))
-    used = storages_in(new, source).storages
-    replaced = {f"{root}data.pkl": Replacement(new)}
+    script = Script(pickle, source)
+    new = splice(script, lambda node: written(node, storages.keep))
+    replaced = {f"{root}data.pkl": Replacement(new), **_unreckoned(root, names)}
     if is_big and storages.tensors:
         raise UnreadableArtifact("has big-endian storages: save it again on the machine that is to go on", source)
-    replaced |= _storages(storages, folder, progress)
-    dropped = {f"{folder}{key}" for key in there if key not in used}
-    sizes = rewrite(source, output, replaced, progress, dropped=dropped, aligned=ALIGNED)
+    dropped = {f"{folder}{key}" for key in there - script.storages}
+    with RawPlaces() as raw:
+        replaced |= _storages(storages, folder, raw, progress)
+        sizes = rewrite(source, output, replaced, progress, dropped=dropped, aligned=ALIGNED)
     return Sizes(sizes.replaced, sizes.copied)
 
 
@@ -82,8 +86,19 @@ def unpack(source: str, output: str, progress: Progress | None = None) -> None:
     """
     with ZipArchive(source) as opened:
         packed = {name: opened.size(name) for name in opened.names if not opened.is_stored(name)}
-    replaced = {name: Replacement(_unpacking(source, name, progress), size) for name, size in packed.items()}
+        replaced = _unreckoned(root_of(opened.names) or "", opened.names)
+    replaced |= {name: Replacement(_unpacking(source, name, progress), size) for name, size in packed.items()}
     rewrite(source, output, replaced, progress, aligned=ALIGNED)
+
+
+def _unreckoned(root: str, names: Collection[str]) -> dict[str, Replacement]:
+    """Of a file of torch 2.7 and later: its storages do not lie as torch lays them any more.
+
+    From version 1 on, torch.load may reckon where a storage is instead of reading that (fake and meta tensors, and with
+    `config.load.calculate_storage_offsets`), and would take other bytes. Source: torch/serialization.py, `_load`.
+    """
+    name = f"{root}{_FORMAT}"
+    return {name: Replacement(b"0")} if name in names else {}
 
 
 def _unpacking(source: str, name: str, progress: Progress | None) -> Producer:
@@ -106,7 +121,8 @@ def create(output: str, node: Node, progress: Progress | None = None) -> Sizes:
     Raises:
         GraftRefused: It cannot be written.
     """
-    return Sizes(create_zip(output, _members(node, progress), aligned=ALIGNED).replaced, 0)
+    with RawPlaces() as raw:
+        return Sizes(create_zip(output, _members(node, raw, progress), aligned=ALIGNED).replaced, 0)
 
 
 def append(descriptor: int, start: int, node: Node, progress: Progress | None = None) -> int:
@@ -115,14 +131,15 @@ def append(descriptor: int, start: int, node: Node, progress: Progress | None = 
     Raises:
         GraftRefused: It cannot be written.
     """
-    return append_zip(descriptor, start, _members(node, progress), aligned=ALIGNED)
+    with RawPlaces() as raw:
+        return append_zip(descriptor, start, _members(node, raw, progress), aligned=ALIGNED)
 
 
-def _members(node: Node, progress: Progress | None) -> dict[str, Replacement]:
+def _members(node: Node, raw: RawPlaces, progress: Progress | None) -> dict[str, Replacement]:
     storages = Storages(set())
     pickle = b"\x80\x02" + written(node, storages.keep) + b"."
     members = {f"{_ROOT}data.pkl": Replacement(pickle), f"{_ROOT}byteorder": Replacement(b"little")}
-    members |= _storages(storages, f"{_ROOT}data/", progress)
+    members |= _storages(storages, f"{_ROOT}data/", raw, progress)
     members[f"{_ROOT}version"] = Replacement(_VERSION)
     return members
 
@@ -138,10 +155,12 @@ def storages_in(pickle: bytes, path: str) -> Remembering:
     return found
 
 
-def _storages(storages: Storages, folder: str, progress: Progress | None) -> dict[str, Replacement]:
+def _storages(storages: Storages, folder: str, raw: RawPlaces, progress: Progress | None) -> dict[str, Replacement]:
     sums: dict[str, dict[tuple[int, int], int]] = {}
     return {
-        f"{folder}{key}": Replacement(_producer(ref, progress), nbytes_of(ref), _crc_of(ref, sums))
+        f"{folder}{key}": Replacement(
+            partial(_put, ref, raw, progress), nbytes_of(ref), _crc_of(ref, sums), _first(ref)
+        )
         for key, ref in storages.tensors.items()
     }
 
@@ -156,6 +175,10 @@ def _crc_of(ref: TensorRef, sums: dict[str, dict[tuple[int, int], int]]) -> int 
     return sums[location.path].get((location.offset, location.nbytes))
 
 
+def _first(ref: TensorRef) -> int | None:
+    return ref.location.offset if isinstance(ref.location, FileRange) else None
+
+
 def _sums_in(path: str) -> dict[tuple[int, int], int]:
     """First byte and bytes of each stored member of an archive → its CRC-32."""
     try:
@@ -166,5 +189,5 @@ def _sums_in(path: str) -> dict[tuple[int, int], int]:
         return {}
 
 
-def _producer(ref: TensorRef, progress: Progress | None) -> Producer:
-    return lambda descriptor, start: put(ref, descriptor, start, progress)
+def _put(ref: TensorRef, raw: RawPlaces, progress: Progress | None, descriptor: int, start: int) -> int:
+    return put(ref, descriptor, start, progress, raw)

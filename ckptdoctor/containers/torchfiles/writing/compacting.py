@@ -14,9 +14,9 @@ from typing import NamedTuple
 from ckptdoctor.containers.bytes.copying import Progress, copy_tree, create
 from ckptdoctor.containers.bytes.window import copy_range
 from ckptdoctor.containers.torchfiles.distributed import METADATA
+from ckptdoctor.containers.torchfiles.writing.built import Entry, Value
 from ckptdoctor.containers.torchfiles.writing.distributed import entries_of, opened
 from ckptdoctor.containers.torchfiles.writing.opcodes import key_of
-from ckptdoctor.containers.torchfiles.writing.splicing import Entry, Value
 from ckptdoctor.errors import UnreadableArtifact
 
 _DATA = ".distcp"

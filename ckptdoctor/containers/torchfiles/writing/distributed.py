@@ -15,8 +15,9 @@ from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.pickles.reading import Node
 from ckptdoctor.containers.torchfiles.distributed import METADATA
 from ckptdoctor.containers.torchfiles.writing.archive import append
+from ckptdoctor.containers.torchfiles.writing.built import Entry, Value
 from ckptdoctor.containers.torchfiles.writing.opcodes import key_of
-from ckptdoctor.containers.torchfiles.writing.splicing import Entry, Script, Value
+from ckptdoctor.containers.torchfiles.writing.splicing import Script
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.references import TensorRef
 

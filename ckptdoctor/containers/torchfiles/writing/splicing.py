@@ -1,7 +1,6 @@
 """Exchanges values within a pickle and leaves every other byte of it as it is.
 
-A pickle builds each value by opcodes that stand together, so a value is a span of bytes. Where a span goes away, what
-stays may still refer to something that was remembered in it (the memo): the first that does takes its definition over.
+A pickle builds each value by opcodes that stand together, so a value is a span of bytes.
 
 Source: pickletools.py of CPython, which documents every opcode.
 """
@@ -9,14 +8,18 @@ Source: pickletools.py of CPython, which documents every opcode.
 from __future__ import annotations
 
 import pickletools
+import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from io import BytesIO
 from itertools import pairwise
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 from ckptdoctor.containers.pickles.reading import Key
-from ckptdoctor.containers.torchfiles.writing.opcodes import key_of, recall, remember
+from ckptdoctor.containers.torchfiles.fast import TENSOR, argument
+from ckptdoctor.containers.torchfiles.writing.built import Entry, Special, Value, WholeTensor
+from ckptdoctor.containers.torchfiles.writing.opcodes import key_of
+from ckptdoctor.containers.torchfiles.writing.rendering import Rendering
 from ckptdoctor.errors import UnreadableArtifact
 
 Path: TypeAlias = tuple[Key, ...]
@@ -36,74 +39,33 @@ _GETS = frozenset({"GET", "BINGET", "LONG_BINGET"})
 _TAKES = {"REDUCE": 2, "NEWOBJ": 2, "NEWOBJ_EX": 3, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "BINPERSID": 1,
           "STACK_GLOBAL": 2}  # fmt: skip
 """Opcodes that make one value of so many."""
-_DEVICE = 3
-"""Place of the device in a reference to a storage."""
+_KEY, _DEVICE = 2, 3
+"""Places in a reference to a storage."""
+_GET_CODES = frozenset(b"hj")
+"""BINGET and LONG_BINGET."""
 _MADE_SINCE_MARK = frozenset({"LIST", "DICT", "TUPLE", "FROZENSET", "INST", "OBJ"})
-
-
-class Entry(NamedTuple):
-    """A key and a value that were set, and where the opcode ends that sets them alone (else 0)."""
-
-    key: Value
-    value: Value
-    alone: int
-
-    @property
-    def end(self) -> int:
-        """Where it ends."""
-        return max(self.value.end, self.alone)
-
-
-@dataclass(slots=True)
-class Value:
-    """Something that a pickle builds.
-
-    Attributes:
-        start, end: Its opcodes.
-        constant: It, where it is a number or text.
-        entries: Keys and values that were set in it, or in the attributes of the object that it is.
-        items: What was appended to it.
-        same: What it is another mention of.
-    """
-
-    start: int
-    end: int
-    constant: Key = None
-    entries: list[Entry] = field(default_factory=list)
-    items: list[Value] = field(default_factory=list)
-    same: Value | None = None
-
-    @property
-    def real(self) -> Value:
-        """It, where it is built."""
-        return self if self.same is None else self.same
-
-
-class _Special(NamedTuple):
-    """An opcode that remembers or recalls a value (`number` in the memo), or a frame, which has no value."""
-
-    start: int
-    end: int
-    number: int = -1
-    value: Value | None = None
-    recalls: bool = False
 
 
 class Script:
     """One pickle taken apart.
 
+    A tensor is some twenty opcodes, always the same ones, and is taken as one. It is taken apart where something in it
+    is not as usual: then the whole pickle is, opcode by opcode.
+
     Attributes:
         data: Its bytes.
         root: What it builds.
-        references: The tuples that name storages outside of it.
+        references: The tuples that name storages outside of it, but for those within whole tensors.
+        storages: Keys of the storages that it names; of those that are left, once values were exchanged.
     """
 
-    def __init__(self, data: bytes, path: str) -> None:
+    def __init__(self, data: bytes, path: str, *, whole_tensors: bool = True) -> None:
         """Takes a pickle apart.
 
         Args:
             data: Its bytes, and no more.
             path: The file, for complaints.
+            whole_tensors: Tensors need not be taken apart.
 
         Raises:
             UnreadableArtifact: It is none.
@@ -111,44 +73,85 @@ class Script:
         self.data = data
         self._path = path
         self.references: list[Value] = []
-        self._specials: list[_Special] = []
+        self._named: list[tuple[int, str]] = []  # where a storage is named, and its key
+        self._specials: list[Special | WholeTensor] = []
         self._memo: dict[int, Value] = {}
+        self._greatest = -1  # number in the memo; while tensors are taken whole, none is given twice
         self._stack: list[Value] = []
         self._marks: list[tuple[int, int]] = []  # where a mark stands in the pickle, and on the stack
         self._popped: list[int] = []
         self._persistent: list[Value] = []
+        self._whole_tensors = whole_tensors
         try:
             self.root = self._run()
         except (ValueError, IndexError, KeyError) as error:
-            raise UnreadableArtifact(f"holds a pickle that cannot be taken apart ({error})", path) from error
+            if not whole_tensors:
+                raise UnreadableArtifact(f"holds a pickle that cannot be taken apart ({error})", path) from error
+            Script.__init__(self, data, path, whole_tensors=False)
+            return
         self._starts = [each.start for each in self._specials]
+        self._named.sort()
+        self.storages = set(self.named(0, len(data)))
 
     # ----------------------------------------------------------------------------------------------------- taking apart
 
     def _run(self) -> Value:
-        before: tuple[pickletools.OpcodeInfo, object, int] | None = None
-        for opcode, argument, at in pickletools.genops(self.data):
-            if before is not None:
-                self._step(before[0].name, before[1], before[2], at or 0)
-            before = (opcode, argument, at or 0)
+        stream = BytesIO(self.data)
+        for opcode, value, start in pickletools.genops(stream):
+            if opcode.name == "STOP":
+                break
+            end = stream.tell()
+            self._step(opcode.name, value, start or 0, end)
+            while self._whole_tensors and self.data[end] in _GET_CODES and (found := TENSOR.match(self.data, end)):
+                if not self._tensor(found):
+                    break
+                end = stream.seek(found.end())
         if len(self._stack) != 1 or self._marks:
             raise ValueError("it does not end with one value")
         return self._stack[0]
+
+    def _tensor(self, found: re.Match[bytes]) -> bool:
+        """Takes a whole tensor; not if the text of its key is not as long as it says."""
+        of, tag, kind, length, key, as_key, on, _, *rest = found.groups()
+        if length[0] != len(key):
+            return False
+        as_reference, _, _, as_size, _, as_stride, empty, as_hooks, as_args, as_tensor = rest
+        recalled = tuple(argument(each[1:], "little") for each in (of, tag, kind, on, empty))
+        puts = (as_key, as_reference, as_size, as_stride, as_hooks, as_args, as_tensor)
+        remembered = tuple(argument(each[1:], "little") for each in puts if each is not None)
+        if not all(number in self._memo for number in recalled):
+            raise ValueError("something within a tensor is recalled")
+        for number in remembered:
+            self._remember(number)
+        start, end = found.span()
+        value = Value(min(start, self._popped.pop()) if self._popped else start, end)
+        self._memo[remembered[-1]] = value
+        self._memo[remembered[0]] = Value(found.start(4) - 1, found.end(6), key.decode())
+        self._specials.append(WholeTensor(start, end, recalled, remembered))
+        self._named.append((start, key.decode()))
+        self._stack.append(value)
+        return True
+
+    def _remember(self, number: int) -> None:
+        if self._whole_tensors and number <= self._greatest:
+            raise ValueError("a number is given twice")
+        self._greatest = number
 
     def _step(self, name: str, argument: object, start: int, end: int) -> None:
         stack = self._stack
         if name in _PUTS:
             number = len(self._memo) if name == "MEMOIZE" else int(str(argument))
+            self._remember(number)
             stack[-1].end = end
             self._memo[number] = stack[-1].real
-            self._specials.append(_Special(start, end, number, stack[-1].real))
+            self._specials.append(Special(start, end, number, stack[-1].real))
         elif name in _GETS:
             known = self._memo[int(str(argument))]
-            self._specials.append(_Special(start, end, int(str(argument)), known, recalls=True))
+            self._specials.append(Special(start, end, int(str(argument)), known, recalls=True))
             first = min(start, self._popped.pop()) if self._popped else start
             stack.append(Value(first, end, known.constant, same=known))
         elif name in {"PROTO", "FRAME"}:
-            self._specials.append(_Special(start, end))
+            self._specials.append(Special(start, end))
         elif name == "MARK":
             self._marks.append((start, len(stack)))
         elif name in {"SETITEM", "SETITEMS"}:
@@ -192,6 +195,7 @@ class Script:
             plain = name == "NEWTRUE"
         if name == "BINPERSID":
             self._persistent.append(taken[0].real)
+            self._named.append((taken[0].start, str(taken[0].real.items[_KEY].constant)))
         first = taken[0].start if taken else start
         self._stack.append(Value(first, end, plain, items=taken if name.startswith("TUPLE") else []))
 
@@ -234,7 +238,9 @@ class Script:
 
     def devices(self) -> Iterator[Value]:
         """What each reference to a storage says of its device: `('storage', class, key, device, elements)`."""
-        for each in self._persistent:
+        if self._whole_tensors:
+            yield from Script(self.data, self._path, whole_tensors=False).devices()
+        for each in self._persistent if not self._whole_tensors else ():
             if len(each.items) > _DEVICE and isinstance(each.items[_DEVICE].constant, str):
                 yield each.items[_DEVICE]
 
@@ -273,7 +279,9 @@ class Script:
         for (_, end, _), (start, _, _) in pairwise(edits):
             if start < end:
                 raise UnreadableArtifact("holds one value within another of those that are exchanged", self._path)
-        body = _Rendering(self, edits).span(self.root.start, self.root.end)
+        rendering = Rendering(self, edits)
+        body = rendering.span(self.root.start, self.root.end)
+        self.storages = rendering.storages
         protocol = self.data[:2] if self.data[:1] == b"\x80" else b"\x80\x02"
         return b"".join((protocol, around[0], body, around[1], b"."))
 
@@ -292,9 +300,26 @@ class Script:
         else:
             yield around.real.end, around.real.end, key_of(path[-1]) + content + b"s"
 
-    def between(self, start: int, end: int) -> list[_Special]:
-        """Opcodes of the memo, and frames, in a span."""
+    def between(self, start: int, end: int) -> list[Special | WholeTensor]:
+        """Opcodes of the memo, frames, and whole tensors in a span."""
         return self._specials[bisect_left(self._starts, start) : bisect_left(self._starts, end)]
+
+    def named(self, start: int, end: int) -> Iterator[str]:
+        """Keys of the storages that are named in a span."""
+        first, last = (bisect_left(self._named, (at,)) for at in (start, end))
+        yield from (key for _, key in self._named[first:last])
+
+    def within(self, tensor: WholeTensor) -> Iterator[Special]:
+        """Opcodes of the memo in a whole tensor."""
+        stream = BytesIO(self.data)
+        stream.seek(tensor.start)
+        for opcode, value, start in pickletools.genops(stream):
+            if start is None or start >= tensor.end:
+                return
+            if opcode.name in _PUTS | _GETS:
+                number = int(str(value))
+                known = self._memo.get(number) or Value(start, start)
+                yield Special(start, stream.tell(), number, known, recalls=opcode.name in _GETS)
 
 
 def _entries(taken: list[Value], alone: int = 0) -> list[Entry]:
@@ -306,48 +331,3 @@ def _below(value: Value, key: Key) -> Value | None:
         return value.items[key] if 0 <= key < len(value.items) else None
     same = [each for name, each, _ in value.entries if name.constant == key and type(name.constant) is type(key)]
     return same[-1] if same else None
-
-
-class _Rendering:
-    """A pickle in the making: what was remembered so far decides what may be recalled."""
-
-    def __init__(self, script: Script, edits: list[tuple[int, int, bytes]]) -> None:
-        self._script = script
-        self._edits = edits
-        self._known: set[int] = set()
-        self._open: set[int] = set()
-
-    def span(self, start: int, end: int) -> bytes:
-        """A span with the edits that lie in it."""
-        parts: list[bytes] = []
-        at = start
-        for first, last, content in self._edits:
-            if start <= first and last <= end:
-                parts += [*self._kept(at, first), content]
-                at = last
-        return b"".join([*parts, *self._kept(at, end)])
-
-    def _kept(self, start: int, end: int) -> Iterator[bytes]:
-        """A span as it is; frames are left out, and what was remembered in a span that is gone is built here."""
-        data = self._script.data
-        at = start
-        for each in self._script.between(start, end):
-            yield data[at : each.start]
-            at = each.end
-            if each.value is None:
-                continue
-            if not each.recalls:
-                self._known.add(each.number)
-                yield remember(each.number)
-            elif each.number in self._known:
-                yield recall(each.number)
-            else:
-                yield from self._defined(each.number, each.value)
-        yield data[at:end]
-
-    def _defined(self, number: int, value: Value) -> Iterator[bytes]:
-        if number in self._open:
-            raise UnreadableArtifact("holds an object that holds itself, of which a part is exchanged")
-        self._open.add(number)
-        yield from self._kept(value.start, value.end)
-        self._open.discard(number)

@@ -17,7 +17,7 @@ from ckptdoctor.containers.tensors.putting import content
 from ckptdoctor.containers.torchfiles.archive import MAX_PICKLE, MAX_STEPS
 from ckptdoctor.containers.torchfiles.imports import Storage
 from ckptdoctor.containers.torchfiles.tree import itemsize
-from ckptdoctor.containers.torchfiles.writing.archive import ALIGNED, Splice, storages_in
+from ckptdoctor.containers.torchfiles.writing.archive import ALIGNED, Splice
 from ckptdoctor.containers.torchfiles.writing.opcodes import written
 from ckptdoctor.containers.torchfiles.writing.splicing import Script
 from ckptdoctor.containers.torchfiles.writing.storages import Remembering, Sizes, Storages
@@ -81,11 +81,11 @@ def exchange(source: str, output: str, splice: Splice, progress: Progress | None
     """
     head, pickle, places, is_big = _taken_apart(source)
     storages = Storages(set(places))
-    new = splice(Script(pickle, source), lambda node: written(node, storages.keep, legacy=True))
+    script = Script(pickle, source)
+    new = splice(script, lambda node: written(node, storages.keep, legacy=True))
     if is_big and storages.tensors:
         raise GraftRefused("the target has big-endian storages: save it again on the machine that is to go on", source)
-    used = storages_in(new, source).storages
-    kept = [key for key in places if key in used]
+    kept = [key for key in places if key in script.storages]
     listed = written([*kept, *storages.tensors], storages.keep)
     with open(create(output), "wb") as stream, open(source, "rb") as reading:
         stream.write(head + new + b"\x80\x02" + listed + b".")
