@@ -16,11 +16,8 @@ from ckptdoctor.containers.pickles.values import Global, Known, NotThese, Opaque
 from ckptdoctor.containers.torchfiles.imports import Name, Storage, Tensor, TorchImports
 
 _REBUILD = Name("torch._utils", "_rebuild_tensor_v2")
-_GET, _PUT, _NUMBER = rb"(h.|j....)", rb"(q.|r....)", rb"(K.|M..|J....)"
-_SHAPE = (
-    rb"(\)|(?:K.|M..|J....)\x85|(?:K.|M..|J....){2}\x86|(?:K.|M..|J....){3}\x87|\((?:K.|M..|J....){4,8}t)"
-    rb"(?:" + _PUT + rb")?"
-)
+_GET, _PUT, _NUMBER = rb"(h.|j....)", rb"(q.|r....)?", rb"(K.|M..|J....)"
+_SHAPE = rb"(\)|(?:K.|M..|J....)\x85|(?:K.|M..|J....){2}\x86|(?:K.|M..|J....){3}\x87|\((?:K.|M..|J....){4,8}t)" + _PUT
 _MARK = object()
 TENSOR = re.compile(
     _GET + rb"\(\(" + _GET + _GET  # the function, "storage", its class

@@ -67,7 +67,7 @@ def exchange(source: str, output: str, splice: Splice, progress: Progress | None
     there = {name.removeprefix(folder) for name in names if name.startswith(folder)}
     storages = Storages(set(there))
     script = Script(pickle, source)
-    new = splice(script, lambda node: written(node, storages.keep))
+    new = splice(script, lambda node: written(node, storages.keep, free=script.free))
     replaced = {f"{root}data.pkl": Replacement(new), **_unreckoned(root, names)}
     if is_big and storages.tensors:
         raise UnreadableArtifact("has big-endian storages: save it again on the machine that is to go on", source)

@@ -1,4 +1,4 @@
-"""Pickles of protocol 2 as torch.load(weights_only=True) takes them: no memo, and no opcode of a later protocol.
+"""Pickles of protocol 2 as torch.load(weights_only=True) takes them: no opcode of a later protocol.
 
 Sources: pickle.py of CPython; torch/_weights_only_unpickler.py (`Unpickler.load`), of 1.13 to 2.15.
 """
@@ -23,8 +23,7 @@ _BY_DTYPE = {dtype: name for name, dtype in STORAGES.items() if dtype}
 _TORCH_DTYPES = frozenset(DTYPES.values())
 _MAX_ONE, _MAX_TWO, _MAX_FOUR = 0xFF, 0xFFFF, 0x7FFFFFFF
 _NUMBERS = frozenset({"int64", "float64", "bool"})
-ORDERED = b"ccollections\nOrderedDict\n)R"
-"""An empty OrderedDict."""
+_ORDERED = b"ccollections\nOrderedDict\n"
 
 
 def remember(number: int) -> bytes:
@@ -42,26 +41,29 @@ def key_of(key: Key) -> bytes:
     return b"".join(_plain(key))
 
 
-def written(node: Node, kept: Kept, *, legacy: bool = False) -> bytes:
-    """A value's opcodes.
+def written(node: Node, kept: Kept, *, legacy: bool = False, free: int = 0) -> bytes:
+    """A value's opcodes; what it recalls, it has remembered itself.
 
     Args:
         node: The value.
         kept: Told of each tensor in it.
         legacy: References to storages are those of the stream, which have a field more.
+        free: From this number on, the memo is free.
 
     Raises:
         GraftRefused: It holds something that no other program could build.
     """
-    return b"".join(_Writer(kept, legacy=legacy).node(node))
+    return b"".join(_Writer(kept, free, legacy=legacy).node(node))
 
 
 class _Writer:
     """Writes values one after the other."""
 
-    def __init__(self, kept: Kept, *, legacy: bool) -> None:
+    def __init__(self, kept: Kept, free: int, *, legacy: bool) -> None:
         self._kept = kept
         self._legacy = legacy
+        self._free = free
+        self._memo: dict[bytes, bytes] = {}
 
     def node(self, node: Node) -> Iterator[bytes]:
         """Any value."""
@@ -110,17 +112,26 @@ class _Writer:
         if self._legacy and not storage:  # torch writes them, and cannot read what it wrote
             raise GraftRefused(f"{ref.key!r} is {ref.dtype}, which torch loads from no file of before 1.6")
         size = ref.size * (1 if storage else ITEMSIZE[ref.dtype])
-        yield b"ctorch._utils\n" + (b"_rebuild_tensor_v2" if storage else b"_rebuild_tensor_v3") + b"\n("
-        yield b"("
-        yield from _plain("storage")
-        yield b"ctorch\n" + storage.encode() + b"\n" if storage else b"ctorch.storage\nUntypedStorage\n"
-        yield from (*_plain(self._kept(ref)), *_plain("cpu"), _integer(size))
+        once = self._once
+        yield once(b"ctorch._utils\n" + (b"_rebuild_tensor_v2" if storage else b"_rebuild_tensor_v3") + b"\n") + b"(("
+        yield once(key_of("storage"))
+        yield once(b"ctorch\n" + storage.encode() + b"\n" if storage else b"ctorch.storage\nUntypedStorage\n")
+        yield from (*_plain(self._kept(ref)), once(key_of("cpu")), _integer(size))
         yield b"NtQ" if self._legacy else b"tQ"
         strides = tuple(prod(max(each, 1) for each in ref.shape[at + 1 :]) for at in range(len(ref.shape)))
-        yield from (b"K\x00", *_plain(ref.shape), *_plain(strides), b"\x89", ORDERED)
+        yield from (b"K\x00", *_plain(ref.shape), *_plain(strides), b"\x89", once(_ORDERED), b")R")
         if not storage:
             yield b"ctorch\n" + ref.dtype.encode() + b"\n"
         yield b"tR"
+
+    def _once(self, opcodes: bytes) -> bytes:
+        """What every tensor names: written and remembered the first time, recalled from then on, as torch does."""
+        known = self._memo.get(opcodes)
+        if known is not None or self._free > _MAX_FOUR:
+            return known or opcodes
+        self._memo[opcodes] = recall(self._free)
+        self._free += 1
+        return opcodes + remember(self._free - 1)
 
 
 def _tuple(parts: list[bytes]) -> Iterator[bytes]:

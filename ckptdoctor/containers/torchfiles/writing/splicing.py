@@ -125,8 +125,10 @@ class Script:
             self._remember(number)
         start, end = found.span()
         value = Value(min(start, self._popped.pop()) if self._popped else start, end)
-        self._memo[remembered[-1]] = value
-        self._memo[remembered[0]] = Value(found.start(4) - 1, found.end(6), key.decode())
+        if as_tensor is not None:
+            self._memo[remembered[-1]] = value
+        if as_key is not None:
+            self._memo[remembered[0]] = Value(found.start(4) - 1, found.end(6), key.decode())
         self._specials.append(WholeTensor(start, end, recalled, remembered))
         self._named.append((start, key.decode()))
         self._stack.append(value)
@@ -135,7 +137,7 @@ class Script:
     def _remember(self, number: int) -> None:
         if self._whole_tensors and number <= self._greatest:
             raise ValueError("a number is given twice")
-        self._greatest = number
+        self._greatest = max(self._greatest, number)
 
     def _step(self, name: str, argument: object, start: int, end: int) -> None:
         stack = self._stack
@@ -213,6 +215,11 @@ class Script:
     def _since_mark(self) -> tuple[int, list[Value]]:
         start, height = self._marks.pop()
         return start, self._pop(len(self._stack) - height)
+
+    @property
+    def free(self) -> int:
+        """The first number in the memo behind all that are taken."""
+        return self._greatest + 1
 
     # ---------------------------------------------------------------------------------------------------------- finding
 

@@ -82,7 +82,7 @@ def exchange(source: str, output: str, splice: Splice, progress: Progress | None
     head, pickle, places, is_big = _taken_apart(source)
     storages = Storages(set(places))
     script = Script(pickle, source)
-    new = splice(script, lambda node: written(node, storages.keep, legacy=True))
+    new = splice(script, lambda node: written(node, storages.keep, legacy=True, free=script.free))
     if is_big and storages.tensors:
         raise GraftRefused("the target has big-endian storages: save it again on the machine that is to go on", source)
     kept = [key for key in places if key in script.storages]
