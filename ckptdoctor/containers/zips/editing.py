@@ -248,11 +248,11 @@ class _Writer:
         name = info.orig_filename.encode("utf-8" if flags & UTF8 or not info.orig_filename.isascii() else "cp437")
         flags |= 0 if info.orig_filename.isascii() else UTF8
         content = replacement.content
-        wide = (len(content) if isinstance(content, bytes) else replacement.expected) >= MAX32
+        size = len(content) if isinstance(content, bytes) else replacement.expected
+        wide, paged = size >= MAX32, replacement.source if size >= _PAGED else None
         offset = self.size
-        entry = _Entry(info, name, flags, zipfile.ZIP_STORED, 0, 0, 0, offset)
-        paged = replacement.source if replacement.expected >= _PAGED else None
-        self._append(self._header(entry, b"", wide=wide, paged=paged))
+        hoped = _Entry(info, name, flags, zipfile.ZIP_STORED, replacement.crc or 0, size, size, offset)
+        self._append(self._header(hoped, b"", wide=wide, paged=paged))
         start = self._end
         if isinstance(content, bytes):
             self._append(content)
@@ -261,10 +261,10 @@ class _Writer:
         size = self._end - start
         if size >= MAX32 and not wide:
             raise UnreadableArtifact(f"became {size:,} bytes, more than was reckoned with", place=info.filename)
-        entry = entry._replace(
-            crc=self._crc(start, size) if replacement.crc is None else replacement.crc, packed=size, size=size
-        )
-        write_at(self._descriptor, self._header(entry, b"", wide=wide, paged=paged), self._start + offset)
+        crc = self._crc(start, size) if replacement.crc is None else replacement.crc
+        entry = hoped._replace(crc=crc, packed=size, size=size)
+        if entry != hoped:
+            write_at(self._descriptor, self._header(entry, b"", wide=wide, paged=paged), self._start + offset)
         self.replaced += size
         return entry
 
@@ -290,8 +290,7 @@ class _Writer:
     def finish(self, comment: bytes) -> None:
         """Writes the directory."""
         start = self.size
-        for entry in self.entries:
-            self._append(_central_header(entry))
+        self._append(b"".join(map(_central_header, self.entries)))
         size, count = self.size - start, len(self.entries)
         if count >= _MAX16 or start >= MAX32 or size >= MAX32:
             place = self.size

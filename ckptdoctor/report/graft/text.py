@@ -17,6 +17,8 @@ from ckptdoctor.report.shared.escape import printable
 from ckptdoctor.report.shared.facts import human_bytes, shape_text
 
 SCHEMA = "ckptdoctor.graft/1"
+LISTED = 200
+"""Variables that a text lists: nobody reads thirty thousand lines, which took a quarter of such a graft's time."""
 _MATCHED = {
     "map": "--map",
     "path": "same path",
@@ -176,6 +178,11 @@ def _rows(plan: Plan) -> list[tuple[str, str, str, str]]:
     return [(name, shape_text(first.shape), ", ".join(kinds), _from(first)) for name, (kinds, first) in rows.items()]
 
 
+def _more(rows: Sequence[object]) -> list[str]:
+    more = len(rows) - LISTED
+    return [f"and {more:,} more: --format json has all of them"] if more > 0 else []
+
+
 def _from(slot: PlannedSlot) -> str:
     return f"{slot.donor_variable} ({_MATCHED[slot.matched]})" if slot.matched is not None else "-"
 
@@ -199,10 +206,13 @@ def _text(lines: list[tuple[str, str]], plan: Plan, *, quiet: bool, color: bool)
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
         for column in ("variable", "shape", "slots", "from"):
             table.add_column(column, overflow="fold")
-        for row in _rows(plan):
+        rows = _rows(plan)
+        for row in rows[:LISTED]:
             table.add_row(*(Text(printable(cell)) for cell in row))
         if plan.optimizer.slots:
             console.print(Padding(table, (1, 0, 0, 2)))
+        for each in _more(rows):
+            console.print(Padding(Text(each, style="dim"), (0, 0, 0, 2)))
     return drawn(out)
 
 
@@ -214,7 +224,9 @@ def _markdown(lines: list[tuple[str, str]], plan: Plan, *, quiet: bool) -> str:
     text = [f"### {escape(lines[0][1])}", "", "| | |", "| --- | --- |"]
     text += [f"| {label} | {escape(value)} |" for label, value in lines[1:]]
     text += ["", "| variable | shape | slots | from |", "| --- | --- | --- | --- |"]
+    rows = _rows(plan)
     text += [
-        f"| {code(name)} | {shape} | {escape(kinds)} | {escape(source)} |" for name, shape, kinds, source in _rows(plan)
+        f"| {code(name)} | {shape} | {escape(kinds)} | {escape(source)} |"
+        for name, shape, kinds, source in rows[:LISTED]
     ]
-    return "\n".join([*text, ""])
+    return "\n".join([*text, *(each for more in _more(rows) for each in ("", more)), ""])

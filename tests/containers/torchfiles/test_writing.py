@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ckptdoctor.containers.pickles.reading import Key
 from ckptdoctor.containers.torchfiles.reading import load
 from ckptdoctor.containers.torchfiles.writing.archive import create
 from ckptdoctor.containers.torchfiles.writing.file import exchange
 from ckptdoctor.containers.torchfiles.writing.opcodes import written
-from ckptdoctor.containers.torchfiles.writing.splicing import GONE, Script
+from ckptdoctor.containers.torchfiles.writing.splicing import GONE, Gone, Script
 from ckptdoctor.errors import CkptDoctorError, GraftRefused
 
 torch = pytest.importorskip("torch", exc_type=ImportError)
@@ -103,6 +105,47 @@ def test_storages_that_nobody_uses_go(tmp_path: Path) -> None:
     assert (tmp_path / "out.pt").stat().st_size < 2500
     assert torch.load(tmp_path / "out.pt", weights_only=True)["kept"].tolist() == [1, 1, 1]
     assert _root(tmp_path / "out.pt")["kept"].location.offset % 64 == 0
+
+
+def test_large_storages_begin_within_a_page_as_in_their_source(tmp_path: Path) -> None:
+    """The kernel copies whole pages then, or lets both files share them; small ones take no more room than before."""
+    large, small = torch.arange(300_000.0), torch.ones(100)
+    torch.save({"a": 1, "large": large, "small": small}, tmp_path / "source.pt")
+    torch.save({"much": "." * 777, "large": large + 1, "small": small + 1}, tmp_path / "donor.pt")
+    donor = _root(tmp_path / "donor.pt")
+    exchange(str(tmp_path / "source.pt"), str(tmp_path / "out.pt"), {("a",): donor})
+    source, out = _root(tmp_path / "source.pt"), _root(tmp_path / "out.pt")
+    for before, after in ((source["large"], out["large"]), (donor["large"], out["a"]["large"])):
+        assert (after.location.offset - before.location.offset) % 4096 == 0
+        assert after.location.offset % 64 == 0
+    assert (tmp_path / "out.pt").stat().st_size < 2 * (4 * 300_000 + 4 * 100) + 4096 * 2 + 4000
+    again = torch.load(tmp_path / "out.pt", weights_only=True, mmap=True)
+    assert torch.equal(again["large"], large)
+    assert torch.equal(again["a"]["large"], large + 1)
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whole_tensors_are_what_they_are_opcode_by_opcode(tmp_path: Path, data: st.DataObject) -> None:
+    """Whatever is exchanged and left out, taking tensors as one makes the same pickle with the same storages."""
+    tensors = [torch.arange(float(number + 1)) for number in range(6)]
+    tensors += [tensors[0], tensors[1][:1], torch.ones(2, dtype=torch.int64)]
+    picked = st.lists(st.sampled_from(tensors), min_size=1, max_size=6)
+    whole = {name: dict(enumerate(data.draw(picked))) for name in "abcd"}
+    torch.save(whole, tmp_path / "source.pt")
+    with zipfile.ZipFile(tmp_path / "source.pt") as archive:
+        pickle = archive.read("source/data.pkl")
+    gone = data.draw(st.sets(st.sampled_from("abcd"), min_size=1, max_size=3))
+    content = written(_root(tmp_path / "source.pt")["a"], lambda _: "0")
+    changes: dict[tuple[Key, ...], bytes | Gone] = {
+        (name,): data.draw(st.one_of(st.just(GONE), st.just(content))) for name in sorted(gone)
+    }
+    fast, exact = (Script(pickle, "", whole_tensors=each) for each in (True, False))
+    assert (fast.whole_tensors, exact.whole_tensors) == (True, False)
+    assert fast.storages == exact.storages
+    assert fast.exchanged(changes) == exact.exchanged(changes)
+    assert fast.storages == exact.storages
+    assert fast.free == exact.free
 
 
 def test_tied_tensors_stay_tied(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from support.commands import Result, ckptdoctor
 
+from ckptdoctor.report.graft.text import LISTED
+
 torch = pytest.importorskip("torch", exc_type=ImportError)
 
 from support.pytorch.nets import AFTER, BEFORE, CLASSES, decayed, difference, net, resumed, train  # noqa: E402 - they need torch
@@ -229,3 +231,57 @@ def test_adam_into_a_program_of_adamw(tmp_path: Path) -> None:
     assert (
         "different things" in graft(tmp_path, "--from", "adam.pt", "--into", "sgd.pt", "--output", "x.pt", code=4).err
     )
+
+
+def _saved(folder: Path, *, many: int = 0) -> dict[str, Any]:
+    """A donor, and a target that lacks its optimizer."""
+    model = torch.nn.ParameterList(torch.ones(1) for _ in range(many)) if many else net()
+    optimizer = torch.optim.AdamW(model.parameters(), 0.01)
+    for number, each in enumerate(model.parameters()):
+        each.grad = torch.full_like(each, number + 1.0)
+    for _ in range(BEFORE):
+        optimizer.step()
+    whole = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+    torch.save(whole, folder / "donor.pt")
+    torch.save({"model": model.state_dict(), "epoch": 7}, folder / "target.pt")
+    return whole
+
+
+def test_places_that_torch_reckons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where torch may reckon the places of storages it reads them instead: they do not lie as it lays them."""
+    config = pytest.importorskip("torch.utils.serialization.config", reason="torch before 2.7 reads them always")
+    whole = _saved(tmp_path)
+    graft(tmp_path, "--from", "donor.pt", "--into", "target.pt", "--output", "out.pt")
+    monkeypatch.setattr(config.load, "calculate_storage_offsets", True)
+    found = loaded(tmp_path / "out.pt")
+    assert all(torch.equal(each, whole["model"][name]) for name, each in found["model"].items())
+    for number, state in whole["optimizer"]["state"].items():
+        assert all(torch.equal(found["optimizer"]["state"][number][name], each) for name, each in state.items())
+
+
+@pytest.mark.parametrize("what", ["exp_avg", "step"])
+def test_a_damaged_donor(tmp_path: Path, what: str) -> None:
+    """One bit of a slot, or of a count, differs from its checksum: nothing is written."""
+    whole = _saved(tmp_path)
+    damaged = whole["optimizer"]["state"][1][what]
+    bytes_of = damaged.numpy().tobytes()
+    data = bytearray((tmp_path / "donor.pt").read_bytes())
+    at = data.rfind(bytes_of)
+    assert at > 0
+    data[at + 2] ^= 0x20  # a count of 7 becomes one of 6
+    (tmp_path / "donor.pt").write_bytes(data)
+    result = graft(tmp_path, "--from", "donor.pt", "--into", "target.pt", "--output", "out.pt", code=3)
+    assert "CRC-32" in result.err
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["donor.pt", "target.pt"]
+
+
+def test_a_text_lists_so_many_variables(tmp_path: Path) -> None:
+    """Those beyond are counted; JSON has every one."""
+    _saved(tmp_path, many=LISTED + 7)
+    text = graft(tmp_path, "--from", "donor.pt", "--into", "target.pt", "--output", "out.pt", "--dry-run").out
+    assert "and 7 more: --format json has all of them" in text
+    assert text.count("same path") == LISTED
+    marked = graft(
+        tmp_path, "--from", "donor.pt", "--into", "target.pt", "--output", "out.pt", "--dry-run", "--format", "markdown"
+    ).out
+    assert (marked.count("same path"), marked.count("and 7 more")) == (LISTED, 1)

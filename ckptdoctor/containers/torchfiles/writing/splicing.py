@@ -57,6 +57,7 @@ class Script:
         root: What it builds.
         references: The tuples that name storages outside of it, but for those within whole tensors.
         storages: Keys of the storages that it names; of those that are left, once values were exchanged.
+        whole_tensors: Tensors were taken whole.
     """
 
     def __init__(self, data: bytes, path: str, *, whole_tensors: bool = True) -> None:
@@ -81,7 +82,7 @@ class Script:
         self._marks: list[tuple[int, int]] = []  # where a mark stands in the pickle, and on the stack
         self._popped: list[int] = []
         self._persistent: list[Value] = []
-        self._whole_tensors = whole_tensors
+        self.whole_tensors = whole_tensors
         try:
             self.root = self._run()
         except (ValueError, IndexError, KeyError) as error:
@@ -102,7 +103,7 @@ class Script:
                 break
             end = stream.tell()
             self._step(opcode.name, value, start or 0, end)
-            while self._whole_tensors and self.data[end] in _GET_CODES and (found := TENSOR.match(self.data, end)):
+            while self.whole_tensors and self.data[end] in _GET_CODES and (found := TENSOR.match(self.data, end)):
                 if not self._tensor(found):
                     break
                 end = stream.seek(found.end())
@@ -135,7 +136,7 @@ class Script:
         return True
 
     def _remember(self, number: int) -> None:
-        if self._whole_tensors and number <= self._greatest:
+        if self.whole_tensors and number <= self._greatest:
             raise ValueError("a number is given twice")
         self._greatest = max(self._greatest, number)
 
@@ -245,9 +246,9 @@ class Script:
 
     def devices(self) -> Iterator[Value]:
         """What each reference to a storage says of its device: `('storage', class, key, device, elements)`."""
-        if self._whole_tensors:
+        if self.whole_tensors:
             yield from Script(self.data, self._path, whole_tensors=False).devices()
-        for each in self._persistent if not self._whole_tensors else ():
+        for each in self._persistent if not self.whole_tensors else ():
             if len(each.items) > _DEVICE and isinstance(each.items[_DEVICE].constant, str):
                 yield each.items[_DEVICE]
 
