@@ -246,9 +246,9 @@ class Script:
 
     def devices(self) -> Iterator[Value]:
         """What each reference to a storage says of its device: `('storage', class, key, device, elements)`."""
-        if self.whole_tensors:
-            yield from Script(self.data, self._path, whole_tensors=False).devices()
-        for each in self._persistent if not self.whole_tensors else ():
+        if self.whole_tensors:  # they are within tensors
+            Script.__init__(self, self.data, self._path, whole_tensors=False)
+        for each in self._persistent:
             if len(each.items) > _DEVICE and isinstance(each.items[_DEVICE].constant, str):
                 yield each.items[_DEVICE]
 
