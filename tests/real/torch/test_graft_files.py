@@ -247,13 +247,13 @@ def _saved(folder: Path, *, many: int = 0) -> dict[str, Any]:
     return whole
 
 
-def test_places_that_torch_reckons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_places_that_torch_reckons(tmp_path: Path) -> None:
     """Where torch may reckon the places of storages it reads them instead: they do not lie as it lays them."""
     config = pytest.importorskip("torch.utils.serialization.config", reason="torch before 2.7 reads them always")
     whole = _saved(tmp_path)
     graft(tmp_path, "--from", "donor.pt", "--into", "target.pt", "--output", "out.pt")
-    monkeypatch.setattr(config.load, "calculate_storage_offsets", True)
-    found = loaded(tmp_path / "out.pt")
+    with config.patch({"load.calculate_storage_offsets": True}):
+        found = loaded(tmp_path / "out.pt")
     assert all(torch.equal(each, whole["model"][name]) for name, each in found["model"].items())
     for number, state in whole["optimizer"]["state"].items():
         assert all(torch.equal(found["optimizer"]["state"][number][name], each) for name, each in state.items())
