@@ -56,7 +56,7 @@ _MAX16 = 0xFFFF
 _DESCRIPTOR = 0x8
 _PAGE = 4096
 _PAGED = 1 << 20
-"""Larger members begin where their source does within a page: the kernel copies whole pages, or files share them."""
+"""Larger members begin where their source does within a page: the kernel copies whole pages then."""
 _STEP = 256 << 10
 """Bytes at a time: they stay in the processor's cache."""
 _PADDING_TAG = 0x4246

@@ -108,7 +108,7 @@ def test_storages_that_nobody_uses_go(tmp_path: Path) -> None:
 
 
 def test_large_storages_begin_within_a_page_as_in_their_source(tmp_path: Path) -> None:
-    """The kernel copies whole pages then, or lets both files share them; small ones take no more room than before."""
+    """The kernel copies whole pages then; small ones take no more room than before."""
     large, small = torch.arange(300_000.0), torch.ones(100)
     torch.save({"a": 1, "large": large, "small": small}, tmp_path / "source.pt")
     torch.save({"much": "." * 777, "large": large + 1, "small": small + 1}, tmp_path / "donor.pt")
