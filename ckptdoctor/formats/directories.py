@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 
 from ckptdoctor import storage
 from ckptdoctor.containers.bytes.files import reason
-from ckptdoctor.errors import LimitExceeded, UnknownFormat, UnreadableArtifact, UsageProblem
+from ckptdoctor.errors import LimitExceeded, UnknownFormat, Unreachable, UnreadableArtifact, UsageProblem
 from ckptdoctor.formats.contract import Target
 from ckptdoctor.formats.keras import shard_map
 from ckptdoctor.formats.orbax.places import TEMPORARY
@@ -104,7 +104,7 @@ def listing(directory: str) -> list[str]:
     try:
         names = storage.names(directory, MAX_LISTED + 1)
     except OSError as error:
-        raise UnreadableArtifact(f"the directory cannot be listed: {reason(error)}", directory) from error
+        raise Unreachable(f"the directory cannot be listed: {reason(error)}", directory) from error
     if len(names) > MAX_LISTED:
         raise LimitExceeded(
             f"the directory holds more than {MAX_LISTED:,} files: name the checkpoint that is meant", directory
@@ -347,9 +347,11 @@ def lies_at(candidate: str) -> Target | None:
         return Target(spoken(prefix), prefix, "tf-checkpoint")
     try:
         return artifact_at(candidate, candidate) if storage.is_dir(candidate) else target_of(candidate, candidate)
-    except UnreadableArtifact:
-        # What is called a model and is none (empty, a Git LFS pointer) is reported; other files are none of ours.
-        return Target(candidate, candidate, "unknown") if candidate.lower().endswith(_MODELS) else None
+    except UnreadableArtifact as error:
+        # What is called a model and is none (empty, a Git LFS pointer) is reported, and what nobody could look into;
+        # other files are none of ours.
+        is_hidden = isinstance(error, (Unreachable, LimitExceeded))
+        return Target(candidate, candidate, "unknown") if is_hidden or candidate.lower().endswith(_MODELS) else None
 
 
 def _named_by(file: str) -> list[str]:
