@@ -20,8 +20,6 @@ from ckptdoctor.state import Oddity
 _LOOKED_INTO = 1000
 MAX_LISTED = 1_000_000
 """Names in a directory: the state file of a longer one might be among those that are left out."""
-MAX_DEPTH = 16
-"""Directories below a directory whose artifacts are all wanted."""
 _MOST_DIGITS = 20
 _SHOWN = 5
 _MODELS = endings(models=True)
@@ -287,10 +285,29 @@ def walk(path: str) -> Iterator[tuple[str, tuple[Target, ...]]]:
 
 
 def directories(path: str) -> Iterator[str]:
-    """A directory and those below it that are no artifacts themselves; links are not followed."""
+    """A directory and those below it that are no artifacts themselves.
+
+    Links are not followed; hidden directories hold caches and histories, no runs.
+    """
     names = listing(path)
     yield path
-    yield from _below(path, names, MAX_DEPTH)
+    levels = [(path, iter(names))]
+    while levels:
+        above, left = levels[-1]
+        name = next(left, None)
+        if name is None:
+            levels.pop()
+            continue
+        full = os.path.join(above, name)
+        if name.startswith(".") or storage.is_link(full) or not storage.is_folder(full):
+            continue
+        try:
+            there = [] if artifact_at(full, full) else listing(full)
+        except UnreadableArtifact:
+            continue  # told by whoever lists what lies above it
+        if there:
+            yield full
+            levels.append((full, iter(there)))
 
 
 def lying_in(path: str) -> tuple[Target, ...]:
@@ -299,22 +316,6 @@ def lying_in(path: str) -> tuple[Target, ...]:
         return tuple(_all_in(path, listing(path)))
     except UnreadableArtifact:
         return ()
-
-
-def _below(path: str, names: list[str], depth: int) -> Iterator[str]:
-    """The directories below one that are no artifacts themselves; hidden ones hold caches and histories, no runs."""
-    for name in names:
-        full = os.path.join(path, name)
-        if name.startswith(".") or storage.is_link(full) or not storage.is_dir(full):
-            continue
-        try:
-            there = [] if artifact_at(full, full) else listing(full)
-        except UnreadableArtifact:
-            continue  # told by whoever lists what lies here
-        if there:
-            yield full
-        if there and depth > 1:
-            yield from _below(full, there, depth - 1)
 
 
 def _all_in(path: str, names: list[str]) -> Iterator[Target]:

@@ -65,6 +65,14 @@ def named(path: str) -> str:
     return network().adopt(path)
 
 
+def anew(path: str) -> None:
+    """Has what lies at a URL asked for anew."""
+    if is_remote(path):
+        from ckptdoctor.storage.network import network
+
+        network().forget(path)
+
+
 # ---------------------------------------------------------------------------------------------------- what is there
 
 
@@ -290,7 +298,7 @@ class _Stream(io.RawIOBase):
 
 
 __all__ = [
-    "AT_ONCE", "BLOCK", "absolute", "entries", "exists", "expect", "expect_files", "is_absolute", "is_beside",
-    "is_dir", "is_file", "is_folder", "is_link", "is_remote", "lexists", "named", "names", "normal", "open_range",
-    "open_stream", "real", "remote", "shards", "size", "stat", "traffic", "use", "walk",
+    "AT_ONCE", "BLOCK", "absolute", "anew", "entries", "exists", "expect", "expect_files", "is_absolute",
+    "is_beside", "is_dir", "is_file", "is_folder", "is_link", "is_remote", "lexists", "named", "names", "normal",
+    "open_range", "open_stream", "real", "remote", "shards", "size", "stat", "traffic", "use", "walk",
 ]  # fmt: skip

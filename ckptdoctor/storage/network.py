@@ -137,12 +137,14 @@ class Remote:
             raise FileNotFoundError(errno.ENOENT, _NOT_THERE, path)
         return RemoteFile(address.root, place.store, known, self._cache, traffic or self.traffic)
 
-    def below(self, path: str) -> list[Object]:
-        """Every object below a directory, or the one at this URL."""
+    def find(self, path: str) -> Object | None:
+        """The object at a URL."""
         address, place = self._at(path)
-        known = self._object(place, address) if address.key else None
-        if known is not None:
-            return [known]
+        return self._object(place, address)
+
+    def below(self, path: str) -> list[Object]:
+        """Every object below a directory."""
+        address, place = self._at(path)
         return place.listings.below(f"{address.key}/" if address.key else "")
 
     def is_folder(self, path: str) -> bool:

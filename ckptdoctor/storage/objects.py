@@ -190,7 +190,7 @@ class Bucket:
             Whether it is there now.
         """
         size = os.path.getsize(file)
-        with open(file, "rb") as stream:
+        with told(f"{self.root}/{key}"), open(file, "rb") as stream:
             if size <= _ONE_REQUEST:
                 mode: Any = "create" if before is None else {"e_tag": before.tag}
                 try:

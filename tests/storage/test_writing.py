@@ -13,6 +13,7 @@ from support.remote.servers import Bucket, Web, hub
 import ckptdoctor
 from ckptdoctor.errors import Refused
 from ckptdoctor.storage import uploads
+from ckptdoctor.storage.contract import Object
 
 
 def test_graft(bucket: Bucket, tmp_path: Path) -> None:
@@ -55,13 +56,14 @@ def test_what_is_there_stays(bucket: Bucket) -> None:
 def test_somebody_was_faster(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     """What came there after the first look is not replaced, and what was put beside it is taken away."""
     url = bucket.put(FIXTURES / "run-a", "faster")
-    files = uploads._files
+    replaced = uploads._replaced
 
-    def late(local: str, key: str) -> list[tuple[str, str]]:
+    def late(local: str, url: str, keys: list[str]) -> list[Object]:
+        found = replaced(local, url, keys)
         obstore.put(bucket.store(), "faster-out/ckpt-7.index", b"somebody else's")
-        return files(local, key)
+        return found
 
-    monkeypatch.setattr(uploads, "_files", late)
+    monkeypatch.setattr(uploads, "_replaced", late)
     with pytest.raises(Refused, match="somebody else has written there meanwhile; nothing of it is visible"):
         ckptdoctor.graft(f"{url}/ckpt-3", url, f"{url}-out/ckpt-7")
     assert bucket.keys("faster-out") == {"faster-out/ckpt-7.index"}
@@ -73,7 +75,7 @@ def test_data_first(tmp_path: Path) -> None:
     for name in names:
         (tmp_path / "run").mkdir(exist_ok=True)
         (tmp_path / "run" / name).write_bytes(b"x")
-    found = [Path(key).name for _, key in uploads._files(str(tmp_path / "run"), "a/run")]
+    found = [Path(key).name for _, key in uploads._files(str(tmp_path), "a")]
     assert found == names[::-1]
 
 
