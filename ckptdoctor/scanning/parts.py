@@ -65,7 +65,7 @@ class Parts:
             raise UsageProblem(
                 f"holds {counted(len(self._there), 'part')} of a scan already: add --resume to go on with it, or name "
                 "another directory",
-                directory,
+                self.directory,
             )
 
     def _names(self) -> list[str]:

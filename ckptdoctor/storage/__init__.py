@@ -22,6 +22,8 @@ AT_ONCE = 8
 """Requests in flight, where it is known what will be read."""
 BLOCK = 1 << 14
 """Bytes that are fetched at once: larger ones read all of a file with scattered headers, smaller ones ask more."""
+from ckptdoctor.errors import CkptDoctorError
+from ckptdoctor.storage.contract import AT_ONCE, BLOCK, Entry, Ranges, Storage
 
 _PIECE = 8 << 20
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -63,6 +65,19 @@ def named(path: str) -> str:
     from ckptdoctor.storage.network import network
 
     return network().adopt(path)
+
+
+def tellable(path: str) -> str:
+    """A path as it may stand in reports and messages: the query of a web address is kept, passwords are not."""
+    from ckptdoctor.storage.addresses import masked, without_query
+
+    masked_path = masked(path)
+    if masked_path != path or not without_query(path)[1]:
+        return masked_path
+    try:
+        return named(path)
+    except CkptDoctorError:  # told by whoever reads it
+        return without_query(path)[0]
 
 
 def anew(path: str) -> None:
@@ -300,5 +315,5 @@ class _Stream(io.RawIOBase):
 __all__ = [
     "AT_ONCE", "BLOCK", "absolute", "anew", "entries", "exists", "expect", "expect_files", "is_absolute",
     "is_beside", "is_dir", "is_file", "is_folder", "is_link", "is_remote", "lexists", "named", "names", "normal",
-    "open_range", "open_stream", "real", "remote", "shards", "size", "stat", "traffic", "use", "walk",
+    "open_range", "open_stream", "real", "remote", "shards", "size", "stat", "tellable", "traffic", "use", "walk",
 ]  # fmt: skip

@@ -76,6 +76,16 @@ def without_query(url: str) -> tuple[str, str]:
     return address, query
 
 
+def masked(url: str) -> str:
+    """A URL that carries a password, or a user for a web server, without them and without its query; others as is."""
+    scheme, _, rest = url.partition("://")
+    host, slash, key = rest.partition("/")
+    user, at, server = host.rpartition("@")
+    if not at or (scheme.lower() not in WEB and ":" not in user):
+        return url
+    return without_query(f"{scheme}://…:…@{server}{slash}{key}")[0]
+
+
 def choice(query: str) -> str:
     """What of a query may choose the file: all but signatures, of which each is another one."""
     return urlencode([each for each in parse_qsl(query, keep_blank_values=True) if not _OF_SIGNATURES.match(each[0])])

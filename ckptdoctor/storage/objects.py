@@ -274,9 +274,7 @@ def web_store(url: str, headers: dict[str, str] | None = None) -> ObjectStore:
         return HTTPStore.from_url(url, client_options=options, retry_config=_RETRIES)  # type: ignore[arg-type]
 
 
-def web_range(
-    store: ObjectStore, key: str, offset: int, count: int, whole: Whole
-) -> tuple[bytes, Object]:
+def web_range(store: ObjectStore, key: str, offset: int, count: int, whole: Whole) -> tuple[bytes, Object]:
     """The same as `ranged` of a web server, of which some answer a range with everything, or an empty file with 416."""
     if key not in whole:
         try:

@@ -132,7 +132,14 @@ def test_all_goes_below(tmp_path: Path, epochs: Path) -> None:
     deepest = tmp_path.joinpath(*["d"] * 300)
     write_bundle(deepest / "ckpt-1", W)
     found = [os.path.relpath(each.path, tmp_path) for each in locate(str(tmp_path), everything=True)]
-    assert found == ["ep01-0.4.keras", "ep02-0.31.keras", "ep10-0.2.keras", "a/ckpt-7", f"{'d/' * 300}ckpt-1", "deep/er/b/ckpt-7"]
+    assert found == [
+        "ep01-0.4.keras",
+        "ep02-0.31.keras",
+        "ep10-0.2.keras",
+        "a/ckpt-7",
+        f"{'d/' * 300}ckpt-1",
+        "deep/er/b/ckpt-7",
+    ]
     results = ckptdoctor.check(epochs, all=True).results
     wholes = [os.path.relpath(each.path, tmp_path) for each in results if each.examination is None]
     assert wholes == [".", "a", "d" + "/d" * 299, "deep/er/b"]
