@@ -13,7 +13,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, ParamSpec, TypeVar, cast
 
 from ckptdoctor import storage
-from ckptdoctor.containers.bytes.files import reason
 from ckptdoctor.errors import CkptDoctorError, Refused, UnreadableArtifact
 
 _Given = ParamSpec("_Given")
@@ -144,7 +143,8 @@ class _Workplace:
             raise
         except OSError as error:
             more = "; TMPDIR may name a larger place" if error.errno in _FULL else ""
-            raise Refused(self.in_urls(f"{error.filename or self._directory.name}: {reason(error)}{more}")) from error
+            why = (error.strerror or str(error)).lower()
+            raise Refused(self.in_urls(f"{error.filename or self._directory.name}: {why}{more}")) from error
 
     def in_urls(self, value: Any) -> Any:
         """A result with URLs for local paths, in whatever data it is."""

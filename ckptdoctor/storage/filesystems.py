@@ -25,7 +25,7 @@ class FileSystem:
         except ImportError:
             raise UsageProblem(
                 f"{scheme}:// is none of the schemes that ckptdoctor reads itself (s3, gs, az, https, hf), and fsspec, "
-                "which may read it, is not installed"
+                "which may read it, is not installed: pip install fsspec"
             ) from None
         try:
             self._fs, self._base = fsspec.core.url_to_fs(root)

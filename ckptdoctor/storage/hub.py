@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 from ckptdoctor.errors import Unreachable
 from ckptdoctor.storage.contract import Object, Page
 from ckptdoctor.storage.objects import Whole, told, web_range, web_store
+from ckptdoctor.storage.waiting import interruptible
 
 _NEXT = re.compile(r'<([^>]+)>;\s*rel="next"')
 _MOST_PAGES = 1000
@@ -64,6 +65,7 @@ class Repository:
         keys = sorted(key for key in self._known if key.startswith(folder) and key > after)
         return Page([self._known[key] for key in keys], is_last=True)
 
+    @interruptible
     def read(self, key: str, offset: int, count: int) -> tuple[bytes, Object]:
         """Bytes of a file, one request; the address leads to another server, which is not told the token."""
         with told(f"{self._root}/{key}"):

@@ -6,11 +6,11 @@ answers all that is asked of one artifact.
 
 from __future__ import annotations
 
+import errno
 from bisect import bisect_right
 from threading import RLock
 from time import monotonic
 
-from ckptdoctor.errors import Unreachable
 from ckptdoctor.storage.addresses import is_key
 from ckptdoctor.storage.contract import UNLISTED, Object, Store
 
@@ -156,7 +156,9 @@ def _just_below(key: str) -> str:
 
 def _require_listed(folder: str, name: str = "") -> None:
     if name == UNLISTED:
-        raise Unreachable(
-            f"{folder.rstrip('/')} holds keys with an empty part (a//b), a dot or a control character for a name, with "
-            "which it cannot be listed: rename them, or name what is meant"
+        raise OSError(
+            errno.ENOTSUP,
+            "it holds keys with an empty part (a//b), a dot or a control character for a name: rename them, or name "
+            "what is meant",
+            folder,
         )

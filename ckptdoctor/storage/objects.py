@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ckptdoctor.errors import CkptDoctorError, Unreachable, UsageProblem
 from ckptdoctor.storage.contract import UNLISTED, Denied, Object, Page
+from ckptdoctor.storage.waiting import interruptible
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -138,6 +139,7 @@ class Bucket:
     def forget(self) -> None:
         """Nothing is remembered."""
 
+    @interruptible
     def page(self, folder: str, after: str) -> Page:
         """A page of the bucket's listing, one request."""
         with told(self.root):
@@ -170,11 +172,13 @@ class Bucket:
             elif f"{key}\U0010ffff" > after:
                 yield from self._apart(key, max(after, key))
 
+    @interruptible
     def read(self, key: str, offset: int, count: int) -> tuple[bytes, Object]:
         """Bytes of an object, one request."""
         with told(f"{self.root}/{key}"):
             return ranged(self.store, key, offset, count, key)
 
+    @interruptible
     def head(self, key: str) -> Object:
         """What an object is."""
         with told(f"{self.root}/{key}"):
@@ -253,6 +257,7 @@ class Web:
         """Nothing: `lists` says so."""
         return Page([], is_last=True)
 
+    @interruptible
     def read(self, key: str, offset: int, count: int) -> tuple[bytes, Object]:
         """Bytes of a file, one request."""
         store = self._store(self._query(key))
