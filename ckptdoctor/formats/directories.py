@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from ckptdoctor import storage
 from ckptdoctor.containers.bytes.files import reason
@@ -284,10 +284,14 @@ def walk(path: str) -> Iterator[tuple[str, tuple[Target, ...]]]:
             yield directory, found
 
 
-def directories(path: str) -> Iterator[str]:
+def directories(path: str, told: Callable[[str, UnreadableArtifact], None] | None = None) -> Iterator[str]:
     """A directory and those below it that are no artifacts themselves.
 
     Links are not followed; hidden directories hold caches and histories, no runs.
+
+    Args:
+        path: The directory.
+        told: Is told which of those below cannot be listed, and why; they are passed over.
     """
     names = listing(path)
     yield path
@@ -303,8 +307,10 @@ def directories(path: str) -> Iterator[str]:
             continue
         try:
             there = [] if artifact_at(full, full) else listing(full)
-        except UnreadableArtifact:
-            continue  # told by whoever lists what lies above it
+        except UnreadableArtifact as error:
+            if told is not None:
+                told(full, error)
+            continue
         if there:
             yield full
             levels.append((full, iter(there)))

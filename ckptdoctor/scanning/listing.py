@@ -33,10 +33,12 @@ class Batch(NamedTuple):
     Attributes:
         name: Of what they are and how they were when they were listed: what changed is another batch.
         paths: The candidates: files, directories, indexes of TensorFlow checkpoints.
+        unlisted: Those of them that are directories which could not be listed, and why.
     """
 
     name: str
     paths: tuple[str, ...]
+    unlisted: tuple[tuple[str, str], ...] = ()
 
 
 class Shard(NamedTuple):
@@ -80,10 +82,11 @@ def batches(prefixes: Iterable[str], size: int, shard: Shard, salt: str) -> Iter
 
 
 class _Candidate(NamedTuple):
-    """What may be an artifact, and the files beside it that are a part of it."""
+    """What may be an artifact, the files beside it that are a part of it, and why it could not be looked into."""
 
     path: str
     beside: tuple[str, ...] = ()
+    unlisted: str | None = None
 
 
 def _candidates(prefixes: Iterable[str], shard: Shard) -> Iterator[_Candidate]:
@@ -101,28 +104,38 @@ def _candidates(prefixes: Iterable[str], shard: Shard) -> Iterator[_Candidate]:
             above.append(prefix)
     yield from (_Candidate(each) for each in alone.values() if shard.has(os.path.dirname(each)))
     seen: set[str] = set()
-    for directory in (each for prefix in above for each in directories(prefix)):
-        real = storage.real(directory)
-        if real in seen or not shard.has(directory):
-            continue
-        seen.add(real)
-        yield from (each for each in _in(directory) if not alone or storage.real(each.path) not in alone)
+    unlisted: dict[str, str] = {}
+    for prefix in above:
+        for directory in directories(prefix, lambda path, error: unlisted.update({path: str(error)})):
+            real = storage.real(directory)
+            if real in seen or not shard.has(directory):
+                continue
+            seen.add(real)
+            for each in _in(directory):
+                if each.unlisted is not None:
+                    unlisted[each.path] = each.unlisted
+                elif not alone or storage.real(each.path) not in alone:
+                    yield each
+    yield from (_Candidate(path, unlisted=why) for path, why in unlisted.items() if shard.has(os.path.dirname(path)))
 
 
 def _in(directory: str) -> Iterator[_Candidate]:
     """The candidates that lie in a directory itself."""
     try:
         names = listing(directory)
-    except UnreadableArtifact:
-        yield _Candidate(directory)  # whose row says so
+    except UnreadableArtifact as error:
+        yield _Candidate(directory, unlisted=str(error))
         return
     beside: dict[str, list[str]] = {}
     for match in filter(None, map(_SHARD.match, names)):
         beside.setdefault(match["whole"], []).append(os.path.join(directory, match.group()))
     for path in candidates(directory, names):
         name = os.path.basename(path)
-        if os.path.dirname(path) == directory and _may_be_one(path, name):
-            yield _Candidate(path, tuple(beside.get(_WHOLE.sub("", name), ())))
+        try:
+            if os.path.dirname(path) == directory and _may_be_one(path, name):
+                yield _Candidate(path, tuple(beside.get(_WHOLE.sub("", name), ())))
+        except UnreadableArtifact as error:
+            yield _Candidate(path, unlisted=str(error))
 
 
 def _there(prefix: str) -> str:
@@ -138,17 +151,9 @@ def _may_be_one(path: str, name: str) -> bool:
     if name.startswith("."):
         return False
     if storage.is_dir(path):
-        return _is_artifact(path)
+        return artifact_at(path, path) is not None
     name = name.lower()
     return os.path.splitext(name)[1] not in _NEVER or name.endswith(_MAPS)
-
-
-def _is_artifact(directory: str) -> bool:
-    """Whether a directory is one, or nobody can tell."""
-    try:
-        return artifact_at(directory, directory) is not None
-    except UnreadableArtifact:
-        return True
 
 
 def _batch(taken: list[_Candidate], salt: str) -> Batch:
@@ -156,7 +161,8 @@ def _batch(taken: list[_Candidate], salt: str) -> Batch:
     for each in taken:
         stamps = "".join(f"\0{path}\0{_stamp(path)}" for path in _files(each))
         digest.update(f"\0{each.path}{stamps}".encode("utf-8", "surrogateescape"))
-    return Batch(digest.hexdigest()[:24], tuple(each.path for each in taken))
+    unlisted = tuple((each.path, each.unlisted) for each in taken if each.unlisted is not None)
+    return Batch(digest.hexdigest()[:24], tuple(each.path for each in taken), unlisted)
 
 
 def _files(candidate: _Candidate) -> Iterator[str]:

@@ -205,13 +205,16 @@ class Bucket:
             writer = self._library.open_writer(self.store, key, buffer_size=max(_PART, size // _MOST_PARTS))
             while piece := stream.read(_PART):
                 writer.write(piece)
-            try:
-                is_same = before is not None and self.head(key).tag == before.tag
-            except FileNotFoundError:
-                is_same = before is None
+            is_same = self._tag(key) == (None if before is None else before.tag)
             if is_same:
                 writer.close()
             return is_same
+
+    def _tag(self, key: str) -> str | None:
+        try:
+            return self.head(key).tag
+        except FileNotFoundError:
+            return None
 
     def put_bytes(self, data: bytes, key: str) -> None:
         """Puts an object, whatever is there."""

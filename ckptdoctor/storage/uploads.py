@@ -122,7 +122,10 @@ def _is_sent(bucket: Bucket, file: str, key: str) -> bool:
         for offset in sorted({0, max(0, size - _SAMPLE)}):
             local.seek(offset)
             mine = local.read(_SAMPLE)
-            theirs, now = bucket.read(key, offset, len(mine)) if mine else (b"", bucket.head(key))
+            try:
+                theirs, now = bucket.read(key, offset, len(mine)) if mine else (b"", bucket.head(key))
+            except FileNotFoundError:
+                return False
             if now.size != size or theirs != mine:
                 return False
     return True
@@ -136,8 +139,6 @@ def _is_gone(bucket: Bucket, file: str, key: str) -> bool:
     try:
         if _is_sent(bucket, file, key):
             bucket.delete(key)
-    except FileNotFoundError:
-        pass
     except CkptDoctorError:
         return False
     return True

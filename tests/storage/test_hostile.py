@@ -13,13 +13,14 @@ from pathlib import Path
 
 import boto3
 import pytest
-from support.commands import ckptdoctor as run
+from click.testing import CliRunner
 from support.museum import FIXTURES
 from support.remote.servers import Bucket, Web, hub
 
 import ckptdoctor
 from ckptdoctor import storage
 from ckptdoctor.checking.policy import Policy
+from ckptdoctor.cli import cli
 from ckptdoctor.errors import UsageProblem
 from ckptdoctor.scanning.run import scan
 
@@ -237,11 +238,11 @@ def test_no_secret_is_told(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyP
     web.faults["/denied.keras"] = [403] * 9999
     for url in (f"{web.url}/{name}.keras?sig=S3CRET&token=S3CRET", f"http://user:S3CRET@{web.url[7:]}/{name}.keras"):
         for command in COMMANDS:
-            done = run(*[each.replace("URL", url) for each in command], stdin=url)
-            told = [done.out, done.err, *(os.fspath(each) for each in tmp_path.rglob("*"))]
+            done = CliRunner().invoke(cli, [each.replace("URL", url) for each in command], input=url)
+            told = [done.output, *(os.fspath(each) for each in tmp_path.rglob("*"))]
             told += [each.read_text(errors="replace") for each in tmp_path.rglob("*") if each.is_file()]
             assert "S3CRET" not in "".join(told), command
-            assert done.code in {1, 2, 3, 4}, command
+            assert done.exit_code in {1, 2, 3, 4}, command
 
 
 @pytest.mark.parametrize("url", ["sftp://u:S3CRET@host/a.pt", "s3://KEY:S3CRET@bucket/a.pt", "hf://u:S3CRET@a/b/c.pt"])
