@@ -330,11 +330,17 @@ def _all_in(path: str, names: list[str]) -> Iterator[Target]:
     yield from sorted(found, key=lambda each: _natural(each.path))
 
 
-def candidates(path: str, names: list[str]) -> list[str]:
-    """What in a directory may be an artifact, by the names alone: of a TensorFlow checkpoint its index."""
+def candidates(path: str, names: list[str], *, listed: bool = True) -> list[str]:
+    """What in a directory may be an artifact, by the names alone: of a TensorFlow checkpoint its index.
+
+    Args:
+        path: The directory.
+        names: What lies in it.
+        listed: Whether checkpoints elsewhere are among them that its state file lists.
+    """
     listed_in = state_file(path, names)
     there = dict.fromkeys(_prefixes(path, names))
-    if listed_in:
+    if listed_in and listed:
         named = _named_by(listed_in)
         there = dict.fromkeys([each for each in named if storage.exists(f"{each}.index")] + list(there))
     found = [f"{prefix}.index" for prefix in there]

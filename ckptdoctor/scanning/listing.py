@@ -129,10 +129,10 @@ def _in(directory: str) -> Iterator[_Candidate]:
     beside: dict[str, list[str]] = {}
     for match in filter(None, map(_SHARD.match, names)):
         beside.setdefault(match["whole"], []).append(os.path.join(directory, match.group()))
-    for path in candidates(directory, names):
+    for path in candidates(directory, names, listed=False):
         name = os.path.basename(path)
         try:
-            if os.path.dirname(path) == directory and _may_be_one(path, name):
+            if _may_be_one(path, name):
                 yield _Candidate(path, tuple(beside.get(_WHOLE.sub("", name), ())))
         except UnreadableArtifact as error:
             yield _Candidate(path, unlisted=str(error))

@@ -49,12 +49,6 @@ def test_prefixes_that_overlap(tmp_path: Path) -> None:
     shutil.copy(KERAS, folder / "m.keras")
     models = [folder / "a" / "ckpt-7", folder / "saved", folder / "m.keras"]
     inside: list[Path | str] = [folder / "a", *models, f"{folder}/m.keras/"]
-        folder / "a",
-        folder / "a" / "ckpt-7",
-        folder / "saved",
-        folder / "m.keras",
-        f"{folder}/m.keras/",
-    ]
     every: list[list[Path | str]] = [[folder, *inside], [*inside, folder], [folder, folder]]
     for number, prefixes in enumerate(every):
         _, rows = _scan(tmp_path / str(number), *prefixes)
