@@ -37,6 +37,7 @@ _PART = 8 << 20
 _MOST_PARTS = 9_000
 _MOST_WHOLE = 4
 _MOST_CLIENTS = 64
+_MOST_BEGUN = 4
 _DENIED = "access is denied: it needs credentials that may read it, in the environment"
 
 
@@ -135,19 +136,28 @@ class Bucket:
         with _configured(root):
             self.store = from_url(url, **options)
         self._library = library
+        self._begun: OrderedDict[tuple[str, str], Any] = OrderedDict()
 
     def forget(self) -> None:
-        """Nothing is remembered."""
+        """Listings are begun anew."""
+        self._begun.clear()
 
     @interruptible
     def page(self, folder: str, after: str) -> Page:
         """A page of the bucket's listing, one request."""
         with told(self.root):
             try:
-                stream = self._library.list(self.store, prefix=folder or None, offset=after or None, chunk_size=_PAGE)
+                # One that was begun goes on: not every cloud can begin in the middle.
+                stream = self._begun.pop((folder, after), None) or self._library.list(
+                    self.store, prefix=folder or None, offset=after or None, chunk_size=_PAGE
+                )
                 found = [_object(each, each["path"]) for each in next(stream, [])]
             except self._library.exceptions.InvalidPathError:
                 found = list(islice(self._apart(folder, after), _PAGE))
+            else:
+                self._begun |= {(folder, found[-1].key): stream} if found else {}
+                while len(self._begun) > _MOST_BEGUN:
+                    self._begun.popitem(last=False)
         return Page(found, is_last=len(found) < _PAGE)
 
     def _apart(self, folder: str, after: str) -> Iterator[Object]:

@@ -19,10 +19,14 @@ from support.remote.servers import Bucket, Web, hub
 
 import ckptdoctor
 from ckptdoctor import storage
-from ckptdoctor.checking.policy import Policy
+from ckptdoctor.checking.policy import Override, Policy
 from ckptdoctor.cli import cli
+from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.errors import UsageProblem
 from ckptdoctor.scanning.run import scan
+from ckptdoctor.storage import objects
+from ckptdoctor.storage.addresses import parse
+from ckptdoctor.storage.network import network
 
 KERAS = (FIXTURES / "keras3.keras").read_bytes()
 H5 = (FIXTURES / "whole-model.h5").read_bytes()
@@ -93,6 +97,27 @@ def test_keys_that_are_no_paths(bucket: Bucket, tmp_path: Path) -> None:
     assert "empty part" in str(ckptdoctor.inspect(f"{url}/x")[0].error)
     found = scan([url], tmp_path / "out", Policy())
     assert (found.summary.artifacts, found.summary.statuses["complete"], found.exit_code) == (4, 2, 3)
+
+
+def test_a_listing_goes_on(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Azure cannot begin in the middle: the pages of one listing are one listing."""
+    monkeypatch.setattr(objects, "_PAGE", 10)
+    _put(bucket, *(f"pages/{number:02d}" for number in range(35)))
+    store = network().store(parse(f"{bucket.url}/pages"))
+    assert isinstance(store, objects.Bucket)
+    begun: list[object] = []
+    real = store._library
+
+    class Counted:
+        exceptions = real.exceptions
+
+        def list(self, *args: object, **how: object) -> object:
+            begun.append(args)
+            return real.list(*args, **how)
+
+    monkeypatch.setattr(store, "_library", Counted())
+    assert len(storage.names(f"{bucket.url}/pages")) == 35
+    assert len(begun) == 1
 
 
 # --------------------------------------------------------------------------------------------------- stale answers
@@ -251,3 +276,36 @@ def test_passwords_in_any_scheme(url: str) -> None:
     with pytest.raises(UsageProblem, match="user or a password") as caught:
         ckptdoctor.inspect(url)
     assert "S3CRET" not in f"{caught.value} {caught.value.path}"
+
+
+# ------------------------------------------------------------------------------------- what goes by paths elsewhere
+
+
+def test_settings_for_some_paths(bucket: Bucket) -> None:
+    """Overrides of a configuration file, wherever that lies, meet URLs by bucket and key."""
+    _put(bucket, "settings/scratch/cut.keras", "settings/kept/cut.keras", data=KERAS[:3000])
+    policy = Policy(overrides=(Override(("**/scratch/",), {"fail_on": Severity.ERROR, "ignore": ("I",)}, "/nowhere"),))
+    assert policy.for_path(f"{bucket.url}/settings/scratch/cut.keras").ignore == ("I",)
+    assert policy.for_path(f"{bucket.url}/settings/kept/cut.keras").ignore == ()
+
+
+@pytest.mark.parametrize("name", ["run-a", "whole-model.h5", "savedmodel", "keras3.keras"])
+def test_recipes(bucket: Bucket, name: str) -> None:
+    """The script is that of the local artifact, and says that the artifact has to be copied first."""
+    url = bucket.put(FIXTURES / name, f"recipes/{name}")
+    script = ckptdoctor.recipe(url)
+    assert script.replace("  # copy it to this machine, and name that: most frameworks read files", "").replace(
+        url, os.fspath(FIXTURES / name)
+    ) == ckptdoctor.recipe(FIXTURES / name)
+
+
+def test_a_pointer_that_cannot_be_had(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DeepSpeed's `latest` is denied: told, and no other tag is taken."""
+    monkeypatch.setenv("HF_ENDPOINT", web.url)
+    hub(
+        web,
+        "owner/name",
+        {"latest": b"global_step7", "global_step7/mp_rank_00_model_states.pt": b"x", "m.keras": KERAS},
+    )
+    web.faults["/owner/name/resolve/main/latest"] = [403] * 99
+    assert "access is denied" in str(ckptdoctor.inspect("hf://owner/name")[0].error)
