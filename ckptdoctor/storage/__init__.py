@@ -22,8 +22,6 @@ AT_ONCE = 8
 """Requests in flight, where it is known what will be read."""
 BLOCK = 1 << 14
 """Bytes that are fetched at once: larger ones read all of a file with scattered headers, smaller ones ask more."""
-from ckptdoctor.errors import CkptDoctorError
-from ckptdoctor.storage.contract import AT_ONCE, BLOCK, Entry, Ranges, Storage
 
 _PIECE = 8 << 20
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -69,6 +67,7 @@ def named(path: str) -> str:
 
 def tellable(path: str) -> str:
     """A path as it may stand in reports and messages: the query of a web address is kept, passwords are not."""
+    from ckptdoctor.errors import CkptDoctorError
     from ckptdoctor.storage.addresses import masked, without_query
 
     masked_path = masked(path)
