@@ -95,7 +95,7 @@ class Repository:
             pass
         raise Unreachable(f"the Hub at {self._endpoint} answers what is no listing", self._root)
 
-    def _asked(self, url: str, pauses: tuple[float, ...] = _PAUSES) -> tuple[bytes, str | None]:
+    def _asked(self, url: str, again: int = 0) -> tuple[bytes, str | None]:
         """One page of the listing, and where the next is: on the same server, or the token would leave it."""
         request = urllib.request.Request(url, headers={**self._headers, "user-agent": "ckptdoctor"})  # noqa: S310 - http(s)
         try:
@@ -104,9 +104,9 @@ class Repository:
                 following = _NEXT.search(answer.headers.get("Link") or "")
         except (OSError, ValueError, HTTPException) as error:
             code = getattr(error, "code", None)  # of the Hub's own refusals
-            if pauses and (code in _BUSY or isinstance(error, (HTTPException, ConnectionError))):
-                sleep(pauses[0])
-                return self._asked(url, pauses[1:])
+            if again < len(_PAUSES) and (code in _BUSY or isinstance(error, (HTTPException, ConnectionError))):
+                sleep(_PAUSES[again])
+                return self._asked(url, again + 1)
             reason = getattr(error, "reason", None) or str(error) or type(error).__name__
             sentence = f"the Hub at {self._endpoint} cannot be asked: {reason}" if code is None else _refused(code)
             raise Unreachable(sentence, self._root) from None
