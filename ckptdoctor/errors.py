@@ -75,6 +75,10 @@ class UnreadableArtifact(CkptDoctorError):
             self.code = code
 
 
+class Unreachable(UnreadableArtifact):
+    """No answer can be had, of the network or the disk, or access is denied: what is there is not known."""
+
+
 class UnknownFormat(UnreadableArtifact):
     """Nothing is damaged: it is of another tool's format, of none that is known, or there is no artifact at all."""
 

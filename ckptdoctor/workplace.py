@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import os
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, ParamSpec, TypeVar, cast
 
 from ckptdoctor import storage
-from ckptdoctor.errors import CkptDoctorError, Refused
+from ckptdoctor.errors import CkptDoctorError, Refused, UnreadableArtifact
 
 _Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")
@@ -21,6 +22,7 @@ _AT_ONCE = 4
 _SMALL = 1 << 20
 """What lies beside an artifact and may say something of it (`checkpoint`, `latest`) is no larger than this."""
 _MOST_BESIDE = 100
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def at_hand(
@@ -47,11 +49,12 @@ def at_hand(
             if output is not None and given.arguments.get(output) is None:
                 raise Refused("what is at a URL is not changed in place: name an output")
             with _Workplace() as place, place.told():
-                for name, path in urls.items():
-                    if name == output:
-                        given.arguments[name] = place.output(os.fspath(path), overwrite=bool(kwargs.get("overwrite")))
-                    else:
-                        given.arguments[name] = place.fetched(os.fspath(path))
+                written = urls.pop(output or "", None)
+                if written is not None:
+                    place.require(os.fspath(written), overwrite=bool(given.arguments.get("overwrite")))
+                given.arguments |= {name: place.fetched(os.fspath(path)) for name, path in urls.items()}
+                if output is not None and written is not None:
+                    given.arguments[output] = place.output()
                 result = function(*given.args, **given.kwargs)
                 place.deliver()
                 return cast(_Result, place.in_urls(result))
@@ -65,9 +68,14 @@ class _Workplace:
     """A temporary directory with a folder for each URL."""
 
     def __init__(self) -> None:
-        self._directory = TemporaryDirectory(prefix="ckptdoctor-")
+        try:
+            self._directory = TemporaryDirectory(prefix="ckptdoctor-")
+        except OSError as error:
+            raise Refused(f"no temporary directory can be made: {error.strerror}; TMPDIR names one") from error
         self._local: dict[str, str] = {}
-        self._written: tuple[str, str, bool] | None = None
+        self._read: set[str] = set()
+        self._written: tuple[str, bool] | None = None
+        self._built = ""
 
     def __enter__(self) -> _Workplace:
         return self
@@ -77,7 +85,7 @@ class _Workplace:
 
     def _folder(self, url: str) -> str:
         """The folder that stands for a URL, called as its last part is: names decide what files are."""
-        path = os.path.join(self._directory.name, str(len(self._local)), os.path.basename(url) or "root")
+        path = _inside(os.path.join(self._directory.name, str(len(self._local))), os.path.basename(url) or "root")
         os.makedirs(path)
         self._local[path] = url
         return path
@@ -89,35 +97,39 @@ class _Workplace:
         url = storage.named(url)
         resolved = locate(url)[0].resolved
         base = url if storage.is_dir(url) else os.path.dirname(url)
+        if resolved != base and not resolved.startswith(f"{base}/"):  # a state file names another directory
+            url, base = resolved, os.path.dirname(resolved)
+        self._read |= {resolved} if storage.is_dir(url) else {url, resolved}
         folder = self._folder(base)
         for each, nbytes in sorted(_files(resolved, alone=base != url).items()):
-            place = os.path.join(folder, *each[len(base) + 1 :].split("/"))
+            place = _inside(folder, each[len(base) + 1 :])
             os.makedirs(os.path.dirname(place), exist_ok=True)
             _copy(each, place, nbytes)
-        return os.path.join(folder, *url[len(base) + 1 :].split("/")) if url != base else folder
+        return folder if url == base else _inside(folder, url[len(base) + 1 :])
 
-    def output(self, url: str, *, overwrite: bool) -> str:
-        """The local path of what will be uploaded.
-
-        Raises:
-            Refused: Something is there already, or nothing is written at such a URL.
-        """
+    def require(self, url: str, *, overwrite: bool) -> None:
+        """Looks whether an output can be put at a URL; raises Refused where something is there, or nothing can be."""
         from ckptdoctor.storage.uploads import require_free
 
-        url = storage.named(url)
-        require_free(url, overwrite=overwrite)
-        folder = self._folder(os.path.dirname(url))
-        place = os.path.join(folder, os.path.basename(url))
-        self._written = place, url, overwrite
-        return place
+        self._written = storage.named(url), overwrite
+        require_free(self._written[0], overwrite=overwrite)
+
+    def output(self) -> str:
+        """The local path of what will be uploaded; raises Refused where it is an input."""
+        assert self._written is not None  # noqa: S101 - it was required
+        url = self._written[0]
+        if url in self._read or any(url.startswith(f"{each}/") and storage.is_dir(each) for each in self._read):
+            raise Refused("OUT is one of the inputs, or lies inside one, which are never written to: name another", url)
+        self._built = self._folder(os.path.dirname(url))
+        return os.path.join(self._built, os.path.basename(url))
 
     def deliver(self) -> None:
         """Uploads what was written."""
         if self._written is not None:
             from ckptdoctor.storage.uploads import upload
 
-            local, url, overwrite = self._written
-            upload(local, url, overwrite=overwrite)
+            url, overwrite = self._written
+            upload(self._built, url, overwrite=overwrite)
 
     @contextmanager
     def told(self) -> Iterator[None]:
@@ -130,9 +142,9 @@ class _Workplace:
             error.args = (error.message,)
             raise
         except OSError as error:
-            raise Refused(
-                f"{self._directory.name}: {error.strerror or error}; TMPDIR may name a larger place"
-            ) from error
+            more = "; TMPDIR may name a larger place" if error.errno in _FULL else ""
+            why = (error.strerror or str(error)).lower()
+            raise Refused(self.in_urls(f"{error.filename or self._directory.name}: {why}{more}")) from error
 
     def in_urls(self, value: Any) -> Any:
         """A result with URLs for local paths, in whatever data it is."""
@@ -171,6 +183,14 @@ def _files(resolved: str, *, alone: bool) -> dict[str, int]:
     return {each.path: each.stat().st_size for each in (*own, *small)}
 
 
+def _inside(folder: str, path: str) -> str:
+    """The local path of what a URL has below another; raises UnreadableArtifact where that leads out."""
+    parts = path.split("/")
+    if {"", ".", ".."}.intersection(parts):
+        raise UnreadableArtifact(f"{path!r} leads out of what was named: it is not fetched", code="X002")
+    return os.path.join(folder, *parts)
+
+
 def _copy(url: str, local: str, nbytes: int) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
@@ -178,6 +198,9 @@ def _copy(url: str, local: str, nbytes: int) -> None:
     with open(local, "wb") as target, ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
 
         def piece(at: int) -> None:
-            os.pwrite(target.fileno(), source.read(at, min(_PIECE, nbytes - at)), at)
+            data = memoryview(source.read(at, min(_PIECE, nbytes - at)))
+            while data:  # of a disk that is nearly full, the first part only is taken
+                count = os.pwrite(target.fileno(), data, at)
+                data, at = data[count:], at + count
 
         list(pool.map(piece, range(0, nbytes, _PIECE)))

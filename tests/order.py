@@ -44,6 +44,8 @@ SECONDS = {
     "recipes/test_keras.py": 12,
     "repairing/test_repair.py": 13,
     "repairing/test_strip.py": 10,
+    "storage/test_hostile.py": 15,
+    "storage/test_writing.py": 15,
     "test_startup.py": 9,
     "verification/test_pytorch.py": 12,
 }

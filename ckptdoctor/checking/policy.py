@@ -40,6 +40,11 @@ class Override:
         """Whether a path is one of those."""
         import os
 
+        from ckptdoctor import storage
+
+        if storage.is_remote(path):  # by its bucket or host, and the key
+            inside = path.partition("://")[2]
+            return _compiled(self.paths).match_file(f"{inside}/" if storage.is_dir(path) else inside)
         inside = os.path.relpath(path, self.base or ".")
         if inside.split(os.sep, 1)[0] == os.pardir:
             return False

@@ -110,6 +110,7 @@ def check_paths(
         than one of them, as pre-commit names what changed, is judged once.
     """
     seen: dict[str, bool] = {}
+    paths, upcoming = map(storage.tellable, paths), [storage.tellable(each) for each in upcoming]
     if jobs > 1:
         from ckptdoctor.checking.workers import in_workers
 

@@ -35,6 +35,10 @@ class _Commands(click.Group):
         command: click.Command = getattr(import_module(f"ckptdoctor.cli.{cmd_name}"), cmd_name)
         return command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Whatever is said of an argument, by click or by a command: signatures and passwords are not in it."""
+        return super().parse_args(ctx, [_without_secrets(each) for each in args])
+
     def invoke(self, ctx: click.Context) -> object:
         try:
             with raising():
@@ -42,6 +46,15 @@ class _Commands(click.Group):
         except KeyboardInterrupt:
             click.echo("ckptdoctor: interrupted", err=True)
             ctx.exit(EXIT_INTERRUPTED)
+
+
+def _without_secrets(argument: str) -> str:
+    if "://" not in argument:
+        return argument
+    from ckptdoctor.storage import tellable
+
+    option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    return f"{option}{equals}{tellable(value)}"
 
 
 @click.group(cls=_Commands, context_settings=CONTEXT)

@@ -15,6 +15,7 @@ import click
 from ckptdoctor import __version__
 from ckptdoctor.errors import EXIT_OK, CkptDoctorError, UnknownFormat, UsageProblem
 from ckptdoctor.report.shared.escape import printable, without_commands
+from ckptdoctor.storage import tellable
 
 ANY_PATH = click.Path(readable=False)
 """A path that is judged by reading it: click's own check would end the command, and not know of the other paths."""
@@ -137,7 +138,7 @@ def listed_paths(paths: Iterable[str]) -> tuple[str, ...]:
             lines = sys.stdin.buffer.read().split(b"\n")
         except (OSError, ValueError, AttributeError) as error:  # closed
             raise UsageProblem("the paths cannot be read from standard input") from error
-        found += [os.fsdecode(line.removesuffix(b"\r")) for line in lines if line.strip()]
+        found += [tellable(os.fsdecode(line.removesuffix(b"\r"))) for line in lines if line.strip()]
     if not found:
         raise UsageProblem("no path is given: name the artifacts that are meant")
     return tuple(found)

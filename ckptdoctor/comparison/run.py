@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from ckptdoctor import storage
 from ckptdoctor.comparison.items import compare_items
 from ckptdoctor.comparison.options import Options
 from ckptdoctor.comparison.pairs import OptimizerPair, pair_optimizers, pair_slots
@@ -31,6 +32,7 @@ def look(path: Path) -> Examination:
         UnreadableArtifact: It cannot be read.
         UsageProblem: Nothing is at this path.
     """
+    path = storage.tellable(os.fspath(path))
     found = list(examine(path))
     if len(found) != 1:
         raise UsageProblem(f"this should be one artifact and holds {len(found)}", path)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from ckptdoctor import storage
 from ckptdoctor.containers.bytes.files import reason
-from ckptdoctor.errors import LimitExceeded, UnknownFormat, UnreadableArtifact, UsageProblem
+from ckptdoctor.errors import LimitExceeded, UnknownFormat, Unreachable, UnreadableArtifact, UsageProblem
 from ckptdoctor.formats.contract import Target
 from ckptdoctor.formats.keras import shard_map
 from ckptdoctor.formats.orbax.places import TEMPORARY
@@ -20,8 +20,6 @@ from ckptdoctor.state import Oddity
 _LOOKED_INTO = 1000
 MAX_LISTED = 1_000_000
 """Names in a directory: the state file of a longer one might be among those that are left out."""
-MAX_DEPTH = 16
-"""Directories below a directory whose artifacts are all wanted."""
 _MOST_DIGITS = 20
 _SHOWN = 5
 _MODELS = endings(models=True)
@@ -104,7 +102,7 @@ def listing(directory: str) -> list[str]:
     try:
         names = storage.names(directory, MAX_LISTED + 1)
     except OSError as error:
-        raise UnreadableArtifact(f"the directory cannot be listed: {reason(error)}", directory) from error
+        raise Unreachable(f"the directory cannot be listed: {reason(error)}", directory) from error
     if len(names) > MAX_LISTED:
         raise LimitExceeded(
             f"the directory holds more than {MAX_LISTED:,} files: name the checkpoint that is meant", directory
@@ -286,11 +284,36 @@ def walk(path: str) -> Iterator[tuple[str, tuple[Target, ...]]]:
             yield directory, found
 
 
-def directories(path: str) -> Iterator[str]:
-    """A directory and those below it that are no artifacts themselves; links are not followed."""
+def directories(path: str, told: Callable[[str, UnreadableArtifact], None] | None = None) -> Iterator[str]:
+    """A directory and those below it that are no artifacts themselves.
+
+    Links are not followed; hidden directories hold caches and histories, no runs.
+
+    Args:
+        path: The directory.
+        told: Is told which of those below cannot be listed, and why; they are passed over.
+    """
     names = listing(path)
     yield path
-    yield from _below(path, names, MAX_DEPTH)
+    levels = [(path, iter(names))]
+    while levels:
+        above, left = levels[-1]
+        name = next(left, None)
+        if name is None:
+            levels.pop()
+            continue
+        full = os.path.join(above, name)
+        if name.startswith(".") or storage.is_link(full) or not storage.is_folder(full):
+            continue
+        try:
+            there = [] if artifact_at(full, full) else listing(full)
+        except UnreadableArtifact as error:
+            if told is not None:
+                told(full, error)
+            continue
+        if there:
+            yield full
+            levels.append((full, iter(there)))
 
 
 def lying_in(path: str) -> tuple[Target, ...]:
@@ -301,33 +324,23 @@ def lying_in(path: str) -> tuple[Target, ...]:
         return ()
 
 
-def _below(path: str, names: list[str], depth: int) -> Iterator[str]:
-    """The directories below one that are no artifacts themselves; hidden ones hold caches and histories, no runs."""
-    for name in names:
-        full = os.path.join(path, name)
-        if name.startswith(".") or storage.is_link(full) or not storage.is_dir(full):
-            continue
-        try:
-            there = [] if artifact_at(full, full) else listing(full)
-        except UnreadableArtifact:
-            continue  # told by whoever lists what lies here
-        if there:
-            yield full
-        if there and depth > 1:
-            yield from _below(full, there, depth - 1)
-
-
 def _all_in(path: str, names: list[str]) -> Iterator[Target]:
     """Every artifact that lies in a directory, and those that its state file lists."""
     found = [target for each in candidates(path, names) if (target := lies_at(each)) is not None]
     yield from sorted(found, key=lambda each: _natural(each.path))
 
 
-def candidates(path: str, names: list[str]) -> list[str]:
-    """What in a directory may be an artifact, by the names alone: of a TensorFlow checkpoint its index."""
+def candidates(path: str, names: list[str], *, listed: bool = True) -> list[str]:
+    """What in a directory may be an artifact, by the names alone: of a TensorFlow checkpoint its index.
+
+    Args:
+        path: The directory.
+        names: What lies in it.
+        listed: Whether checkpoints elsewhere are among them that its state file lists.
+    """
     listed_in = state_file(path, names)
     there = dict.fromkeys(_prefixes(path, names))
-    if listed_in:
+    if listed_in and listed:
         named = _named_by(listed_in)
         there = dict.fromkeys([each for each in named if storage.exists(f"{each}.index")] + list(there))
     found = [f"{prefix}.index" for prefix in there]
@@ -347,9 +360,11 @@ def lies_at(candidate: str) -> Target | None:
         return Target(spoken(prefix), prefix, "tf-checkpoint")
     try:
         return artifact_at(candidate, candidate) if storage.is_dir(candidate) else target_of(candidate, candidate)
-    except UnreadableArtifact:
-        # What is called a model and is none (empty, a Git LFS pointer) is reported; other files are none of ours.
-        return Target(candidate, candidate, "unknown") if candidate.lower().endswith(_MODELS) else None
+    except UnreadableArtifact as error:
+        # What is called a model and is none (empty, a Git LFS pointer) is reported, and what nobody could look into;
+        # other files are none of ours.
+        is_hidden = isinstance(error, (Unreachable, LimitExceeded))
+        return Target(candidate, candidate, "unknown") if is_hidden or candidate.lower().endswith(_MODELS) else None
 
 
 def _named_by(file: str) -> list[str]:

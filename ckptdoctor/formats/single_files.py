@@ -21,9 +21,12 @@ _HEAD = 4096
 
 
 def say_why(path: str) -> TrainingState:
-    """The reader of files that are called like models and are none: raises what is known of them."""
+    """The reader of what is called like a model and is none, or cannot be looked into: raises what is known of it."""
+    from ckptdoctor.formats.directories import listing
     from ckptdoctor.formats.registry import reader
 
+    if storage.is_dir(path):
+        listing(path)
     return reader(target_of(path, path).reader)(path)
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import select
 import struct
+import sys
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any
@@ -28,12 +30,28 @@ class Garbled(Exception):
     """An answer that no worker gives: it was taken over, or its memory is damaged."""
 
 
-def send(descriptor: int, message: object) -> None:
-    """Writes a message; raises BrokenPipeError where nobody reads any more."""
+def send(descriptor: int, message: object, patience: float | None = None) -> None:
+    """Writes a message.
+
+    Args:
+        descriptor: The pipe.
+        message: What is said.
+        patience: Seconds that the other side may take to read a piece of it; None for any time.
+
+    Raises:
+        BrokenPipeError: Nobody reads any more.
+        TimeoutError: It is not read.
+    """
     body = pickle.dumps(message, 5)
     view = memoryview(_LENGTH.pack(len(body)) + body)
+    if patience is None or sys.platform == "win32":
+        while view:
+            view = view[os.write(descriptor, view) :]
+        return
     while view:
-        view = view[os.write(descriptor, view) :]
+        if not select.select([], [descriptor], [], patience)[1]:
+            raise TimeoutError
+        view = view[os.write(descriptor, view[: select.PIPE_BUF]) :]  # so much does not block
 
 
 def receive(descriptor: int, load: Callable[[bytes], Any]) -> Any:

@@ -87,7 +87,7 @@ class Process:
         answer = answer_for(question, arguments, self.traffic)
         with self._open, suppress(OSError):
             if not self._ended:  # or its pipe might be another's by now
-                messages.send(self.requests, answer)
+                messages.send(self.requests, answer, limits.STUCK_WALL)
 
     def has_answered(self) -> bool:
         """Whether waiting would not take long."""
@@ -99,11 +99,12 @@ class Process:
 
     def end(self) -> int:
         """Ends the process, if it has not ended, and answers its exit code; minus the signal that ended it."""
+        code = self._kill()  # first: whoever is sending to it hears that it is gone
         with self._open:
             self._ended = True
             for descriptor in (self.requests, self.answers):
                 os.close(descriptor)
-        return self._kill()
+        return code
 
 
 def start(others: Iterable[Process]) -> Process:

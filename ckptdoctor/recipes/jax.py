@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from ckptdoctor import storage
 from ckptdoctor.diagnosis.loader_table import rows
 from ckptdoctor.diagnosis.status import summary
 from ckptdoctor.optimizers.dialects import dialect
@@ -21,7 +22,7 @@ def orbax(state: TrainingState, path: str) -> Script:
     """A step: of Keras' OrbaxCheckpoint, or of a program's own tree."""
     if any(dialect(each.generation).package == "keras" for each in state.optimizers) or state.callback:
         # Where the table knows that load_model loses something, the program's own model takes it.
-        configured = os.path.isdir(os.path.join(path, "model_config")) and not rows(state)
+        configured = storage.is_dir(os.path.join(path, "model_config")) and not rows(state)
         return keras.orbax(state, path, os.path.dirname(path), configured=configured)
     item = _item(state, path)
     return _tree(
@@ -50,7 +51,7 @@ def _item(state: TrainingState, path: str) -> str:
     keys += [each.tensor.key for each in state.variables]
     first = next((key.partition("/")[0] for key in keys), "")
     inside = os.path.join(path, first)
-    return inside if first and os.path.exists(os.path.join(inside, "_METADATA")) else path
+    return inside if first and storage.exists(os.path.join(inside, "_METADATA")) else path
 
 
 def _tree(state: TrainingState, path: str, *, front: str, library: tuple[str, str, str], restored: str) -> Script:

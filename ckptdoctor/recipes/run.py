@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from importlib import import_module
 
+from ckptdoctor import storage
 from ckptdoctor.errors import NoRecipe
 from ckptdoctor.examination import examine, with_libhdf5
 from ckptdoctor.formats.registry import record
@@ -51,7 +51,7 @@ def recipe(path: str) -> Script:
     kind = record(state.format)
     if kind.recipe is None or kind.recipe not in _WRITERS:
         raise NoRecipe(f"no script restores {kind.called}: {kind.restored_by}", path)
-    resolved = os.path.abspath(found.resolved)
+    resolved = storage.absolute(found.resolved)
     return with_libhdf5(_written, state, resolved, sides=[found])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
+from ckptdoctor import storage
 from ckptdoctor.containers.bundles.object_graph import read_object_graph
 from ckptdoctor.containers.bundles.reading import read_bundle
 from ckptdoctor.diagnosis.status import summary
@@ -214,4 +215,4 @@ def saved_model(state: TrainingState, path: str) -> Script:
 
 
 def _has_keras_metadata(path: str) -> bool:
-    return os.path.isfile(os.path.join(path, "keras_metadata.pb"))
+    return storage.is_file(os.path.join(path, "keras_metadata.pb"))

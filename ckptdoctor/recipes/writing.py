@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ckptdoctor import __version__
 from ckptdoctor.state import TrainingState
+from ckptdoctor.storage import is_remote
 
 _LONGEST = 100
 _MOST_VARIABLES = 200
@@ -106,7 +107,8 @@ def render(script: Script) -> str:
     uses = "\n".join((*script.body, *script.proof))
     own = [name for name in _STANDARD if re.search(rf"\b{name}\.", uses) or name in {"math", "sys"}]
     lines += [*(f"import {name}" for name in own), "", *script.imports, ""]
-    lines += [f"PATH = sys.argv[1] if len(sys.argv) > 1 else {literal(script.path)}"]
+    copied = "  # copy it to this machine, and name that: most frameworks read files" if is_remote(script.path) else ""
+    lines += [f"PATH = sys.argv[1] if len(sys.argv) > 1 else {literal(script.path)}{copied}"]
     if any(f"{NEAREST}(" in line for line in script.proof):
         lines += ["", "", *_NEAREST]
     for gap in script.gaps:

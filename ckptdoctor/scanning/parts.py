@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from ckptdoctor import storage
@@ -13,8 +14,10 @@ from ckptdoctor.containers.bytes.files import reason
 from ckptdoctor.errors import Refused, UnreadableArtifact, UsageProblem
 from ckptdoctor.scanning.listing import Shard
 from ckptdoctor.scanning.rows import Row
+from ckptdoctor.words import counted
 
 _PARQUET, _LINES = ".parquet", ".jsonl"
+_AGAIN = "-again"
 _LISTS = ("findings", "optimizers", "counts")
 
 
@@ -45,10 +48,14 @@ class Parts:
             UsageProblem: It holds parts of this shard, and `resume` does not say what is meant by them.
             Refused: It cannot be made.
         """
-        self.directory = storage.named(directory).rstrip("/")
+        self.directory = storage.named(directory).rstrip("/") or directory
         self.ending = _PARQUET if has_parquet() else _LINES
         self._prefix = f"part-{shard.number:05d}-of-{shard.of:05d}-"
-        if not storage.is_remote(self.directory):
+        if storage.is_remote(self.directory):
+            from ckptdoctor.storage.uploads import require_bucket
+
+            require_bucket(self.directory)
+        else:
             try:
                 os.makedirs(self.directory, exist_ok=True)
             except OSError as error:
@@ -56,9 +63,9 @@ class Parts:
         self._there = {name for name in self._names() if name.startswith(self._prefix)}
         if self._there and not resume:
             raise UsageProblem(
-                f"holds {len(self._there):,} parts of a scan already: add --resume to go on with it, or name another "
-                "directory",
-                directory,
+                f"holds {counted(len(self._there), 'part')} of a scan already: add --resume to go on with it, or name "
+                "another directory",
+                self.directory,
             )
 
     def _names(self) -> list[str]:
@@ -67,21 +74,26 @@ class Parts:
         except FileNotFoundError:
             return []
 
-    def _name(self, batch: str) -> str:
-        return f"{self._prefix}{batch}{self.ending}"
+    def _name(self, batch: str, *, is_final: bool = True) -> str:
+        return f"{self._prefix}{batch}{'' if is_final else _AGAIN}{self.ending}"
+
+    def _names_of(self, batch: str) -> set[str]:
+        return {self._name(batch), self._name(batch, is_final=False)}
 
     def has(self, batch: str) -> bool:
         """Whether a batch's part is there."""
         return self._name(batch) in self._there
 
-    def write(self, batch: str, rows: Iterable[Row]) -> None:
+    def write(self, batch: str, rows: Sequence[Row]) -> None:
         """Writes the part of a batch; nothing is seen of it before it is whole.
+
+        One of which something could not be had is called otherwise: it does not count as done.
 
         Raises:
             Refused: It cannot be written.
         """
         data = _parquet(rows) if self.ending == _PARQUET else _lines(rows)
-        name = self._name(batch)
+        name = self._name(batch, is_final=not any(each.unreachable for each in rows))
         place = os.path.join(self.directory, name)
         if storage.is_remote(place):
             from ckptdoctor.storage.uploads import put_bytes
@@ -90,22 +102,30 @@ class Parts:
         else:
             _write(data, place)
         self._there.add(name)
+        for each in self._names_of(batch) - {name}:
+            self._delete(each)
 
     def keep_only(self, batches: set[str]) -> None:
         """Deletes parts of this shard whose batches are none any more: something in them was written anew."""
-        wanted = {self._name(each) for each in batches}
-        for name in self._there - wanted:
-            place = os.path.join(self.directory, name)
-            if storage.is_remote(place):
-                from ckptdoctor.storage.uploads import delete
+        for name in self._there - {name for each in batches for name in self._names_of(each)}:
+            self._delete(name)
 
-                delete(place)
-            else:
+    def _delete(self, name: str) -> None:
+        if name not in self._there:
+            return
+        self._there.remove(name)
+        place = os.path.join(self.directory, name)
+        if storage.is_remote(place):
+            from ckptdoctor.storage.uploads import delete
+
+            delete(place)
+        else:
+            with suppress(FileNotFoundError):  # another scan was faster
                 os.unlink(place)
-        self._there &= wanted
 
     def rows(self) -> Iterator[Row]:
         """Every row of this shard."""
+        storage.anew(self.directory)
         for name in sorted(self._there):
             place = os.path.join(self.directory, name)
             try:
@@ -178,7 +198,7 @@ def _schema(pa: Any) -> Any:
     """The columns of a part; they are those of `Row`, in its order."""
     text, whole, number = pa.string(), pa.int64(), pa.float64()
     kinds = {
-        "passed": pa.bool_(), "findings": pa.list_(text), "optimizers": pa.list_(text),
+        "passed": pa.bool_(), "unreachable": pa.bool_(), "findings": pa.list_(text), "optimizers": pa.list_(text),
         "iterations": whole, "counts": pa.list_(whole), "slots": whole, "missing": whole, "bytes": whole,
         "optimizer_bytes": whole, "modified": number, "read_requests": whole, "read_bytes": whole, "seconds": number,
     }  # fmt: skip

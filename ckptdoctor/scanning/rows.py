@@ -12,7 +12,7 @@ from ckptdoctor.checking.results import Checked
 from ckptdoctor.checking.run import check_target
 from ckptdoctor.containers.tensors.dtypes import array_nbytes
 from ckptdoctor.diagnosis.findings import Severity
-from ckptdoctor.errors import EXIT_UNREADABLE, CkptDoctorError, UnreadableArtifact
+from ckptdoctor.errors import EXIT_UNREADABLE, CkptDoctorError, Unreachable, UnreadableArtifact
 from ckptdoctor.examination import Examination, unreadable
 from ckptdoctor.formats.directories import lies_at
 
@@ -43,6 +43,8 @@ class Row(NamedTuple):
         read_bytes: Bytes that came.
         seconds: That it took.
         error: Why it cannot be read; None if it can.
+        unreachable: Whether that says nothing of it: no answer could be had, or what read it died. It is judged again
+            when a scan goes on.
     """
 
     path: str
@@ -67,6 +69,7 @@ class Row(NamedTuple):
     read_bytes: int = 0
     seconds: float = 0.0
     error: str | None = None
+    unreachable: bool = False
 
 
 _GRAVITY = {Severity.INFO: 0, Severity.WARNING: 1, Severity.ERROR: 2}
@@ -95,7 +98,10 @@ def _traffic(candidate: str) -> tuple[int, int]:
 def failed(candidate: str, why: str) -> Row:
     """The row of what nothing can be said of."""
     path = candidate.removesuffix(".index")
-    return Row(path, os.path.dirname(path), verdict=why, severity=Severity.ERROR.value, findings=("I001",), error=why)
+    return Row(
+        path, os.path.dirname(path), verdict=why, severity=Severity.ERROR.value, findings=("I001",), error=why,
+        unreachable=True,
+    )  # fmt: skip
 
 
 def _checked(candidate: str, policy: Policy) -> Checked | None:
@@ -133,6 +139,7 @@ def _described(row: Row, found: Examination, candidate: str) -> Row:
         bytes=size,
         modified=modified,
         error=str(found.error) if found.error is not None else None,
+        unreachable=isinstance(found.error, Unreachable),
     )
     if state is None:
         return row
@@ -159,6 +166,6 @@ def _files(candidate: str) -> tuple[int, float]:
         else:
             shards = storage.shards(candidate.removesuffix(".index"), ".data-") if candidate.endswith(".index") else []
             stats = [storage.stat(each) for each in (candidate, *shards)]
-    except OSError:
+    except (OSError, UnreadableArtifact):
         return 0, 0.0
     return sum(each.st_size for each in stats), max((each.st_mtime for each in stats), default=0.0)

@@ -13,7 +13,7 @@ from ckptdoctor.kinds import Status
 from ckptdoctor.scanning.engines import engine as engine_of
 from ckptdoctor.scanning.listing import Batch, Shard, batches
 from ckptdoctor.scanning.parts import Parts
-from ckptdoctor.scanning.rows import Row
+from ckptdoctor.scanning.rows import Row, failed
 from ckptdoctor.scanning.summary import Summary, summarise
 
 Path = str | os.PathLike[str]
@@ -96,6 +96,8 @@ def scan(
     judged = 0
     listed = batches(given, batch, shard, f"{__version__} {policy!r}")
     for each, rows in engine_of(engine)(todo(listed), policy, jobs=jobs, address=address):
+        known = {row.path for row in rows}
+        rows += [failed(path, why) for path, why in each.unlisted if path not in known]
         parts.write(each.name, rows)
         judged += len(rows)
         for row in rows if told is not None else ():

@@ -12,6 +12,7 @@ import re
 import stat as modes
 from collections.abc import Iterator
 from itertools import islice
+from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _PIECE = 8 << 20
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 _chosen: Storage | None = None
+_choosing = Lock()
 
 
 def use(storage: Storage | None) -> None:
@@ -36,12 +38,13 @@ def use(storage: Storage | None) -> None:
 
 def remote() -> Storage:
     """What answers for URLs."""
-    if _chosen is None:
-        from ckptdoctor.storage.network import Remote
+    with _choosing:
+        if _chosen is None:
+            from ckptdoctor.storage.network import Remote
 
-        use(Remote())
-    assert _chosen is not None  # noqa: S101 - said a line ago
-    return _chosen
+            use(Remote())
+        assert _chosen is not None  # noqa: S101 - said a line ago
+        return _chosen
 
 
 def is_remote(path: str) -> bool:
@@ -60,6 +63,28 @@ def named(path: str) -> str:
     from ckptdoctor.storage.network import network
 
     return network().adopt(path)
+
+
+def tellable(path: str) -> str:
+    """A path as it may stand in reports and messages: the query of a web address is kept, passwords are not."""
+    from ckptdoctor.errors import CkptDoctorError
+    from ckptdoctor.storage.addresses import masked, without_query
+
+    masked_path = masked(path)
+    if masked_path != path or not without_query(path)[1]:
+        return masked_path
+    try:
+        return named(path)
+    except CkptDoctorError:  # told by whoever reads it
+        return without_query(path)[0]
+
+
+def anew(path: str) -> None:
+    """Has what lies at a URL asked for anew."""
+    if is_remote(path):
+        from ckptdoctor.storage.network import network
+
+        network().forget(path)
 
 
 # ---------------------------------------------------------------------------------------------------- what is there
@@ -85,7 +110,7 @@ def exists(path: str) -> bool:
     """Whether a file or a directory is there.
 
     Raises:
-        UnreadableArtifact: A URL cannot be asked for: that is no reason to think that nothing is there.
+        Unreachable: A URL cannot be asked for: that is no reason to think that nothing is there.
     """
     return _mode(path) != 0 if is_remote(path) else os.path.exists(path)
 
@@ -103,6 +128,11 @@ def is_file(path: str) -> bool:
 def is_dir(path: str) -> bool:
     """Whether a directory is there; raises as `exists` does."""
     return modes.S_ISDIR(_mode(path)) if is_remote(path) else os.path.isdir(path)
+
+
+def is_folder(path: str) -> bool:
+    """Whether something may lie below a path: a directory, also where a bucket has an object of the same name."""
+    return remote().is_folder(path) if is_remote(path) else os.path.isdir(path)
 
 
 def is_link(path: str) -> bool:
@@ -282,7 +312,7 @@ class _Stream(io.RawIOBase):
 
 
 __all__ = [
-    "AT_ONCE", "BLOCK", "absolute", "entries", "exists", "expect", "expect_files", "is_absolute", "is_beside",
-    "is_dir", "is_file", "is_link", "is_remote", "lexists", "named", "names", "normal", "open_range", "open_stream",
-    "real", "remote", "shards", "size", "stat", "traffic", "use", "walk",
+    "AT_ONCE", "BLOCK", "absolute", "anew", "entries", "exists", "expect", "expect_files", "is_absolute",
+    "is_beside", "is_dir", "is_file", "is_folder", "is_link", "is_remote", "lexists", "named", "names", "normal",
+    "open_range", "open_stream", "real", "remote", "shards", "size", "stat", "tellable", "traffic", "use", "walk",
 ]  # fmt: skip

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import stat
+from itertools import count
 from typing import NamedTuple, Protocol
 
-from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.errors import Unreachable
+
+UNLISTED = "\0"
+"""The key below a folder that says: what lies in it cannot be listed."""
+_numbers = count()
 
 
-class Denied(UnreadableArtifact):
+class Denied(Unreachable):
     """The server says no; of what is not there too, where it does not want to tell."""
 
 
@@ -54,7 +59,7 @@ class Ranges(Protocol):
 class Storage(Protocol):
     """Files at URLs.
 
-    Every method raises FileNotFoundError where nothing is there, UnreadableArtifact where no answer can be had.
+    Every method raises FileNotFoundError where nothing is there, Unreachable where no answer can be had.
     """
 
     def stat(self, path: str) -> os.stat_result:
@@ -62,6 +67,9 @@ class Storage(Protocol):
 
     def entries(self, path: str, beginning: str = "") -> list[Entry]:
         """What lies in a directory, or what of it has a name that begins so."""
+
+    def is_folder(self, path: str) -> bool:
+        """Whether something lies below a path, also where a file has the same name, as in buckets."""
 
     def open_range(self, path: str) -> Ranges:
         """A file, to be read by position."""
@@ -123,6 +131,10 @@ class Object(NamedTuple):
     tag: str = ""
     modified: float = 0.0
 
+    def tagged(self) -> Object:
+        """The same with a tag of its own, where the store tells nothing: what is asked for later may be another."""
+        return self if self.tag else self._replace(tag=f"?{next(_numbers)}")
+
 
 class Page(NamedTuple):
     """Some objects of a listing, in the order of their keys.
@@ -143,8 +155,14 @@ class Store(Protocol):
     def lists(self) -> bool:
         """Whether it can list what it has; a web server cannot."""
 
+    def forget(self) -> None:
+        """Somebody begins to read: what is remembered of its objects is asked for anew."""
+
     def page(self, folder: str, after: str) -> Page:
-        """The first objects whose key begins with `folder` (it ends in a slash, or is empty) and is above `after`."""
+        """The first objects whose key begins with `folder` (it ends in a slash, or is empty) and is above `after`.
+
+        Of a folder that cannot be listed there is `UNLISTED` alone.
+        """
 
     def read(self, key: str, offset: int, count: int) -> tuple[bytes, Object]:
         """Bytes of an object, fewer where it ends first, and what it is now."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ckptdoctor.errors import UnreadableArtifact, UsageProblem
+from ckptdoctor.errors import Unreachable, UsageProblem
 from ckptdoctor.storage.contract import Object, Page
 
 
@@ -25,13 +25,19 @@ class FileSystem:
         except ImportError:
             raise UsageProblem(
                 f"{scheme}:// is none of the schemes that ckptdoctor reads itself (s3, gs, az, https, hf), and fsspec, "
-                "which may read it, is not installed"
+                "which may read it, is not installed: pip install fsspec"
             ) from None
         try:
             self._fs, self._base = fsspec.core.url_to_fs(root)
         except (ImportError, ValueError) as error:
             raise UsageProblem(f"fsspec has no file system for {scheme}://: {error}") from None
+        except Exception as error:  # noqa: BLE001 - every file system has errors of its own
+            raise Unreachable(f"it cannot be had: {_first(error)}", root) from None
         self._root = root
+
+    def forget(self) -> None:
+        """Some remember their listings."""
+        self._fs.invalidate_cache()
 
     def page(self, folder: str, after: str) -> Page:
         """All that lies below a folder, in one page."""
@@ -68,5 +74,8 @@ class FileSystem:
         except FileNotFoundError:
             raise
         except Exception as error:  # noqa: BLE001 - every file system has errors of its own
-            first = (str(error) or type(error).__name__).splitlines()[0]
-            raise UnreadableArtifact(f"it cannot be had: {first[:200]}", f"{self._root}/{key}") from None
+            raise Unreachable(f"it cannot be had: {_first(error)}", f"{self._root}/{key}") from None
+
+
+def _first(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:200]

@@ -5,19 +5,27 @@ from __future__ import annotations
 import json
 import os
 import re
-import urllib.error
 import urllib.request
-from typing import Any
+from collections import OrderedDict
+from http.client import HTTPException, HTTPMessage
+from time import monotonic, sleep
+from typing import IO, Any
 from urllib.parse import quote, urlsplit
 
-from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.errors import Unreachable
 from ckptdoctor.storage.contract import Object, Page
-from ckptdoctor.storage.objects import told, web_range, web_store
+from ckptdoctor.storage.objects import Whole, told, web_range, web_store
+from ckptdoctor.storage.waiting import interruptible
 
 _NEXT = re.compile(r'<([^>]+)>;\s*rel="next"')
 _MOST_PAGES = 1000
 _MOST_BYTES = 64 << 20
 _PATIENCE = 60.0
+_PAUSES = (1.0, 4.0, 10.0)
+"""Seconds between the times that a Hub is asked which is busy, or breaks off."""
+_BUSY = frozenset({429, 500, 502, 503, 504})
+_PIECE = 1 << 16
+_LARGEST = 1 << 62
 
 
 class Repository:
@@ -43,7 +51,12 @@ class Repository:
         place = quote(name if kind == "models" else f"{kind}/{name}")
         self._store = web_store(f"{self._endpoint}/{place}/resolve/{self._revision}", self._headers)
         self._known: dict[str, Object] | None = None
-        self._whole: dict[str, tuple[bytes, Object]] = {}
+        self._whole: Whole = OrderedDict()
+
+    def forget(self) -> None:
+        """The repository may have other files now."""
+        self._known = None
+        self._whole.clear()
 
     def page(self, folder: str, after: str) -> Page:
         """All that is in a folder, in one page."""
@@ -52,6 +65,7 @@ class Repository:
         keys = sorted(key for key in self._known if key.startswith(folder) and key > after)
         return Page([self._known[key] for key in keys], is_last=True)
 
+    @interruptible
     def read(self, key: str, offset: int, count: int) -> tuple[bytes, Object]:
         """Bytes of a file, one request; the address leads to another server, which is not told the token."""
         with told(f"{self._root}/{key}"):
@@ -66,29 +80,66 @@ class Repository:
         for _ in range(_MOST_PAGES):
             if url is None:
                 break
-            entries, url = self._asked(url)
-            found += [
-                Object(str(each["path"]), int(each.get("size") or 0), str(each.get("oid") or ""))
-                for each in entries
-                if isinstance(each, dict) and each.get("type") == "file" and "path" in each
-            ]
+            data, url = self._asked(url)
+            found += self._entries(data)
         return found
 
-    def _asked(self, url: str) -> tuple[list[Any], str | None]:
+    def _entries(self, data: bytes) -> list[Object]:
+        try:
+            entries = json.loads(data)
+            files = [each for each in entries if each["type"] == "file"]
+            found = [Object(each["path"], each["size"], str(each.get("oid") or "")) for each in files]
+            if all(isinstance(each.key, str) and 0 <= each.size < _LARGEST for each in found):
+                return found
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            pass
+        raise Unreachable(f"the Hub at {self._endpoint} answers what is no listing", self._root)
+
+    def _asked(self, url: str, again: int = 0) -> tuple[bytes, str | None]:
         """One page of the listing, and where the next is: on the same server, or the token would leave it."""
         request = urllib.request.Request(url, headers={**self._headers, "user-agent": "ckptdoctor"})  # noqa: S310 - http(s)
         try:
-            with urllib.request.urlopen(request, timeout=_PATIENCE) as answer:  # noqa: S310 - the user's endpoint
-                entries = json.loads(answer.read(_MOST_BYTES))
+            with urllib.request.build_opener(_SameServer).open(request, timeout=_PATIENCE) as answer:
+                data = _read(answer)
                 following = _NEXT.search(answer.headers.get("Link") or "")
-        except urllib.error.HTTPError as error:
-            raise UnreadableArtifact(_refused(error.code), self._root) from None
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "reason", None) or type(error).__name__
-            raise UnreadableArtifact(f"the Hub at {self._endpoint} cannot be asked: {reason}", self._root) from None
+        except (OSError, ValueError, HTTPException) as error:
+            code = getattr(error, "code", None)  # of the Hub's own refusals
+            if again < len(_PAUSES) and (code in _BUSY or isinstance(error, (HTTPException, ConnectionError))):
+                sleep(_PAUSES[again])
+                return self._asked(url, again + 1)
+            reason = getattr(error, "reason", None) or str(error) or type(error).__name__
+            sentence = f"the Hub at {self._endpoint} cannot be asked: {reason}" if code is None else _refused(code)
+            raise Unreachable(sentence, self._root) from None
         after = following.group(1) if following else None
-        same = after is not None and urlsplit(after)[:2] == urlsplit(self._endpoint)[:2]
-        return entries if isinstance(entries, list) else [], after if same else None
+        return data, after if after is not None and _server(after) == _server(self._endpoint) else None
+
+
+class _SameServer(urllib.request.HTTPRedirectHandler):
+    """Redirects, which carry the token no further than to the server that it is for."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> urllib.request.Request | None:
+        following = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if following is not None and _server(newurl) != _server(req.full_url):
+            following.remove_header("Authorization")
+        return following
+
+
+def _server(url: str) -> tuple[str, ...]:
+    return urlsplit(url)[:2]
+
+
+def _read(answer: Any) -> bytes:
+    """All of an answer, unless it comes drop by drop, or without end."""
+    parts: list[bytes] = []
+    until, left = monotonic() + _PATIENCE, _MOST_BYTES
+    while part := answer.read1(_PIECE):
+        parts.append(part)
+        left -= len(part)
+        if monotonic() > until or left < 0:
+            raise TimeoutError("its answer does not end")
+    return b"".join(parts)
 
 
 def _refused(code: int) -> str:

@@ -6,14 +6,14 @@ answers all that is asked of one artifact.
 
 from __future__ import annotations
 
+import errno
 from bisect import bisect_right
 from threading import RLock
 from time import monotonic
 
-from ckptdoctor.storage.contract import Object, Store
+from ckptdoctor.storage.addresses import is_key
+from ckptdoctor.storage.contract import UNLISTED, Object, Store
 
-_NO_NAMES = frozenset({"", ".", ".."})
-"""What stands between the slashes of keys and is no name: no path leads through it."""
 _HIGHEST = "\U0010ffff"
 MOST_KEPT = 300_000
 """Objects that are remembered: a bucket of millions is listed in parts, some of them twice."""
@@ -49,10 +49,11 @@ class Listings:
             return is_old
 
     def find(self, key: str) -> Object | None:
-        """An object; None if it is not there."""
+        """An object; None if it is not there. Some tools mark a folder by an empty object: that is none."""
         with self._lock:
             self._learn(key)
-            return self._objects.get(key)
+            found = self._objects.get(key)
+            return None if found is not None and not found.size and self.is_folder(key) else found
 
     def is_folder(self, key: str) -> bool:
         """Whether objects lie below a key."""
@@ -69,8 +70,8 @@ class Listings:
             at = _just_below(start) if beginning else start
             while (key := self._next(start, at, folder)) is not None:
                 name, slash, _ = key[len(folder) :].partition("/")
-                if name not in _NO_NAMES and "\0" not in name:
-                    found[name] = None if slash else self._objects[key]
+                _require_listed(folder, name)
+                found[name] = None if slash else self._objects[key]
                 at = f"{folder}{name}/{_HIGHEST}" if slash else key
         return found
 
@@ -80,6 +81,7 @@ class Listings:
         with self._lock:
             at = folder
             while (key := self._next(folder, at, folder)) is not None:
+                _require_listed(*key.rsplit("/", 1))
                 found.append(self._objects[key])
                 at = key
         return found
@@ -125,11 +127,11 @@ class Listings:
         if len(self._objects) > MOST_KEPT:
             self._forget()
         page = self._store.page(folder, above if above != folder else "")
-        new = [each for each in page.objects if not each.key.endswith("/")]  # some tools mark a folder by an object
-        for each in new:
-            if each.key not in self._objects:
-                self._keys.append(each.key)
-            self._objects[each.key] = each
+        for each in page.objects:
+            if is_key(each.key) or each.key.endswith(UNLISTED):  # no path leads to others
+                if each.key not in self._objects:
+                    self._keys.append(each.key)
+                self._objects[each.key] = each.tagged()
         self._keys.sort()
         end = folder + _HIGHEST if page.is_last or not page.objects else page.objects[-1].key
         merged: list[tuple[str, str]] = []
@@ -149,4 +151,14 @@ def parent(key: str) -> str:
 
 def _just_below(key: str) -> str:
     """A key that few are between it and this one."""
-    return f"{key[:-1]}{chr(ord(key[-1]) - 1)}~"
+    return next(filter(is_key, (f"{key[:-1]}{chr(ord(key[-1]) - 1)}~", key[:-1])), parent(key))
+
+
+def _require_listed(folder: str, name: str = "") -> None:
+    if name == UNLISTED:
+        raise OSError(
+            errno.ENOTSUP,
+            "it holds keys with an empty part (a//b), a dot or a control character for a name: rename them, or name "
+            "what is meant",
+            folder,
+        )

@@ -7,7 +7,8 @@ import os
 from typing import NamedTuple
 
 from ckptdoctor.errors import UsageProblem
-from ckptdoctor.storage.addresses import BUCKETS, HUB, WEB, Address, parse, without_query
+from ckptdoctor.storage import normal
+from ckptdoctor.storage.addresses import BUCKETS, HUB, WEB, Address, choice, is_key, parse, without_query
 from ckptdoctor.storage.blocks import Cache, RemoteFile
 from ckptdoctor.storage.contract import Denied, Entry, Object, RemoteEntry, Store, status_of
 from ckptdoctor.storage.counting import Traffic
@@ -46,6 +47,7 @@ class Remote:
         self._cache = Cache()
         self._places: dict[str, _Place] = {}
         self._queries: dict[tuple[str, str], str] = {}
+        self._choices: dict[tuple[str, str], dict[str, int]] = {}
         self._granted: set[str] = set()
 
     # ------------------------------------------------------------------------------------------- what users named
@@ -54,18 +56,26 @@ class Remote:
         """Takes a URL that a user named: what is read of it from now on is fresh, and workers may ask for it.
 
         Returns:
-            The URL as it is called from now on: without a query, which is kept.
+            The URL as it is called from now on: without a query, which is kept. Where queries choose several files at
+            one address, the host of the second is called `host(2)`.
 
         Raises:
             UsageProblem: It is no URL that is read here.
         """
         plain, query = without_query(url.rstrip("/"))
+        plain = normal(plain)
         address = parse(plain)
         if query:
+            choices = self._choices.setdefault((address.root, address.key), {})
+            number = choices.setdefault(choice(query), len(choices) + 1)
+            if number > 1:
+                root = f"{address.root}({number})"
+                plain, address = root + plain[len(address.root) :], address._replace(root=root)
             self._queries[address.root, address.key] = query
         place = self._place(address)
         if place.listings.refresh():
             place.opened.clear()
+            place.store.forget()
         place.named.add(address.key)
         self._granted.add(plain.rpartition("/")[0] if address.key else plain)
         return plain
@@ -91,8 +101,7 @@ class Remote:
 
     def stat(self, path: str) -> os.stat_result:
         """Kind, size and time of what is at a URL."""
-        address = parse(path)
-        place = self._place(address)
+        address, place = self._at(path)
         if not address.key and place.store.lists:
             return status_of(None)
         known = self._object(place, address) if address.key else None
@@ -104,8 +113,7 @@ class Remote:
 
     def entries(self, path: str, beginning: str = "") -> list[Entry]:
         """What lies in a directory at a URL."""
-        address = parse(path)
-        place = self._place(address)
+        address, place = self._at(path)
         if not place.store.lists:
             raise OSError(errno.ENOTSUP, "a web server has no listing of its files: name the file itself", path)
         folder = f"{address.key}/" if address.key else ""
@@ -123,23 +131,35 @@ class Remote:
 
     def open_range(self, path: str, traffic: Traffic | None = None) -> RemoteFile:
         """A file at a URL, to be read by position; what is read is counted, in `traffic` if somebody else's."""
-        address = parse(path)
-        place = self._place(address)
+        address, place = self._at(path)
         known = self._object(place, address)
         if known is None:
             raise FileNotFoundError(errno.ENOENT, _NOT_THERE, path)
         return RemoteFile(address.root, place.store, known, self._cache, traffic or self.traffic)
 
+    def find(self, path: str) -> Object | None:
+        """The object at a URL."""
+        address, place = self._at(path)
+        return self._object(place, address)
+
     def below(self, path: str) -> list[Object]:
-        """Every object below a directory, or the one at this URL."""
-        address = parse(path)
-        place = self._place(address)
-        known = self._object(place, address) if address.key else None
-        if known is not None:
-            return [known]
+        """Every object below a directory."""
+        address, place = self._at(path)
         return place.listings.below(f"{address.key}/" if address.key else "")
 
+    def is_folder(self, path: str) -> bool:
+        """Whether something lies below a URL, also where an object has the same key."""
+        address, place = self._at(path)
+        return place.store.lists and (not address.key or place.listings.is_folder(address.key))
+
     # ------------------------------------------------------------------------------------------------------ stores
+
+    def _at(self, path: str) -> tuple[Address, _Place]:
+        """The store of a URL; raises FileNotFoundError where it has a name that nothing has."""
+        address = parse(path)
+        if address.key and not is_key(address.key):
+            raise FileNotFoundError(errno.ENOENT, _NOT_THERE, path)
+        return address, self._place(address)
 
     def _object(self, place: _Place, address: Address) -> Object | None:
         if place.store.lists:
@@ -164,6 +184,7 @@ class Remote:
                 raise
             return None
         self.traffic.add(len(data))
+        known = known.tagged()
         RemoteFile(address.root, place.store, known, self._cache, self.traffic).keep_beginning(data)
         return known
 
@@ -171,7 +192,7 @@ class Remote:
         place = self._places.get(address.root)
         if place is None:
             store = self._store(address)
-            place = self._places[address.root] = _Place(store, Listings(store), {}, set())
+            place = self._places.setdefault(address.root, _Place(store, Listings(store), {}, set()))
         return place
 
     def _store(self, address: Address) -> Store:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ckptdoctor.errors import UnreadableArtifact, UsageProblem
-from ckptdoctor.storage.contract import Denied, Object, Page
+from ckptdoctor.errors import CkptDoctorError, Unreachable, UsageProblem
+from ckptdoctor.storage.contract import UNLISTED, Denied, Object, Page
+from ckptdoctor.storage.waiting import interruptible
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -24,6 +28,16 @@ _PATIENCE = 60
 _CLIENT: dict[str, Any] = {"timeout": "60s", "connect_timeout": "10s", "user_agent": "ckptdoctor"}
 _RETRIES: dict[str, Any] = {"max_retries": 5, "retry_timeout": timedelta(seconds=_PATIENCE)}
 _ANSWER = re.compile(r"non-2xx status code: (\d{3}) ?([A-Za-z ]*)")
+_ASKED = re.compile(r".*Error performing [A-Z]+ (\S+) in ", re.DOTALL)
+"""What stands before the reason, and names keys and addresses, which are not to be taken for it, nor told."""
+_OF_CREDENTIALS = re.compile(r"https?://(169\.254\.\d+\.\d+|metadata(\.google\.internal)?)[:/]")
+_ONE_REQUEST = 64 << 20
+"""Larger files are uploaded in parts."""
+_PART = 8 << 20
+_MOST_PARTS = 9_000
+_MOST_WHOLE = 4
+_MOST_CLIENTS = 64
+_MOST_BEGUN = 4
 _DENIED = "access is denied: it needs credentials that may read it, in the environment"
 
 
@@ -46,34 +60,35 @@ def told(url: str) -> Iterator[None]:
 
     Raises:
         FileNotFoundError: Nothing is at the URL.
-        UnreadableArtifact: It cannot be had.
+        Unreachable: It cannot be had.
     """
     try:
         yield
-    except (FileNotFoundError, UnreadableArtifact):
+    except (FileNotFoundError, CkptDoctorError, MemoryError):
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - its errors are of several kinds, and names that are none others
         kind = type(error).__name__
-        if kind not in _KINDS and type(error).__module__ != "obstore.exceptions":
-            raise
         if kind in {"PermissionDeniedError", "UnauthenticatedError", "PermissionError"}:
             raise Denied(_DENIED, url) from None
-        raise UnreadableArtifact(_sentence(kind, str(error)), url) from None
-
-
-_KINDS = frozenset(
-    {"PermissionDeniedError", "UnauthenticatedError", "GenericError", "NotSupportedError", "PermissionError"}
-)
+        raise Unreachable(_sentence(kind, str(error)), url) from None
 
 
 def _sentence(kind: str, told_by: str) -> str:
-    if "169.254.169.254" in told_by or "metadata" in told_by.lower():
-        return "no credentials were found: set its cloud's variables (of what is public on S3: AWS_SKIP_SIGNATURE=true)"
+    asked = _ASKED.match(told_by)
+    if asked is not None:
+        if _OF_CREDENTIALS.match(asked.group(1)):
+            return (
+                "no credentials were found: set its cloud's variables (of what is public on S3: "
+                "AWS_SKIP_SIGNATURE=true)"
+            )
+        told_by = told_by[asked.end() :]
     answer = _ANSWER.search(told_by)
     if answer is not None:
         return f"the server answered {answer.group(1)} {answer.group(2).strip()}".rstrip()
     if "timed out" in told_by or "timeout" in told_by.lower().partition("retry_timeout")[0]:
         return "the server did not answer in time"
+    if "error following redirect" in told_by:
+        return "the server leads in a circle"
     if "error sending request" in told_by:
         return "the server cannot be reached"
     if "Range request not supported" in told_by:
@@ -121,29 +136,95 @@ class Bucket:
         with _configured(root):
             self.store = from_url(url, **options)
         self._library = library
+        self._begun: OrderedDict[tuple[str, str], Any] = OrderedDict()
 
+    def forget(self) -> None:
+        """Listings are begun anew."""
+        self._begun.clear()
+
+    @interruptible
     def page(self, folder: str, after: str) -> Page:
         """A page of the bucket's listing, one request."""
-        stream = self._library.list(self.store, prefix=folder or None, offset=after or None, chunk_size=_PAGE)
         with told(self.root):
-            found = [_object(each, each["path"]) for each in next(stream, [])]
+            try:
+                # One that was begun goes on: not every cloud can begin in the middle.
+                stream = self._begun.pop((folder, after), None) or self._library.list(
+                    self.store, prefix=folder or None, offset=after or None, chunk_size=_PAGE
+                )
+                found = [_object(each, each["path"]) for each in next(stream, [])]
+            except self._library.exceptions.InvalidPathError:
+                found = list(islice(self._apart(folder, after), _PAGE))
+            else:
+                self._begun |= {(folder, found[-1].key): stream} if found else {}
+                while len(self._begun) > _MOST_BEGUN:
+                    self._begun.popitem(last=False)
         return Page(found, is_last=len(found) < _PAGE)
 
+    def _apart(self, folder: str, after: str) -> Iterator[Object]:
+        """What a page would have, where keys lie in it that obstore takes for no paths (`a//b`): level by level."""
+        try:
+            for each in self._library.list(self.store, prefix=folder or None, offset=after or None, chunk_size=_PAGE):
+                yield from (_object(meta, meta["path"]) for meta in each)
+                after = each[-1]["path"]
+        except self._library.exceptions.InvalidPathError:
+            yield from self._level(folder, after)
+
+    def _level(self, folder: str, after: str) -> Iterator[Object]:
+        try:
+            level = self._library.list_with_delimiter(self.store, folder or None)
+        except self._library.exceptions.InvalidPathError:
+            yield from [Object(f"{folder}{UNLISTED}", 0)] if after < f"{folder}{UNLISTED}" else []
+            return
+        objects = {each["path"]: _object(each, each["path"]) for each in level["objects"]}
+        for key in sorted([*objects, *(f"{each}/" for each in level["common_prefixes"] if each)]):
+            if key in objects:
+                yield from [objects[key]] if key > after else []
+            elif f"{key}\U0010ffff" > after:
+                yield from self._apart(key, max(after, key))
+
+    @interruptible
     def read(self, key: str, offset: int, count: int) -> tuple[bytes, Object]:
         """Bytes of an object, one request."""
         with told(f"{self.root}/{key}"):
             return ranged(self.store, key, offset, count, key)
 
+    @interruptible
     def head(self, key: str) -> Object:
         """What an object is."""
         with told(f"{self.root}/{key}"):
             return _object(self._library.head(self.store, key), key)
 
-    def put(self, file: str, key: str, before: Object | None) -> None:
-        """Uploads a file, in parts where it is large; where another object is than `before`, nothing happens."""
-        mode: Any = "create" if before is None else {"e_tag": before.tag}
-        with open(file, "rb") as stream:
-            self._library.put(self.store, key, stream, mode=mode)
+    def put(self, file: str, key: str, before: Object | None) -> bool:
+        """Uploads a file; where another object is than `before`, nothing is seen of it.
+
+        A small one is one request on that condition. A large one goes in parts, which know no conditions: whether it
+        holds is asked for before they are put together.
+
+        Returns:
+            Whether it is there now.
+        """
+        size = os.path.getsize(file)
+        with told(f"{self.root}/{key}"), open(file, "rb") as stream:
+            if size <= _ONE_REQUEST:
+                mode: Any = "create" if before is None else {"e_tag": before.tag}
+                try:
+                    self._library.put(self.store, key, stream, mode=mode, use_multipart=False)
+                except (self._library.exceptions.AlreadyExistsError, self._library.exceptions.PreconditionError):
+                    return False
+                return True
+            writer = self._library.open_writer(self.store, key, buffer_size=max(_PART, size // _MOST_PARTS))
+            while piece := stream.read(_PART):
+                writer.write(piece)
+            is_same = self._tag(key) == (None if before is None else before.tag)
+            if is_same:
+                writer.close()
+            return is_same
+
+    def _tag(self, key: str) -> str | None:
+        try:
+            return self.head(key).tag
+        except FileNotFoundError:
+            return None
 
     def put_bytes(self, data: bytes, key: str) -> None:
         """Puts an object, whatever is there."""
@@ -154,6 +235,12 @@ class Bucket:
         """Deletes an object."""
         with told(f"{self.root}/{key}"):
             self._library.delete(self.store, key)
+
+
+_NUMBER = re.compile(r"\(\d+\)\Z")
+"""What a host carries here whose files a query chooses: `https://host(2)`."""
+Whole: TypeAlias = "OrderedDict[str, tuple[bytes, Object]]"
+"""Files that were read whole, the last few of them."""
 
 
 class Web:
@@ -171,23 +258,24 @@ class Web:
         obstore()
         self.root = root
         self._query = query
-        self._stores: dict[str, ObjectStore] = {}
-        self._whole: dict[str, tuple[bytes, Object]] = {}
+        address = _NUMBER.sub("", root)
+        self._store = lru_cache(_MOST_CLIENTS)(lambda asked: web_store(f"{address}?{asked}" if asked else address))
+        self._whole: Whole = OrderedDict()
+
+    def forget(self) -> None:
+        """What was read whole may be another file now."""
+        self._whole.clear()
 
     def page(self, folder: str, after: str) -> Page:  # noqa: ARG002 - as its kind is asked
         """Nothing: `lists` says so."""
         return Page([], is_last=True)
 
+    @interruptible
     def read(self, key: str, offset: int, count: int) -> tuple[bytes, Object]:
         """Bytes of a file, one request."""
         store = self._store(self._query(key))
         with told(f"{self.root}/{key}"):
             return web_range(store, key, offset, count, self._whole)
-
-    def _store(self, query: str) -> ObjectStore:
-        if query not in self._stores:
-            self._stores[query] = web_store(f"{self.root}?{query}" if query else self.root)
-        return self._stores[query]
 
 
 def web_store(url: str, headers: dict[str, str] | None = None) -> ObjectStore:
@@ -204,21 +292,22 @@ def web_store(url: str, headers: dict[str, str] | None = None) -> ObjectStore:
         return HTTPStore.from_url(url, client_options=options, retry_config=_RETRIES)  # type: ignore[arg-type]
 
 
-def web_range(
-    store: ObjectStore, key: str, offset: int, count: int, whole: dict[str, tuple[bytes, Object]]
-) -> tuple[bytes, Object]:
+def web_range(store: ObjectStore, key: str, offset: int, count: int, whole: Whole) -> tuple[bytes, Object]:
     """The same as `ranged` of a web server, of which some answer a range with everything, or an empty file with 416."""
     if key not in whole:
         try:
             return ranged(store, key, offset, count, key)
         except Exception as error:
-            answers_all, is_empty = "Range request not supported" in str(error), "status code: 416" in str(error)
+            why = _ASKED.sub("", str(error))
+            answers_all, is_empty = "Range request not supported" in why, "status code: 416" in why
             if not answers_all and not (is_empty and offset == 0):
                 raise
             found = obstore().get(store, key)
             if found.meta["size"] > _WHOLE:
                 raise
             whole[key] = bytes(found.bytes()), _object(found.meta, key)
+            while len(whole) > _MOST_WHOLE:
+                whole.popitem(last=False)
     data, known = whole[key]
     return data[offset : offset + count], known
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ckptdoctor.errors import CkptDoctorError, UnreadableArtifact
+from ckptdoctor.errors import CkptDoctorError, Unreachable, UnreadableArtifact
 from ckptdoctor.storage.contract import Entry, RemoteEntry, status_of
 from ckptdoctor.storage.counting import Traffic
 
@@ -33,6 +33,10 @@ class Relay:
             RemoteEntry(name, f"{path.rstrip('/')}/{name}", status_of(nbytes, modified))
             for name, nbytes, modified in self._ask("entries", (path, beginning))
         ]
+
+    def is_folder(self, path: str) -> bool:
+        """Whether something lies below a URL."""
+        return bool(self._ask("is folder", (path,)))
 
     def open_range(self, path: str) -> Range:
         """A file at a URL, to be read by position; its blocks are kept by the parent."""
@@ -85,6 +89,8 @@ def answer(question: object, arguments: object, traffic: Traffic) -> tuple[bool,
             case "entries", (str() as path, str() as beginning):
                 listed = there.entries(path, beginning)
                 return True, [(each.name, _nbytes(each.stat()), each.stat().st_mtime) for each in listed]
+            case "is folder", (str() as path,):
+                return True, there.is_folder(path)
             case "open", (str() as path,):
                 return True, there.open_range(path).size
             case "read", (str() as path, int() as offset, int() as count) if 0 <= count <= _MOST_BYTES:
@@ -98,6 +104,8 @@ def answer(question: object, arguments: object, traffic: Traffic) -> tuple[bool,
                 raise UnreadableArtifact("the process that reads it asked for what none asks for: it is hostile")
     except (CkptDoctorError, OSError) as error:
         return False, error
+    except Exception as error:  # noqa: BLE001 - whatever it is, the worker waits for an answer
+        return False, Unreachable(f"it cannot be had: {type(error).__name__}")
 
 
 def _nbytes(status: os.stat_result) -> int | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ckptdoctor.errors import CkptDoctorError, Refused, UnreadableArtifact
+from ckptdoctor import storage
+from ckptdoctor.errors import CkptDoctorError, Refused, Unreachable
 from ckptdoctor.storage.addresses import BUCKETS, parse
 from ckptdoctor.storage.contract import Object
 from ckptdoctor.storage.network import network
-from ckptdoctor.storage.objects import Bucket, told
+from ckptdoctor.storage.objects import Bucket
 
 _LAST = ("checkpoint", "latest", ".metadata", "saved_model.pb", "_CHECKPOINT_METADATA", "_METADATA", "config.json")
 """What says of a directory that it is complete, or which of several is meant."""
@@ -22,45 +23,58 @@ def require_free(url: str, *, overwrite: bool) -> None:
     Raises:
         Refused: Something is there, or nothing can be written there.
     """
-    _bucket(url)
-    taken = _taken(url)
-    if taken and not overwrite:
-        raise Refused(f"{taken[0].key.rpartition('/')[2]} exists already: name another URL, or add --overwrite", url)
+    require_bucket(url)
+    network().forget(url)
+    taken = [] if overwrite else [each for each in (url, *_of_checkpoint(url)) if storage.exists(each)]
+    if taken:
+        raise Refused(f"{os.path.basename(taken[0])} exists already: name another URL, or add --overwrite", url)
 
 
-def upload(local: str, url: str, *, overwrite: bool) -> None:
-    """Puts an artifact, a file, a directory or the files of a prefix, at a URL, and reads back what is there.
+def upload(folder: str, url: str, *, overwrite: bool) -> None:
+    """Puts an artifact at a URL, and reads back what is there.
 
     An object appears whole or not at all; what names the others comes last. A server that ignores `If-None-Match`
-    would replace silently, therefore it is asked before, too. What a failed upload has put there is taken away.
+    would replace silently, therefore it is asked before, too. What a failed upload has put there is taken away. With
+    `overwrite` goes what a local output would replace: files of the same names, the files of a checkpoint of this name,
+    and below a directory what the new one does not have.
+
+    Args:
+        folder: A directory that holds the artifact and nothing else: a file, with its shards; the files of a prefix; or
+            a directory.
+        url: What it is called there.
+        overwrite: Whether something may be there.
 
     Raises:
         Refused: Something is there, or came there meanwhile, or the upload failed; the sentence says what is left.
     """
-    bucket = _bucket(url)
-    key = parse(url).key
+    bucket = require_bucket(url)
+    above, name = url.rsplit("/", 1)
+    files = _files(folder, parse(above).key)
     require_free(url, overwrite=overwrite)
-    before = {each.key: each for each in _taken(url)}
-    done: list[str] = []
-    files = _files(local, key)
+    before = {each.key: each for each in _replaced(os.path.join(folder, name), url, [key for _, key in files])}
+    sent: list[tuple[str, str]] = []
     try:
-        for file, name in files:
-            _put(bucket, file, name, before.get(name))
-            done.append(name)
-        for file, name in files:
-            _compare(bucket, file, name)
+        for file, key in files:
+            sent.append((file, key))
+            if not bucket.put(file, key, before.get(key)) and not _is_sent(bucket, file, key):
+                raise Unreachable("somebody else has written there meanwhile", f"{bucket.root}/{key}")
+        for file, key in files:
+            if not _is_sent(bucket, file, key):
+                raise Unreachable("what is there now is not what was sent", f"{bucket.root}/{key}")
     except BaseException as error:
-        left = _take_back(bucket, [name for name in done if name not in before])
-        replaced = [name for name in done if name in before]
+        left = [key for file, key in sent if key not in before and not _is_gone(bucket, file, key)]
+        replaced = [key for _, key in sent if key in before]
         if not isinstance(error, CkptDoctorError):
             raise
         raise Refused(f"{error}{_what_is_left(left, replaced)}", url) from error
-    for name in before.keys() - {name for _, name in files}:  # of what was overwritten
-        bucket.delete(name)
-    network().forget(url)
+    finally:
+        network().forget(url)
+    for key in before.keys() - {key for _, key in files}:  # of what was overwritten
+        bucket.delete(key)
 
 
-def _bucket(url: str) -> Bucket:
+def require_bucket(url: str) -> Bucket:
+    """The bucket of a URL; raises Refused where nothing can be written."""
     address = parse(url)
     store = network().store(address) if address.scheme in BUCKETS else None
     if not isinstance(store, Bucket) or not address.key:
@@ -71,36 +85,29 @@ def _bucket(url: str) -> Bucket:
     return store
 
 
-def _taken(url: str) -> list[Object]:
-    """What an upload would replace: the object, what lies below it, and the files of a prefix."""
-    there = network()
-    there.forget(url)
-    folder, name = os.path.split(url)
-    beside = [each.path for each in there.entries(folder, name)] if name else []
-    own = (url, f"{url}.index")
-    meant = [each for each in beside if each in own or each.startswith(f"{url}.data-")]
-    return [found for each in meant for found in there.below(each)]
+def _of_checkpoint(url: str) -> list[str]:
+    return [f"{url}.index", *storage.shards(url, ".data-")]
 
 
-def _files(local: str, key: str) -> list[tuple[str, str]]:
-    """Local files and the keys they get, those last that say of the others that they are there."""
+def _replaced(local: str, url: str, keys: list[str]) -> list[Object]:
+    """What an artifact takes the place of; a directory that no directory replaces is left alone."""
+    there, root = network(), parse(url).root
     if os.path.isdir(local):
-        found = [
-            (
-                os.path.join(folder, name),
-                f"{key}/{os.path.relpath(os.path.join(folder, name), local).replace(os.sep, '/')}",
-            )
-            for folder, _, names in os.walk(local)
-            for name in names
-        ]
-    else:
-        folder, name = os.path.split(local)
-        above = key.rpartition("/")[0]
-        found = [
-            (os.path.join(folder, each), f"{above}/{each}".lstrip("/"))
-            for each in os.listdir(folder)
-            if each in {name, f"{name}.index"} or each.startswith(f"{name}.data-")
-        ]
+        return there.below(url)
+    if os.path.isfile(local) and there.is_folder(url):
+        raise Refused("a directory is there, which no file replaces: name another URL", url)
+    own = _of_checkpoint(url) if os.path.exists(f"{local}.index") else []
+    names = dict.fromkeys([*own, *(f"{root}/{key}" for key in keys)])
+    return [found for each in names if (found := there.find(each)) is not None]
+
+
+def _files(folder: str, above: str) -> list[tuple[str, str]]:
+    """Local files and the keys they get, those last that say of the others that they are there."""
+    found = [
+        (path, "/".join(part for part in (above, *os.path.relpath(path, folder).split(os.sep)) if part))
+        for directory, _, names in os.walk(folder)
+        for path in (os.path.join(directory, name) for name in names)
+    ]
     return sorted(found, key=lambda each: (_rank(os.path.basename(each[0])), each[1]))
 
 
@@ -108,39 +115,30 @@ def _rank(name: str) -> int:
     return 2 if name in _LAST else 1 if name.endswith(_BEFORE_LAST) else 0
 
 
-def _put(bucket: Bucket, file: str, key: str, before: Object | None) -> None:
-    with told(f"{bucket.root}/{key}"):
-        try:
-            bucket.put(file, key, before)
-        except Exception as error:
-            if type(error).__name__ in {"AlreadyExistsError", "PreconditionError"}:
-                raise UnreadableArtifact("somebody else has written there meanwhile", f"{bucket.root}/{key}") from None
-            raise
-
-
-def _compare(bucket: Bucket, file: str, key: str) -> None:
+def _is_sent(bucket: Bucket, file: str, key: str) -> bool:
     """Whether what is there is what was sent: its size, and its first and last bytes."""
     size = os.path.getsize(file)
     with open(file, "rb") as local:
         for offset in sorted({0, max(0, size - _SAMPLE)}):
             local.seek(offset)
             mine = local.read(_SAMPLE)
-            theirs, now = bucket.read(key, offset, len(mine)) if mine else (b"", bucket.head(key))
+            try:
+                theirs, now = bucket.read(key, offset, len(mine)) if mine else (b"", bucket.head(key))
+            except FileNotFoundError:
+                return False
             if now.size != size or theirs != mine:
-                raise UnreadableArtifact("what is there now is not what was sent", f"{bucket.root}/{key}")
+                return False
+    return True
 
 
 _SAMPLE = 1 << 16
 
 
-def _take_back(bucket: Bucket, names: list[str]) -> list[str]:
-    """Deletes what was put there; answers what could not be."""
-    return [name for name in names if not _is_deleted(bucket, name)]
-
-
-def _is_deleted(bucket: Bucket, name: str) -> bool:
+def _is_gone(bucket: Bucket, file: str, key: str) -> bool:
+    """Takes back what was put there, unless it is somebody else's; answers whether nothing of ours is there."""
     try:
-        bucket.delete(name)
+        if _is_sent(bucket, file, key):
+            bucket.delete(key)
     except CkptDoctorError:
         return False
     return True
@@ -156,17 +154,15 @@ def _what_is_left(left: list[str], replaced: list[str]) -> str:
 
 
 def put_bytes(data: bytes, url: str) -> None:
-    """Puts a small file at a URL, in place of what is there.
+    """Puts a small file at a URL, in place of what is there; what was listed does not have it.
 
     Raises:
         Refused: Nothing can be written there.
-        UnreadableArtifact: It could not be written.
+        Unreachable: It could not be written.
     """
-    _bucket(url).put_bytes(data, parse(url).key)
-    network().forget(url)
+    require_bucket(url).put_bytes(data, parse(url).key)
 
 
 def delete(url: str) -> None:
-    """Deletes what is at a URL."""
-    _bucket(url).delete(parse(url).key)
-    network().forget(url)
+    """Deletes what is at a URL; what was listed still has it."""
+    require_bucket(url).delete(parse(url).key)

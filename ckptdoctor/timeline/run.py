@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 
+from ckptdoctor import storage
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.contract import Target
 from ckptdoctor.formats.registry import UNKNOWN, pointer
@@ -39,6 +40,7 @@ def history(path: str, *, deep: bool = False, jobs: int | None = None, told: Tol
         UsageProblem: Nothing is there, or no directory.
         UnreadableArtifact: It cannot be listed, or holds no checkpoint.
     """
+    path = storage.tellable(path)
     found = places(path)
     targets = [each.target for place in found for each in place.found if each.target is not None]
     seen = dict(zip(targets, _read(targets, deep=deep, jobs=cores() if jobs is None else jobs, told=told), strict=True))

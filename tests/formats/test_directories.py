@@ -12,7 +12,6 @@ from support.objects import write_model
 
 import ckptdoctor
 from ckptdoctor.errors import NoSuchPath, UsageProblem
-from ckptdoctor.formats.directories import MAX_DEPTH
 from ckptdoctor.formats.locate import locate
 
 W = {"w": array(1.0)}
@@ -130,13 +129,20 @@ def test_all_goes_below(tmp_path: Path, epochs: Path) -> None:
         write_state(tmp_path / name, "ckpt-7")
     (tmp_path / "a" / "again").symlink_to(tmp_path)
     write_bundle(tmp_path / ".cache" / "ckpt-1", W)
-    deepest = tmp_path.joinpath(*["d"] * (MAX_DEPTH + 1))
+    deepest = tmp_path.joinpath(*["d"] * 300)
     write_bundle(deepest / "ckpt-1", W)
     found = [os.path.relpath(each.path, tmp_path) for each in locate(str(tmp_path), everything=True)]
-    assert found == ["ep01-0.4.keras", "ep02-0.31.keras", "ep10-0.2.keras", "a/ckpt-7", "deep/er/b/ckpt-7"]
+    assert found == [
+        "ep01-0.4.keras",
+        "ep02-0.31.keras",
+        "ep10-0.2.keras",
+        "a/ckpt-7",
+        f"{'d/' * 300}ckpt-1",
+        "deep/er/b/ckpt-7",
+    ]
     results = ckptdoctor.check(epochs, all=True).results
     wholes = [os.path.relpath(each.path, tmp_path) for each in results if each.examination is None]
-    assert wholes == [".", "a", "deep/er/b"]
+    assert wholes == [".", "a", "d" + "/d" * 299, "deep/er/b"]
 
 
 # -------------------------------------------------------------------------------------------------- a name of two kinds

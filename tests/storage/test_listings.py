@@ -26,6 +26,9 @@ class Pages:
         for key in keys:
             obstore.put(self._store, key, key.encode())
 
+    def forget(self) -> None:
+        """Nothing is remembered."""
+
     def page(self, folder: str, after: str) -> Page:
         """A page of its listing."""
         found = sorted(each["path"] for page in obstore.list(self._store, folder or None) for each in page)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import obstore
 import pytest
 from support.commands import ckptdoctor as run
 from support.museum import FIXTURES
-from support.remote.servers import Bucket, Web, hub
+from support.remote.servers import Bucket, Losing, Web, hub
 
 import ckptdoctor
+from ckptdoctor import storage
 from ckptdoctor.errors import Refused
-from ckptdoctor.storage import uploads
+from ckptdoctor.storage import objects, uploads
+from ckptdoctor.storage.contract import Object
 
 
 def test_graft(bucket: Bucket, tmp_path: Path) -> None:
@@ -55,16 +60,115 @@ def test_what_is_there_stays(bucket: Bucket) -> None:
 def test_somebody_was_faster(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     """What came there after the first look is not replaced, and what was put beside it is taken away."""
     url = bucket.put(FIXTURES / "run-a", "faster")
-    files = uploads._files
+    replaced = uploads._replaced
 
-    def late(local: str, key: str) -> list[tuple[str, str]]:
+    def late(local: str, url: str, keys: list[str]) -> list[Object]:
+        found = replaced(local, url, keys)
         obstore.put(bucket.store(), "faster-out/ckpt-7.index", b"somebody else's")
-        return files(local, key)
+        return found
 
-    monkeypatch.setattr(uploads, "_files", late)
+    monkeypatch.setattr(uploads, "_replaced", late)
     with pytest.raises(Refused, match="somebody else has written there meanwhile; nothing of it is visible"):
         ckptdoctor.graft(f"{url}/ckpt-3", url, f"{url}-out/ckpt-7")
     assert bucket.keys("faster-out") == {"faster-out/ckpt-7.index"}
+
+
+def test_overwrite_takes_no_more_than_locally(bucket: Bucket) -> None:
+    """A directory of the same name stays, a file of the same name too; only what is replaced goes."""
+    url = bucket.put(FIXTURES / "run-a", "more")
+    for key in (
+        "more-out/team/precious.txt",
+        "more-out/team",
+        "more-out/team.data-00000-of-00001",
+        "more-out/m.keras/x",
+    ):
+        obstore.put(bucket.store(), key, b"mine")
+    ckptdoctor.graft(f"{url}/ckpt-3", url, f"{bucket.url}/more-out/team", overwrite=True)
+    kept = {"more-out/team/precious.txt", "more-out/team", "more-out/m.keras/x"}
+    written = {f"more-out/team.{ending}" for ending in ("index", "data-00000-of-00002", "data-00001-of-00002")}
+    assert bucket.keys("more-out") == kept | written
+    with pytest.raises(Refused, match="a directory is there"):
+        ckptdoctor.strip(FIXTURES / "keras3.keras", f"{bucket.url}/more-out/m.keras", overwrite=True)
+    assert bytes(obstore.get(bucket.store(), "more-out/m.keras/x").bytes()) == b"mine"
+
+
+@pytest.mark.parametrize("output", ["ckpt-3", "ckpt-7"])
+def test_inputs_are_no_outputs(bucket: Bucket, output: str) -> None:
+    """Not with --overwrite, and not the checkpoint that a run directory means."""
+    url = bucket.put(FIXTURES / "run-a", "same")
+    with pytest.raises(Refused, match="one of the inputs"):
+        ckptdoctor.graft(f"{url}/ckpt-3", url, f"{url}/{output}", overwrite=True)
+    model = bucket.put(FIXTURES / "savedmodel", "same-model")
+    with pytest.raises(Refused, match="lies inside one"):
+        ckptdoctor.strip(model, f"{model}/inside", overwrite=True)
+
+
+def test_shards_come_along(bucket: Bucket, museum: Path, museum_truth: list[dict[str, Any]]) -> None:
+    """All files of what was written are there, also where one lists the others."""
+    local = next(museum / each["path"] for each in museum_truth if each["path"].endswith(".weights.json"))
+    bucket.put(local.parent, "sharded")
+    ckptdoctor.strip(f"{bucket.url}/sharded/{local.name}", f"{bucket.url}/sharded-out/{local.name}")
+    assert len(bucket.keys("sharded-out")) > 1
+    assert ckptdoctor.inspect(f"{bucket.url}/sharded-out/{local.name}")[0].status.value == "absent"
+
+
+def test_large_files_go_in_parts(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part alone is in memory; what came there meanwhile is not replaced."""
+    monkeypatch.setattr(objects, "_ONE_REQUEST", 1 << 20)
+    folder = tmp_path / "built"
+    folder.mkdir()
+    data = os.urandom(20 << 20)
+    (folder / "m.bin").write_bytes(data)
+    url = f"{bucket.url}/parts/m.bin"
+    uploads.upload(os.fspath(folder), url, overwrite=False)
+    found = obstore.get(bucket.store(), "parts/m.bin")
+    assert bytes(found.bytes()) == data
+    assert str(found.meta["e_tag"]).strip('"').endswith("-3")
+    obstore.put(bucket.store(), "parts/other.bin", b"somebody else's")
+    monkeypatch.setattr(uploads, "require_free", lambda *_, **__: None)
+    monkeypatch.setattr(uploads, "_replaced", lambda *_: [])
+    (folder / "m.bin").rename(folder / "other.bin")
+    with pytest.raises(Refused, match="somebody else has written there meanwhile; nothing of it is visible"):
+        uploads.upload(os.fspath(folder), f"{bucket.url}/parts/other.bin", overwrite=False)
+    assert bytes(obstore.get(bucket.store(), "parts/other.bin").bytes()) == b"somebody else's"
+
+
+def test_answers_that_are_lost(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index was stored, its answer was lost, and the second time the server says that something is there: ours."""
+    url = bucket.put(FIXTURES / "run-a", "lost")
+    with Losing(bucket.environment["AWS_ENDPOINT_URL"]) as between:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", between.url)
+        storage.use(None)
+        between.lost["/tests/lost-out/ckpt-7.index"] = 1
+        ckptdoctor.graft(f"{url}/ckpt-3", url, f"{url}-out/ckpt-7")
+        assert between.lost["/tests/lost-out/ckpt-7.index"] == 0
+    assert len(bucket.keys("lost-out")) == 3
+
+
+def test_a_state_file_that_names_another_directory(bucket: Bucket, tmp_path: Path) -> None:
+    """Its checkpoint is what is fetched."""
+    bucket.put(FIXTURES / "run-a", "there")
+    state = tmp_path / "checkpoint"
+    state.write_text(f'model_checkpoint_path: "{bucket.url}/there/ckpt-3"\n', encoding="utf-8")
+    bucket.put(state, "here/checkpoint")
+    ckptdoctor.strip(f"{bucket.url}/here", tmp_path / "out")
+    assert (tmp_path / "out.index").exists()
+
+
+def test_a_disk_that_is_nearly_full(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes a part of what is written: the rest is written again, or the command ends; no hole is taken for data."""
+    url = bucket.put(FIXTURES / "keras3.keras", "full/m.keras")
+    write = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda file, data, at: write(file, data[:1000], at))
+    ckptdoctor.convert(url, tmp_path / "m.weights.h5")
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(Refused, match="no space left on device; TMPDIR may name a larger place"):
+        ckptdoctor.convert(url, tmp_path / "n.weights.h5")
+    assert [each.name for each in tmp_path.iterdir()] == ["m.weights.h5"]
 
 
 def test_data_first(tmp_path: Path) -> None:
@@ -73,7 +177,7 @@ def test_data_first(tmp_path: Path) -> None:
     for name in names:
         (tmp_path / "run").mkdir(exist_ok=True)
         (tmp_path / "run" / name).write_bytes(b"x")
-    found = [Path(key).name for _, key in uploads._files(str(tmp_path / "run"), "a/run")]
+    found = [Path(key).name for _, key in uploads._files(str(tmp_path), "a")]
     assert found == names[::-1]
 
 

@@ -25,7 +25,9 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), **more}
 
 
-def python(*arguments: str, cwd: str | os.PathLike[str] | None = None, **variables: str) -> Result:
+def python(
+    *arguments: str, cwd: str | os.PathLike[str] | None = None, stdin: str | None = None, **variables: str
+) -> Result:
     """Runs this interpreter."""
     done = subprocess.run(
         [sys.executable, *arguments],
@@ -36,12 +38,16 @@ def python(*arguments: str, cwd: str | os.PathLike[str] | None = None, **variabl
         env=environment(**variables),
         encoding="utf-8",
         timeout=120,
+        input=stdin,
     )
     return Result(done.returncode, done.stdout, done.stderr)
 
 
 def ckptdoctor(
-    *arguments: str | os.PathLike[str], cwd: str | os.PathLike[str] | None = None, **variables: str
+    *arguments: str | os.PathLike[str],
+    cwd: str | os.PathLike[str] | None = None,
+    stdin: str | None = None,
+    **variables: str,
 ) -> Result:
     """Runs `python -m ckptdoctor`."""
-    return python("-m", "ckptdoctor", *[os.fspath(each) for each in arguments], cwd=cwd, **variables)
+    return python("-m", "ckptdoctor", *[os.fspath(each) for each in arguments], cwd=cwd, stdin=stdin, **variables)

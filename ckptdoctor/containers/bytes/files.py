@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ckptdoctor import storage
-from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
+from ckptdoctor.errors import LimitExceeded, Unreachable, UnreadableArtifact
 from ckptdoctor.words import counted
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ class RegularFile:
             is_file = stat.S_ISREG(os.stat(path).st_mode)
             self._fd = os.open(path, _FLAGS) if is_file else -1
         except OSError as error:
-            raise UnreadableArtifact(f"{os.path.basename(path)} cannot be opened: {reason(error)}", path) from error
+            kind = UnreadableArtifact if isinstance(error, FileNotFoundError) else Unreachable
+            raise kind(f"{os.path.basename(path)} cannot be opened: {reason(error)}", path) from error
         except ValueError as error:  # a zero byte or half a character, from a file that names others
             raise UnreadableArtifact(f"{os.path.basename(path)!r} is no name that a file can have", path) from error
         if not is_file:
@@ -113,7 +114,7 @@ class RegularFile:
             try:
                 part = _pread(self._fd, left, offset)
             except OSError as error:
-                raise UnreadableArtifact(f"reading {what} failed: {reason(error)}", self.path) from error
+                raise Unreachable(f"reading {what} failed: {reason(error)}", self.path) from error
             if not part:
                 raise UnreadableArtifact(f"{what} ends early: the file shrank while it was read", self.path)
             parts.append(part)
@@ -136,7 +137,7 @@ class RegularFile:
             try:
                 count = os.preadv(self._fd, [buffer[position:]], offset + position)
             except OSError as error:
-                raise UnreadableArtifact(f"reading tensor data failed: {reason(error)}", self.path) from error
+                raise Unreachable(f"reading tensor data failed: {reason(error)}", self.path) from error
             if not count:
                 raise UnreadableArtifact("tensor data ends early: the file shrank while it was read", self.path)
             position += count

@@ -79,7 +79,7 @@ class Described(NamedTuple):
 
 def describe(path: str) -> Described:
     """The version and the configuration of an archive, or of the directory that it unpacks to."""
-    if os.path.isdir(path):
+    if storage.is_dir(path):
         return _described(_directory(path))
     with ZipArchive(path) as archive:
         return _described(_zipped(path, archive))

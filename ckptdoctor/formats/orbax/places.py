@@ -28,6 +28,7 @@ _MSGPACK_MAPS = frozenset({*range(0x80, 0x90), 0xDE, 0xDF})
 _LOOKED_INTO = 16
 """So many directories are looked into for what they are; steps and items are alike."""
 _LISTED = 100_000
+_TENSORFLOW = ".data-00000-of-"
 
 
 class Step(NamedTuple):
@@ -66,7 +67,9 @@ def is_item(path: str, names: Collection[str]) -> bool:
     """Whether a directory is one saved tree."""
     if _OF_ITEMS.intersection(names) or any(name.startswith("ocdbt.process_") for name in names):
         return True
-    if AGGREGATE in names and _is_aggregate(os.path.join(path, AGGREGATE)):
+    # Beside data of TensorFlow it is a state file, which at a URL is not worth a request.
+    of_tensorflow = any(_TENSORFLOW in name for name in names)
+    if AGGREGATE in names and not of_tensorflow and _is_aggregate(os.path.join(path, AGGREGATE)):
         return True
     below = (os.path.join(path, name) for name in islice(sorted(names), _LOOKED_INTO))
     return any(_is_array(each) for each in below)

@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 
 from ckptdoctor import storage
 from ckptdoctor.containers.bytes.files import RegularFile
-from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.errors import Unreachable, UnreadableArtifact
 from ckptdoctor.formats.contract import Pointer, Target
 from ckptdoctor.state import Oddity
 from ckptdoctor.words import counted
@@ -84,6 +84,8 @@ def _named_latest(path: str) -> str | None:
     try:
         with RegularFile(os.path.join(path, "latest")) as file:  # no pipe, which would wait for ever
             return file.read(0, min(file.size, 256)).decode("utf-8", "replace").strip()
+    except Unreachable:
+        raise
     except UnreadableArtifact:
         return None
 

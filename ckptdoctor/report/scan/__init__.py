@@ -32,12 +32,9 @@ def _text(found: Scan, *, quiet: bool, color: bool) -> str:
     summary = found.summary
     failed = summary.artifacts - summary.passed
     line = Text(f"{printable(found.output)}: ", style="bold")
-    told = (
-        f"{summary.artifacts:,} artifacts, {failed:,} failed"
-        if failed
-        else f"{summary.artifacts:,} artifacts, all passed"
-    )
-    line.append(told, style="bold red" if failed else "bold green")
+    told = f"{failed:,} failed" if failed else "all passed" if summary.artifacts else "none was found"
+    style = "bold red" if failed else "bold green" if summary.artifacts else "bold yellow"
+    line.append(f"{summary.artifacts:,} artifacts, {told}", style=style)
     shared.headline(console, line)
     if not quiet:
         for label, text in _facts(found):

@@ -6,12 +6,16 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from ckptdoctor import storage
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Asked(NamedTuple):
@@ -35,6 +39,7 @@ class Web:
         faults: Path → what happens there, each once, in this order: a status, `cut`, `changed`; or, each time, `whole`
             (no ranges).
         moved: Path → the address of another server that it is moved to.
+        tags: Whether it tells of a file which version it is, and when it was written.
     """
 
     def __init__(self) -> None:
@@ -42,12 +47,13 @@ class Web:
         self.asked: list[Asked] = []
         self.faults: dict[str, list[int | str]] = {}
         self.moved: dict[str, str] = {}
+        self.tags = True
         self._versions: dict[str, int] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
-    def __enter__(self) -> Web:
+    def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
 
@@ -70,6 +76,8 @@ class Web:
                 web.asked.append(Asked("HEAD", self.path, _headers(self)))
                 web.answer(self)
 
+            do_PUT = do_POST = do_DELETE = do_HEAD  # noqa: N815 - as its kind is called
+
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its signature
                 pass
 
@@ -78,6 +86,8 @@ class Web:
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         """Answers a request."""
         path = unquote(urlsplit(request.path).path)
+        if request.path in self.files:  # a query may choose
+            path = request.path
         if path in self.moved:
             self._say(request, 302, b"", {"Location": self.moved[path]})
             return
@@ -91,6 +101,7 @@ class Web:
             self._versions[path] = self._versions.get(path, 0) + 1
         asked = request.headers.get("Range")
         headers = {"ETag": f'"{self._versions.get(path, 0)}"', "Last-Modified": "Wed, 21 Oct 2026 07:28:00 GMT"}
+        headers = headers if self.tags else {}
         if asked is None or fault == "whole":
             self._say(request, 200, data, headers)
             return
@@ -115,10 +126,40 @@ class Web:
         for name, value in {"Content-Length": str(len(data)), **(headers or {})}.items():
             request.send_header(name, value)
         request.end_headers()
-        if request.command == "GET":
+        if request.command != "HEAD":
             request.wfile.write(data[: len(data) // 2] if cut else data)
         if cut:
             request.close_connection = True
+
+
+class Losing(Web):
+    """A server that hands all on to another one, and loses the answers to what is put at some paths.
+
+    Attributes:
+        lost: How often the answer of a path is lost still.
+    """
+
+    def __init__(self, behind: str) -> None:
+        super().__init__()
+        self.lost: dict[str, int] = {}
+        self._behind = urlsplit(behind).netloc
+
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
+        """Hands a request on."""
+        body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
+        onward = HTTPConnection(self._behind)
+        onward.request(request.command, request.path, body, dict(request.headers.items()))
+        answer = onward.getresponse()
+        data = answer.read()
+        if request.command == "PUT" and self.lost.get(request.path, 0):
+            self.lost[request.path] -= 1
+            request.close_connection = True
+            return
+        headers = {name: value for name, value in answer.getheaders() if name.lower() not in _BY_HOP}
+        self._say(request, answer.status, data, {**headers, "Content-Length": str(len(data))})
+
+
+_BY_HOP = frozenset({"connection", "transfer-encoding", "content-length", "server", "date"})
 
 
 def hub(web: Web, name: str, files: dict[str, bytes], *, elsewhere: Web | None = None) -> None:
