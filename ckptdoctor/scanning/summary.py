@@ -11,7 +11,6 @@ from ckptdoctor.kinds import Status
 from ckptdoctor.scanning.rows import Row
 
 _SLOWEST = 10
-_LOST_COUNT = frozenset({"S002"})
 _MOST_RUNS = 100_000
 """Runs whose newest is remembered; of more the table itself has to be asked."""
 
@@ -41,7 +40,7 @@ class Summary(NamedTuple):
         findings: Code → in how many.
         unreadable: Reason → how many.
         cannot_resume: By what wrote them → how many are incomplete, or cannot be read.
-        loses_count: By what wrote them → how many have slots and no count.
+        loses_count: By what wrote them → how many have slots, and not the count that these need.
         loses_slots: By what wrote them → how many lack slots.
         runs: How many directories hold artifacts.
         newest: The newest complete one of each run.
@@ -93,7 +92,7 @@ def summarise(rows: Iterable[Row]) -> Summary:
         by = " ".join(each for each in (row.framework, row.framework_version) if each) or row.format
         if row.status in {Status.UNREADABLE.value, Status.PARTIAL.value}:
             cannot[by] += 1
-        no_count[by] += bool(row.slots and row.iterations is None)
+        no_count[by] += _lost_count(row)
         no_slots[by] += bool(row.missing)
         if len(runs) < _MOST_RUNS:
             runs.add(row.run)
@@ -113,6 +112,11 @@ def _remember(newest: dict[str, Newest], row: Row) -> None:
     own = Newest(row.run, row.path, row.iterations, row.modified)
     if row.run not in newest or newest[row.run].order < own.order:
         newest[row.run] = own
+
+
+def _lost_count(row: Row) -> bool:
+    """S002 is said, too, where no count is needed: of what is complete. S005: it started over beside old slots."""
+    return "S005" in row.findings or ("S002" in row.findings and row.status == Status.PARTIAL.value)
 
 
 def _kind(row: Row) -> str:

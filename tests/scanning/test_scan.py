@@ -24,6 +24,7 @@ from ckptdoctor.scanning.listing import Shard, batches
 from ckptdoctor.scanning.parts import Parts
 from ckptdoctor.scanning.rows import Row
 from ckptdoctor.scanning.run import scan
+from ckptdoctor.scanning.summary import summarise
 
 POLICY = Policy()
 
@@ -72,6 +73,15 @@ def test_rows_are_what_check_says(runs: Path, tmp_path: Path) -> None:
     assert rows[f"{runs}/cut.keras"].error is not None
     assert found.summary.artifacts == len(rows)
     assert found.exit_code == 3
+
+
+def test_a_count_is_lost_where_it_is_needed() -> None:
+    """SGD's slots need none, and S002 says so as a remark; S005 is a count that was lost before."""
+    row = Row("a", "", "keras-h5", slots=4, status="complete")
+    lost = row._replace(status="partial", findings=("S002",))
+    reset = row._replace(status="fresh", iterations=0, findings=("S005",))
+    assert summarise([row, row._replace(findings=("S002",)), row._replace(status="partial")]).loses_count == {}
+    assert summarise([row, lost, reset]).loses_count == {"keras-h5": 2}
 
 
 def test_resumed(runs: Path, tmp_path: Path) -> None:
