@@ -194,13 +194,12 @@ def _inside(folder: str, path: str) -> str:
 def _copy(url: str, local: str, nbytes: int) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
+    from ckptdoctor.containers.bytes.window import write_at
+
     source = storage.open_range(url)
     with open(local, "wb") as target, ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
 
         def piece(at: int) -> None:
-            data = memoryview(source.read(at, min(_PIECE, nbytes - at)))
-            while data:  # of a disk that is nearly full, the first part only is taken
-                count = os.pwrite(target.fileno(), data, at)
-                data, at = data[count:], at + count
+            write_at(target.fileno(), source.read(at, min(_PIECE, nbytes - at)), at)
 
         list(pool.map(piece, range(0, nbytes, _PIECE)))

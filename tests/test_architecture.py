@@ -20,7 +20,7 @@ KNOWS: dict[str, frozenset[str]] = {
     "state": frozenset({"kinds", "logged", "methods", "references"}),
     "storage": frozenset({"errors"}),
     "words": frozenset(),
-    "workplace": GROUND | {"formats"},
+    "workplace": GROUND | {"containers", "formats"},
     "versions": frozenset(),
     "declarations": GROUND,
     "containers": GROUND,

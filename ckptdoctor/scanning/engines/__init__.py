@@ -6,7 +6,8 @@ own row: its batch is taken apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from importlib import import_module
 from typing import Protocol, TypeAlias
 
 from ckptdoctor.checking.policy import Policy
@@ -33,28 +34,6 @@ class Engine(Protocol):
 
 
 def engine(name: str) -> Engine:
-    """An engine by its name: `processes`, `dask`, `ray`."""
-    chosen: Callable[[], Engine] = _ENGINES[name]
-    return chosen()
-
-
-def _processes() -> Engine:
-    from ckptdoctor.scanning.engines.processes import run
-
-    return run
-
-
-def _dask() -> Engine:
-    from ckptdoctor.scanning.engines.dask import run
-
-    return run
-
-
-def _ray() -> Engine:
-    from ckptdoctor.scanning.engines.ray import run
-
-    return run
-
-
-_ENGINES: dict[str, Callable[[], Engine]] = {"processes": _processes, "dask": _dask, "ray": _ray}
-NAMES = tuple(_ENGINES)
+    """An engine by its name, which is that of its module: `processes`, `dask`, `ray`."""
+    found: Engine = import_module(f"ckptdoctor.scanning.engines.{name}").run
+    return found

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from itertools import chain
 
 from ckptdoctor import storage
 from ckptdoctor.checking.policy import Policy
@@ -38,14 +39,10 @@ def run(todo: Iterable[Batch], policy: Policy, *, jobs: int | None, address: str
     is_remote = storage.is_remote(first[0])
     workers = jobs or (max(_WAITING, cores()) if is_remote else cores())
 
-    def every() -> Iterator[tuple[str, Policy]]:
-        yield first
-        yield from begun
-
     rows: list[Row | None] = []
     with ExitStack() as stack:
         threads = stack.enter_context(ThreadPoolExecutor(max_workers=workers)) if is_remote else None
-        answers = stack.enter_context(closing(in_order(row_of, every(), jobs=workers, fetchers=threads)))
+        answers = stack.enter_context(closing(in_order(row_of, chain((first,), begun), jobs=workers, fetchers=threads)))
         for answer in answers:
             path = waiting[0].paths[len(rows)]
             rows.append(failed(path, "the process that read it died of it") if isinstance(answer, Lost) else answer)
