@@ -1,7 +1,5 @@
 """One artifact from path to findings: the straight way that every command goes."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
@@ -49,7 +47,7 @@ class Examination(NamedTuple):
     bare_verdict: str
     findings: tuple[Finding, ...] = ()
     error: UnreadableArtifact | None = None
-    statistics: Mapping[TensorRef, Statistics | None] = NOTHING
+    statistics: "Mapping[TensorRef, Statistics | None]" = NOTHING
     claimed: Format = UNKNOWN.id
 
     @property
@@ -293,7 +291,7 @@ def _with_schedule(optimizer: OptimizerState) -> OptimizerState:
     return optimizer._replace(schedule=evaluate(optimizer.schedule, count))
 
 
-def _statistics(state: TrainingState, progress: Progress | None) -> dict[TensorRef, Statistics | None]:
+def _statistics(state: TrainingState, progress: Progress | None) -> "dict[TensorRef, Statistics | None]":
     from ckptdoctor.containers.tensors.dtypes import array_nbytes
     from ckptdoctor.containers.tensors.values import kept_open, statistics
 

@@ -1,7 +1,5 @@
 """What a program wrote into a checkpoint of how training went: pure frozen data, as `state.py` has it."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 

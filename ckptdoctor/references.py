@@ -3,8 +3,6 @@
 They are named tuples for the reason that those of `state.py` are.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from ckptdoctor.methods import carry_out
@@ -130,7 +128,7 @@ class Recast(NamedTuple):
         factor: What its values are multiplied by.
     """
 
-    base: Location
+    base: "Location"
     shape: tuple[int, ...]
     axes: tuple[int, ...]
     factor: float = 1.0
@@ -188,7 +186,7 @@ class Chunked(NamedTuple):
         return "crc32c" in (self.codecs if self.shard is None else self.shard.codecs)
 
 
-Location: TypeAlias = "FileRange | Inline | Coded | H5Data | Pieces | Strided | Archived | Chunked | Recast"
+Location: TypeAlias = FileRange | Inline | Coded | H5Data | Pieces | Strided | Archived | Chunked | Recast
 
 
 class TensorRef(NamedTuple):
@@ -214,7 +212,7 @@ class TensorRef(NamedTuple):
             count *= extent
         return count
 
-    def numpy(self) -> NDArray[Any]:
+    def numpy(self) -> "NDArray[Any]":
         """Its elements, read now, as an array of its shape; types that numpy lacks come from ml_dtypes.
 
         Raises:

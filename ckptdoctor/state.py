@@ -6,8 +6,6 @@ opens a file. The tensors that they hold are in `references.py`.
 They are named tuples: of a million tensors a frozen dataclass costs five times as much to make, nine times to define.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -19,7 +17,7 @@ from ckptdoctor.logged import Logged
 from ckptdoctor.methods import carry_out
 from ckptdoctor.references import TensorRef, TreeLeaf
 
-Scalar: TypeAlias = "int | float | bool | str"
+Scalar: TypeAlias = int | float | bool | str
 
 NOTHING: Mapping[Any, Any] = {}
 """An empty mapping, which nobody fills."""

@@ -4,8 +4,6 @@ A `.keras` is one large member. Its checksum is of the whole of it; so that no b
 sums up its own range, and only what lies between tensors is read for the checksum alone.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple

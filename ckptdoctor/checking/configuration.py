@@ -3,8 +3,6 @@
 `[tool.ckptdoctor]` in the nearest pyproject.toml, or `ckptdoctor.toml`, which has the same keys at its top.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence

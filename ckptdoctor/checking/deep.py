@@ -1,7 +1,5 @@
 """`--deep`: every byte of an artifact read once, tensor by tensor, on two cores."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -45,7 +43,7 @@ class _Outcome(NamedTuple):
     pair: PairScan | None = None
     problem: tuple[str, str] | None = None
     damaged: tuple[str, ...] = ()
-    sums: Mapping[Part, int] = {}
+    sums: Mapping["Part", int] = {}
 
 
 def scan(state: TrainingState, resolved: str, progress: Progress | None = None) -> Scan:
@@ -257,7 +255,7 @@ def _scan_members(path: str, others: frozenset[str] = frozenset(), only: Collect
         return _Outcome(problem=(os.path.basename(path), str(error)))
 
 
-def _archives(resolved: str, locations: Iterable[Location | None]) -> dict[str, tuple[Member, ...]]:
+def _archives(resolved: str, locations: Iterable[Location | None]) -> "dict[str, tuple[Member, ...]]":
     """The zip archives of an artifact: the file itself, or those of a directory in which tensors lie."""
     ranges: dict[str, list[FileRange]] = {resolved: []}
     for each in locations:
@@ -287,7 +285,7 @@ def _scan_inner(archived: Archived) -> _Outcome:
         return _Outcome(problem=(os.path.basename(archived.path), str(error)))
 
 
-def _scan_part(part: Part) -> _Outcome:
+def _scan_part(part: "Part") -> _Outcome:
     from ckptdoctor.checking.archive_sums import checksum
 
     try:
@@ -297,7 +295,7 @@ def _scan_part(part: Part) -> _Outcome:
 
 
 def _agreement(
-    archives: Mapping[str, Iterable[Member]], outcomes: Iterable[_Outcome], where: Mapping[TensorRef, TensorRef]
+    archives: "Mapping[str, Iterable[Member]]", outcomes: Iterable[_Outcome], where: Mapping[TensorRef, TensorRef]
 ) -> list[_Outcome]:
     """Members whose parts do not come to their checksum are read once more, as a whole, for what is to be said."""
     from ckptdoctor.checking.archive_sums import Part

@@ -1,7 +1,5 @@
 """The check itself: each path located, examined, judged by the rules and weighed by the policy, in their order."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -137,7 +135,7 @@ def check_target(target: Target, policy: Policy) -> Checked:
     return _weighed(target.path, looked.judged, looked.found, own)
 
 
-Failure: TypeAlias = "UsageProblem | UnreadableArtifact | MemoryError | RecursionError"
+Failure: TypeAlias = UsageProblem | UnreadableArtifact | MemoryError | RecursionError
 
 
 def _planned(path: str, seen: dict[str, bool], ahead: Ahead | None = None, *, everything: bool) -> list[Step] | Failure:

@@ -1,7 +1,5 @@
 """What the user asks of a comparison."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from math import isfinite
 from typing import NamedTuple, TypedDict

@@ -3,8 +3,6 @@
 A plan, and pure data: no values are read for it but those of weights that settle a match by order.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -25,8 +23,8 @@ IN_A_COMPARISON = Called("A", "B")
 _IN_ORDER = frozenset({"list", "named-list"})
 """What formats hold that keep an optimizer's list in its own order, which is that of a dump of the same optimizer."""
 _GUESSED = frozenset({"order", "structure"})
-_Key: TypeAlias = "tuple[Role, str]"
-_Like: TypeAlias = "tuple[_Key, tuple[int, ...]]"
+_Key: TypeAlias = tuple[Role, str]
+_Like: TypeAlias = tuple[_Key, tuple[int, ...]]
 
 
 class SlotPair(NamedTuple):

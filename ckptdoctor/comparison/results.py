@@ -1,7 +1,5 @@
 """What a comparison answers with: item by item and slot by slot, whether A and B agree. Pure frozen data."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -10,8 +8,8 @@ from typing import NamedTuple, TypeAlias
 from ckptdoctor.optimizers.planned import Matched
 from ckptdoctor.state import Format, Producer, Role
 
-Shape: TypeAlias = "tuple[int, ...]"
-Said: TypeAlias = "tuple[object, object]"
+Shape: TypeAlias = tuple[int, ...]
+Said: TypeAlias = tuple[object, object]
 
 
 class Outcome(str, Enum):

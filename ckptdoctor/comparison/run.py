@@ -21,8 +21,8 @@ from ckptdoctor.examination import Examination, examine, with_libhdf5
 from ckptdoctor.optimizers import translation
 from ckptdoctor.state import OptimizerState, TrainingState
 
-Path: TypeAlias = "str | os.PathLike[str]"
-Progress: TypeAlias = "Callable[[int, int], None]"
+Path: TypeAlias = str | os.PathLike[str]
+Progress: TypeAlias = Callable[[int, int], None]
 
 
 def look(path: Path) -> Examination:

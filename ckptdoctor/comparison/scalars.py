@@ -4,8 +4,6 @@ Some generations store what others compute from the count and the hyperparameter
 a scalar that says nothing more than those is no difference.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from math import isclose, isnan

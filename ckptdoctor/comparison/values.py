@@ -1,7 +1,5 @@
 """Values of two tensors, read side by side in pieces: memory does not grow with them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -60,7 +58,7 @@ def _worse(one: float, other: float) -> float:
     return other if other > one or other != other else one  # noqa: PLR0124 - NaN, the worst of all
 
 
-def _identical(mine: NDArray[Any], theirs: NDArray[Any]) -> bool:
+def _identical(mine: "NDArray[Any]", theirs: "NDArray[Any]") -> bool:
     """The same bytes of one type: as fast as memory is read."""
     if mine.dtype != theirs.dtype:
         return False
@@ -72,7 +70,7 @@ def _identical(mine: NDArray[Any], theirs: NDArray[Any]) -> bool:
 
 
 def _differences(
-    mine: NDArray[Any], theirs: NDArray[Any], tolerance: Tolerance, factor: float
+    mine: "NDArray[Any]", theirs: "NDArray[Any]", tolerance: Tolerance, factor: float
 ) -> tuple[int, float, float]:
     """(how many differ, the largest absolute, the largest relative difference)."""
     import numpy as np
@@ -99,7 +97,7 @@ def _differences(
     return int(within.size - np.count_nonzero(within)), float(gap.max()), float(shares.max())
 
 
-def _finest(values: NDArray[Any]) -> tuple[float, float]:
+def _finest(values: "NDArray[Any]") -> tuple[float, float]:
     """The relative distance between neighbours of a type of numbers, and its least number; 0 for whole numbers."""
     import ml_dtypes
 

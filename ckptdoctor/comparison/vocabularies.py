@@ -1,7 +1,5 @@
 """Artifacts of PyTorch and of Keras side by side: PyTorch's is said in Keras' words first, as a graft would."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from ckptdoctor.crossing.to_keras import as_keras

@@ -4,8 +4,6 @@ Formats: github.com/msgpack/msgpack/blob/master/spec.md; flax.serialization (`_M
 3 numpy scalar; an array above 1 GB is a map of its chunks).
 """
 
-from __future__ import annotations
-
 import re
 import struct
 from collections.abc import Callable, Mapping

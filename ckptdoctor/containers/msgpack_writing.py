@@ -3,8 +3,6 @@
 Arrays are written as flax writes them (flax.serialization, `_ndarray_to_bytes` and `_chunk`).
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Iterator, Mapping
 from typing import BinaryIO, NamedTuple, TypeAlias
@@ -33,7 +31,7 @@ class Sizes(NamedTuple):
     copied: int
 
 
-def exchange(source: str, output: BinaryIO, values: Mapping[tuple[str, ...], Value | None]) -> Sizes:
+def exchange(source: str, output: BinaryIO, values: "Mapping[tuple[str, ...], Value | None]") -> Sizes:
     """Writes a document with other values at some places.
 
     Args:
@@ -58,7 +56,7 @@ def exchange(source: str, output: BinaryIO, values: Mapping[tuple[str, ...], Val
 
 
 def _map(
-    file: RegularFile, path: str, start: int, end: int, values: Mapping[tuple[str, ...], Value | None]
+    file: RegularFile, path: str, start: int, end: int, values: "Mapping[tuple[str, ...], Value | None]"
 ) -> Iterator[bytes | range]:
     """The parts of a map: bytes that are new, and ranges of the document that stay."""
     gone = {key[0] for key, value in values.items() if len(key) == 1 and value is None}

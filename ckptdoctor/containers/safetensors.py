@@ -3,8 +3,6 @@
 Source: the format's README and `safetensors/src/tensor.rs` (`validate`), whose refusals are ours. There is no checksum.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from math import prod

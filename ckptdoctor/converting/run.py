@@ -1,7 +1,5 @@
 """A conversion from path to receipt: examine, write beside the output, read back, compare, put in its place."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping
 from tempfile import TemporaryDirectory

@@ -6,8 +6,6 @@ within the root in Keras; momentum as long as the rate stays, as Keras has the r
 Sources: keras/src/optimizers/*.py of 3.15, torch/optim/*.py of 2.13.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple
 

@@ -5,8 +5,6 @@ average is the same as elsewhere (`chains.py`, read backwards). Momentum: optax 
 steps of the rate in force; RMSprop's is added up without its sign in optax.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from ckptdoctor.crossing.chains import class_in_chain, quantity_in

@@ -1,7 +1,5 @@
 """An optimizer of Keras as PyTorch's: one group, in the order in which Keras trains."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 

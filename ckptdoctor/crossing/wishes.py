@@ -1,7 +1,5 @@
 """What a user says by hand where an artifact does not tell it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple
 

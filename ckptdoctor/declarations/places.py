@@ -1,7 +1,5 @@
 """What is wrong with a policy file, in one sentence: where, and what would be right."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import NamedTuple, NoReturn
 

@@ -4,8 +4,6 @@ They are looked for when a class is met that the catalogue does not know, and no
 package's entry point names a file of its own, which is read as text: nothing of the package is imported.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
@@ -140,7 +138,7 @@ def _packaged() -> Iterator[str]:
         yield _located(point)
 
 
-def _located(point: EntryPoint) -> str:
+def _located(point: "EntryPoint") -> str:
     """The file that an entry point names, found without importing the package."""
     from importlib.util import find_spec
 

@@ -1,7 +1,5 @@
 """What rules judge: everything that was read of one artifact or one run directory, and nothing that opens a file."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -38,11 +36,11 @@ class Evidence(NamedTuple):
     path: str
     state: TrainingState | None = None
     error: UnreadableArtifact | None = None
-    scan: Scan | None = None
-    statistics: Mapping[TensorRef, Statistics | None] = NOTHING
-    loader: Loader | None = None
-    run: RunDirectory | None = None
-    expected: Expected | None = None
+    scan: "Scan | None" = None
+    statistics: "Mapping[TensorRef, Statistics | None]" = NOTHING
+    loader: "Loader | None" = None
+    run: "RunDirectory | None" = None
+    expected: "Expected | None" = None
 
     @property
     def optimizers(self) -> tuple[OptimizerState, ...]:
@@ -60,7 +58,7 @@ class Evidence(NamedTuple):
         return self.state.oddities if self.state is not None else ()
 
 
-Found: TypeAlias = "tuple[str, str] | tuple[str, str, Severity]"
+Found: TypeAlias = tuple[str, str] | tuple[str, str, Severity]
 """Message and hint, and what it weighs where that is not the rule's own severity."""
 
 
@@ -84,7 +82,7 @@ class Rule(NamedTuple):
     deep: bool = False
 
 
-Hint: TypeAlias = "str | Callable[[Evidence], str]"
+Hint: TypeAlias = str | Callable[[Evidence], str]
 """What to do about it, the same for all artifacts or not."""
 
 

@@ -1,7 +1,5 @@
 """What a policy asks of an artifact, and how an artifact's purpose weighs the rules."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from enum import Enum
 from typing import NamedTuple

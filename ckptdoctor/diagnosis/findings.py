@@ -1,7 +1,5 @@
 """What a rule finds: a code, a weight and a sentence."""
 
-from __future__ import annotations
-
 from enum import Enum
 from typing import NamedTuple
 

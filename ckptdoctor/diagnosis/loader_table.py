@@ -3,8 +3,6 @@
 It is read once, and only when somebody asks about an artifact that holds optimizer state.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping

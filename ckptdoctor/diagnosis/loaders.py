@@ -1,7 +1,5 @@
 """What loads an artifact: a package of a version, as `--loader keras==3.15` names it."""
 
-from __future__ import annotations
-
 import re
 from typing import Literal, NamedTuple, TypeAlias
 

@@ -1,7 +1,5 @@
 """What a lost iteration count means for the next step, in figures: the learning rate, and Adam's first update."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from math import isclose, isfinite, sqrt
 from typing import TYPE_CHECKING, NamedTuple
@@ -29,7 +27,7 @@ class _Rates(NamedTuple):
 
 
 def consequences(
-    optimizer: OptimizerState, count: int | None, *, slots_lost: bool = False, scan: Scan | None = None
+    optimizer: OptimizerState, count: int | None, *, slots_lost: bool = False, scan: "Scan | None" = None
 ) -> Iterator[str]:
     """What follows if an optimizer's count starts over at 0, a clause each; nothing if nothing does.
 
@@ -95,7 +93,7 @@ def _miscorrected(optimizer: OptimizerState, count: int, rates: _Rates) -> str:
     return f"{optimizer.class_name}'s first update would be{change.lstrip(',')}" if change else ""
 
 
-def _fresh(optimizer: OptimizerState, count: int, rates: _Rates, scan: Scan | None) -> str:
+def _fresh(optimizer: OptimizerState, count: int, rates: _Rates, scan: "Scan | None") -> str:
     """The moments are gone too: |m| = (1 - b1)|g|, sqrt(v) = sqrt(1 - b2)|g|, whose corrected quotient is 1."""
     from ckptdoctor.optimizers.keras.schedules import bias_correction
 
@@ -131,7 +129,7 @@ def _number(value: object) -> float | None:
         return None
 
 
-def _mean_quotient(optimizer: OptimizerState, scan: Scan | None) -> float | None:
+def _mean_quotient(optimizer: OptimizerState, scan: "Scan | None") -> float | None:
     """The root mean square of |m| / sqrt(v) over all of an optimizer's variables; None where it was not measured."""
     sizes = {slot.variable: slot.tensor.size for slot in optimizer.slots if slot.role is Role.FIRST_MOMENT}
     known = [

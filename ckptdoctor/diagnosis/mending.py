@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import string
 from typing import TYPE_CHECKING
 
 from ckptdoctor import storage
@@ -82,7 +81,7 @@ def _shell(words: list[str]) -> str:
     return " ".join(shlex.quote(word) if word.isprintable() else _by_bytes(word) for word in words)
 
 
-_PLAIN = frozenset((string.ascii_letters + string.digits + string.punctuation + " ").encode()) - frozenset(b"'\\")
+_PLAIN = frozenset(range(0x20, 0x7F)) - frozenset(b"'\\")
 
 
 def _by_bytes(word: str) -> str:

@@ -1,7 +1,5 @@
 """A run directory as a whole: what its state file says, and what lies there."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from ckptdoctor.state import Oddity

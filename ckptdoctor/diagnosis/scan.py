@@ -1,7 +1,5 @@
 """What reading every byte of an artifact has shown, as pure data for the rules."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple

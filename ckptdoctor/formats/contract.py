@@ -3,8 +3,6 @@
 Functions are named by text, `package.module:function`, and imported by the first that needs them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, TypeAlias
 

@@ -3,8 +3,6 @@
 The bytes decide, never the name: `.ckpt` alone is the ending of six different formats.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """What the user asks of a graft."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, NamedTuple, TypedDict
 
@@ -45,7 +43,7 @@ class GraftOptions(TypedDict, total=False):
     keys: Mapping[str, str]
 
 
-def make_options(given: GraftOptions) -> Options:
+def make_options(given: GraftOptions) -> "Options":
     """Options from keywords.
 
     Raises:

@@ -1,7 +1,5 @@
 """The plan of a graft: what will be written, where each number comes from, and why. Pure data; nothing here acts."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from ckptdoctor.grafting.planning.completeness import Unused
@@ -36,4 +34,4 @@ class Plan(NamedTuple):
     warnings: tuple[str, ...] = ()
     link: bool = False
     partial: bool = False
-    before: tuple[Plan, ...] = ()
+    before: "tuple[Plan, ...]" = ()

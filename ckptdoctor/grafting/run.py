@@ -1,7 +1,5 @@
 """A graft from paths to receipt: examine both sides, plan, carry out."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """What two tensors are compared by: a norm and a few elements, of the beginning of each."""
 
-from __future__ import annotations
-
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -32,7 +30,7 @@ class Fingerprint(NamedTuple):
     norm: float
     picks: tuple[float, ...]
 
-    def is_like(self, other: Fingerprint) -> bool:
+    def is_like(self, other: "Fingerprint") -> bool:
         """Whether both are of the same values."""
         one, two = (self.norm, *self.picks), (other.norm, *other.picks)
         return self.size == other.size and all(map(_close, one, two))
@@ -44,7 +42,7 @@ def _close(one: float, other: float) -> bool:
     return math.isclose(one, other, rel_tol=TOLERANCE, abs_tol=1e-37)
 
 
-def of_array(values: NDArray[Any]) -> Fingerprint:
+def of_array(values: "NDArray[Any]") -> Fingerprint:
     """The fingerprint of an array, which is the beginning of a tensor."""
     import numpy as np
 

@@ -1,7 +1,5 @@
 """What a running optimizer lacks of what an artifact holds."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from math import isclose, isfinite
 from typing import Literal, NamedTuple

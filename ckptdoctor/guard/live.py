@@ -1,7 +1,5 @@
 """What a running program holds of an optimizer: its count, its rates, and each slot, none of them copied."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from math import prod
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -74,7 +72,7 @@ def _beginning(value: Any, shape: tuple[int, ...]) -> Any:
     return value[: -(-MOST // max(1, prod(shape[1:])))]
 
 
-def to_numpy(value: Any) -> NDArray[Any]:
+def to_numpy(value: Any) -> "NDArray[Any]":
     """A small tensor of any framework in the memory of numpy."""
     import numpy as np
 

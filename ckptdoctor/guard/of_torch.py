@@ -1,7 +1,5 @@
 """Optimizers and schedulers of a running PyTorch program. They are asked by what they have: torch is not imported."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """The guard itself: a program's optimizers beside an artifact's, and an error where they differ."""
 
-from __future__ import annotations
-
 import os
 import warnings
 from collections.abc import Mapping, Sequence

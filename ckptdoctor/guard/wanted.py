@@ -1,7 +1,5 @@
 """What an artifact holds of each optimizer, in the form in which a running one is compared with it."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Several workers at once: calls of one function, answered by whichever is free, in the order of the calls."""
 
-from __future__ import annotations
-
 import os
 import select
 import sys
@@ -41,7 +39,11 @@ def can_work() -> bool:
 
 
 def in_order(
-    function: Callable[..., _Value], calls: Iterable[tuple[object, ...]], *, jobs: int, fetchers: Executor | None = None
+    function: Callable[..., _Value],
+    calls: Iterable[tuple[object, ...]],
+    *,
+    jobs: int,
+    fetchers: "Executor | None" = None,
 ) -> Generator[_Value | Lost, None, None]:
     """Calls a function with each of several arguments, in up to `jobs` workers.
 
@@ -75,7 +77,7 @@ def in_order(
             each.process.end()
 
 
-def _started(busy: list[_Busy], fetchers: Executor | None) -> Process:
+def _started(busy: list[_Busy], fetchers: "Executor | None") -> Process:
     process = start([each.process for each in busy])
     process.fetchers = fetchers
     return process

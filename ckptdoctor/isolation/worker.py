@@ -1,7 +1,5 @@
 """The worker's side: takes a call, answers it, takes the next; ends when nobody asks any more."""
 
-from __future__ import annotations
-
 import os
 import select
 import sys
@@ -61,7 +59,7 @@ def serve(requests: int, answers: int) -> None:
             return
 
 
-def _tell(line: _Line, kind: str, value: object) -> None:
+def _tell(line: "_Line", kind: str, value: object) -> None:
     try:
         line.say(kind, value)
     except (MemoryError, RecursionError) as error:  # it is too large or too deep to be sent

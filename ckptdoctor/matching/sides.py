@@ -1,7 +1,5 @@
 """One optimizer of an artifact with the variables that it trains: each side of a graft, and of a comparison."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from ckptdoctor.containers.tensors.values import statistics

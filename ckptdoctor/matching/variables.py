@@ -3,8 +3,6 @@
 In a comparison the donor is A and the target B.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The donor's model weights beside the target's: equal ones confirm a match, others say what the moments belong to."""
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
@@ -65,7 +63,7 @@ def _checksums_agree(first: TensorRef, second: TensorRef) -> bool:
     return one.crc32c is not None and one.crc32c == two.crc32c and one.big_endian == two.big_endian
 
 
-def _head(ref: TensorRef) -> NDArray[Any] | None:
+def _head(ref: TensorRef) -> "NDArray[Any] | None":
     import numpy as np
 
     from ckptdoctor.containers.tensors.values import ordered_chunks

@@ -10,8 +10,6 @@ Sources, by generation: `keras.optimizers` 1.2.2 to 2.3.1 (`get_updates`); `tf.k
 classes themselves.
 """
 
-from __future__ import annotations
-
 from enum import Enum
 from typing import NamedTuple, TypeAlias
 
@@ -88,7 +86,7 @@ class Single(NamedTuple):
     attribute: str = ""
 
 
-Block: TypeAlias = "PerVariable | Single"
+Block: TypeAlias = PerVariable | Single
 
 
 class Hyper(NamedTuple):

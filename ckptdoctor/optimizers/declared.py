@@ -4,8 +4,6 @@ docs/declare.md has the keys. Ours are in `declarations/addons.toml`: nothing he
 believed of the classes that it names, in the generations that it names; a class of the catalogue it may not redefine.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from functools import lru_cache

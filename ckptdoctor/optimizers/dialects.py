@@ -4,8 +4,6 @@ The rest of the package asks a record for what it has to know, and names no gene
 Which state variables a class has is in the catalogue, its configuration in `optimizers/keras/`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 

@@ -1,7 +1,5 @@
 """Which class wrote this state, where nothing records it: from slot names, attributes, scalars and variable names."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterable
 from functools import cache

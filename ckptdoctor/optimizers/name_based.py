@@ -4,8 +4,6 @@ Sources: `_create_slots` and `_prepare` of tensorflow/python/training and tensor
 google-research/bert and albert, `optimization.py`.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from ckptdoctor.optimizers.catalogue import COPY, INITIAL, Layout, PerVariable, SlotKind

@@ -1,7 +1,5 @@
 """An optimizer as it will be: what a graft plans and what writers write. Pure data."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 

@@ -6,8 +6,6 @@ accumulators and Adamax's norm were measured equal from OptimizerV2 to Keras 3 (
 weights compared). `RULES` lists what is not.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import NamedTuple

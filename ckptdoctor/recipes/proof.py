@@ -1,7 +1,5 @@
 """What a script proves: the count, and the norm of one slot, as they stand in the artifact."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Scripts for TensorFlow checkpoints and SavedModels."""
 
-from __future__ import annotations
-
 import os
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """How a script is put together: its imports, what only the user's program knows, what restores, and what proves it."""
 
-from __future__ import annotations
-
 import os
 import re
 import textwrap

@@ -4,8 +4,6 @@ A function that finds takes (artifact, settings) and answers a sentence for each
 output, settings, progress) and answers what it did. A look is a function of one file of torch.save and its settings.
 """
 
-from __future__ import annotations
-
 import difflib
 from typing import Literal, NamedTuple
 

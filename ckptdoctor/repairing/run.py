@@ -1,7 +1,5 @@
 """A repair from path to result: find what can be mended, mend one after the other, read back, put in place."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence

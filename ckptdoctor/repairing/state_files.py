@@ -1,7 +1,5 @@
 """Files beside checkpoints that name the one to load: TensorFlow's `checkpoint`, DeepSpeed's `latest`."""
 
-from __future__ import annotations
-
 import os
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """An artifact without its optimizer state, for release, in the same format."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """What is below a prefix, in batches that stay the same when something is added: cut by the names themselves."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterable, Iterator

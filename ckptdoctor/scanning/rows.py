@@ -1,7 +1,5 @@
 """One artifact as a row of a table: what can be asked of ten million of them afterwards."""
 
-from __future__ import annotations
-
 import os
 from time import monotonic
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """A scan from prefixes to parts and their summary."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """What a scan comes to: the figures that its rows are first asked for."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable
 from heapq import heappush, heappushpop

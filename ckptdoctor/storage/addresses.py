@@ -1,7 +1,5 @@
 """URLs: which store, and which key in it."""
 
-from __future__ import annotations
-
 import re
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlencode

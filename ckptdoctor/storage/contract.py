@@ -1,7 +1,5 @@
 """What a storage answers: three questions about paths, and nothing of what checkpoints are."""
 
-from __future__ import annotations
-
 import os
 import stat
 from itertools import count
@@ -131,7 +129,7 @@ class Object(NamedTuple):
     tag: str = ""
     modified: float = 0.0
 
-    def tagged(self) -> Object:
+    def tagged(self) -> "Object":
         """The same with a tag of its own, where the store tells nothing: what is asked for later may be another."""
         return self if self.tag else self._replace(tag=f"?{next(_numbers)}")
 

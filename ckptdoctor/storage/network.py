@@ -1,7 +1,5 @@
 """Files at URLs, by the network: the `Storage` of a process that has it."""
 
-from __future__ import annotations
-
 import errno
 import os
 from typing import NamedTuple

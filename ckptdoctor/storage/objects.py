@@ -239,7 +239,7 @@ class Bucket:
 
 _NUMBER = re.compile(r"\(\d+\)\Z")
 """What a host carries here whose files a query chooses: `https://host(2)`."""
-Whole: TypeAlias = "OrderedDict[str, tuple[bytes, Object]]"
+Whole: TypeAlias = OrderedDict[str, tuple[bytes, Object]]
 """Files that were read whole, the last few of them."""
 
 

@@ -1,7 +1,5 @@
 """URLs within a worker: its parent has the network, and fetches for it what lies beside what the user named."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -38,7 +36,7 @@ class Relay:
         """Whether something lies below a URL."""
         return bool(self._ask("is folder", (path,)))
 
-    def open_range(self, path: str) -> Range:
+    def open_range(self, path: str) -> "Range":
         """A file at a URL, to be read by position; its blocks are kept by the parent."""
         return Range(self._ask, path, self._ask("open", (path,)))
 

@@ -1,7 +1,5 @@
 """The checkpoints of a run in the order of training, and which one to resume from."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """The runs below a directory: which checkpoints lie in each, how large they are, and when they were saved."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple

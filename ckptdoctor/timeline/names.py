@@ -4,8 +4,6 @@ Callbacks are given a pattern, so a name has what its program put there: `epoch=
 `model.03-0.12.keras` (the example of Keras' ModelCheckpoint), `checkpoint-500`, `step_00100.pt`, `ep07.weights.h5`.
 """
 
-from __future__ import annotations
-
 import re
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """What `history` tells, as pure frozen data."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from ckptdoctor.logged import Metric

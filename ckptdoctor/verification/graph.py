@@ -1,7 +1,5 @@
 """The object graph of a checkpoint as the child rebuilds it: plain objects, variables, and places for optimizers."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 from ckptdoctor.containers.bundles.object_graph import read_object_graph

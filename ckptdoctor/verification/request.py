@@ -1,7 +1,5 @@
 """What the child is asked: the artifact, the framework, and stand-ins for what the artifact does not hold."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What `verify` answers with: per call, per optimizer and per slot, what the framework holds against the artifact."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Which variables an optimizer trains, in its order, and which of its slots belongs to which of them."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -5,8 +5,6 @@ each costs more than everything else that reading them takes. What is written ot
 field by field.
 """
 
-from __future__ import annotations
-
 from struct import Struct
 from typing import NamedTuple
 

@@ -5,8 +5,6 @@ an object for every part of a node costs more than all else that reading a check
 are read field by field.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from ckptdoctor.containers.tables.messages import Message

@@ -4,8 +4,6 @@ Source: tensorflow/core/util/tensor_bundle/tensor_bundle.cc. The index is a sort
 BundleEntryProto; data files are plain concatenations of tensor bytes.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from typing import Literal, NamedTuple

@@ -4,8 +4,6 @@ Source: tensorflow/core/util/tensor_slice_{reader,writer}.cc and saved_tensor_sl
 typed fields; where those are packed floats, their bytes in the file are the tensor's.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping

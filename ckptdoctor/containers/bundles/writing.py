@@ -5,8 +5,6 @@ data file by number, so data files can be taken over whole, by the kernel or by 
 are: offsets and checksums stay valid, and so does everything that this module does not understand.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ Sources are opened as `RegularFile` opens them, so that a FIFO in an artifact ca
 not exist, so that nothing is ever overwritten.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import stat

@@ -3,8 +3,6 @@
 An HDF5 file inside a zip archive can so be edited where it will lie, instead of in a second file beside it.
 """
 
-from __future__ import annotations
-
 import errno
 import io
 import os
@@ -96,7 +94,7 @@ class Window(io.RawIOBase):
         self._position = base + offset
         return self._position
 
-    def readinto(self, buffer: Buffer) -> int:
+    def readinto(self, buffer: "Buffer") -> int:
         """Reads into `buffer` as much as fits and the window has left."""
         view = memoryview(buffer).cast("B")
         count = max(0, min(len(view), self.size - self._position))
@@ -104,7 +102,7 @@ class Window(io.RawIOBase):
         self._position += done
         return done
 
-    def write(self, data: Buffer) -> int:
+    def write(self, data: "Buffer") -> int:
         """Writes all of `data` at the position."""
         view = memoryview(data).cast("B")
         try:

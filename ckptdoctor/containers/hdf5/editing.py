@@ -5,8 +5,6 @@ the place that HDF5 allotted to them, chunk by chunk. HDF5 leaves the bytes of d
 that would be much, and so the old state would travel along, the objects that stay are copied into a new file instead.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 from collections.abc import Iterator, Mapping

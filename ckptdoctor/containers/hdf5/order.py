@@ -6,8 +6,6 @@ file). Reuse can only make an address smaller, and frameworks write what belongs
 address at or below a group is what tells when it was written.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 

@@ -4,8 +4,6 @@ Format: google.github.io/tensorstore/kvstore/ocdbt, "Storage format". Everything
 version, compression, body, CRC-32C. Numbers are varints, arrays of them stand column by column.
 """
 
-from __future__ import annotations
-
 import struct
 from typing import NamedTuple
 

@@ -4,8 +4,6 @@ Format: google.github.io/tensorstore/kvstore/ocdbt, "Storage format"; what `node
 Orbax gives its databases.
 """
 
-from __future__ import annotations
-
 import os
 import secrets
 import struct
@@ -59,7 +57,7 @@ class DataFile:
         self._descriptor = create(os.path.join(folder, *self.name.split("/")))
         self.nbytes = 0
 
-    def __enter__(self) -> DataFile:
+    def __enter__(self) -> "DataFile":
         return self
 
     def __exit__(self, *_: object) -> None:

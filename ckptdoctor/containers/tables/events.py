@@ -4,8 +4,6 @@ Sources: tensorflow/core/lib/io/record_writer.h (a length, its checksum, the dat
 framework/summary.proto.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Iterator
 from math import isfinite

@@ -4,8 +4,6 @@ Source: tensorflow/core/lib/io/{format,block,table}.cc. A file is data blocks, a
 footer of 48 bytes; every block is followed by its compression type and a masked CRC-32C.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from operator import lt

@@ -4,8 +4,6 @@ Most grafts move float32 slots from one contiguous HDF5 data set to another. Rea
 twice what a copy by the kernel does.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Collection
 from types import TracebackType
@@ -51,7 +49,7 @@ class RawPlaces:
         self._hdf5: dict[tuple[str, str | None], ContiguousFile] = {}
         self._descriptors: dict[str, int] = {}
 
-    def __enter__(self) -> RawPlaces:
+    def __enter__(self) -> "RawPlaces":
         return self
 
     def __exit__(

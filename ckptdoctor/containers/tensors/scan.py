@@ -4,8 +4,6 @@ Every block is read into one buffer that stays in the processor's cache while th
 it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from math import inf, isfinite, sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -169,7 +167,7 @@ class _Figures:
         self._nan = self._inf = 0
         self._seen = False
 
-    def add(self, values: NDArray[Any]) -> None:
+    def add(self, values: "NDArray[Any]") -> None:
         """Looks at a block."""
         import numpy as np
 
@@ -218,7 +216,7 @@ _INFINITY = {"float16": 0x7C00, "bfloat16": 0x7F80}
 _SIGN = 0x8000
 
 
-def _finite_extremes(values: NDArray[Any]) -> tuple[float, float] | None:
+def _finite_extremes(values: "NDArray[Any]") -> tuple[float, float] | None:
     """The least and the greatest of floats of 16 bits; None if one of them is not finite.
 
     Their bits are sign and magnitude: as signed integers the positive ones are in order, and as unsigned ones the
@@ -239,7 +237,7 @@ def _finite_extremes(values: NDArray[Any]) -> tuple[float, float] | None:
     return float(both[0]), float(both[1])
 
 
-def _distinct(values: NDArray[Any]) -> NDArray[Any]:
+def _distinct(values: "NDArray[Any]") -> "NDArray[Any]":
     """Floats of 8 bits."""
     import numpy as np
 
@@ -288,7 +286,7 @@ def _checksum(ref: TensorRef, location: FileRange, file: RegularFile) -> bool | 
     return total.matches
 
 
-def _counted(ref: TensorRef, file: RegularFile | None, total: _Sum) -> Iterator[NDArray[Any]]:
+def _counted(ref: TensorRef, file: RegularFile | None, total: _Sum) -> "Iterator[NDArray[Any]]":
     """The blocks of a tensor; its checksum is in `total` afterwards."""
     location = ref.location
     if not isinstance(location, FileRange):
@@ -300,14 +298,14 @@ def _counted(ref: TensorRef, file: RegularFile | None, total: _Sum) -> Iterator[
         yield from _blocks(ref, location, file, total)
 
 
-def _blocks(ref: TensorRef, location: FileRange, file: RegularFile, total: _Sum) -> Iterator[NDArray[Any]]:
+def _blocks(ref: TensorRef, location: FileRange, file: RegularFile, total: _Sum) -> "Iterator[NDArray[Any]]":
     dtype = numpy_dtype(ref.dtype)
     for block in _raw(location, file, total):
         array: NDArray[Any] = block.view(dtype)
         yield array.byteswap() if location.big_endian and dtype.itemsize > 1 else array
 
 
-def _raw(location: FileRange, file: RegularFile, total: _Sum) -> Iterator[NDArray[Any]]:
+def _raw(location: FileRange, file: RegularFile, total: _Sum) -> "Iterator[NDArray[Any]]":
     """The bytes, block by block, each valid until the next."""
     import google_crc32c
     import numpy as np

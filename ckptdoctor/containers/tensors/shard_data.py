@@ -4,8 +4,6 @@ Values are never changed in silence: a cast that would lose something is refused
 verified while its bytes pass by.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -66,7 +64,7 @@ def pieces(
         yield from _moved(content, name, dtype, nbytes, factor)
 
 
-def filled(value: float, dtype: str, size: int) -> Iterator[NDArray[Any]]:
+def filled(value: float, dtype: str, size: int) -> "Iterator[NDArray[Any]]":
     """So many elements of one value, `CHUNK` bytes at a time."""
     import numpy as np
 
@@ -120,7 +118,7 @@ def _raw(ref: TensorRef, location: FileRange) -> Iterator[bytes]:
         )
 
 
-def _converted(chunk: NDArray[Any], ref: TensorRef, dtype: str, factor: float) -> NDArray[Any]:
+def _converted(chunk: "NDArray[Any]", ref: TensorRef, dtype: str, factor: float) -> "NDArray[Any]":
     """Values times a factor, in another type; exact but for the rounding of a product."""
     import numpy as np
 

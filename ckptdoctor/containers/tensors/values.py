@@ -1,7 +1,5 @@
 """Values of tensors, from wherever their bytes are: scalars without numpy, everything else in chunks."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterator
@@ -116,7 +114,7 @@ def read_scalar(ref: TensorRef) -> Scalar | None:
     return None
 
 
-def chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> Iterator[NDArray[Any]]:
+def chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> "Iterator[NDArray[Any]]":
     """The elements of a tensor, flat, at most `chunk_bytes` at a time; types that numpy lacks come from ml_dtypes.
 
     The order is C order for whole tensors; partitioned ones come slice by slice, and chunked ones chunk by chunk.
@@ -160,7 +158,7 @@ def chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> Iterator[NDArray[Any]]:
         yield from by_chunk(ref, location, chunk_bytes)
 
 
-def _recast(ref: TensorRef, location: Recast) -> NDArray[Any]:
+def _recast(ref: TensorRef, location: Recast) -> "NDArray[Any]":
     """A tensor of another framework, whole in memory; products are made in float64."""
     import numpy as np
 
@@ -178,7 +176,7 @@ def _inner(ref: TensorRef, location: Archived) -> TensorRef:
     return inner_tensor(ref, location)
 
 
-def ordered_chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> Iterator[NDArray[Any]]:
+def ordered_chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> "Iterator[NDArray[Any]]":
     """The elements of a tensor, flat, in C order, at most about `chunk_bytes` at a time.
 
     Partitioned tensors that are not cut along their first dimension, and column-major arrays, are put together in
@@ -214,7 +212,7 @@ def _in_a_row(ref: TensorRef, pieces: Pieces) -> bool:
 
 def paired_chunks(
     one: TensorRef, other: TensorRef, chunk_bytes: int = CHUNK
-) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+) -> "Iterator[tuple[NDArray[Any], NDArray[Any]]]":
     """The elements of two tensors of one shape, side by side in C order, in pieces of the same length.
 
     Raises:
@@ -232,11 +230,11 @@ def paired_chunks(
         raise UnreadableArtifact(f"{short.key!r} holds fewer elements than its shape says")
 
 
-def _next(pieces: Iterator[NDArray[Any]]) -> NDArray[Any] | None:
+def _next(pieces: "Iterator[NDArray[Any]]") -> "NDArray[Any] | None":
     return next((piece for piece in pieces if piece.size), None)
 
 
-def assembled(ref: TensorRef) -> NDArray[Any]:
+def assembled(ref: TensorRef) -> "NDArray[Any]":
     """A whole tensor in memory, flat, in C order."""
     import numpy as np
 
@@ -255,14 +253,14 @@ def assembled(ref: TensorRef) -> NDArray[Any]:
     return flat
 
 
-def _array(buffer: bytearray, dtype: str, *, big_endian: bool) -> NDArray[Any]:
+def _array(buffer: bytearray, dtype: str, *, big_endian: bool) -> "NDArray[Any]":
     import numpy as np
 
     array: NDArray[Any] = np.frombuffer(buffer, numpy_dtype(dtype))
     return array.byteswap() if big_endian and array.dtype.itemsize > 1 else array
 
 
-def numpy_dtype(name: str) -> np.dtype[Any]:
+def numpy_dtype(name: str) -> "np.dtype[Any]":
     """The numpy type of a dtype name.
 
     Raises:

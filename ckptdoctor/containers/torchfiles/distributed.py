@@ -4,8 +4,6 @@ Every chunk, and every object that is no tensor, is a whole archive of torch.sav
 torch/distributed/checkpoint/metadata.py and filesystem.py of 2.0 to 2.15.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator, Mapping

@@ -4,8 +4,6 @@ Sources: torch/_utils.py (`_rebuild_*`), torch/serialization.py (`persistent_id`
 1.0 to 2.15.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias

@@ -5,8 +5,6 @@ behind them (before), and the tar archive of torch 0.1. Sources: torch/serializa
 `legacy_load`); measured with torch 1.0 to 2.15.
 """
 
-from __future__ import annotations
-
 from typing import Literal, NamedTuple
 
 from ckptdoctor.containers.bytes.files import RegularFile

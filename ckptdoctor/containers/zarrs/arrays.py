@@ -1,7 +1,5 @@
 """The arrays in a store: each a tensor that has not been read, by its name."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from math import prod
 from typing import NamedTuple

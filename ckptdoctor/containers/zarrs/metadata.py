@@ -4,8 +4,6 @@ Formats: zarr-specs.readthedocs.io, v2 and v3 core. What Orbax writes is read: r
 and shards.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import struct

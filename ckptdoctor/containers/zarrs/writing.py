@@ -1,7 +1,5 @@
 """Arrays as zarr, v2 and v3, in one chunk each, compressed by zstd: what Orbax writes of an array on one device."""
 
-from __future__ import annotations
-
 import json
 import struct
 from collections.abc import Iterator

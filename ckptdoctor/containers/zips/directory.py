@@ -5,8 +5,6 @@ archive are passed over, and of several ends the last one counts. One with bytes
 another archive, whose own end is cut off.
 """
 
-from __future__ import annotations
-
 import os
 import struct
 from typing import BinaryIO, NamedTuple

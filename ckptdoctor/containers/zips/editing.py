@@ -4,8 +4,6 @@ What is copied keeps its name, date, attributes and comment, and its packed byte
 verified on the way. What is replaced is stored. Nothing is held in memory but directories.
 """
 
-from __future__ import annotations
-
 import os
 import struct
 import zipfile
@@ -147,7 +145,7 @@ def _created(output: str) -> Iterator[int]:
 
 
 def _members(
-    infos: list[zipfile.ZipInfo], reading: int, writer: _Writer, replacements: Mapping[str, Replacement]
+    infos: list[zipfile.ZipInfo], reading: int, writer: "_Writer", replacements: Mapping[str, Replacement]
 ) -> None:
     last = {info.filename: info for info in infos}
     # Members lie in the order of their offsets, whatever the order of the directory; both orders are kept.

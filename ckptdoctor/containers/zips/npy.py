@@ -4,8 +4,6 @@ Formats: numpy/lib/format.py (`_read_array_header`) and PKZIP's APPNOTE. Arrays 
 are pickles and go through `safe_pickle`, whatever `allow_pickle` would say.
 """
 
-from __future__ import annotations
-
 import re
 import struct
 import zlib

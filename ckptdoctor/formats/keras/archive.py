@@ -4,8 +4,6 @@
 weights are read where they lie in the archive.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Layer classes that are declared: which of their own weights no optimizer trains. docs/declare.md has the keys."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase

@@ -4,8 +4,6 @@ Names live in attributes: `layer_names` of the model, `weight_names` of each lay
 the order of everything; HDF5's own is alphabetical and means nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple
 

@@ -5,8 +5,6 @@ Two layouts, one question. The legacy HDF5 layout lists layers and names weights
 the key. The orders that come out are candidates: what is frozen today may have been trained when the state was built.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -5,8 +5,6 @@ which they were assigned (`Layer._layers`, filled by its tracker). What is left 
 gives: `dense`, `dense_1`, `dense_2` are numbered as they are made, and Keras 3.6 and later write them down.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,7 +35,7 @@ class SavedNode:
     group: str = ""
     own: list[TensorRef] = field(default_factory=list)
     label: str | None = None
-    children: dict[str, SavedNode] = field(default_factory=dict)
+    children: "dict[str, SavedNode]" = field(default_factory=dict)
     is_object: bool = False
 
     @property

@@ -5,8 +5,6 @@ lists that TensorFlow tracks (`_operations/2/_kernel` of Keras 3, `layer-2/kerne
 layers are the same in both; those of variables are what their classes call them. Measured on Keras 3.15, tf_keras 2.21.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
@@ -26,8 +24,8 @@ from ckptdoctor.formats.keras.optimizer_groups import VARS
 from ckptdoctor.formats.keras.tree import portable
 from ckptdoctor.state import Generation, ModelVariable
 
-Config: TypeAlias = "Mapping[str, object]"
-Steps: TypeAlias = "tuple[tuple[str, ...], ...]"
+Config: TypeAlias = Mapping[str, object]
+Steps: TypeAlias = tuple[tuple[str, ...], ...]
 """From the model on, the names of each object below the one before it: Keras 3 and earlier ones differ in some."""
 
 _ATTRIBUTES = frozenset({"layer", "cell", *(name for names in CHILD_ORDER.values() for name in names)})

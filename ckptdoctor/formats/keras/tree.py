@@ -4,8 +4,6 @@ Where the tensors lie (one HDF5 file, several shards, an npz archive) does not m
 answers with, and `read_store` finds the model and the optimizer in it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """One item of a checkpoint: the leaves of its tree, each with its tensor, from whatever its arrays lie in."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -136,7 +134,7 @@ class _Reading:
         self.taken: set[str] = set()
         self.absent: list[str] = []
 
-    def leaf(self, entry: Entry, values: Mapping[_Place, object]) -> Leaf:
+    def leaf(self, entry: Entry, values: "Mapping[_Place, object]") -> Leaf:
         """A leaf of `_METADATA`."""
         tensor: TensorRef | None = None
         if entry.aggregated and not entry.is_empty:

@@ -1,7 +1,5 @@
 """The JSON files of a checkpoint: what was saved when, and the tree of each item."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from typing import NamedTuple

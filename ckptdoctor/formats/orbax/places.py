@@ -3,8 +3,6 @@
 Sources: orbax.checkpoint, `path/step.py` and `path/atomicity.py`, 0.2.7 to 0.12.8.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Collection, Sequence

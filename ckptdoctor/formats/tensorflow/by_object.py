@@ -1,7 +1,5 @@
 """The variables of a Keras model in an object graph, found by the way that its objects hang together."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -4,8 +4,6 @@ An op name that the catalogue knows is a record of the class. Any other is a nam
 powers tell that it is Adam's: one slot or two without them can be of any class.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 

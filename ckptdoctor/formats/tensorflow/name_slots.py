@@ -1,7 +1,5 @@
 """Slots in a name-based checkpoint: which tensors are some variable's, and under which op name."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -52,7 +52,7 @@ class Kind(Enum):
     """An optimizer that never stepped and left nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class OptimizerNode:
     """An optimizer found in the graph.
 
@@ -72,7 +72,7 @@ class OptimizerNode:
     inner: tuple[int, ...] = ()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Objects:
     """The graph, classified.
 

@@ -15,7 +15,7 @@ from ckptdoctor.state import Generation, MissingSlot, ModelVariable, OtherVariab
 NOT_SLOTS = frozenset({"_variables", "_trainable_variables", "_trainable_variables_indices", "_index_dict"})
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Reading:
     """What is known of an optimizer so far.
 

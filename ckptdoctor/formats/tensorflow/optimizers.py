@@ -1,7 +1,5 @@
 """Optimizer state in a trackable object graph, whichever way it lies there."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """The text file `checkpoint` that names the latest checkpoint of a directory (CheckpointState, text format)."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -14,8 +14,6 @@ A SavedModel says what each object is. A checkpoint does not; there, what is no 
 as far as both rules give the same answer.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
@@ -30,7 +28,7 @@ _DICTIONARY = "trackable_dict_wrapper"
 MAX_DEPTH = 64
 """Objects nested deeper than this are in no order that is told."""
 
-Placed: TypeAlias = "list[ModelVariable | None]"
+Placed: TypeAlias = list[ModelVariable | None]
 
 
 def in_order_of_training(objects: Objects, full_name: str, variables: Sequence[ModelVariable]) -> Placed:

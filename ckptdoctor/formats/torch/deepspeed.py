@@ -6,8 +6,6 @@ each, one after the other in the order of `param_shapes`. Sources: deepspeed/run
 utils/zero_to_fp32.py of 0.19; measured with 1 and 2 ranks.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Which model each optimizer of an artifact trains, and so whose each of its places is."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 

@@ -5,8 +5,6 @@ Where neither the state nor `param_names` names them, the weights of the same ar
 each answer says which of the two it rests on.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

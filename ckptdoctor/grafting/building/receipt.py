@@ -1,7 +1,5 @@
 """What a graft hands over when it is done: the plan, what was written, and the digests of all files."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Callable, Sequence

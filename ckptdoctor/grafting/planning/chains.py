@@ -4,8 +4,6 @@ optax stores no class and no setting: what a state means is known to the program
 translated, and another framework's state goes only into a chain that the program has built.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """What must not get lost: every slot of the donor is planned, left behind for a reason that is said, or a refusal."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """How the optimizer of the result is configured: the state it keeps, its hyperparameters, what nothing tells of it."""
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Mapping
 from difflib import get_close_matches

@@ -1,7 +1,5 @@
 """How a graft divides a target's parameters into groups, and where the state of each comes from."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 

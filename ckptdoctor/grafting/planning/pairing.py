@@ -1,7 +1,5 @@
 """Which of the target's variables get state, and from which of the donor's; or why that cannot be told."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

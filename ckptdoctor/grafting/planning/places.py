@@ -4,8 +4,6 @@ A number says nothing but a place in the program's order. Names that lie in the 
 so do shapes of which there is one each; equal shapes in another order prove nothing, and are refused.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """The slots of a plan: for each that the target's layout predicts, its source and what is done to the numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Optimizer configurations: `training_config`, `compile_config` and their dialects, read into one shape."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from itertools import product
@@ -72,7 +70,7 @@ class OptimizerConfig(NamedTuple):
     schedule: Schedule | None = None
     wrapper: str | None = None
     wrapper_config: Mapping[str, object] = NOTHING
-    inner: tuple[OptimizerConfig, ...] = ()
+    inner: "tuple[OptimizerConfig, ...]" = ()
 
     @property
     def nested(self) -> bool:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from ckptdoctor.state import Generation
 
-Config: TypeAlias = "dict[str, object]"
+Config: TypeAlias = dict[str, object]
 
 _KERAS3: Config = {
     "weight_decay": None,

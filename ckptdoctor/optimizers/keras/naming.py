@@ -13,8 +13,6 @@ The shapes of names, measured on files of every generation:
 - Keras 3: `adam/m_hidden_kernel_momentum`, in 3.0 without `adam/`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property

@@ -5,8 +5,6 @@ tf_keras.src.optimizers.schedules (Keras 2), which agree wherever both have a cl
 file: whatever is not a finite number where one is needed makes the rate unknown, never an error.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeAlias

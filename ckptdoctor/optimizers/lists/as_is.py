@@ -5,8 +5,6 @@ own. Lists go kind by kind or variable by variable; where the shapes of the mode
 one of these ways, and in no other, that tells whose each slot is.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """The list that an optimizer saves, element by element: `optimizer_weights`, `optimizer/vars` and dumps hold it."""
 
-from __future__ import annotations
-
 import re
 import struct
 from collections import deque

@@ -5,8 +5,6 @@ mathematics does not: a mean of squares is never negative, a mean of gradients s
 0.1. A few elements of each array tell them apart, and tell an optimizer's accumulators from a model's weights.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from enum import Enum
 from math import isclose, isfinite

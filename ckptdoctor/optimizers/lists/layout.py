@@ -5,8 +5,6 @@
 expand a layout into the list that it predicts, and find the layout that predicts the list that is there.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache

@@ -6,8 +6,6 @@ are numbered. What an unknown layer does not train are the last of its weights: 
 (`Layer.save_own_variables`).
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
@@ -33,7 +31,7 @@ class _Sibling(NamedTuple):
     """What is in one of several siblings; those of one signature have the same arrangements."""
 
     stem: str
-    parts: tuple[_Part, ...]
+    parts: "tuple[_Part, ...]"
     signature: str
 
 

@@ -5,8 +5,6 @@ in the file, gradients were applied in reverse) the shapes themselves often allo
 layer stay together, so layers are placed as blocks before single variables are.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 

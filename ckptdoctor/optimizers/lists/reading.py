@@ -4,8 +4,6 @@ Names are what the framework wrote next to each value and hold even where gradie
 own; positions are what every framework's own loader goes by. Each answer says which of the two it rests on.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType

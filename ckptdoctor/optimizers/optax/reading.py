@@ -1,7 +1,5 @@
 """One optimizer's state in a tree: slots, counts, and the class as far as the fields tell it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 

@@ -4,8 +4,6 @@ A table of facts, from the named tuples of optax 0.1.5 to 0.2.8 (optax/_src/tran
 pickle names the class of a state: its fields have to tell, and for Adam and its relatives they do not.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from ckptdoctor.state import Generation, Role

@@ -4,8 +4,6 @@ Names and structure alone tell. A state's path ends in the path of its parameter
 is: `opt_state/1/0/mu/Dense_0/kernel`.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

@@ -5,8 +5,6 @@ parameter; both together are almost always one class's. Sources: torch/optim/*.p
 are named beside their classes; measured with the museum of 15 versions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from functools import cache
 from typing import NamedTuple

@@ -3,8 +3,6 @@
 Source: transformers/optimization.py and `get_warmup_steps` of training_args.py, 4.28 to 5.24.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from math import ceil, cos, isfinite, pi, sqrt
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """What every report of `check` shares: what one result comes to in words, and what all of them do in figures."""
 
-from __future__ import annotations
-
 import os
 from enum import Enum
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """The rows of `diff`'s reports: one for each thing that was compared, one for each slot that is not equal."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple

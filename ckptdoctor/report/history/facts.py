@@ -1,7 +1,5 @@
 """Wording and figures that every form of `history` shares: the cells of a line, the course of the learning rate."""
 
-from __future__ import annotations
-
 from math import isclose, isfinite
 from typing import NamedTuple
 

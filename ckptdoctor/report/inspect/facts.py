@@ -1,7 +1,5 @@
 """What reports of `inspect` for people share: the facts about an artifact, and which findings they show."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from math import isclose
 from typing import TYPE_CHECKING, NamedTuple
@@ -38,7 +36,7 @@ class Fact(NamedTuple):
         return ", ".join(self.parts)
 
 
-def facts(each: Examination, state: TrainingState) -> Iterator[Fact]:
+def facts(each: "Examination", state: TrainingState) -> Iterator[Fact]:
     """Format, model, each optimizer, counters."""
     yield Fact("format", (_format(each, state),))
     yield Fact("model", (_model(state),))
@@ -53,12 +51,12 @@ def facts(each: Examination, state: TrainingState) -> Iterator[Fact]:
         yield Fact("counters", tuple(f"{name} {value:,}" for name, value in state.counters.items()))
 
 
-def told(each: Examination, *, tensors: bool = False) -> list[Finding]:
+def told(each: "Examination", *, tensors: bool = False) -> list[Finding]:
     """The findings to be shown: what is true of most healthy artifacts only beside their tensors."""
     return [finding for finding in each.findings if not is_aside(finding) or (tensors and finding.code != "P002")]
 
 
-def _format(each: Examination, state: TrainingState) -> str:
+def _format(each: "Examination", state: TrainingState) -> str:
     text = record(state.format).title
     if state.producer.framework:
         text += f", written by {state.producer.framework} {state.producer.version or ''}".rstrip()

@@ -1,7 +1,5 @@
 """The learning rate from here on, and as it would be if the count, or the scheduler, were lost."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 

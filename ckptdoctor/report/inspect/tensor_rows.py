@@ -1,7 +1,5 @@
 """A row for every tensor of an artifact: what reports list under `--tensors` and `--stats`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -55,7 +53,7 @@ def _of_optimizer(optimizer: OptimizerState, *, several: bool) -> Iterator[Tenso
             yield TensorRow(f"{other.name} of {optimizer.wrapper.class_name}{whose}", other.tensor)
 
 
-def figure_columns(found: Iterable[Statistics | None]) -> tuple[str, ...]:
+def figure_columns(found: "Iterable[Statistics | None]") -> tuple[str, ...]:
     """The figures worth a column: not those that would be nothing but zeros."""
     known = [each for each in found if each is not None]
     rare = (name for name in ("nan", "inf") if any(getattr(each, name) for each in known))

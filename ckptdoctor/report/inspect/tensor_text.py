@@ -1,7 +1,5 @@
 """The table of all tensors on a terminal: a line each where they fit, else the name on a line of its own."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -33,7 +31,7 @@ class _Row(NamedTuple):
     key: str
 
 
-def print_tensors(console: Console, each: Examination, state: TrainingState, *, keys: bool, stats: bool) -> None:
+def print_tensors(console: Console, each: "Examination", state: "TrainingState", *, keys: bool, stats: bool) -> None:
     """Prints the table.
 
     Args:
@@ -57,7 +55,7 @@ def print_tensors(console: Console, each: Examination, state: TrainingState, *, 
         console.print(Text("\n").join(Text.assemble(margin, *line) for line in batch), soft_wrap=True)
 
 
-_Line: TypeAlias = "list[tuple[str, str]]"
+_Line: TypeAlias = list[tuple[str, str]]
 """A line: texts and their styles."""
 
 

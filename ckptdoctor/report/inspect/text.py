@@ -10,7 +10,6 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ckptdoctor.report.inspect.courses import courses
 from ckptdoctor.report.inspect.facts import facts, told
 from ckptdoctor.report.inspect.tensor_text import print_tensors
 from ckptdoctor.report.shared.console import drawn, headline, open_console
@@ -74,7 +73,12 @@ def _verdict(console: Console, each: Examination) -> None:
 
 def _details(console: Console, each: Examination, state: TrainingState, *, tensors: bool, stats: bool) -> None:
     width = room(console, len(_MARGIN) + _LABEL)
-    for label, parts in (*facts(each, state), *(courses(each, state) if stats else ())):
+    shown = [*facts(each, state)]
+    if stats:
+        from ckptdoctor.report.inspect.courses import courses
+
+        shown += courses(each, state)
+    for label, parts in shown:
         start = f"{_MARGIN}{label:{_LABEL}}"
         for row in listed([printable(part) for part in parts], width):
             console.print(Text.assemble((start, "dim"), row), soft_wrap=True)

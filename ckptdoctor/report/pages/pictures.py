@@ -1,7 +1,5 @@
 """Pictures in a page: lines and bars as SVG, each with a title and, beside it, the table that it was drawn from."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import isfinite, log10
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Wording that every report for people shares: formats, sizes, figures, the rows of a slot table."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import NamedTuple

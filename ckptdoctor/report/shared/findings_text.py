@@ -1,7 +1,5 @@
 """Findings on a terminal: severity and code at the left, message and hint beside them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -47,7 +45,7 @@ def finding_lines(finding: Finding) -> Iterator[Line]:
         yield Line(" " * len(start), "", ((printable(finding.hint), "dim"),), hint=True)
 
 
-def print_lines(console: Console, lines: Iterable[Line]) -> None:
+def print_lines(console: "Console", lines: Iterable[Line]) -> None:
     """Prints lines, broken at the console's edge."""
     from rich.text import Text
 
@@ -58,7 +56,7 @@ def print_lines(console: Console, lines: Iterable[Line]) -> None:
             start = (" " * len(line.start), "")
 
 
-def _rows(console: Console, line: Line) -> list[Text]:
+def _rows(console: "Console", line: Line) -> "list[Text]":
     from rich.text import Text
 
     from ckptdoctor.report.shared.folding import hint_rows, room

@@ -1,7 +1,5 @@
 """Wording that the reports of `verify` share: the verdict, and a row for each value that was compared."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import NamedTuple
 

@@ -14,7 +14,7 @@ from ckptdoctor.checking.policy import Policy
 from ckptdoctor.scanning.listing import Batch
 from ckptdoctor.scanning.rows import Row
 
-Judged: TypeAlias = "tuple[Batch, list[Row]]"
+Judged: TypeAlias = tuple[Batch, list[Row]]
 
 
 class Engine(Protocol):

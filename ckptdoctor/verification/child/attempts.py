@@ -1,7 +1,5 @@
 """One call after another, each told by what the framework held after it, what it raised, and what it warned of."""
 
-from __future__ import annotations
-
 import logging
 import warnings
 from typing import Any, Callable, NamedTuple  # noqa: UP035 - Callable[[], …] of collections.abc needs Python 3.9
@@ -95,7 +93,7 @@ class Listening(logging.Handler):
         self._warnings: Any = None
         self._caught: Any = None
 
-    def __enter__(self) -> Listening:
+    def __enter__(self) -> "Listening":
         self._warnings = warnings.catch_warnings(record=True)
         self._caught = self._warnings.__enter__()
         warnings.simplefilter("always")

@@ -1,7 +1,5 @@
 """What the opcodes of a pickle build, and where they stand in it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,8 +9,8 @@ from ckptdoctor.containers.pickles.reading import Key
 class Entry(NamedTuple):
     """A key and a value that were set, and where the opcode ends that sets them alone (else 0)."""
 
-    key: Value
-    value: Value
+    key: "Value"
+    value: "Value"
     alone: int
 
     @property
@@ -37,11 +35,11 @@ class Value:
     end: int
     constant: Key = None
     entries: list[Entry] = field(default_factory=list)
-    items: list[Value] = field(default_factory=list)
-    same: Value | None = None
+    items: "list[Value]" = field(default_factory=list)
+    same: "Value | None" = None
 
     @property
-    def real(self) -> Value:
+    def real(self) -> "Value":
         """It, where it is built."""
         return self if self.same is None else self.same
 

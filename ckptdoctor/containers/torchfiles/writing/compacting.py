@@ -4,8 +4,6 @@ Each entry of a `.distcp` file is an archive of its own, whose places are counte
 together, and `.metadata` says where it is from now on.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack

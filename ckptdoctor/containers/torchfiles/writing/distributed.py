@@ -3,8 +3,6 @@
 Sources: torch/distributed/checkpoint/metadata.py, filesystem.py (`_write_item`), of 2.0 to 2.15.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Collection, Iterator, Mapping
 from itertools import count

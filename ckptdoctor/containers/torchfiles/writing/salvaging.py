@@ -4,8 +4,6 @@ Members lie one after the other, `data.pkl` first. Their own headers have no siz
 pickle, and behind each member stands its CRC-32, which tells whether it is whole (PKWARE's APPNOTE.TXT, 4.3.7, 4.3.9).
 """
 
-from __future__ import annotations
-
 import struct
 from typing import NamedTuple
 

@@ -31,7 +31,7 @@ class Gone:
 
 
 GONE: Final = Gone()
-Changes: TypeAlias = "Mapping[Path, bytes | Gone]"
+Changes: TypeAlias = Mapping[Path, bytes | Gone]
 """Values as opcodes that leave one of them on the stack."""
 
 _PUTS = frozenset({"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"})

@@ -1,7 +1,5 @@
 """New storages of a file of torch.save: the bytes of the tensors that are put into it, each once."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from ckptdoctor.containers.tensors.putting import nbytes_of

@@ -1,7 +1,5 @@
 """The legacy stream of torch.save, with other values in it; torch before 1.6 reads nothing else."""
 
-from __future__ import annotations
-
 import os
 import struct
 from functools import partial

@@ -5,8 +5,6 @@ HDF5 has the weights of a layer, and of all that is below it, in one list: those
 what each keeps; the names in the list have to agree.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -105,7 +103,7 @@ class _At(NamedTuple):
     frozen: bool
     depth: int = 0
 
-    def below(self, name: str, within: str = "") -> _At:
+    def below(self, name: str, within: str = "") -> "_At":
         """The same at an object below."""
         return _At(f"{self.group}/{name}", within or self.within, self.of_keras3, self.frozen, self.depth + 1)
 

@@ -4,8 +4,6 @@ Keras opens the shards by the names in the JSON, but also the first one by the J
 that all are renamed after the output. The state goes into shards of its own, none larger than the target's largest.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """An optimizer's list in the tree of saved objects: the edit of a `.keras` archive's weights, or of `.weights.h5`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 

@@ -4,8 +4,6 @@ Sources: orbax.checkpoint, `_src/metadata/tree.py`, `_src/metadata/array_metadat
 `_src/serialization/type_handlers.py`, 0.5.23 to 0.12.8.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import os

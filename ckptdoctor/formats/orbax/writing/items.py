@@ -1,7 +1,5 @@
 """An item of a checkpoint with other leaves: what stays is not decoded, what is new is written as Orbax writes it."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

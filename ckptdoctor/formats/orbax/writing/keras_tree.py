@@ -4,8 +4,6 @@ Sources: keras.src.callbacks.orbax_checkpoint, Model.get_state_tree and Optimize
 3.13 to 3.15.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

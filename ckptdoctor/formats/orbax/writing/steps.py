@@ -1,7 +1,5 @@
 """A checkpoint of Orbax with another optimizer: the step as it was, but for one item, and for the configuration."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """TensorFlow checkpoints with another's optimizer state; name-based ones are written by `tf_write_names`."""
 
-from __future__ import annotations
-
 import os
 from typing import NamedTuple
 
@@ -85,7 +83,7 @@ def check(optimizer: PlannedOptimizer, target: str) -> None:
         _edited(optimizer, target, bundle)
 
 
-def _edited(optimizer: PlannedOptimizer, target: str, bundle: TensorBundle) -> Edited:
+def _edited(optimizer: PlannedOptimizer, target: str, bundle: TensorBundle) -> "Edited":
     data = read_strings(bundle.tensors[GRAPH_KEY])[0]
     return edit_graph(optimizer, data, classify(parse_object_graph(data, target), bundle))
 

@@ -4,8 +4,6 @@ Source: tensorflow/python/training/{optimizer,slot_creator,adam,saver}.py. A Sav
 a checkpoint must be complete: slots, beta powers and the step.
 """
 
-from __future__ import annotations
-
 import os
 import struct
 from collections.abc import Mapping, Sequence

@@ -6,8 +6,6 @@ root's Keras metadata. `load_model` rebuilds the optimizer from that configurati
 version; `load_weights` on `variables/variables` restores it.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping

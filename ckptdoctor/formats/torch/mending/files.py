@@ -18,7 +18,7 @@ from ckptdoctor.containers.torchfiles.writing.splicing import Gone, Path
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.torch.parts import load_part
 
-Settings: TypeAlias = "Mapping[str, object]"
+Settings: TypeAlias = Mapping[str, object]
 """What the user said: `iterations`, `learning_rate`, `loader`."""
 _PART = re.compile(
     r"(?:optimizer|scheduler|pytorch_model)(?:_\d+)?\.(?:pt|bin)\Z|(?:params|scaler)\.pt\Z|rng_state(?:_\d+)?\.pth\Z|"
@@ -43,7 +43,7 @@ class Changes:
     told: list[str] = field(default_factory=list)
 
 
-Look: TypeAlias = "Callable[[Loaded, Settings], Changes]"
+Look: TypeAlias = Callable[[Loaded, Settings], Changes]
 
 
 def find(look: Look, path: str, settings: Settings) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from ckptdoctor.words import counted
 _STATE, _GROUPS, _PARAMS = "state", "param_groups", "params"
 _RATE, _INITIAL, _CAPTURABLE = "lr", "initial_lr", "capturable"
 _KIND = "float32"
-_Found: TypeAlias = "tuple[str, Path, Fields]"
+_Found: TypeAlias = tuple[str, Path, Fields]
 
 
 def _optimizers(loaded: Loaded) -> Iterator[_Found]:

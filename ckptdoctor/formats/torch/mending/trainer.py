@@ -4,8 +4,6 @@ Sources: transformers/trainer_callback.py (`TrainerState`, a dataclass that is m
 others), trainer.py (`_save_checkpoint`, `compare_trainer_and_checkpoint_args`) of 4.28 to 5.24.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re
