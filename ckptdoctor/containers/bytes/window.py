@@ -8,7 +8,7 @@ import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ckptdoctor.containers.bytes.crc32 import combined, fastest
 from ckptdoctor.errors import UnreadableArtifact
@@ -16,13 +16,14 @@ from ckptdoctor.errors import UnreadableArtifact
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+_Answer = TypeVar("_Answer")
 _STEP = 64 << 20
 _SPLICED = 64 << 10
 """Linux moves so much at a time; where that begins at a multiple of it in the new file, it takes a third less."""
 _PLAIN = 4 << 20
 _CACHED = 256 << 10
 _SHARED_OUT = 16 << 20
-"""Longer ranges are compared by two threads."""
+"""Longer ranges are read by two threads."""
 _NOT_HERE = frozenset(
     {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF, errno.ETXTBSY}
 )
@@ -181,17 +182,37 @@ class Compared(NamedTuple):
 
 def compared(one: int, start: int, other: int, at: int, count: int, *, summed: bool = False) -> Compared:
     """Holds the bytes of two files in two ranges against each other; both have to reach that far."""
+
+    def part(first: int, length: int) -> Compared:
+        return _compared(one, start + first, other, at + first, length, summed=summed)
+
+    first, second, length = _by_two(part, count)
+    if first.crc is None or second is None or second.crc is None:
+        return first if second is None else Compared(first.same and second.same)
+    return Compared(same=True, crc=combined(first.crc, second.crc, length))
+
+
+def summed_up(descriptor: int, start: int, count: int) -> int | None:
+    """The CRC-32 of a range of a file; None where the file ends before."""
+    first, second, length = _by_two(lambda begin, size: _summed_up(descriptor, start + begin, size), count)
+    if first is None or second is None:
+        return first if not length else None
+    return combined(first, second, length)
+
+
+def _by_two(function: Callable[[int, int], _Answer], count: int) -> tuple[_Answer, _Answer | None, int]:
+    """Calls it with the first byte and the number of bytes of each of two halves; answers with the second's number.
+
+    What is short is not halved. Reading gives the interpreter's lock away, so that two threads are twice as fast.
+    """
     if count < _SHARED_OUT:
-        return _compared(one, start, other, at, count, summed=summed)
+        return function(0, count), None, 0
     from concurrent.futures import ThreadPoolExecutor
 
     half = count // 2
-    with ThreadPoolExecutor(max_workers=1) as pool:  # reading gives the interpreter's lock away
-        rest = pool.submit(_compared, one, start + half, other, at + half, count - half, summed=summed)
-        first, second = _compared(one, start, other, at, half, summed=summed), rest.result()
-    if first.crc is None or second.crc is None:
-        return Compared(first.same and second.same)
-    return Compared(same=True, crc=combined(first.crc, second.crc, count - half))
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        rest = pool.submit(function, half, count - half)
+        return function(0, half), rest.result(), count - half
 
 
 def _compared(one: int, start: int, other: int, at: int, count: int, *, summed: bool) -> Compared:
@@ -207,6 +228,17 @@ def _compared(one: int, start: int, other: int, at: int, count: int, *, summed: 
         if sum_up is not None:
             crc = sum_up(first, crc)
     return Compared(same=True, crc=crc if summed else None)
+
+
+def _summed_up(descriptor: int, start: int, count: int) -> int | None:
+    buffer, sum_up, crc = bytearray(min(_CACHED, count)), fastest(), 0
+    for done in range(0, count, _CACHED):
+        if count - done < len(buffer):
+            buffer = bytearray(count - done)
+        if not _fill(descriptor, buffer, start + done):
+            return None
+        crc = sum_up(buffer, crc)
+    return crc
 
 
 def _fill(descriptor: int, buffer: bytearray, offset: int) -> bool:

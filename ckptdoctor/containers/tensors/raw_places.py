@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ckptdoctor import storage
 from ckptdoctor.containers.bytes.copying import Progress
-from ckptdoctor.containers.bytes.window import compared, copy_range
+from ckptdoctor.containers.bytes.window import compared, copy_range, summed_up
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.references import FileRange, H5Data, TensorRef
 
 # HDF5 is loaded where a tensor lies in such a file.
 if TYPE_CHECKING:
     from ckptdoctor.containers.hdf5.contiguous import ContiguousFile
+    from ckptdoctor.containers.zips.stored_sums import StoredSums
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _MOST_OPEN = 16
+_BY_SUM = 1 << 20
+"""From so many bytes on a tensor is held against the checksum of its archive instead of being read a second time."""
 
 
 class Place(NamedTuple):
@@ -46,6 +49,7 @@ class RawPlaces:
         """
         self.sums: dict[Place, int] = {}
         self._summed = summed
+        self._stored: StoredSums | None = None
         self._hdf5: dict[tuple[str, str | None], ContiguousFile] = {}
         self._descriptors: dict[str, int] = {}
 
@@ -59,14 +63,24 @@ class RawPlaces:
             file.close()
         for descriptor in self._descriptors.values():
             os.close(descriptor)
+        if self._stored is not None:
+            self._stored.close()
         self._hdf5.clear()
         self._descriptors.clear()
 
     def same(self, one: TensorRef, other: TensorRef) -> bool | None:
-        """Whether two tensors of one type have the same bytes; None where theirs do not lie as they are in memory."""
+        """Whether two tensors of one type have the same bytes; None where theirs do not lie as they are in memory.
+
+        Where the first is a member of a zip archive, the second has them if it has the member's CRC-32: the first is
+        not read then.
+        """
         first, second = self._anywhere(one), self._anywhere(other)
         if first is None or second is None or one.dtype != other.dtype or first.nbytes != second.nbytes:
             return None
+        crc = self._crc(first)
+        if crc is not None and crc == summed_up(self._open(second.path), second.start, second.nbytes):
+            self.sums[first] = crc
+            return True
         files = self._open(first.path), first.start, self._open(second.path), second.start
         found = compared(*files, first.nbytes, summed=first.path in self._summed)
         if found.crc is not None:
@@ -97,6 +111,15 @@ class RawPlaces:
             raise UnreadableArtifact(f"the values of {ref.key!r} are not all in the file: it is truncated", place.path)
         copy_range(descriptor, place.start, nbytes, target, at, progress)
         return True
+
+    def _crc(self, place: Place) -> int | None:
+        if place.nbytes < _BY_SUM:
+            return None
+        if self._stored is None:
+            from ckptdoctor.containers.zips.stored_sums import StoredSums
+
+            self._stored = StoredSums()
+        return self._stored.crc(*place)
 
     def place(self, ref: TensorRef) -> Place | None:
         """Where a tensor's bytes are as they are wanted: little-endian, in C order, without a checksum; else None."""

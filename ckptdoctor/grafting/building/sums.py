@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from ckptdoctor.containers.tensors.raw_places import Place
 from ckptdoctor.containers.zips.archive import ZipArchive
+from ckptdoctor.containers.zips.stored_sums import is_zip
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.references import Coded, FileRange, H5Data, Location, Pieces, Recast, Strided, TensorRef
 
-_SIGNATURE = b"PK\x03\x04"
 _Wanted = dict[str, "set[int | str] | None"]
 """Archive → what has to be as its checksum says: first bytes of tensors and names of members; None: all of it."""
 
@@ -40,7 +40,7 @@ class Archived:
                 found = wanted.setdefault(path, set()) if path not in self._before else self._before[path]
                 if found is not None:
                     found.add(place)
-        self.plain = frozenset(filter(_is_zip, self._after))
+        self.plain = frozenset(filter(is_zip, self._after))
 
     def verify_before(self) -> None:
         """Reads what is packed.
@@ -48,7 +48,7 @@ class Archived:
         Raises:
             UnreadableArtifact: A member does not match its checksum.
         """
-        for path in filter(_is_zip, self._before):
+        for path in filter(is_zip, self._before):
             _verify(path, self._before[path], {})
 
     def verify_after(self, sums: Mapping[Place, int]) -> None:
@@ -79,11 +79,6 @@ def _places(location: Location | None) -> Iterator[tuple[str, int | str]]:
     elif isinstance(location, Pieces):
         for part in location.parts:
             yield from _places(part.location)
-
-
-def _is_zip(path: str) -> bool:
-    with open(path, "rb") as file:
-        return file.read(len(_SIGNATURE)) == _SIGNATURE
 
 
 def _names(archive: ZipArchive, wanted: set[int | str], sums: Mapping[Place, int]) -> list[str]:

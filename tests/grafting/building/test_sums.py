@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -62,4 +63,28 @@ def test_a_damaged_keras_archive(fixtures_dir: Path, tmp_path: Path) -> None:
     broken = flipped(source, tmp_path / "broken.keras", "model.weights.h5", len(weights) - offset - 3)
     with pytest.raises(UnreadableArtifact, match=r"model.weights.h5.*CRC"):
         ckptdoctor.graft(broken, source, out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("side", ["donor", "target"])
+@pytest.mark.parametrize("width", [64, 640], ids=["compared", "summed up"])
+def test_a_damaged_torch_file(tmp_path: Path, side: str, width: int) -> None:
+    """Neither a moment nor a weight is copied that is not what its archive says; large ones are not read twice."""
+    torch: Any = pytest.importorskip("torch")
+    files = {}
+    for name in ("donor", "target"):
+        net = torch.nn.Linear(width, width)
+        optimizer = torch.optim.Adam(net.parameters())
+        if name == "donor":
+            net(torch.ones(1, width)).sum().backward()
+            optimizer.step()
+        files[name] = tmp_path / f"{name}.pt"
+        torch.save({"model": net.state_dict(), "optimizer": optimizer.state_dict()}, files[name])
+    with zipfile.ZipFile(files[side]) as archive:
+        sizes = {each.filename: each.file_size for each in archive.infolist() if "/data/" in each.filename}
+    tensors = sorted(name for name, size in sizes.items() if size == width * width * 4)
+    files[side] = flipped(files[side], tmp_path / f"broken-{side}.pt", tensors[-1], width)
+    out = tmp_path / "out.pt"
+    with pytest.raises(UnreadableArtifact, match=r"CRC"):
+        ckptdoctor.graft(files["donor"], files["target"], out)
     assert not out.exists()
