@@ -293,9 +293,10 @@ def _with_schedule(optimizer: OptimizerState) -> OptimizerState:
 
 def _statistics(state: TrainingState, progress: Progress | None) -> "dict[TensorRef, Statistics | None]":
     from ckptdoctor.containers.tensors.dtypes import array_nbytes
-    from ckptdoctor.containers.tensors.values import kept_open, statistics
+    from ckptdoctor.containers.tensors.values import expect, kept_open, statistics
 
     refs = list(dict.fromkeys(every_tensor(state)))
+    expect(refs)
     total, done = sum(array_nbytes(ref.dtype, ref.shape) for ref in refs), 0
     found: dict[TensorRef, Statistics | None] = {}
     with kept_open():

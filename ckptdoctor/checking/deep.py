@@ -13,6 +13,7 @@ from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.tables.sstable import Table
 from ckptdoctor.containers.tensors.dtypes import array_nbytes
 from ckptdoctor.containers.tensors.scan import TensorScan, are_equal, scan_pair, scan_tensor
+from ckptdoctor.containers.tensors.values import expect
 from ckptdoctor.diagnosis.scan import PairScan, Scan
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.examination import Progress, tensors
@@ -59,6 +60,7 @@ def scan(state: TrainingState, resolved: str, progress: Progress | None = None) 
     """
     refs = [ref for ref in dict.fromkeys((*tensors(state), *state.others)) if ref.location is not None]
     pairs = [pair for each in state.optimizers for pair in _pairs(each)]
+    expect(refs)
     with ExitStack() as stack:
         places = _Places(stack)
         where = {ref: places.find(ref) for ref in refs}

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 if TYPE_CHECKING:
     from ckptdoctor.storage.contract import Entry, Ranges, Storage
 
-AT_ONCE = 8
+AT_ONCE = 16
 """Requests in flight, where it is known what will be read."""
 BLOCK = 1 << 14
 """Bytes that are fetched at once: larger ones read all of a file with scattered headers, smaller ones ask more."""

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Mapping
 from itertools import count
 from typing import NamedTuple, Protocol
 
@@ -52,6 +53,9 @@ class Ranges(Protocol):
 
     def expect(self, ranges: list[tuple[int, int]]) -> None:
         """Fetches (offset, count) ranges that will be read next, several at once; failures show when they are read."""
+
+    def tell(self, known: Mapping[int, bytes]) -> None:
+        """Says what stands at some offsets, as follows from something else that was read: it is not asked for."""
 
 
 class Storage(Protocol):

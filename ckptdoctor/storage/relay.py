@@ -1,7 +1,7 @@
 """URLs within a worker: its parent has the network, and fetches for it what lies beside what the user named."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ckptdoctor.errors import CkptDoctorError, Unreachable, UnreadableArtifact
@@ -62,6 +62,10 @@ class Range(NamedTuple):
         """Has the parent fetch several ranges at once."""
         self.ask("expect", (self.path, ranges))
 
+    def tell(self, known: Mapping[int, bytes]) -> None:
+        """Says what stands at some offsets."""
+        self.ask("tell", (self.path, dict(known)))
+
 
 def answer(question: object, arguments: object, traffic: Traffic) -> tuple[bool, Any]:
     """The parent's side: answers a worker that may be in the hands of a hostile file.
@@ -95,6 +99,9 @@ def answer(question: object, arguments: object, traffic: Traffic) -> tuple[bool,
                 return True, there.open_range(path, traffic).read(offset, count)
             case "expect", (str() as path, list() as ranges):
                 there.open_range(path, traffic).expect([(int(offset), int(count)) for offset, count in ranges])
+                return True, None
+            case "tell", (str() as path, dict() as known):
+                there.open_range(path, traffic).tell({int(offset): bytes(data) for offset, data in known.items()})
                 return True, None
             case "read so far", ():
                 return True, (traffic.requests, traffic.bytes)

@@ -18,6 +18,7 @@ from support.remote.servers import Bucket
 import ckptdoctor
 from ckptdoctor import storage
 from ckptdoctor.errors import NoSuchPath, UsageProblem
+from ckptdoctor.state import OptimizerState
 from ckptdoctor.storage.network import network
 
 _EACH = 2
@@ -84,6 +85,48 @@ def test_large_files_are_read_in_parts(bucket: Bucket, tmp_path: Path) -> None:
     assert nbytes < 500_000
     weight = ckptdoctor.inspect(url)[0].state.variables[0].tensor  # type: ignore[union-attr]
     assert np.array_equal(weight.numpy(), model.weight.detach().numpy())
+
+
+@pytest.mark.parametrize(
+    ("steps", "sums", "most"), [((3,) * 40, True, 5), ((3, 9) * 20, True, 6), ((3, 9) * 20, False, 99)]
+)
+def test_steps_of_many_parameters(
+    bucket: Bucket,
+    tmp_path: Path,
+    steps: tuple[int, ...],
+    sums: bool,  # noqa: FBT001 - a parameter
+    most: int,
+) -> None:
+    """What has another's size and checksum is not fetched again; torch may be told to write no checksums."""
+    import torch
+
+    parameters = [torch.nn.Parameter(torch.full((200, 200), float(number))) for number in range(len(steps))]
+    optimizer = torch.optim.Adam(parameters)
+    for each in parameters:
+        each.grad = torch.ones_like(each)
+    optimizer.step()
+    for each, step in zip(parameters, steps, strict=True):
+        optimizer.state[each]["step"].fill_(step)
+    before = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(sums)
+    try:
+        torch.save({"optimizer": optimizer.state_dict()}, tmp_path / "many.pt")
+    finally:
+        torch.serialization.set_crc32_options(before)
+    url = bucket.put(tmp_path / "many.pt", f"many-{len(set(steps))}-{sums}.pt")
+    found = _only_optimizer(url)
+    requests, _ = storage.traffic()
+    assert requests <= most
+    local = _only_optimizer(tmp_path / "many.pt")
+    assert [each.value for each in found.counts] == [each.value for each in local.counts] == list(steps)
+    moments = [float(slot.tensor.numpy().max()) for slot in found.slots]
+    assert moments == [float(slot.tensor.numpy().max()) for slot in local.slots]
+
+
+def _only_optimizer(path: str | Path) -> OptimizerState:
+    state = ckptdoctor.inspect(path)[0].state
+    assert state is not None
+    return state.optimizers[0]
 
 
 def test_what_was_saved_anew_is_read_anew(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:

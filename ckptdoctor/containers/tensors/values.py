@@ -2,12 +2,13 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from math import isfinite, sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ckptdoctor import storage
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.tensors.dtypes import ITEMSIZE, unpack_scalar
 from ckptdoctor.errors import UnreadableArtifact
@@ -67,6 +68,17 @@ def _opened(path: str) -> Iterator[RegularFile]:
             cache.pop(next(iter(cache))).close()
         cache[path] = RegularFile(path)
     yield cache[path]
+
+
+def expect(refs: Iterable[TensorRef]) -> None:
+    """Has the small ones at URLs fetched several at once, which will be read one by one."""
+    wanted: dict[str, list[tuple[int, int]]] = {}
+    for ref in refs:
+        where = ref.location.base if isinstance(ref.location, Strided) else ref.location
+        if isinstance(where, FileRange) and storage.is_remote(where.path) and where.nbytes <= storage.BLOCK:
+            wanted.setdefault(where.path, []).append((where.offset, where.nbytes))
+    for path, ranges in wanted.items():
+        storage.expect(path, ranges)
 
 
 def read_scalar(ref: TensorRef) -> Scalar | None:

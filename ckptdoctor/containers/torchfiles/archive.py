@@ -8,6 +8,7 @@ from __future__ import annotations
 from itertools import zip_longest
 
 from ckptdoctor import storage
+from ckptdoctor.containers.bytes.crc32 import fastest
 from ckptdoctor.containers.bytes.cursor import Cursor
 from ckptdoctor.containers.pickles.machine import Machine
 from ckptdoctor.containers.torchfiles.fast import Unusual, fast_load
@@ -26,6 +27,8 @@ MAX_STEPS = 8_000_000
 """Steps of the machine; 100,000 tensors take 3,000,000."""
 _ALIGNED = 64
 _DESCRIPTORS = (0, 16, 24)
+_NUMBER = 16
+"""Bytes of the largest number."""
 _HEADER = 256
 """Bytes in which a header with its padding fits."""
 _DATA = "data.pkl"
@@ -98,6 +101,8 @@ def _load(path: str, archive: ZipArchive, start: int) -> Loaded:
     node = tree.node(root_value, (None, ""))
     if cursor.left:
         oddities.append(Oddity("I007", f"{cursor.left:,} bytes behind the end of the pickle are not read"))
+    if archive.is_unsummed:
+        oddities.append(Oddity("I009", "the archive was written without checksums (torch's set_crc32_options(False))"))
     if packed:
         oddities.append(
             Oddity(
@@ -120,12 +125,14 @@ def _told_by_directory(path: str, members: list[Member], start: int) -> dict[str
 
     torch's writer lets the bytes of each begin at a multiple of 64, and puts at most a descriptor of 16 or 24 bytes
     behind them (caffe2/serialize/inline_container.cc, miniz.c): what ends at the next header can so be placed by its
-    size. The rest is fetched, several at once, with its header.
+    size. The rest is fetched, several at once, with its header. Numbers, which is what is read of them, have the bytes
+    of another one of the same size and CRC-32: the steps of a thousand parameters are one.
     """
     if not storage.is_remote(path):
         return {}
     found: dict[str, tuple[int, int]] = {}
     inline: list[tuple[int, int]] = []
+    alike: dict[tuple[int, int], list[int]] = {}
     ordered = sorted(members, key=lambda each: each.offset)
     for member, following in zip_longest(ordered, ordered[1:]):
         fits = [
@@ -135,9 +142,20 @@ def _told_by_directory(path: str, members: list[Member], start: int) -> dict[str
             and (begin := following.offset - behind - member.size) % _ALIGNED == 0
             and begin > member.offset + len(member.name)
         ]
-        if fits and member.size > storage.BLOCK and member.method == STORED and member.size == member.packed:
+        if fits and member.method == STORED and member.size == member.packed:
             found[member.name] = fits[0], member.size
+            if 0 < member.size <= _NUMBER:
+                alike.setdefault((member.size, member.crc), []).append(start + fits[0])
         elif member.size <= storage.BLOCK:
             inline.append((start + member.offset, min(storage.BLOCK, member.size + _HEADER)))
-    storage.expect(path, inline)
+    ranges = storage.open_range(path)
+    ranges.expect([*inline, *((places[0], size) for (size, _), places in alike.items())])
+    unlike: list[tuple[int, int]] = []
+    for (size, crc), (first, *others) in alike.items():
+        data = ranges.read(first, size) if others else b""
+        if others and fastest()(data, 0) == crc:
+            ranges.tell(dict.fromkeys(others, data))
+        else:  # torch writes no checksums where it is told so
+            unlike += [(each, size) for each in others]
+    ranges.expect(unlike)
     return found

@@ -49,6 +49,8 @@ class ZipSizes(NamedTuple):
 
 _LOCAL = struct.Struct("<4s5H3I2H")
 _CENTRAL = struct.Struct("<4s6H3I5H2I")
+_CRC, _CRC_AT = struct.Struct("<I"), 14
+"""In a local header."""
 _ZIP64_VERSION = 45
 _MAX16 = 0xFFFF
 _DESCRIPTOR = 0x8
@@ -103,7 +105,8 @@ def rewrite(
         for info in infos:
             _check(info, source)
         with _created(output) as writing:
-            writer = _Writer(writing, progress, aligned)
+            unsummed = not any(info.CRC for info in infos)
+            writer = _Writer(writing, progress, aligned, unsummed=unsummed)
             with ThreadPoolExecutor(max_workers=1) as pool:  # checksums give the interpreter's lock away
                 verified = pool.submit(_verify, source, [info.filename for info in infos])
                 _members(infos, stream.fileno(), writer, replacements)
@@ -201,13 +204,16 @@ class _Writer:
         copied: Bytes of copied members.
     """
 
-    def __init__(self, descriptor: int, progress: Progress | None, aligned: int = 1, start: int = 0) -> None:
+    def __init__(
+        self, descriptor: int, progress: Progress | None, aligned: int = 1, start: int = 0, *, unsummed: bool = False
+    ) -> None:
         self.entries: list[_Entry] = []
         self.replaced = 0
         self.copied = 0
         self._descriptor = descriptor
         self._progress = progress
         self._aligned = aligned
+        self._unsummed = unsummed
         self._start = self._end = start
 
     @property
@@ -236,6 +242,9 @@ class _Writer:
         paged = begin if info.compress_size >= _PAGED else None
         self._append(self._header(entry, _without(extra, ZIP64_TAG), wide=wide, paged=paged))
         copy_range(reading, begin, info.compress_size, self._descriptor, self._end, self._progress)
+        if self._unsummed and info.compress_type == zipfile.ZIP_STORED:  # or the new one would be damaged by its sums
+            entry = entry._replace(crc=self._crc(self._end, info.file_size))
+            write_at(self._descriptor, _CRC.pack(entry.crc), self._start + offset + _CRC_AT)
         self._end += info.compress_size
         self.copied += info.compress_size
         return entry

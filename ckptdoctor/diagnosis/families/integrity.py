@@ -85,6 +85,9 @@ def _of_strange_types(state: TrainingState) -> list[TensorRef]:
     return [ref for ref in (*variables, *slots) if ref.dtype in strange] + texts if strange or texts else []
 
 
+_KEEP_SUMS = "keep checksums of the files beside the checkpoint"
+
+
 def _no_checksums(evidence: Evidence) -> Iterator[tuple[str, str]]:
     """Arrays in chunks whose codings have none; the other formats without checksums hold nothing that seems checked."""
     slots = [slot.tensor for optimizer in evidence.optimizers for slot in optimizer.slots]
@@ -93,8 +96,9 @@ def _no_checksums(evidence: Evidence) -> Iterator[tuple[str, str]]:
     if bare:
         yield (
             f"the values of {len(bare):,} arrays have no checksums: bytes that change are restored without a word",
-            "keep checksums of the files beside the checkpoint",
+            _KEEP_SUMS,
         )
+    yield from noticed("I009", _KEEP_SUMS)(evidence)
 
 
 def _not_fully_read(evidence: Evidence) -> Iterator[tuple[str, str]]:

@@ -183,6 +183,8 @@ def _sums_in(path: str) -> dict[tuple[int, int], int]:
     """First byte and bytes of each stored member of an archive → its CRC-32."""
     try:
         with ZipArchive(path) as opened:
+            if opened.is_unsummed:
+                return {}
             ranges = {name: opened.stored_range(name) for name in opened.names}
             return {place: opened.crc(name) for name, place in ranges.items() if place is not None}
     except UnreadableArtifact:
