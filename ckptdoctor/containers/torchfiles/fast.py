@@ -99,17 +99,24 @@ class _Reader:
         found = TENSOR.match(self.data, self.at)
         if found is None:
             return False
-        memo = self.memo
+        memo, index = self.memo, argument
         (
             of, tagged, typed, length, key, as_key, on, many, as_reference, first, extents, as_size, steps, as_stride,
             empty, as_hooks, as_args, as_tensor,
         ) = found.groups()  # fmt: skip
-        function, tag, kind, device, hooks = (
-            memo[argument(each[1:], "little")] for each in (of, tagged, typed, on, empty)
-        )
+        # One after the other, without a loop: this is done for each of 100,000 tensors.
+        function, tag = memo[index(of[1:], "little")], memo[index(tagged[1:], "little")]
+        kind, device = memo[index(typed[1:], "little")], memo[index(on[1:], "little")]
+        last = empty[1:]
+        hooks = memo[index(last, "little")]
         if as_key is not None and as_key[1:] == on[1:]:
             return False  # what a broken pickle remembers on the way is what it recalls
-        if any(each is not None and each[1:] == empty[1:] for each in (as_key, as_reference, as_size, as_stride)):
+        if (
+            (as_key is not None and as_key[1:] == last)
+            or (as_reference is not None and as_reference[1:] == last)
+            or (as_size is not None and as_size[1:] == last)
+            or (as_stride is not None and as_stride[1:] == last)
+        ):
             return False
         usual = function == _REBUILD and tag == "storage" and isinstance(kind, Name) and isinstance(device, str)
         if not usual or length[0] != len(key) or not isinstance(hooks, Global) or hooks.known is not Known.ORDERED_DICT:
@@ -123,13 +130,20 @@ class _Reader:
             raise Unusual("no plain storage")
         tensor = Tensor(storage, storage.dtype or "uint8", size, offset, stride)
         none = Pairs()
-        args = (storage, offset, size, stride, False, none)
-        for place, value in (
-            (as_key, name), (as_reference, reference), (as_size, size), (as_stride, stride), (as_hooks, none),
-            (as_args, args), (as_tensor, tensor),
-        ):  # fmt: skip
-            if place is not None:
-                memo[argument(place[1:], "little")] = value
+        if as_key is not None:
+            memo[index(as_key[1:], "little")] = name
+        if as_reference is not None:
+            memo[index(as_reference[1:], "little")] = reference
+        if as_size is not None:
+            memo[index(as_size[1:], "little")] = size
+        if as_stride is not None:
+            memo[index(as_stride[1:], "little")] = stride
+        if as_hooks is not None:
+            memo[index(as_hooks[1:], "little")] = none
+        if as_args is not None:
+            memo[index(as_args[1:], "little")] = storage, offset, size, stride, False, none
+        if as_tensor is not None:
+            memo[index(as_tensor[1:], "little")] = tensor
         self.stack.append(tensor)
         self.at = found.end()
         return True

@@ -304,15 +304,20 @@ class ZipArchive:
     def _start(self, name: str, member: Member | None = None) -> int:
         """Where the bytes of a member begin, packed or not."""
         member = member or self._member(name)
+        encoded = name.encode("utf-8", "replace")
         try:
             self._stream.seek(member.offset)
-            fields = _LOCAL_HEADER.unpack(self._stream.read(_LOCAL_HEADER.size))
-            local_name = self._stream.read(fields[-2])
+            head = self._stream.read(_LOCAL_HEADER.size + len(encoded))  # at once: there may be 100,000
+            fields = _LOCAL_HEADER.unpack_from(head)
+            local_name = head[_LOCAL_HEADER.size :]
+            if fields[-2] != len(encoded):
+                self._stream.seek(member.offset + _LOCAL_HEADER.size)
+                local_name = self._stream.read(fields[-2])
         except _BROKEN as error:
             raise self._broken(error, name) from error
         if fields[0] != b"PK\x03\x04":
             raise UnreadableArtifact("its local header is not where the archive says", self.path, place=name)
-        if local_name != name.encode("utf-8", "replace") and local_name.decode("cp437") != name:
+        if local_name != encoded and local_name.decode("cp437") != name:
             raise UnreadableArtifact(f"its local header says {local_name[:80]!r}", self.path, place=name)
         start = member.offset + _LOCAL_HEADER.size + fields[-2] + fields[-1]
         if start + member.packed > self._size:
