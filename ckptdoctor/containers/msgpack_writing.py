@@ -20,8 +20,8 @@ _COPY = 1 << 20
 _NDARRAY = 1
 _FIXED = {1: 0xD4, 2: 0xD5, 4: 0xD6, 8: 0xD7, 16: 0xD8}
 
-Value: TypeAlias = "TensorRef | int | Mapping[str, Value]"
-"""An array, a number, or a map of such."""
+Value: TypeAlias = "TensorRef | int | str | Mapping[str, Value] | list[Value] | None"
+"""An array, a number, a text, nothing, or a map or list of such."""
 
 
 class Sizes(NamedTuple):
@@ -90,6 +90,14 @@ def _value(value: Value) -> Iterator[bytes]:
         yield from _array(value)
     elif isinstance(value, int):
         yield _integer(value)
+    elif isinstance(value, str):
+        yield _text(value)
+    elif value is None:
+        yield b"\xc0"
+    elif isinstance(value, list):
+        yield _header(len(value), 0x90, 16, 0xDC)
+        for each in value:
+            yield from _value(each)
     else:
         yield _header(len(value), 0x80, 16, 0xDE)
         for name, each in value.items():

@@ -189,6 +189,20 @@ def test_checkpoints(python: Python, environment: str, framework: str, tmp_path:
     assert failing == {}
 
 
+@pytest.mark.parametrize("environment", ["orbax0.4", "orbax0.5"])
+def test_orbax(python: Python, environment: str, tmp_path: Path) -> None:
+    """Orbax before 0.5.23, whose trees are told by the file `checkpoint`: into parameters alone and a fresh chain."""
+    child("graft_orbax_old.py", "train", tmp_path, python=python(environment))
+    for each in tmp_path.iterdir():
+        for target in ("target", "fresh"):
+            ckptdoctor.graft(each / "donor", each / target, each / f"into-{target}")
+    answers = child("graft_orbax_old.py", "resume", tmp_path, python=python(environment))
+    fresh = {name: answers.pop(name) for name in list(answers) if name.endswith("/fresh")}
+    assert len(answers) == 2 * len(fresh) == 6
+    assert min(fresh.values()) > VISIBLE
+    assert max(answers.values()) <= TOLERANCE
+
+
 @pytest.fixture(scope="module")
 def saver(python: Python, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """TensorFlow 1.15's checkpoints, by a Saver."""

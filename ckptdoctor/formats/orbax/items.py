@@ -8,13 +8,12 @@ from typing import NamedTuple
 from ckptdoctor.containers.zarrs.arrays import Arrays, arrays
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.orbax.metadata import Entry, Tree, json_object, json_value, read_tree
-from ckptdoctor.formats.orbax.places import AGGREGATE, MANIFEST, STRINGS, TREE, listed
+from ckptdoctor.formats.orbax.places import AGGREGATE, MANIFEST, PLACEHOLDER, STRINGS, TREE, listed
 from ckptdoctor.formats.trees import as_tensor
 from ckptdoctor.references import TensorRef
 from ckptdoctor.state import Oddity
 from ckptdoctor.words import enumerate_some
 
-_PLACEHOLDER = "PLACEHOLDER://"
 _SHOWN = 4
 _MOST_PROCESSES = 64
 """So many processes' databases are looked into; a save has one for each host."""
@@ -157,8 +156,8 @@ class _Reading:
 
     def placed(self, path: tuple[str, ...], indices: tuple[bool, ...], value: object) -> Leaf:
         """A leaf of the file `checkpoint`: the value itself, or the name of its array."""
-        if isinstance(value, str) and value.startswith(_PLACEHOLDER):
-            name = value[len(_PLACEHOLDER) :]
+        if isinstance(value, str) and value.startswith(PLACEHOLDER):
+            name = value[len(PLACEHOLDER) :]
             tensor = self._named(name, path)
             if tensor is None:
                 self.absent.append(name)

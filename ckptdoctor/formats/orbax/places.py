@@ -15,6 +15,8 @@ from ckptdoctor.errors import UnreadableArtifact
 
 TEMPORARY = ".orbax-checkpoint-tmp"
 """What the name of a step or item contains until it is complete; versions before 0.11 add `-MICROSECONDS`."""
+PLACEHOLDER = "PLACEHOLDER://"
+"""Of an array in the file `checkpoint`; its name follows."""
 STEP_METADATA, TREE, AGGREGATE, MANIFEST = "_CHECKPOINT_METADATA", "_METADATA", "checkpoint", "manifest.ocdbt"
 STRINGS = "_strings.json"
 FILES = frozenset({STEP_METADATA, TREE, MANIFEST, STRINGS, "_sharding", "commit_success.txt", "orbax.checkpoint"})

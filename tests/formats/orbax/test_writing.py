@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.museum import FIXTURES
@@ -19,6 +21,51 @@ from ckptdoctor.state import Status
 
 def _files(folder: Path) -> dict[str, bytes]:
     return {str(each.relative_to(folder)): each.read_bytes() for each in folder.rglob("*") if each.is_file()}
+
+
+def _as_before_0_5_23(folder: Path, out: Path) -> Path:
+    """An item of today as Orbax before 0.5.23 has it: the file `checkpoint` has the tree, and names of arrays in it."""
+    msgpack = pytest.importorskip("msgpack")
+    shutil.copytree(folder, out)
+    (out / "checkpoint").write_bytes(msgpack.packb(_old_tree(folder)))
+    return out
+
+
+def _old_tree(folder: Path) -> object:
+    nodes = json.loads((folder / "_METADATA").read_text(encoding="utf-8"))["tree_metadata"].values()
+    root: dict[str, Any] = {}
+    kinds: dict[tuple[str, ...], int] = {}
+    for node in nodes:
+        keys = [str(each["key"]) for each in node["key_metadata"]]
+        kinds |= {tuple(keys[:depth]): node["key_metadata"][depth]["key_type"] for depth in range(len(keys))}
+        here = root
+        for key in keys[:-1]:
+            here = here.setdefault(key, {})
+        empty = node["value_metadata"]["value_type"] in {"None", "Dict", "List"}
+        here[keys[-1]] = None if empty else f"PLACEHOLDER://{'.'.join(keys)}"
+
+    def listed(value: Any, path: tuple[str, ...]) -> Any:
+        if not isinstance(value, dict):
+            return value
+        below = {key: listed(each, (*path, key)) for key, each in value.items()}
+        return [below[key] for key in sorted(below, key=int)] if kinds[path] == 1 else below
+
+    return listed(root, ())
+
+
+@pytest.mark.parametrize("target", ["params", "adamw"])
+def test_the_tree_of_orbax_before_0_5_23(museum: Path, tmp_path: Path, target: str) -> None:
+    """What this Orbax goes by says the same as what later ones do; without the optimizer too."""
+    msgpack = pytest.importorskip("msgpack")
+    jax, donor = museum / "orbax-jax", museum / "orbax-jax" / "adamw"
+    into, out = _as_before_0_5_23(jax / target, tmp_path / "old"), tmp_path / "out"
+    ckptdoctor.graft(donor, into, out)
+    assert inspect(out)[0].status is Status.COMPLETE
+    assert msgpack.unpackb((out / "checkpoint").read_bytes()) == _old_tree(out) == _old_tree(donor)
+    ckptdoctor.strip(out, tmp_path / "stripped")
+    left = msgpack.unpackb((tmp_path / "stripped" / "checkpoint").read_bytes())
+    assert left == _old_tree(tmp_path / "stripped")
+    assert "opt_state" not in left
 
 
 def _examined(path: Path) -> Examination:

@@ -39,7 +39,7 @@ def chain_edit(optimizer: PlannedOptimizer, items: Sequence[Item], target: str) 
     add = tuple(_leaf(leaf, depth, there, owners, by_jax=by_jax) for leaf in optimizer.tree)
     root = f"{optimizer.name}/"
     gone = (path for path in there if f"{'/'.join((item.name, *path) if depth else path)}/".startswith(root))
-    return item.name, ItemEdit(frozenset(gone), add)
+    return item.name, ItemEdit(frozenset(gone), add, (tuple(optimizer.name.split("/"))[depth:],))
 
 
 def _leaf(

@@ -10,9 +10,10 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
+from ckptdoctor.containers.msgpack_writing import Value
 from ckptdoctor.containers.zarrs.writing import NewArray
 from ckptdoctor.formats.orbax.metadata import json_object
-from ckptdoctor.formats.orbax.places import TREE, listed
+from ckptdoctor.formats.orbax.places import PLACEHOLDER, TREE, listed
 
 Path = tuple[str, ...]
 JAX = "jax.Array"
@@ -46,10 +47,12 @@ class ItemEdit(NamedTuple):
     Attributes:
         drop: Paths of the leaves that go.
         add: Those that come.
+        roots: What those of optimizers lie below.
     """
 
     drop: frozenset[Path]
     add: tuple[NewLeaf, ...]
+    roots: tuple[Path, ...] = ()
 
     @property
     def arrays(self) -> list[NewArray]:
@@ -118,6 +121,38 @@ def _node(leaf: NewLeaf, *, shapes: bool) -> dict[str, object]:
     if shapes and leaf.kind == JAX and leaf.array is not None:
         value["write_shape"] = list(leaf.array.shape)
     return {"key_metadata": keys, "value_metadata": value}
+
+
+def aggregate(edit: ItemEdit) -> dict[Path, Value]:
+    """What becomes of places in the file `checkpoint` of Orbax before 0.5.23: maps and lists, with the names of arrays.
+
+    Source: orbax.checkpoint, `_src/handlers/base_pytree_checkpoint_handler.py` and `utils.py`, 0.4.8 to 0.5.20.
+    """
+    below: dict[Path, list[tuple[Path, tuple[bool, ...], NewLeaf]]] = {root: [] for root in edit.roots}
+    beside: dict[Path, Value] = {}
+    for leaf in edit.add:
+        root = next((each for each in edit.roots if leaf.path[: len(each)] == each), None)
+        if root is None:  # `step` of the program
+            beside[leaf.path] = _placed(leaf)
+        else:
+            below[root].append((leaf.path[len(root) :], leaf.indices[len(root) :], leaf))
+    return {**{root: _nested(leaves) if leaves else None for root, leaves in below.items()}, **beside}
+
+
+def _placed(leaf: NewLeaf) -> str | None:
+    return None if leaf.array is None else f"{PLACEHOLDER}{leaf.array.name}"
+
+
+def _nested(leaves: Sequence[tuple[Path, tuple[bool, ...], NewLeaf]]) -> Value:
+    path, indices, first = leaves[0]
+    if not path:
+        return _placed(first)
+    below: dict[str, list[tuple[Path, tuple[bool, ...], NewLeaf]]] = {}
+    for keys, are_indices, leaf in leaves:
+        below.setdefault(keys[0], []).append((keys[1:], are_indices[1:], leaf))
+    if indices[0]:
+        return [_nested(below[key]) for key in sorted(below, key=int)]
+    return {key: _nested(below[key]) for key in sorted(below)}
 
 
 # -------------------------------------------------------------------------------------------------------- jax arrays

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ckptdoctor.containers.bytes.copying import Progress, copy_file, copy_tree, link_file
 from ckptdoctor.containers.bytes.files import RegularFile, is_inside
+from ckptdoctor.containers.msgpack_writing import exchange
 from ckptdoctor.containers.ocdbt.database import Database
 from ckptdoctor.containers.ocdbt.writing import MAX_INLINE, DataFile, Stored, write_database
 from ckptdoctor.containers.zarrs.store import Directory, leaves
@@ -14,7 +15,7 @@ from ckptdoctor.containers.zarrs.writing import NewArray, chunk, chunk_key, meta
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.formats.orbax.metadata import json_object
 from ckptdoctor.formats.orbax.places import AGGREGATE, MANIFEST, TREE, listed
-from ckptdoctor.formats.orbax.writing.documents import ItemEdit, documents, nodes_of, path_of
+from ckptdoctor.formats.orbax.writing.documents import ItemEdit, aggregate, documents, nodes_of, path_of
 from ckptdoctor.references import FileRange, Inline
 
 _PROCESS = "ocdbt.process_"
@@ -33,16 +34,15 @@ class Sizes(NamedTuple):
 
 
 def require_writable(source: str, base: str) -> None:
-    """Refuses items of versions whose trees lie in a file that is not written.
+    """Refuses items of versions whose trees are told by a file that is not written.
 
     Raises:
         GraftRefused: It is one.
     """
-    names = listed(source)
-    if AGGREGATE in names or TREE not in names:
+    if TREE not in listed(source):
         raise GraftRefused(
-            f"the target's tree is in the file {AGGREGATE!r} of Orbax before 0.5.23, or nowhere, which is not written: "
-            "restore it with a later Orbax, save it again, and graft into that",
+            f"the target has no {TREE}, as Orbax has it from 0.4 on: restore it with a later Orbax, save it again, and "
+            "graft into that",
             base,
         )
 
@@ -73,6 +73,8 @@ def write_item(
     for name, value in changed.items():
         writing.document(name, value)
     names = listed(source)
+    if AGGREGATE in names:
+        writing.aggregate(edit)
     held = _Held(fields, edit)
     if MANIFEST in names:
         writing.database(held, edit.arrays)
@@ -80,7 +82,7 @@ def write_item(
     else:
         writing.directories(held, edit.arrays)
         data = held.folders
-    writing.others([name for name in names if name not in data], skip=frozenset(changed))
+    writing.others([name for name in names if name not in data], skip=frozenset({*changed, AGGREGATE}))
     return writing.sizes
 
 
@@ -121,6 +123,15 @@ class _Writing:
         with open(path, "xb") as stream:
             stream.write(data)
         self._new(len(data))
+
+    def aggregate(self, edit: ItemEdit) -> None:
+        """Writes the tree that Orbax before 0.5.23 goes by: what stays is not decoded, values that stand in it too."""
+        source = os.path.join(self._source, AGGREGATE)
+        if not edit.roots or not is_inside(source, self._base):
+            raise GraftRefused(f"what lies in the file {AGGREGATE!r} has no place of its own there", self._base)
+        with open(os.path.join(self._output, AGGREGATE), "xb") as stream:
+            sizes = exchange(source, stream, aggregate(edit))
+        self.sizes = self.sizes._replace(new=self.sizes.new + sizes.new, copied=self.sizes.copied + sizes.copied)
 
     # -------------------------------------------------------------------------------------------------- in a database
 

@@ -53,9 +53,9 @@ def strip(target: str, output: str, progress: Progress | None = None) -> Strippe
             require_writable(os.path.join(target, each.name), target)
     place, told = placed(target, output)
     if "" in changed:
-        write_item(target, output, target, ItemEdit(changed[""], ()), progress=progress)
+        write_item(target, output, target, _edit("", changed[""], roots), progress=progress)
     else:
-        _step(target, place, changed, progress)
+        _step(target, place, {name: _edit(name, paths, roots) for name, paths in changed.items()}, progress)
     names = tuple(roots) if tree is None else (f"{tree.name}/{_KERAS_GROUP}",)
     return Stripped(names, (_call(told, keras=tree is not None),))
 
@@ -69,12 +69,18 @@ def _leaves(item: Item, roots: Sequence[str]) -> frozenset[Path]:
     return frozenset(path for path, name in names.items() if any(name.startswith(f"{root}/") for root in roots))
 
 
-def _step(target: str, place: str, changed: dict[str, frozenset[Path]], progress: Progress | None) -> None:
+def _edit(item: str, gone: frozenset[Path], roots: Sequence[str]) -> ItemEdit:
+    front = f"{item}/" if item else ""
+    inside = (each.removeprefix(front) for each in roots if each.startswith(front))
+    return ItemEdit(gone, (), tuple(tuple(each.split("/")) for each in inside))
+
+
+def _step(target: str, place: str, changed: dict[str, ItemEdit], progress: Progress | None) -> None:
     os.makedirs(place)
     for name in sorted(listed(target)):
         if name in changed:
-            edit = ItemEdit(changed[name], ())
-            write_item(os.path.join(target, name), os.path.join(place, name), target, edit, progress=progress)
+            here, there = os.path.join(target, name), os.path.join(place, name)
+            write_item(here, there, target, changed[name], progress=progress)
         else:
             copy_entry(target, place, name, target, progress=progress)
 
