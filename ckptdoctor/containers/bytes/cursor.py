@@ -47,9 +47,20 @@ class Cursor:
 
     def take(self, count: int, what: str = "data") -> bytes:
         """Reads `count` bytes and moves behind them."""
+        first = self.position - self._origin
+        if 0 <= first <= (end := first + count) <= len(self._buffer):  # which lies within the window
+            self.position += count
+            return self._buffer[first:end]
         data = self.peek(self.position, count, what)
         self.position += count
         return data
+
+    def ahead(self, most: int) -> bytes:
+        """The next bytes, up to so many, without moving."""
+        first = self.position - self._origin
+        if first >= 0 and first + most <= len(self._buffer):
+            return self._buffer[first : first + most]
+        return self.peek(self.position, min(most, self.left))
 
     def skip(self, count: int, what: str = "data") -> int:
         """Moves over `count` bytes that stay unread, and answers where they begin."""
