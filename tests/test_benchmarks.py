@@ -93,13 +93,15 @@ def test_ratios() -> None:
         "ours": [dict(zip(named, one, strict=True)) for one in ours],
         "theirs": [dict(zip(named, one, strict=True)) for one in theirs],
     }  # fmt: skip
-    assert peers.row(each)[2:] == ["1.00 s", "4.00 s", "1/4.0", "1/10.0 … 1/4.0", "1/2.0", "20 / 300 MB"]
+    assert peers.row(each)[2:] == ["1.00 s", "4.00 s", "1/4.0", "", "1/10.0 … 1/4.0", "1/2.0", "20 / 300 MB"]
+    assert peers.row({**each, "goal": 1 / 6})[5] == "1/6.0: missed"
+    assert peers.row({**each, "goal": 1 / 3})[5] == "1/3.0: met"
     assert "it is not installed" in peers.row({**each, "needs": "it", "theirs": [], "ours": []})[3]
 
 
 def test_page(tmp_path: Path) -> None:
     """The page has a row for every figure, says what was not measured, and has the limits of the code."""
-    assert page.render(tmp_path).count("Not measured in this run.") == 4
+    assert page.render(tmp_path).count("Not measured in this run.") == 6
     times = [{"seconds": 2.0, "megabytes": 20.0, "processor": 1.0}]
     beside = {"case": "a file", "command": "inspect", "needs": "", "ours": times, "theirs": times}
     growing = {"kind": "run directory", "command": "check --all", "unit": "checkpoints"}
@@ -109,7 +111,13 @@ def test_page(tmp_path: Path) -> None:
         "check": [{"name": "a thousand", "peer": "one each", "ours": [1.0, 1.0], "theirs": [50.0, 60.0]}],
         "graft": [
             {"way": "a script", **way, "peers": []},
-            {"way": "graft", "seconds": [0.5, 0.5], "megabytes": [9.0], "peers": ["a script"]},
+            {"way": "graft", "seconds": [0.5, 0.5], "megabytes": [9.0], "peers": [["a script", 0.2]]},
+        ],
+        "remote": [{"name": "2 GB file of torch.save", "size": 2_000_000_000, "requests": 4, "bytes": 300_000}],
+        "fleet": [
+            {"engine": "processes", "artifacts": 2000, "seconds": 10.0, "processor": 18.0},
+            {"engine": "dask", "artifacts": 2000, "seconds": 20.0, "processor": None},
+            {"engine": "ray", "artifacts": 2000, "seconds": None},
         ],
         "scale": [{**growing, "size": 100, **times[0]}, {**growing, "size": 1000}],
     }
@@ -117,9 +125,21 @@ def test_page(tmp_path: Path) -> None:
         (tmp_path / f"{name}.json").write_text(json.dumps(each), encoding="utf-8")
     text = " ".join(page.render(tmp_path).split())
     assert "Not measured" not in text
-    assert "| a file | a tool | 2.00 s | 2.00 s | 1.00 | 1.00 … 1.00 | 1.00 | 20 / 20 MB |" in text
+    assert "| a file | a tool | 2.00 s | 2.00 s | 1.00 | | 1.00 … 1.00 | 1.00 | 20 / 20 MB |" in text
     assert "| a file | `cat` |" in text
     assert "| a thousand | 1.00 s | one each | 50.00 s | 1/50.0 | 1/60.0 … 1/50.0 |" in text
-    assert "| graft | 0.50 s | 9 MB | a script | 1/4.0 | 1/6.0 … 1/4.0 |" in text
+    assert "| graft | 0.50 s | 9 MB | a script | 1/4.0 | 1/6.0 … 1/4.0 | 1/5.0: missed |" in text
+    assert "| 2 GB file of torch.save | 2,000.0 MB | 4 | 0.30 MB | 5 requests |" in text
+    assert "| processes | 2,000 | 10.0 s | 200 | 9.0 ms |" in text
+    assert "| ray | | not installed |" in text
     assert "| run directory | check --all | 1,000 checkpoints | over 300 s |" in text
+    assert page.ratios(tmp_path) == {
+        "a file / a tool": 1.0,
+        "a file / floor: cat": 1.0,
+        "check, a thousand / one each": 0.02,
+        "graft / a script": 0.25,
+    }
+    assert page.worse({"a": 0.31, "b": 0.29, "new": 9.0}, {"a": 0.2, "b": 0.2, "gone": 1.0}) == [
+        "a: 1/3.2, and it was 1/5.0"
+    ]
     assert "| steps of a pickle | 800,000 |" in text

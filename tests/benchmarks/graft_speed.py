@@ -3,8 +3,8 @@
     python tests/benchmarks/graft_speed.py [--gigabytes 2] [--repeat 3] [--folder DIR] [--only NAME]
         [--json FILE] [--check]
 
-Needs TensorFlow, tf_keras and Keras 3, which also make the inputs: checkpoints, HDF5 files and `.keras` archives of a
-model with its Adam state, of about the size asked for, and their weights-only twins. They are made in a temporary
+Needs TensorFlow, tf_keras, Keras 3 and PyTorch, which also make the inputs: checkpoints, HDF5 files, `.keras` archives
+and files of torch.save of a model with its Adam state, of about the size asked for, and their weights-only twins. They are made in a temporary
 folder, or in DIR, where they are used again. Runs of all ways alternate, so that a busy machine slows each of them;
 ratios are of the fastest runs. Peak memory is the child's own. What a graft writes is on the disk when it ends, so that
 `cp` is given twice: as it is, and with a `sync` of what it wrote.
@@ -76,6 +76,22 @@ tf.train.Checkpoint(model=model).read("target").expect_partial()
 tf.train.Checkpoint(model=model, optimizer=optimizer).write("by_script")
 """
 )
+_MAKE_TORCH = """
+import torch
+net = torch.nn.Sequential(*[torch.nn.Linear({width}, {width}) for _ in range({layers})])
+optimizer = torch.optim.AdamW(net.parameters())
+torch.save({{"model": net.state_dict(), "step": 0}}, "target.pt")
+for each in net.parameters():
+    each.grad = torch.randn_like(each)
+optimizer.step()
+torch.save({{"model": net.state_dict(), "optimizer": optimizer.state_dict(), "step": 1}}, "donor.pt")
+"""
+_TORCH_SCRIPT = """
+import torch
+donor, target = (torch.load(each, weights_only=True) for each in ("donor.pt", "target.pt"))
+target["optimizer"] = donor["optimizer"]
+torch.save(target, "by_torch.pt")
+"""
 _WIDTH = 4096
 
 
@@ -123,28 +139,38 @@ def ways(layers: int) -> list[Way]:
     python = sys.executable
 
     def graft(donor: str, target: str, output: str, *more: str) -> list[str]:
-        words = [python, "-m", "ckptdoctor", "graft", "--quiet", "--optimizer-class", "Adam", *more]
+        words = [python, "-m", "ckptdoctor", "graft", "--quiet", *more]
         return [*words, "--from", donor, "--into", target, "--output", output]
 
     def synced(donor: str, output: str) -> list[str]:
         return ["sh", "-c", f"cp {donor} {output} && sync {output}"]
 
+    adam = ("--optimizer-class", "Adam")  # which the checkpoints do not say
     script = "TensorFlow script"
+    torch, torch_synced = "torch script", "cp && sync, torch"
     h5, h5_synced, keras, keras_synced = "cp, HDF5", "cp && sync, HDF5", "cp, .keras", "cp && sync, .keras"
     return [
         Way(script, [python, "-c", _SCRIPT.format(width=_WIDTH, layers=layers)], "by_script*"),
-        Way("graft", graft("donor", "target", "grafted"), "grafted*", ((script, 1 / 6),)),
-        Way("graft --link", graft("donor", "target", "linked", "--link"), "linked*", ((script, None),)),
+        Way("graft", graft("donor", "target", "grafted", *adam), "grafted*", ((script, 1 / 6),)),
+        Way("graft --link", graft("donor", "target", "linked", "--link", *adam), "linked*", ((script, None),)),
         Way(h5, ["cp", "donor.h5", "copied.h5"], "copied.h5"),
         Way(h5_synced, synced("donor.h5", "synced.h5"), "synced.h5"),
-        Way("graft, HDF5", graft("donor.h5", "target.h5", "out.h5"), "out.h5", ((h5, 1.5), (h5_synced, None))),
+        Way("graft, HDF5", graft("donor.h5", "target.h5", "out.h5", *adam), "out.h5", ((h5, None), (h5_synced, 1.3))),
         Way(keras, ["cp", "donor.keras", "copied.keras"], "copied.keras"),
         Way(keras_synced, synced("donor.keras", "synced.keras"), "synced.keras"),
         Way(
             "graft, .keras",
-            graft("donor.keras", "target.keras", "out.keras"),
+            graft("donor.keras", "target.keras", "out.keras", *adam),
             "out.keras",
-            ((keras, 1.5), (keras_synced, None)),
+            ((keras, None), (keras_synced, 1.3)),
+        ),
+        Way(torch, [python, "-c", _TORCH_SCRIPT], "by_torch.pt"),
+        Way(torch_synced, synced("donor.pt", "synced.pt"), "synced.pt"),
+        Way(
+            "graft, torch",
+            graft("donor.pt", "target.pt", "out.pt"),
+            "out.pt",
+            ((torch, 1 / 5), (torch_synced, 1.3)),
         ),
     ]
 
@@ -168,7 +194,7 @@ def measure(folder: Path, chosen: list[Way], repeat: int) -> dict[str, list[Run]
 
 def make(folder: Path, layers: int) -> None:
     """Makes the inputs that are not there yet."""
-    for code, last in ((_MAKE, "target.h5"), (_MAKE_ARCHIVES, "donor.keras")):
+    for code, last in ((_MAKE, "target.h5"), (_MAKE_ARCHIVES, "donor.keras"), (_MAKE_TORCH, "donor.pt")):
         if not (folder / last).exists():
             run([sys.executable, "-c", code.format(width=_WIDTH, layers=layers)], folder)
 
@@ -211,7 +237,7 @@ def main() -> None:
     if options.json:
         figures = [
             {"way": way.name, "seconds": [each.seconds for each in runs[way.name]],
-             "megabytes": [each.megabytes for each in runs[way.name]], "peers": [peer for peer, _ in way.peers]}
+             "megabytes": [each.megabytes for each in runs[way.name]], "peers": way.peers}
             for way in chosen
         ]  # fmt: skip
         Path(options.json).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")

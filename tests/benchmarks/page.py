@@ -1,9 +1,12 @@
 """Makes docs/benchmarks.md: runs every benchmark, keeps the figures as JSON, and renders the page from them.
 
-    python tests/benchmarks/page.py [--quick] [--figures DIR] [--render] [--output FILE]
+    python tests/benchmarks/page.py [--quick] [--figures DIR] [--render] [--output FILE] [--against FILE]
 
 `--figures DIR` keeps the JSON files there; `--render` takes them as they are and runs nothing. What a benchmark has
 measured already is not measured again as long as its file lies there, so that an interrupted run can go on.
+
+The ratios stand in ratios.json too. `--against tests/benchmarks/ratios.json` writes neither, and ends with 1 where a
+ratio is more than 1.5 times what is there.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
+import fleet_speed
 import peers
+import remote_counts
 import scale
 from processes import ROOT, Run, table
 
@@ -34,11 +39,15 @@ from ckptdoctor.containers.zips import directory as zip_directory
 from ckptdoctor.formats import directories
 from ckptdoctor.optimizers.lists import unnamed
 
-LIBRARIES = ("tensorflow", "keras", "tf_keras", "h5py", "numpy", "click")
+LIBRARIES = ("tensorflow", "keras", "tf_keras", "torch", "safetensors", "orbax", "h5py", "numpy", "click")
+RATIOS = Path(__file__).with_name("ratios.json")
+WORSE = 1.5
 BENCHMARKS = {
     "peers": (["peers.py"], ["--rounds", "2"]),
     "check": (["check_speed.py", "--repeat", "3"], ["--megabytes", "128"]),
     "graft": (["graft_speed.py", "--gigabytes", "1"], ["--gigabytes", "0.3", "--repeat", "1"]),
+    "remote": (["remote_counts.py"], ["--only", "small"]),
+    "fleet": (["fleet_speed.py"], ["--artifacts", "300"]),
     "scale": (["scale.py"], ["--quick"]),
 }
 """Name of the figures → the script with its options, and what `--quick` adds."""
@@ -85,8 +94,24 @@ each; and every byte of 1 GB of trained weights and moments, beside one numpy pa
 _GRAFT = """\
 ## Graft
 
-A model of dense layers of 4096 x 4096 and its Adam state; the TensorFlow script is the one that people write:
-build the model, restore both checkpoints, save. A graft is read back and on the disk when it ends, `cp` is not.
+A model of dense layers of 4096 x 4096 and its Adam state; the scripts are those that people write: build the model,
+restore both checkpoints, save; or load both files and save. A graft is read back and on the disk when it ends, `cp` is
+not.
+"""
+
+_REMOTE = """\
+## URLs
+
+Requests that `ckptdoctor inspect` makes, and the bytes that come, counted by a web server
+(`tests/benchmarks/remote_counts.py`). HDF5 has a header beside each array: there are as many places to read as there
+are parameters. Those are fetched sixteen at a time.
+"""
+
+_FLEET = """\
+## Fleets
+
+`ckptdoctor scan` of small artifacts by two workers (`tests/benchmarks/fleet_speed.py`); clusters of Dask and Ray start
+within the time.
 """
 
 _SCALE = """\
@@ -234,9 +259,37 @@ def render(folder: Path) -> str:
     parts += [_CHECK, _MISSING if check is None else _check(check)]
     graft = _read(folder, "graft")
     parts += [_GRAFT, _MISSING if graft is None else _graft(graft)]
+    for text, module, name in ((_REMOTE, remote_counts, "remote"), (_FLEET, fleet_speed, "fleet")):
+        counted = _read(folder, name)
+        parts += [text, _MISSING if counted is None else table([module.HEAD, *map(module.row, counted)])]
     parts += _growth(_read(folder, "scale"))
     parts += [_LIMITS, table(limits())]
     return "\n".join(parts)
+
+
+def ratios(folder: Path) -> dict[str, float]:
+    """The ratios of the fastest runs, by what was held against what."""
+    found: dict[str, float] = {}
+    for each in _read(folder, "peers") or []:
+        if each["theirs"]:
+            ours, theirs = (min(one["seconds"] for one in each[whose]) for whose in ("ours", "theirs"))
+            found[f"{each['case']} / {each['peer']}"] = ours / theirs
+    for each in _read(folder, "check") or []:
+        found[f"check, {each['name']} / {each['peer']}"] = min(each["ours"]) / min(each["theirs"])
+    ways = {way["way"]: way for way in _read(folder, "graft") or []}
+    for way in ways.values():
+        for name, _ in way["peers"]:
+            found[f"{way['way']} / {name}"] = min(way["seconds"]) / min(ways[name]["seconds"])
+    return found
+
+
+def worse(now: dict[str, float], before: dict[str, float]) -> list[str]:
+    """What takes more than 1.5 times what it took, beside the same peer."""
+    return [
+        f"{name}: {peers.ratio(now[name])}, and it was {peers.ratio(was)}"
+        for name, was in before.items()
+        if name in now and now[name] > WORSE * was
+    ]
 
 
 def _read(folder: Path, name: str) -> Any:
@@ -268,13 +321,15 @@ def _check(figures: list[dict[str, Any]]) -> str:
 
 def _graft(ways: list[dict[str, Any]]) -> str:
     by_name = {way["way"]: way for way in ways}
-    lines = [["way", "time", "peak", "beside", "ratio", "in the rounds"]]
+    lines = [["way", "time", "peak", "beside", "ratio", "in the rounds", "goal"]]
     for way in ways:
         head = [way["way"], f"{min(way['seconds']):.2f} s", f"{max(way['megabytes']):,.0f} MB"]
         if not way["peers"]:
-            lines.append([*head, "", "", ""])
-        for name in way["peers"]:
-            lines.append([*head, name, *_ratios(way["seconds"], by_name[name]["seconds"])])
+            lines.append([*head, "", "", "", ""])
+        for name, goal in way["peers"]:
+            theirs = by_name[name]["seconds"]
+            reached = peers.aimed(goal, min(way["seconds"]) / min(theirs))
+            lines.append([*head, name, *_ratios(way["seconds"], theirs), reached])
             head = ["", "", ""]
     return table(lines)
 
@@ -307,16 +362,22 @@ def main() -> None:
     parser.add_argument("--figures", help="keep the figures here")
     parser.add_argument("--render", action="store_true", help="measure nothing")
     parser.add_argument("--output", default=str(ROOT / "docs" / "benchmarks.md"), help="default: docs/benchmarks.md")
+    parser.add_argument("--against", help="hold the ratios against those in this file, and write nothing")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ckptdoctor-") as temporary:
         folder = Path(options.figures or temporary)
         folder.mkdir(parents=True, exist_ok=True)
         if not options.render:
             take(folder, quick=options.quick)
-        page = render(folder)
+        page, now = render(folder), ratios(folder)
+    if options.against:
+        found = worse(now, json.loads(Path(options.against).read_text(encoding="utf-8")))
+        sys.stdout.write("".join(f"{each}\n" for each in found) or "nothing is slower\n")
+        raise SystemExit(1 if found else 0)
     output = Path(options.output)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(page, encoding="utf-8")
+    RATIOS.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
     sys.stdout.write(f"{output}\n")
 
 

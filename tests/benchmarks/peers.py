@@ -17,7 +17,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from processes import ROOT, Run, made, run, table
 
@@ -34,6 +34,17 @@ with h5py.File({path!r}, "r") as file:
 """
 
 
+_TORCH = "import torch; torch.load({path!r}, weights_only=True, mmap=True)"
+_DCP = "from torch.distributed.checkpoint import FileSystemReader; FileSystemReader({path!r}).read_metadata()"
+_SAFE = """
+from safetensors import safe_open
+with safe_open({path!r}, "np") as file:
+    for key in file.keys():
+        file.get_slice(key).get_shape()
+"""
+_ORBAX = "import orbax.checkpoint as ocp; ocp.PyTreeCheckpointer().metadata({path!r})"
+
+
 class Peer(NamedTuple):
     """Another program on the same input.
 
@@ -42,12 +53,14 @@ class Peer(NamedTuple):
         words: The command, after the interpreter's path where it begins with an option; `{path}` is the input.
         needs: The module or the program that it takes; "" for none.
         slow: It takes seconds and varies less: three rounds are enough.
+        goal: The ratio that is aimed at, if there is one.
     """
 
     name: str
     words: tuple[str, ...]
     needs: str = ""
     slow: bool = False
+    goal: float | None = None
 
 
 class Case(NamedTuple):
@@ -55,7 +68,7 @@ class Case(NamedTuple):
 
     Attributes:
         name: As the table shows it.
-        make: The function in inputs.py that writes the input; or its path in fixtures/.
+        make: The function in inputs.py that writes the input; or its path in fixtures/; or SCRIPT:FUNCTION.
         peers: Who else reads it.
         command: What ckptdoctor is asked.
         of: What is given to the peers, where that is not the input itself: a file of it.
@@ -68,8 +81,12 @@ class Case(NamedTuple):
     of: str = "{path}"
 
 
-def _python(name: str, code: str, needs: str = "", *, slow: bool = False) -> Peer:
-    return Peer(name, ("-c", code), needs, slow)
+def _python(name: str, code: str, needs: str = "", *, slow: bool = False, goal: float | None = None) -> Peer:
+    return Peer(name, ("-c", code), needs, slow, goal)
+
+
+def _torch(goal: float) -> tuple[Peer, ...]:
+    return (_python("torch.load(mmap=True)", _TORCH, "torch", slow=True, goal=goal),)
 
 
 _INTERPRETER = (
@@ -88,9 +105,13 @@ _TENSORFLOW = (
 _SHOW = ("-m", "tensorflow.python.tools.saved_model_cli", "show", "--dir", "{path}", "--all")
 _H5PY = _python("floor: import h5py", "import h5py", "h5py")
 CASES = (
-    Case("small TF checkpoint", "small", (*_TENSORFLOW, *_INTERPRETER, _python("floor: import click", "import click"))),
-    Case("90,000 tensors, by name", "many_names", _TENSORFLOW),
-    Case("90,000 tensors, by object", "many_objects", _TENSORFLOW),
+    Case(
+        "small TF checkpoint",
+        "small",
+        (*_TENSORFLOW, *_INTERPRETER, _python("floor: import click", "import click", goal=1.8)),
+    ),
+    Case("90,000 tensors, by name", "many_names", (_TENSORFLOW[0]._replace(goal=1 / 10), _TENSORFLOW[1])),
+    Case("90,000 tensors, by object", "many_objects", (_TENSORFLOW[0]._replace(goal=1 / 6), _TENSORFLOW[1])),
     Case("SavedModel", "fixtures/savedmodel", (Peer("saved_model_cli show --all", _SHOW, "tensorflow", slow=True),)),
     Case(
         "whole model in HDF5",
@@ -104,6 +125,24 @@ CASES = (
     ),
     Case("small .keras", "fixtures/keras3.keras", (_python("KerasFileEditor", _EDITOR, "keras", slow=True), _H5PY)),
     Case("400 MB .keras", "large_archive", (_python("KerasFileEditor", _EDITOR, "keras", slow=True), _H5PY)),
+    Case("small file of torch.save", "torch_inputs.py:small_torch", _torch(1 / 12)),
+    Case("2 GB file of torch.save", "torch_inputs.py:torch_2_gb", _torch(1 / 12)),
+    Case("30,000 tensors, torch.save", "torch_inputs.py:many_torch", _torch(1 / 6)),
+    Case(
+        "10,000 tensors, distributed",
+        "torch_inputs.py:many_distributed",
+        (_python("FileSystemReader.read_metadata", _DCP, "torch", slow=True, goal=1 / 12),),
+    ),
+    Case(
+        "30,000 tensors, safetensors",
+        "torch_inputs.py:many_safetensors",
+        (_python("safe_open, every shape", _SAFE, "safetensors", goal=1.5),),
+    ),
+    Case(
+        "3,000 arrays, Orbax",
+        "torch_inputs.py:many_orbax",
+        (_python("PyTreeCheckpointer.metadata", _ORBAX, "orbax", slow=True, goal=1 / 20),),
+    ),
     Case(
         "1 GB TF checkpoint, every byte",
         "trained_checkpoint",
@@ -160,6 +199,7 @@ def figures(each: Measured) -> dict[str, object]:
         "command": " ".join(each.case.command),
         "peer": each.peer.name,
         "needs": each.peer.needs,
+        "goal": each.peer.goal,
         "ours": [one._asdict() for one in each.ours],
         "theirs": [one._asdict() for one in each.theirs],
     }
@@ -175,7 +215,7 @@ def row(each: dict[str, object]) -> list[str]:
     ours, theirs = ([Run(**one) for one in each[whose]] for whose in ("ours", "theirs"))  # type: ignore[attr-defined]
     head = [str(each["case"]), str(each["peer"])]
     if not theirs:
-        return [*head, "", f"{each['needs']} is not installed", "", "", "", ""]
+        return [*head, "", f"{each['needs']} is not installed", "", "", "", "", ""]
     spread = sorted(one.seconds / other.seconds for one, other in zip(ours, theirs, strict=True))
     fastest = min(ours).seconds / min(theirs).seconds
     work = min(one.processor for one in ours) / max(0.001, min(one.processor for one in theirs))
@@ -184,13 +224,19 @@ def row(each: dict[str, object]) -> list[str]:
         f"{min(ours).seconds:.2f} s",
         f"{min(theirs).seconds:.2f} s",
         ratio(fastest),
+        aimed(each.get("goal"), fastest),
         f"{ratio(spread[0])} … {ratio(spread[-1])}",
         ratio(work),
         f"{max(one.megabytes for one in ours):,.0f} / {max(one.megabytes for one in theirs):,.0f} MB",
     ]
 
 
-HEAD = ["input", "peer", "ckptdoctor", "peer's time", "ratio", "in the rounds", "of processor time", "peak"]
+def aimed(goal: Any, reached: float) -> str:
+    """The ratio that is aimed at, and whether it is reached."""
+    return "" if goal is None else f"{ratio(goal)}: {'met' if reached <= goal else 'missed'}"
+
+
+HEAD = ["input", "peer", "ckptdoctor", "peer's time", "ratio", "goal", "in the rounds", "of processor time", "peak"]
 
 
 def main() -> None:
@@ -204,8 +250,13 @@ def main() -> None:
     for case in CASES:
         if options.only in case.name:
             with tempfile.TemporaryDirectory(prefix="ckptdoctor-") as folder:
-                path = str(ROOT / case.make) if "/" in case.make else made("inputs.py", case.make, folder)
-                own = [figures(each) for each in measure(case, path, options.rounds)]
+                script, _, function = case.make.rpartition(":")
+                if not is_here(case.peers[0]):  # who wrote the input as well
+                    own = [figures(Measured(case, peer, [], [])) for peer in case.peers]
+                else:
+                    inside = "/" in case.make
+                    path = str(ROOT / case.make) if inside else made(script or "inputs.py", function, folder)
+                    own = [figures(each) for each in measure(case, path, options.rounds)]
             found += own
             sys.stderr.write("".join(" | ".join(row(each)) + "\n" for each in own))
             if options.json:  # at once: the whole takes minutes
