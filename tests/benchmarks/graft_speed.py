@@ -7,7 +7,8 @@ Needs TensorFlow, tf_keras, Keras 3 and PyTorch, which also make the inputs: che
 archives and files of torch.save of a model with its Adam state, of about the size asked for, and their weights-only
 twins. They are made in a temporary folder, or in DIR, where they are used again. Runs of all ways alternate, so
 that a busy machine slows each of them; ratios are of the fastest runs. Peak memory is the child's own. What a graft
-writes is on the disk when it ends, so that `cp` is given twice: as it is, and with a `sync` of what it wrote. """
+writes is on the disk when it ends, so that `cp` is given twice: as it is, and with a `sync` of what it wrote.
+"""
 
 from __future__ import annotations
 
