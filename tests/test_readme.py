@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.picture import PICTURE, drawn
 from support.rules_table import with_table
 
 ROOT = Path(__file__).parent.parent
@@ -27,6 +28,13 @@ def test_what_the_readme_is() -> None:
     """It shows the command at work, and is read in one go."""
     assert len(re.findall(r"```console\n", README)) >= 5
     assert README.count("\n") <= 250
+
+
+def test_the_picture() -> None:
+    """It is drawn from what the commands print today."""
+    shown, now = (re.findall(r">([^<]*)</text>", each) for each in (PICTURE.read_text(encoding="utf-8"), drawn()))
+    assert len(now) > 40
+    assert shown == now, "renew it: python tests/support/picture.py"
 
 
 def test_links() -> None:
