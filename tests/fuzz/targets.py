@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from fuzz import torch_targets, trees
+from fuzz import torch_targets, trees, writing_targets
 from fuzz.invariant import grafted, inspected
 from fuzz.sealing import listed, pairs_of, resealed, sorted_table, true_checksums
 from support.bundles import Tensor, array, strings, write_bundle
@@ -163,6 +163,10 @@ def _write_objects(prefix: Path, data: bytes) -> bool:
         tensors[key] = array([[1.0, 2.0]]) if single is None else single
     write_bundle(prefix, {**tensors, GRAPH_KEY: strings(data)})
     return True
+
+
+def _objects(folder: Path) -> Run:
+    return lambda data: _write_objects(folder / "ckpt", data)
 
 
 _SINGLES = {
@@ -375,6 +379,16 @@ TARGETS: dict[str, Target] = {
     "graft-checkpoint": Target(_graft_checkpoint, _object_graphs),
     "graft-archive": Target(_graft_archive, _configs),
     "graft-dump": Target(_graft_dump, _files("*.pkl")),
+    "write-torch": Target(
+        writing_targets.writing(torch_targets.archive_pickle, "model.pt", ".pt"), torch_targets.archive_pickles
+    ),
+    "write-stream": Target(writing_targets.writing(torch_targets.stream, "model.pt", ".pt"), torch_targets.streams),
+    "write-safetensors": Target(
+        writing_targets.writing(torch_targets.header, "model.safetensors", ".safetensors"), torch_targets.headers
+    ),
+    "write-archive": Target(writing_targets.writing(_keras_config, "model.keras", ".keras"), _configs),
+    "write-checkpoint": Target(writing_targets.writing(_objects, "ckpt", ""), _object_graphs),
+    "address": Target(writing_targets.address, writing_targets.addresses),
     "any-file": Target(_any_file, _files("*.pkl", "*.npy", "*.pb", "*.json", "checkpoint", "*.meta", "*.index")),
 }
 """Name → target. What each reads is in README.md."""
