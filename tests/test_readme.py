@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.picture import PICTURE, drawn
-from support.rules_table import with_table
+from support.docs.picture import PICTURE, drawn
+from support.docs.rules_table import with_table
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -34,7 +34,7 @@ def test_the_picture() -> None:
     """It is drawn from what the commands print today."""
     shown, now = (re.findall(r">([^<]*)</text>", each) for each in (PICTURE.read_text(encoding="utf-8"), drawn()))
     assert len(now) > 40
-    assert shown == now, "renew it: python tests/support/picture.py"
+    assert shown == now, "renew it: python tests/support/docs/picture.py"
 
 
 def test_links() -> None:
@@ -89,7 +89,7 @@ def _shown(example: Any, real: Any) -> Any:
 
 
 def test_rules() -> None:
-    """The table of rules is that of the rules; `python tests/support/rules_table.py` brings it up to date."""
+    """The table of rules is that of the rules; `python tests/support/docs/rules_table.py` brings it up to date."""
     assert with_table(PAGES["rules.md"]) == PAGES["rules.md"]
 
 

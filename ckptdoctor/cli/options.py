@@ -15,7 +15,7 @@ import click
 from ckptdoctor import __version__
 from ckptdoctor.errors import EXIT_OK, CkptDoctorError, UnknownFormat, UsageProblem
 from ckptdoctor.report.shared.escape import printable, without_commands
-from ckptdoctor.storage import tellable
+from ckptdoctor.storage import STAGED, tellable
 
 ANY_PATH = click.Path(readable=False)
 """A path that is judged by reading it: click's own check would end the command, and not know of the other paths."""
@@ -181,7 +181,7 @@ def deliver(text: str, output_file: str | None, *, form: str) -> None:
             encoding="utf-8",
             errors="backslashreplace",
             dir=os.path.dirname(place),
-            prefix=".ckptdoctor-",
+            prefix=STAGED,
             delete=False,
         ) as file:
             temporary = file.name

@@ -23,6 +23,8 @@ AT_ONCE = 16
 BLOCK = 1 << 14
 """Bytes that are fetched at once: larger ones read all of a file with scattered headers, smaller ones ask more."""
 
+STAGED = ".ckptdoctor-"
+"""How folders begin in which results are built: what a killed process has left of one is nobody's artifact."""
 _PIECE = 8 << 20
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -150,7 +152,7 @@ def entries(directory: str) -> list[Entry]:
     if is_remote(directory):
         return remote().entries(directory)
     with os.scandir(directory) as found:
-        return list(found)
+        return [each for each in found if not each.name.startswith(STAGED)]
 
 
 def names(directory: str, most: int | None = None) -> list[str]:
@@ -158,7 +160,7 @@ def names(directory: str, most: int | None = None) -> list[str]:
     if is_remote(directory):
         return [each.name for each in remote().entries(directory)][:most]
     with os.scandir(directory) as found:
-        return [each.name for each in islice(found, most)]
+        return [each.name for each in islice(found, most) if not each.name.startswith(STAGED)]
 
 
 def walk(directory: str) -> Iterator[list[Entry]]:
@@ -312,7 +314,7 @@ class _Stream(io.RawIOBase):
 
 
 __all__ = [
-    "AT_ONCE", "BLOCK", "absolute", "anew", "entries", "exists", "expect", "expect_files", "is_absolute",
+    "AT_ONCE", "BLOCK", "STAGED", "absolute", "anew", "entries", "exists", "expect", "expect_files", "is_absolute",
     "is_beside", "is_dir", "is_file", "is_folder", "is_link", "is_remote", "lexists", "named", "names", "normal",
     "open_range", "open_stream", "real", "remote", "shards", "size", "stat", "tellable", "traffic", "use", "walk",
 ]  # fmt: skip

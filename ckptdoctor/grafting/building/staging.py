@@ -15,11 +15,11 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
+from ckptdoctor import storage
 from ckptdoctor.containers.bytes.files import reason
 from ckptdoctor.errors import CkptDoctorError, GraftRefused, Refused
 from ckptdoctor.grafting.building.flushing import fsync_path
 
-_MARK = ".ckptdoctor-"
 _LOCK = "lock"
 _REPLACED = ".replaced"
 _IN_ARTIFACTS = ("saved_model.pb", "config.json", "_CHECKPOINT_METADATA", "_METADATA")
@@ -93,7 +93,7 @@ def staging(output: str) -> Iterator[str]:
     directory = os.path.dirname(output) or "."
     _clear_abandoned(directory)
     for _ in range(_TRIES):
-        folder = os.path.join(directory, f"{_MARK}{secrets.token_hex(6)}")
+        folder = os.path.join(directory, f"{storage.STAGED}{secrets.token_hex(6)}")
         lock = None
         try:
             try:
@@ -136,7 +136,7 @@ def _try_lock(descriptor: int, *, wait: bool = False) -> bool:
 
 
 def _clear_abandoned(directory: str) -> None:
-    for folder in glob.glob(os.path.join(glob.escape(directory), f"{_MARK}*")):
+    for folder in glob.glob(os.path.join(glob.escape(directory), f"{storage.STAGED}*")):
         with suppress(OSError):
             try:
                 descriptor = os.open(os.path.join(folder, _LOCK), os.O_RDWR)

@@ -1,6 +1,6 @@
 """The README's picture: what the command prints in a terminal, as rich draws it.
 
-    python tests/support/picture.py
+    python tests/support/docs/picture.py
 
 renews docs/pictures/inspect.svg.
 """
@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.terminal_theme import SVG_EXPORT_THEME
 from rich.text import Text
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent.parent
 PICTURE = ROOT / "docs" / "pictures" / "inspect.svg"
 COMMANDS = ("inspect --stats fixtures/keras3.keras", "check fixtures/keras3.keras fixtures/weights-only.h5")
 WIDTH = 104

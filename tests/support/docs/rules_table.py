@@ -1,6 +1,6 @@
 """The table of rules in docs/rules.md: that of `ckptdoctor explain --format markdown`, each code a link to its page.
 
-`python tests/support/rules_table.py` brings it up to date.
+`python tests/support/docs/rules_table.py` brings it up to date.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent.parent
 PAGE = ROOT / "docs" / "rules.md"
 BEGIN, END = "<!-- rules: ckptdoctor explain --format markdown -->\n", "<!-- /rules -->\n"
 
