@@ -23,7 +23,7 @@ class Fix(NamedTuple):
         codes: The rules that find what it mends.
         title: What it does, in a line.
         safe: It is done where nothing is asked for: whoever resumes wants nothing else.
-        find, mend: Functions; "" where a look does both.
+        find, mend: Functions; "" where a look does both. Where there are both, the look is for PyTorch's files.
         look: Function (file, settings) that says what is to be changed in a file of torch.save.
         of: The program whose optimizers it mends (`Dialect.program`); "" for any.
         needs: The option without which there is nothing to do.
@@ -139,6 +139,7 @@ FIXES: tuple[Fix, ...] = (
         "learning-rate",
         ("S023",),
         "the stored rate, which overrides the program's (--learning-rate RATE)",
+        look=f"{_TORCH}.optimizers:learning_rate",
         find="ckptdoctor.repairing.rates:find",
         mend="ckptdoctor.repairing.rates:mend",
         needs="learning_rate",
@@ -147,19 +148,21 @@ FIXES: tuple[Fix, ...] = (
     Fix(
         "averages",
         ("S012",),
-        "a model and the average of its weights (ema) in a file of torch.save, each in the other's place",
+        "weights and their averages in each other's place: Keras' and TensorFlow's, or ema in a file of torch.save",
         look=f"{_TORCH}.optimizers:averages",
-        of=_PYTORCH,
+        find="ckptdoctor.repairing.averages:find",
+        mend="ckptdoctor.repairing.averages:mend",
         mends=False,
         renames=True,
     ),
     Fix(
         "reset",
         (),
-        "PyTorch's optimizers without state: they begin at step 0",
+        "optimizers that begin at step 0, with state as new ones have it and the stored settings",
         look=f"{_TORCH}.optimizers:reset",
+        find="ckptdoctor.repairing.resets:find",
+        mend="ckptdoctor.repairing.resets:mend",
         mends=False,
-        of=_PYTORCH,
     ),
 )
 """In the order in which they are done."""

@@ -168,17 +168,20 @@ def _finding(each: Fix, found: Examination, settings: Settings) -> tuple[str, ..
     if each.unreadable and found.state is None:
         said: tuple[str, ...] = function(each.find)(found.resolved, settings)
         return said
-    if (
-        each.beside
-        or each.unreadable
-        or found.state is None
-        or (bool(each.of) and dialect(program(found.state)).program != each.of)
-    ):
+    if each.beside or each.unreadable or found.state is None or each.of not in {"", _program(found)}:
         return ()
-    if each.look:
+    if _by_look(each, found):
         return find_by_look(function(each.look), found.resolved, settings)
     told: tuple[str, ...] = with_libhdf5(function(each.find), found.resolved, settings, sides=(found,))
     return told
+
+
+def _program(found: Examination) -> str:
+    return dialect(program(found.state)).program if found.state is not None else ""
+
+
+def _by_look(each: Fix, found: Examination) -> bool:
+    return bool(each.look) and (not each.find or _program(found) == "torch")
 
 
 def _carry_out(
@@ -221,7 +224,7 @@ def _carry_out(
 
 
 def _mend(each: Fix, found: Examination, goal: str, settings: Settings, count: Callable[[int], None]) -> None:
-    if each.look:
+    if _by_look(each, found):
         mend_by_look(function(each.look), found.resolved, goal, settings, count)
     else:
         function(each.mend)(found.resolved, goal, settings, count)

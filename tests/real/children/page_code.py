@@ -104,6 +104,10 @@ def make(folder: Path) -> None:
     shutil.copy(folder / "model.keras", folder / "broken.keras")
     np.savez(folder / "optimizer.npz", *[np.asarray(each) for each in model.optimizer.variables])
     model.save(folder / "model.h5")
+    averaged = make_model(optimizer=keras.optimizers.Adam(0.5, use_ema=True))
+    for _ in range(STEPS):  # as a callback saves it: the end of fit would put the averages in the weights' place
+        averaged.train_on_batch(X, Y)
+    averaged.save(folder / "epoch-3.keras")
     train(make_model(code=True), STEPS).save(folder / "suspect.keras")
     train(make_model(tf_keras), STEPS).save(folder / "saved_model")
     old = train(make_model(tf_keras, tf_keras.optimizers.legacy.Adam(0.01)), STEPS)

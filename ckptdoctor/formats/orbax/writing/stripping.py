@@ -13,11 +13,10 @@ from ckptdoctor.errors import Refused
 from ckptdoctor.formats.contract import Stripped
 from ckptdoctor.formats.orbax import keras_tree
 from ckptdoctor.formats.orbax.items import Item
-from ckptdoctor.formats.orbax.places import listed
 from ckptdoctor.formats.orbax.reading import read, read_items
 from ckptdoctor.formats.orbax.writing.documents import ItemEdit, Path
-from ckptdoctor.formats.orbax.writing.items import copy_entry, require_writable, write_item
-from ckptdoctor.formats.orbax.writing.steps import placed
+from ckptdoctor.formats.orbax.writing.items import require_writable
+from ckptdoctor.formats.orbax.writing.steps import write_edited
 
 _KERAS_GROUP = "optimizer_variables"
 
@@ -51,11 +50,7 @@ def strip(target: str, output: str, progress: Progress | None = None) -> Strippe
             )
         if gone[each.name]:
             require_writable(os.path.join(target, each.name), target)
-    place, told = placed(target, output)
-    if "" in changed:
-        write_item(target, output, target, ItemEdit(changed[""], ()), progress=progress)
-    else:
-        _step(target, place, changed, progress)
+    told = write_edited(target, output, {name: ItemEdit(paths, ()) for name, paths in changed.items()}, progress)
     names = tuple(roots) if tree is None else (f"{tree.name}/{_KERAS_GROUP}",)
     return Stripped(names, (_call(told, keras=tree is not None),))
 
@@ -67,16 +62,6 @@ def _leaves(item: Item, roots: Sequence[str]) -> frozenset[Path]:
     front = (item.name,) if item.name else ()
     names = {leaf.path: "/".join((*front, *leaf.path)) + "/" for leaf in item.leaves}
     return frozenset(path for path, name in names.items() if any(name.startswith(f"{root}/") for root in roots))
-
-
-def _step(target: str, place: str, changed: dict[str, frozenset[Path]], progress: Progress | None) -> None:
-    os.makedirs(place)
-    for name in sorted(listed(target)):
-        if name in changed:
-            edit = ItemEdit(changed[name], ())
-            write_item(os.path.join(target, name), os.path.join(place, name), target, edit, progress=progress)
-        else:
-            copy_entry(target, place, name, target, progress=progress)
 
 
 def _call(told: str, *, keras: bool) -> str:
