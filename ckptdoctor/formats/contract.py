@@ -56,6 +56,7 @@ class ArtifactFormat(NamedTuple):
         strip: Function (target, output, progress) that writes a copy without optimizer state.
         unstrippable: Why none can be, where that is so.
         stripped_as: What a copy without optimizer state is, where that is another format.
+        summed: Each of its tensors has a checksum, by which `repair` tells what is whole.
         mended: `repair` exchanges entries of its optimizers: rates, indices, averages.
         release_hint: How a model is saved without its optimizer.
         absent_hint: What to do where no optimizer is in it; `{graft}` stands for a command into a `.keras`,
@@ -99,6 +100,7 @@ class ArtifactFormat(NamedTuple):
     strip: str | None = None
     unstrippable: str = ""
     stripped_as: Format | None = None
+    summed: bool = False
     mended: bool = False
     release_hint: str = ""
     absent_hint: str = ""

@@ -29,7 +29,8 @@ class Fix(NamedTuple):
         needs: The option without which there is nothing to do.
         beside: It writes a file beside the artifact that names it, and so is done in place.
         mends: There is something wrong where it applies; else it is only done where it is asked for, and not listed.
-        unreadable: It is for what cannot be read, and only for that.
+        unreadable: It is for what cannot be read.
+        changed: Function as `find`, of what can be read and was changed; it reads everything, where it is asked for.
         renames: Variables have other names afterwards.
     """
 
@@ -45,17 +46,19 @@ class Fix(NamedTuple):
     beside: bool = False
     mends: bool = True
     unreadable: bool = False
+    changed: str = ""
     renames: bool = False
 
 
 FIXES: tuple[Fix, ...] = (
     Fix(
         "salvage",
-        ("I001",),
-        "a file of torch.save or safetensors that was cut off: every tensor that is whole, the lost ones named",
+        ("I001", "I002", "I003", "I004"),
+        "of files that were cut off or changed every tensor that is whole, the lost ones named",
         find="ckptdoctor.repairing.salvage:find",
         mend="ckptdoctor.repairing.salvage:mend",
         unreadable=True,
+        changed="ckptdoctor.repairing.salvage:find_changed",
     ),
     Fix(
         "text-indices",

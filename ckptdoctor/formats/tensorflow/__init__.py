@@ -18,6 +18,7 @@ FORMATS = (
         is_prefix=True,
         holds="linked",
         adds_optimizers=True,
+        summed=True,
         program=f"{_ROOM}.checkpoint:program",
         bundle=f"{_ROOM}.checkpoint:bundle",
         tables=f"{_ROOM}.checkpoint:tables",

@@ -99,6 +99,12 @@ def make(folder: Path) -> None:
         train(model, more)
         checkpoint.save_counter.assign(number - 1)
         checkpoint.save(str(folder / "run" / "ckpt"))
+    (folder / "cut").mkdir()
+    for each in (folder / "run").glob("ckpt-9000.*"):
+        data = each.read_bytes()
+        short = data if each.suffix == ".index" else data[: len(data) // 2]
+        (folder / "cut" / each.name.replace("-9000", "")).write_bytes(short)
+    (folder / "salvaged").mkdir()
     model.save(folder / "model.keras")
     model.save_weights(folder / "model.weights.h5")
     shutil.copy(folder / "model.keras", folder / "broken.keras")
