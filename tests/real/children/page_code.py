@@ -26,6 +26,7 @@ import tf_keras
 
 STEPS, EARLIER = 7, 3
 LIBRARIES = {"tf": tf, "keras": keras, "tf_keras": tf_keras, "h5py": h5py, "numpy": np}
+keras.utils.set_random_seed(1)  # mixed precision skips steps from some beginnings
 X, Y = np.linspace(-1, 1, 24).reshape(8, 3).astype("float32"), np.linspace(0, 1, 16).reshape(8, 2).astype("float32")
 
 EXPECTED = {
