@@ -160,7 +160,7 @@ FIXES: tuple[Fix, ...] = (
     ),
     Fix(
         "reset",
-        (),
+        ("V001", "V002"),
         "optimizers that begin at step 0, with state as new ones have it and the stored settings",
         look=f"{_TORCH}.optimizers:reset",
         find="ckptdoctor.repairing.resets:find",

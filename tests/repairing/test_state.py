@@ -257,6 +257,24 @@ def test_a_class_that_nothing_tells(museum: Path, tmp_path: Path) -> None:
         ckptdoctor.repair(source, tmp_path / "c.weights.h5", fixes=["reset"])
 
 
+@pytest.mark.parametrize(("value", "code"), [(np.nan, "V001"), (-1.0, "V002")])
+def test_slots_that_cannot_be(museum: Path, tmp_path: Path, value: float, code: str) -> None:
+    """Where only slots are broken, the finding's hint lets the optimizer begin anew, and then it is gone."""
+    source = tmp_path / "a.h5"
+    shutil.copy(museum / "keras/tf2.4-ftrl-h5.h5", source)
+    key = next(each.tensor.key for each in state(source).optimizers[0].slots if each.name == "accumulator")
+    with h5py.File(str(source), "r+") as file:
+        file[key][0] = value
+    found = {each.code: each.hint for each in ckptdoctor.check(source, deep=True).results[0].findings}
+    assert command(*shlex.split(found[code].partition("anew: ckptdoctor ")[2])).code == 0
+    left = ckptdoctor.check(tmp_path / "a-repaired.h5", deep=True).results[0].findings
+    assert code not in {each.code for each in left}
+    with h5py.File(str(source), "r+") as file:
+        file[state(source).variables[0].tensor.key][0] = np.nan
+    found = {each.code: each.hint for each in ckptdoctor.check(source, deep=True).results[0].findings}
+    assert "reset" not in found["V001"]
+
+
 def test_in_place(museum: Path, tmp_path: Path) -> None:
     """A checkpoint of several files takes its own name again, and the original of each is kept."""
     for each in (museum / "tf/v2.10-tfk-ckpt-adam").iterdir():

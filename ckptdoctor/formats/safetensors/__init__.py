@@ -8,7 +8,7 @@ _ROOM = "ckptdoctor.formats.safetensors"
 FORMATS = (
     ArtifactFormat(
         Format.SAFETENSORS,
-        recipe="safetensors",
+        recipe="plain-weights",
         title="safetensors",
         called="a safetensors file",
         rename_to=".safetensors",

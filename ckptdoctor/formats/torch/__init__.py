@@ -83,7 +83,7 @@ FORMATS = (
     ),
     _format(
         Format.DEEPSPEED,
-        recipe="deepspeed",
+        recipe="engine",
         unwritable=_RANKS,
         unstrippable=_MASTERS,
         title="DeepSpeed checkpoint",
