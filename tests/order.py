@@ -24,7 +24,7 @@ SECONDS = {
     "guard/test_keras.py": 35,
     "hostile/test_hostile.py": 105,
     "isolation/test_isolation.py": 20,
-    "real/repairing/test_repair_real.py": 12,
+    "real/repairing/test_repair_real.py": 22,
     "real/repairing/test_repair_state.py": 52,
     "real/test_catalogue_real.py": 10,
     "real/test_gan_real.py": 10,
