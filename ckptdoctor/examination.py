@@ -239,7 +239,8 @@ def _examined(
 def with_libhdf5(
     function: Callable[..., _Value],
     *arguments: object,
-    sides: Iterable[Examination | None],
+    sides: Iterable[Examination | None] = (),
+    unread: str = "",
     progress: Progress | None = None,
     limited: bool = False,
 ) -> _Value:
@@ -249,6 +250,7 @@ def with_libhdf5(
         function: Defined at the top level of a module.
         *arguments: Frozen data.
         sides: Whatever it reads.
+        unread: What it reads that may be HDF5, and that could not be examined.
         progress: Handed to the function as `progress=`.
         limited: Memory is bounded, and so is the time within one call of the library; not for what writes results.
 
@@ -256,6 +258,7 @@ def with_libhdf5(
         Crashed: HDF5's library died of one of them.
     """
     paths = [each.path for each in sides if each is not None and record(each.format).isolated]
+    paths += [unread] if unread else []
     if not paths:
         return function(*arguments, **({"progress": progress} if progress is not None else {}))
     from ckptdoctor.isolation.client import isolated

@@ -49,9 +49,12 @@ class ArtifactFormat(NamedTuple):
         recipe: What writes the script that restores one, as `recipes` calls it; None if no script does.
         restored_by: What restores it where no script does, as a sentence.
         unverifiable: Why none is asked to load it, where one does.
+        refill: Function (values, target, output, progress) that writes a copy in which tensors have other values, and
+            answers all of them: what is stored twice is exchanged twice.
         strip: Function (target, output, progress) that writes a copy without optimizer state.
         unstrippable: Why none can be, where that is so.
         stripped_as: What a copy without optimizer state is, where that is another format.
+        summed: Each of its tensors has a checksum, by which `repair` tells what is whole.
         mended: `repair` exchanges entries of its optimizers: rates, indices, averages.
         release_hint: How a model is saved without its optimizer.
         absent_hint: What to do where no optimizer is in it; `{graft}` stands for a command into a `.keras`,
@@ -91,9 +94,11 @@ class ArtifactFormat(NamedTuple):
     recipe: str | None = None
     restored_by: str = ""
     unverifiable: str = ""
+    refill: str | None = None
     strip: str | None = None
     unstrippable: str = ""
     stripped_as: Format | None = None
+    summed: bool = False
     mended: bool = False
     release_hint: str = ""
     absent_hint: str = ""

@@ -13,6 +13,7 @@ from ckptdoctor.formats.contract import ArtifactFormat, Pointer, Reader, Strippe
 from ckptdoctor.state import Format, Generation, TrainingState
 
 if TYPE_CHECKING:
+    from ckptdoctor.containers.tensors.shard_data import NewValues
     from ckptdoctor.optimizers.planned import PlannedOptimizer
 
 UNKNOWN = ArtifactFormat(Format.UNKNOWN, title="unknown", called="of no known format", rename_to="what it is")
@@ -206,6 +207,35 @@ def create(kind: Format, state: TrainingState, source: str, output: str, **optio
     written: Written = found(
         state, source, output, **{name: given[name] for name in given & found.__kwdefaults__.keys()}
     )
+    return written
+
+
+def refill(
+    kind: Format,
+    values: NewValues,
+    target: str,
+    output: str,
+    progress: Callable[[int], None] | None = None,
+) -> NewValues:
+    """Writes a copy of a target in which tensors have other values.
+
+    Args:
+        kind: The target's format.
+        values: The tensors, as its reader tells them, and what is in them from then on.
+        target: What is copied; it is only read.
+        output: What is written; it must not exist.
+        progress: Told how many more bytes are written.
+
+    Returns:
+        These values, and those of what is stored a second time.
+
+    Raises:
+        Refused: Values of this format are not exchanged.
+    """
+    function = record(kind).refill
+    if function is None:
+        raise Refused(f"values of a {record(kind).title} are not exchanged", target)
+    written: NewValues = named(function)(values, target, output, progress)
     return written
 
 

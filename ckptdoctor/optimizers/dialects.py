@@ -29,6 +29,7 @@ class Dialect(NamedTuple):
         rate_listed: The learning rate is in that list, unless it is a schedule.
         rate_of_schedule: What a schedule gave last is stored.
         accumulates: It has gradient accumulation.
+        empty_averages: Averages of weights (`use_ema`) are zeros until the first step, which takes the weights.
         stores_settings: Its hyperparameters are variables in object graphs.
         settings_tell_slots: A setting in a configuration and the slots that follow from it have to agree.
         momentum: What SGD's momentum adds up: steps, or gradients without the learning rate.
@@ -55,6 +56,7 @@ class Dialect(NamedTuple):
     rate_listed: bool = True
     rate_of_schedule: bool = False
     accumulates: bool = True
+    empty_averages: bool = True
     stores_settings: bool = False
     settings_tell_slots: bool = True
     momentum: Literal["step", "gradient"] = "step"
@@ -73,7 +75,7 @@ class Dialect(NamedTuple):
         return self.package if self.package in {"torch", "optax"} else "keras"
 
 
-_BEFORE_KERAS3 = Dialect("", "", package="tf_keras", rate_listed=False, accumulates=False)
+_BEFORE_KERAS3 = Dialect("", "", package="tf_keras", rate_listed=False, accumulates=False, empty_averages=False)
 _BEFORE_REWRITE = _BEFORE_KERAS3._replace(
     listed=False, nadam="slow", epsilon_outside=True, placeholders=True, legacy=True, one_over_t=True
 )

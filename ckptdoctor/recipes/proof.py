@@ -1,10 +1,13 @@
 """What a script proves: the count, and the norm of one slot, as they stand in the artifact."""
 
 import math
+import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from ckptdoctor.containers.tensors.values import chunks, kept_open
 from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.references import TensorRef
 from ckptdoctor.state import OptimizerState, Role, Slot
 
 _MOST = 1 << 22
@@ -27,38 +30,47 @@ def sample(optimizer: OptimizerState) -> Sample | None:
     first = (Role.FIRST_MOMENT, Role.MOMENTUM)
     fitting = [each for each in optimizer.slots if "float" in each.tensor.dtype and 0 < each.tensor.size <= _MOST]
     for slot in sorted(fitting, key=lambda each: (each.role not in first, -each.tensor.size))[:_ENOUGH]:
-        norm = _norm(slot)
+        norm = norm_of([slot.tensor])
         if norm is not None:
             return Sample(slot, norm)
     return None
 
 
-def _norm(slot: Slot) -> float | None:
-    """Its norm; None where it is zero, not finite, or cannot be read."""
+def norm_of(tensors: Iterable[TensorRef]) -> float | None:
+    """The norm of all of them together; None where it is zero, not finite, or cannot be read."""
     import numpy as np
 
     total = 0.0
     try:
         with kept_open():
-            for part in chunks(slot.tensor):
-                total += float(np.square(np.asarray(part).astype(np.float64)).sum())
+            for ref in tensors:
+                for part in chunks(ref):
+                    total += float(np.square(np.asarray(part).astype(np.float64)).sum())
     except UnreadableArtifact:
         return None
     return math.sqrt(total) if total > 0 and math.isfinite(total) else None
+
+
+_NO_WORD = re.compile(r"[^\w '.,/-]")
+
+
+def _shown(name: str) -> str:
+    """A name from a file as it can stand in a format string, where nothing of it runs."""
+    return _NO_WORD.sub("", name)
 
 
 def compared(what: str, expression: str, wanted: object) -> list[str]:
     """Lines that compare a whole number."""
     return [
         f"found = {expression}",
-        f'assert found == {wanted}, f"{what} is {{found}}, and {wanted} in the file"',
+        f'assert found == {wanted}, f"{_shown(what)} is {{found}}, and {wanted} in the file"',
     ]  # fmt: skip
 
 
 def close(what: str, expression: str, norm: float) -> list[str]:
     """Lines that compare a norm."""
-    wanted = f"{norm:.7g}"
+    wanted, shown = f"{norm:.7g}", _shown(what)
     return [
         f"norm = {expression}",
-        f'assert math.isclose(norm, {wanted}, rel_tol={TOLERANCE:g}), f"{what}: {{norm}}, and {wanted} in the file"',
+        f'assert math.isclose(norm, {wanted}, rel_tol={TOLERANCE:g}), f"{shown}: {{norm}}, and {wanted} in the file"',
     ]  # fmt: skip

@@ -21,13 +21,14 @@ class Fix(NamedTuple):
         codes: The rules that find what it mends.
         title: What it does, in a line.
         safe: It is done where nothing is asked for: whoever resumes wants nothing else.
-        find, mend: Functions; "" where a look does both.
+        find, mend: Functions; "" where a look does both. Where there are both, the look is for PyTorch's files.
         look: Function (file, settings) that says what is to be changed in a file of torch.save.
         of: The program whose optimizers it mends (`Dialect.program`); "" for any.
         needs: The option without which there is nothing to do.
         beside: It writes a file beside the artifact that names it, and so is done in place.
         mends: There is something wrong where it applies; else it is only done where it is asked for, and not listed.
-        unreadable: It is for what cannot be read, and only for that.
+        unreadable: It is for what cannot be read.
+        changed: Function as `find`, of what can be read and was changed; it reads everything, where it is asked for.
         renames: Variables have other names afterwards.
     """
 
@@ -43,17 +44,19 @@ class Fix(NamedTuple):
     beside: bool = False
     mends: bool = True
     unreadable: bool = False
+    changed: str = ""
     renames: bool = False
 
 
 FIXES: tuple[Fix, ...] = (
     Fix(
         "salvage",
-        ("I001",),
-        "a file of torch.save or safetensors that was cut off: every tensor that is whole, the lost ones named",
+        ("I001", "I002", "I003", "I004"),
+        "of files that were cut off or changed every tensor that is whole, the lost ones named",
         find="ckptdoctor.repairing.salvage:find",
         mend="ckptdoctor.repairing.salvage:mend",
         unreadable=True,
+        changed="ckptdoctor.repairing.salvage:find_changed",
     ),
     Fix(
         "text-indices",
@@ -137,6 +140,7 @@ FIXES: tuple[Fix, ...] = (
         "learning-rate",
         ("S023",),
         "the stored rate, which overrides the program's (--learning-rate RATE)",
+        look=f"{_TORCH}.optimizers:learning_rate",
         find="ckptdoctor.repairing.rates:find",
         mend="ckptdoctor.repairing.rates:mend",
         needs="learning_rate",
@@ -145,19 +149,21 @@ FIXES: tuple[Fix, ...] = (
     Fix(
         "averages",
         ("S012",),
-        "a model and the average of its weights (ema) in a file of torch.save, each in the other's place",
+        "weights and their averages in each other's place: Keras' and TensorFlow's, or ema in a file of torch.save",
         look=f"{_TORCH}.optimizers:averages",
-        of=_PYTORCH,
+        find="ckptdoctor.repairing.averages:find",
+        mend="ckptdoctor.repairing.averages:mend",
         mends=False,
         renames=True,
     ),
     Fix(
         "reset",
-        (),
-        "PyTorch's optimizers without state: they begin at step 0",
+        ("V001", "V002"),
+        "optimizers that begin at step 0, with state as new ones have it and the stored settings",
         look=f"{_TORCH}.optimizers:reset",
+        find="ckptdoctor.repairing.resets:find",
+        mend="ckptdoctor.repairing.resets:mend",
         mends=False,
-        of=_PYTORCH,
     ),
 )
 """In the order in which they are done."""

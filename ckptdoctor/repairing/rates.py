@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ckptdoctor.examination import examine
-from ckptdoctor.formats.torch.mending.files import find as find_by_look
-from ckptdoctor.formats.torch.mending.files import mend as mend_by_look
-from ckptdoctor.formats.torch.mending.optimizers import learning_rate
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.grafting.run import graft
-from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.translation import finite
 from ckptdoctor.repairing.counts import Settings
 from ckptdoctor.state import OptimizerState
@@ -20,8 +16,6 @@ _RATE = "learning_rate"
 
 def find(path: str, settings: Settings) -> tuple[str, ...]:
     """The rates that would be others."""
-    if _is_torch(path):
-        return find_by_look(learning_rate, path, settings)
     rate = finite(settings.get(_RATE))
     stored = {each.name: finite(each.hyperparameters.get(_RATE)) for each in _optimizers(path)}
     return tuple(
@@ -37,8 +31,6 @@ def mend(path: str, output: str, settings: Settings, progress: Callable[[int], N
     Raises:
         GraftRefused: A schedule sets the rate, or it has no place for it.
     """
-    if _is_torch(path):
-        return mend_by_look(learning_rate, path, output, settings, progress)
     told = find(path, settings)
     names = [each.name for each in _optimizers(path) if each.has_state]
     several = [f"{each}={each}" for each in names] if len(names) > 1 else [None]
@@ -54,10 +46,6 @@ def mend(path: str, output: str, settings: Settings, progress: Callable[[int], N
 def _optimizers(path: str) -> tuple[OptimizerState, ...]:
     found = next(iter(examine(path)))
     return found.optimizers
-
-
-def _is_torch(path: str) -> bool:
-    return any(dialect(each.generation).by_parameter for each in _optimizers(path))
 
 
 def _same(one: float, other: float) -> bool:

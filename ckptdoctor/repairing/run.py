@@ -152,7 +152,7 @@ def _found(
     for each in fixes:
         told: tuple[str, ...] = ()
         with nullcontext() if asked else suppress(Refused):  # what cannot be mended is nothing that could be
-            told = _finding(each, found, settings)
+            told = _finding(each, found, settings, asked=asked)
         if each.beside and beside is not None:
             told = (beside.told,)
         if told:
@@ -162,21 +162,25 @@ def _found(
     return found, tuple(there)
 
 
-def _finding(each: Fix, found: Examination, settings: Settings) -> tuple[str, ...]:
-    if each.unreadable and found.state is None:
-        said: tuple[str, ...] = function(each.find)(found.resolved, settings)
+def _finding(each: Fix, found: Examination, settings: Settings, *, asked: bool = False) -> tuple[str, ...]:
+    looking = each.find if each.unreadable and found.state is None else each.changed if asked else ""
+    if looking and each.unreadable:
+        said: tuple[str, ...] = function(looking)(found.resolved, settings)
         return said
-    if (
-        each.beside
-        or each.unreadable
-        or found.state is None
-        or (bool(each.of) and dialect(program(found.state)).program != each.of)
-    ):
+    if each.beside or each.unreadable or found.state is None or each.of not in {"", _program(found)}:
         return ()
-    if each.look:
+    if _by_look(each, found):
         return find_by_look(function(each.look), found.resolved, settings)
     told: tuple[str, ...] = with_libhdf5(function(each.find), found.resolved, settings, sides=(found,))
     return told
+
+
+def _program(found: Examination) -> str:
+    return dialect(program(found.state)).program if found.state is not None else ""
+
+
+def _by_look(each: Fix, found: Examination) -> bool:
+    return bool(each.look) and (not each.find or _program(found) == "torch")
 
 
 def _carry_out(
@@ -213,13 +217,13 @@ def _carry_out(
         left = [each.name for each in fixes if each.mends and _finding(each, current, settings)]
         if left:
             raise Refused(f"{', '.join(left)} did not mend what it is for; nothing was written", found.path)
-        if not any(each.renames for each in fixes):
+        if not any(each.renames or each.unreadable for each in fixes):
             with_libhdf5(_compare, current, found, sides=(current, found))
     return backup_of(found.resolved) if in_place else ""
 
 
 def _mend(each: Fix, found: Examination, goal: str, settings: Settings, count: Callable[[int], None]) -> None:
-    if each.look:
+    if _by_look(each, found):
         mend_by_look(function(each.look), found.resolved, goal, settings, count)
     else:
         function(each.mend)(found.resolved, goal, settings, count)

@@ -51,7 +51,8 @@ def test_the_table() -> None:
     assert len({each.name for each in FIXES}) == len(FIXES)
     for each in FIXES:
         assert set(each.codes) <= BY_CODE.keys()
-        assert each.beside or bool(each.look) != bool(each.find and each.mend)
+        assert each.beside or each.look or (each.find and each.mend)
+        assert bool(each.find) == bool(each.mend)
         assert all(callable(named(function)) for function in (each.find, each.mend, each.look) if function)
         assert fix(each.name) is each
     with pytest.raises(UsageProblem, match="did you mean text-indices"):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 from support.commands import ckptdoctor as command
 
 import ckptdoctor
+from ckptdoctor.containers.bundles.reading import read_bundle
 from ckptdoctor.containers.safetensors import read_safetensors
 from ckptdoctor.containers.tensors.values import assembled, kept_open
 
@@ -88,3 +90,82 @@ def test_safetensors_cut_off_anywhere(museum: Path, tmp_path: Path, name: str) -
         assert len(left) == sum(ref.location.offset + ref.location.nbytes <= end for ref in wanted.values())  # type: ignore[union-attr]
         most = len(left)
     assert most == len(wanted) - 1
+
+
+# ------------------------------------------------------------------------------------------------ TensorFlow's bundles
+
+
+def _tensors(prefix: Path) -> dict[str, bytes]:
+    """Every tensor of a bundle but the object graph, by its key."""
+    held = read_bundle(str(prefix)).tensors
+    return {key: assembled(ref).tobytes() for key, ref in held.items() if ref.dtype != "string"}
+
+
+@pytest.mark.parametrize(
+    "name", ["v2.10-tfk-ckpt-adam", "v2.21-k3-ckpt-adamw", "v2.10-tf1-adam_sharded", "v2.21-tf1-adam_partitioned"]
+)
+def test_a_bundle_cut_off_anywhere(museum: Path, tmp_path: Path, name: str) -> None:
+    """What is kept is as it was saved, the rest is named; that the graph of objects is lost, loses nothing else."""
+    (index,) = (museum / "tf" / name).glob("*.index")
+    shards = sorted((museum / "tf" / name).glob(f"{index.stem}.data-*"))
+    for each in (index, *shards):
+        shutil.copy(each, tmp_path / each.name)
+    prefix, wanted = tmp_path / index.stem, _tensors(museum / "tf" / name / index.stem)
+    (tmp_path / "out").mkdir()
+    cut = tmp_path / max(shards, key=os.path.getsize).name
+    whole = cut.read_bytes()
+    most = 0
+    for end in [*range(0, len(whole), 97), len(whole) - 1]:
+        os.chmod(cut, 0o644)
+        cut.write_bytes(whole[:end])
+        try:
+            done = ckptdoctor.repair(prefix, tmp_path / "out" / "ckpt", fixes=["salvage"], overwrite=True)
+        except ckptdoctor.errors.UnreadableArtifact:
+            assert end < len(whole) // 2
+            continue
+        left = _tensors(tmp_path / "out" / "ckpt")
+        assert left.items() <= wanted.items()
+        assert done.done[0].told[0].startswith(f"{len(left):,} of ")
+        (found,) = ckptdoctor.inspect(tmp_path / "out" / "ckpt")
+        assert found.error is None
+        assert len(left) >= most
+        most = len(left)
+    assert most >= len(wanted) - 1
+
+
+def test_bytes_that_were_changed(museum: Path, tmp_path: Path) -> None:
+    """Of a checkpoint that can be read, where it is asked for: what has its checksum is kept, and the hint says so."""
+    for each in (museum / "tf/v2.10-tfk-ckpt-adam").glob("ckpt.*"):
+        (tmp_path / each.name).write_bytes(each.read_bytes())
+    data = tmp_path / "ckpt.data-00000-of-00001"
+    wanted = _tensors(tmp_path / "ckpt")
+    refused = command("repair", tmp_path / "ckpt", "--fix", "salvage", "--output", tmp_path / "out")
+    assert (refused.code, "nothing to mend" in refused.err) == (4, True)
+    changed = bytearray(data.read_bytes())
+    changed[300] ^= 1
+    data.write_bytes(changed)
+    (hint,) = [
+        each.hint for each in ckptdoctor.check(tmp_path / "ckpt", deep=True).results[0].findings if each.code == "I004"
+    ]
+    assert command(*hint.partition("salvaged: ckptdoctor ")[2].split()).code == 0
+    left = _tensors(tmp_path / "ckpt-repaired")
+    assert len(left) == len(wanted) - 1
+    assert left.items() < wanted.items()
+    assert "I004" not in {
+        each.code for each in ckptdoctor.check(tmp_path / "ckpt-repaired", deep=True).results[0].findings
+    }
+    assert command("repair", tmp_path / "ckpt", "--list").out.endswith("nothing is to be mended\n")
+
+
+def test_the_hint_for_a_short_data_file(museum: Path, tmp_path: Path) -> None:
+    """It can be copied; where the only data file is missing, nothing can be salvaged, and no hint says so."""
+    for each in (museum / "tf/v2.10-tfk-ckpt-adam").glob("ckpt.*"):
+        (tmp_path / each.name).write_bytes(each.read_bytes()[: 2000 if "data" in each.name else None])
+    (found,) = ckptdoctor.inspect(tmp_path / "ckpt")
+    (finding,) = found.findings
+    assert finding.code == "I003"
+    assert command(*finding.hint.partition("salvaged: ckptdoctor ")[2].split()).code == 0
+    (tmp_path / "ckpt.data-00000-of-00001").unlink()
+    (found,) = ckptdoctor.inspect(tmp_path / "ckpt")
+    assert [(each.code, "salvage" in each.hint) for each in found.findings] == [("I002", False)]
+    assert command("repair", tmp_path / "ckpt", "--fix", "salvage", "--output", tmp_path / "o").code == 3

@@ -70,15 +70,19 @@ def decode_name(name: bytes) -> str:
     return name.decode("utf-8", "backslashreplace")
 
 
-def read_bundle(prefix: str) -> TensorBundle:
+def read_bundle(prefix: str, *, damaged: bool = False) -> TensorBundle:
     """Reads the index of the checkpoint with this prefix.
+
+    Args:
+        prefix: The prefix.
+        damaged: Data files may be missing or too short.
 
     Raises:
         UnreadableArtifact: The index is corrupt, a data file that is needed is missing or too short, or an entry
             contradicts itself.
     """
     with RegularFile(f"{prefix}.index") as file:
-        return _Reader(prefix, Table(file)).read()
+        return _Reader(prefix, Table(file)).read(damaged=damaged)
 
 
 class _Reader:
@@ -99,7 +103,7 @@ class _Reader:
     def corrupt(self, message: str) -> UnreadableArtifact:
         return UnreadableArtifact(message, self.table.file.path, place=self.table.name)
 
-    def read(self) -> TensorBundle:
+    def read(self, *, damaged: bool) -> TensorBundle:
         blocks = self.table.blocks()
         keys, values = next(blocks, ([b"?"], [b""]))
         if keys[0] != b"":
@@ -110,7 +114,7 @@ class _Reader:
             self._entries(keys, values)
         for text, (dtype, shape, _) in self.partitioned.items():
             self.tensors[text] = self._assemble(text, dtype, shape)
-        shards = self._check_shards()
+        shards = {} if damaged else self._check_shards()
         return TensorBundle(self.prefix, self.tensors, shards, self.num_shards, self.big_endian)
 
     def _header(self, value: bytes) -> None:

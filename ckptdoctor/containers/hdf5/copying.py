@@ -68,15 +68,16 @@ def _group(
         copied[address] = where
         if kind == h5py.h5o.TYPE_GROUP:
             old = h5py.h5g.open(source, raw)
-            new = h5py.h5g.create(target, raw, _link_properties(), old.get_create_plist())
+            new = h5py.h5g.create(target, raw, link_properties(), old.get_create_plist())
             _group(old, new, copied, skip, where)
         else:
             if kind == h5py.h5o.TYPE_DATASET:
                 _own_bytes(h5py.h5d.open(source, raw), where)
-            h5py.h5o.copy(source, raw, target, raw, lcpl=_link_properties())
+            h5py.h5o.copy(source, raw, target, raw, lcpl=link_properties())
 
 
-def _link_properties() -> Any:
+def link_properties() -> Any:
+    """Names of links are UTF-8."""
     properties = h5py.h5p.create(h5py.h5p.LINK_CREATE)
     properties.set_char_encoding(h5py.h5t.CSET_UTF8)
     return properties
@@ -93,12 +94,15 @@ def _attributes(source: Any, target: Any, forgotten: frozenset[str]) -> None:
     """Copies attributes with their exact types: fixed or variable texts, in their character sets."""
     for index in range(h5py.h5a.get_num_attrs(source)):
         old = h5py.h5a.open(source, index=index)
-        if old.name.decode("utf-8", "surrogateescape") in forgotten:
-            continue
-        space = old.get_space()
-        new = h5py.h5a.create(target, old.name, old.get_type(), space)
-        if old.shape is None:  # a null data space: nothing to copy
-            continue
-        values = np.empty(old.shape, old.dtype)
-        old.read(values)
-        new.write(values)
+        if old.name.decode("utf-8", "surrogateescape") not in forgotten:
+            copy_attribute(old, target)
+
+
+def copy_attribute(old: Any, target: Any) -> None:
+    """Copies an attribute with its exact type."""
+    new = h5py.h5a.create(target, old.name, old.get_type(), old.get_space())
+    if old.shape is None:  # a null data space: nothing to copy
+        return
+    values = np.empty(old.shape, old.dtype)
+    old.read(values)
+    new.write(values)

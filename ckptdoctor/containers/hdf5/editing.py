@@ -64,6 +64,7 @@ class Edit(NamedTuple):
     Attributes:
         delete: Groups below the root that go.
         datasets: Data sets that come, in this order; their groups come with them.
+        values: Data sets that are there and get other values.
         texts: Text attributes to set: (group, name) → text; "" is the root.
         names: Lists of names to set, split as Keras splits them: (group, name) → list.
         forgotten: Attributes of the root that go.
@@ -73,6 +74,7 @@ class Edit(NamedTuple):
 
     delete: tuple[str, ...] = ()
     datasets: tuple[NewDataset, ...] = ()
+    values: tuple[NewDataset, ...] = ()
     texts: Mapping[tuple[str, str], str] = {}
     names: Mapping[tuple[str, str], list[str]] = {}
     forgotten: tuple[str, ...] = ()
@@ -216,8 +218,24 @@ def _delete(file: Any, names: tuple[str, ...]) -> None:
 def _put(file: Any, edit: Edit) -> list[tuple[int, NewDataset]]:
     """Creates what is new; answers where each data set's bytes go."""
     places = [(_create(file, each), each) for each in edit.datasets]
+    places += [(place, each) for each in edit.values if (place := _refill(file, each)) is not None]
     _set_attributes(file, edit)
     return places
+
+
+def _refill(file: Any, dataset: NewDataset) -> int | None:
+    """Where the bytes of a data set that is there go; None where HDF5 has put them down itself: packed, or turned."""
+    found = h5py.Dataset(h5py.h5d.open(file.id, dataset.path.encode("utf-8", "surrogateescape")))
+    place = found.id.get_offset()
+    if place is not None and found.dtype == _stored_as(dataset.dtype) and found.shape == dataset.shape:
+        return int(place)
+    data = b"".join(pieces(dataset.content, dataset.path, dataset.dtype, dataset.shape))
+    found[...] = np.frombuffer(data, _stored_as(dataset.dtype)).reshape(dataset.shape)
+    return None
+
+
+def _stored_as(dtype: str) -> Any:
+    return np.dtype("V2") if dtype == "bfloat16" else numpy_dtype(dtype).newbyteorder("<")
 
 
 def _create(file: Any, dataset: NewDataset) -> int:
@@ -226,7 +244,6 @@ def _create(file: Any, dataset: NewDataset) -> int:
     is_bfloat16 = dataset.dtype == "bfloat16"
     if not is_bfloat16 and (dtype.kind not in "iufb" or dtype.isbuiltin != 1):  # ml_dtypes' floats are no builtins
         raise GraftRefused(f"HDF5 as Keras writes it has no place for {dataset.dtype}, which {dataset.path!r} would be")
-    kind = np.dtype("V2") if is_bfloat16 else dtype.newbyteorder("<")
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_layout(h5py.h5d.CONTIGUOUS)
     properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -238,7 +255,7 @@ def _create(file: Any, dataset: NewDataset) -> int:
     created = h5py.h5d.create(
         file.id,
         dataset.path.encode("utf-8", "surrogateescape"),
-        h5py.h5t.py_create(kind, logical=True),
+        h5py.h5t.py_create(_stored_as(dataset.dtype), logical=True),
         space,
         properties,
         lcpl=links,

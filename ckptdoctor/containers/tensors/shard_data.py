@@ -5,8 +5,8 @@ verified while its bytes pass by.
 """
 
 import os
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ckptdoctor.containers.bytes.crc import masked
 from ckptdoctor.containers.bytes.files import RegularFile
@@ -28,6 +28,21 @@ class Constant(NamedTuple):
     """The same number in every element."""
 
     value: float
+
+
+class NewValue(NamedTuple):
+    """Another value for a tensor that an artifact has, of the same type and shape.
+
+    Attributes:
+        tensor: The tensor.
+        content: What is in it from then on: another tensor's values, or one number for every element.
+    """
+
+    tensor: TensorRef
+    content: TensorRef | Constant
+
+
+NewValues: TypeAlias = "Sequence[NewValue]"
 
 
 def pieces(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from ckptdoctor.diagnosis.evidence import Evidence, Rule, noticed
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.mending import repair_of
 from ckptdoctor.errors import UnknownFormat
+from ckptdoctor.formats.registry import record
 from ckptdoctor.references import Chunked, TensorRef
 from ckptdoctor.state import TrainingState
 from ckptdoctor.words import enumerate_some
 
 _TRUNCATED = "truncated"
-_SALVAGED = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
+_SALVAGED = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".h5", ".hdf5", ".keras")
 """Endings of files whose tensors lie one after the other."""
 _SALVAGE = "take an older artifact, or save again; what is whole of this one can be salvaged"
 _OLDER = "take an older artifact, or save again; a damaged file cannot be mended from itself"
@@ -24,6 +26,32 @@ def _unreadable(evidence: Evidence) -> Iterator[tuple[str, str]]:
         cut_off = _TRUNCATED in str(evidence.error) and evidence.path.endswith(_SALVAGED)
         hint = f"{_SALVAGE}: {repair_of(evidence, 'salvage')}" if cut_off else _OLDER
         yield str(evidence.error), "" if isinstance(evidence.error, UnknownFormat) else hint
+
+
+_COPY_FILE = "copy the file again from where it was saved, or take an older checkpoint"
+_COPY_ALL = "copy every file of the checkpoint again; where it has an index, all that the index names"
+_SHARD = re.compile(r"\.data-\d{5}-of-\d{5}\Z")
+_OF_ONE = ".data-00000-of-00001"
+
+
+def _shard_missing(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    path = _data_file(evidence)
+    also = _salvaged(evidence) if path and not path.endswith(_OF_ONE) else ""
+    yield from noticed("I002", _COPY_ALL + also)(evidence)
+
+
+def _shard_truncated(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    yield from noticed("I003", _COPY_FILE + (_salvaged(evidence) if _data_file(evidence) else ""))(evidence)
+
+
+def _data_file(evidence: Evidence) -> str:
+    """The data file of a TensorFlow checkpoint that is at fault; "" if none is."""
+    path = (evidence.error.path if evidence.error is not None else None) or ""
+    return path if _SHARD.search(path) else ""
+
+
+def _salvaged(evidence: Evidence) -> str:
+    return f"; what is whole can be salvaged: {repair_of(evidence, 'salvage')}"
 
 
 def _checksum_mismatch(evidence: Evidence) -> Iterator[tuple[str, str]]:
@@ -39,9 +67,11 @@ def _checksum_mismatch(evidence: Evidence) -> Iterator[tuple[str, str]]:
             "copy the .index and every .data-* file of one save together",
         )
     elif wrong:
+        summed = evidence.state is not None and record(evidence.state.format).summed
         yield (
             f"the checksums of {len(wrong):,} of {checked:,} tensors do not match: {enumerate_some(wrong, 8)}",
-            "the data was changed after it was written: copy the artifact again from where it was saved",
+            "the data was changed after it was written: copy the artifact again from where it was saved"
+            + (_salvaged(evidence) if summed else ""),
         )
     for sentence in scan.damaged:
         yield sentence, "copy the artifact again from where it was saved"
@@ -127,14 +157,14 @@ RULES: tuple[Rule, ...] = (
         "shard-missing",
         Severity.ERROR,
         "a data file is missing, and the tensors that it held",
-        noticed("I002", "copy every file of the checkpoint again; where it has an index, all that the index names"),
+        _shard_missing,
     ),
     Rule(
         "I003",
         "shard-truncated",
         Severity.ERROR,
         "a data file is too short, and the tensors that are lost",
-        noticed("I003", "copy the file again from where it was saved, or take an older checkpoint"),
+        _shard_truncated,
     ),
     Rule(
         "I004",

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ckptdoctor.diagnosis.evidence import Evidence, Found, Rule, noticed
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.lost_count import CORRECTED
-from ckptdoctor.diagnosis.mending import graft_from, known_count, set_count
+from ckptdoctor.diagnosis.mending import graft_from, known_count, repair_of, set_count
 from ckptdoctor.diagnosis.status import (
     covered,
     is_possible,
@@ -327,7 +327,10 @@ def _averages(evidence: Evidence) -> Iterator[tuple[str, str]]:
         if dialect(each.generation).by_parameter or dialect(each.generation).chained:  # no call of theirs swaps
             yield text, ""
             continue
-        yield text, "" if equal else _SWAP_IN_TF1 if by_graph else _SWAP_IN_ADDON if addon else _SWAP_IN
+        call = _SWAP_IN_TF1 if by_graph else _SWAP_IN_ADDON if addon else _SWAP_IN
+        # Only who has read the values knows that there is something to exchange.
+        mends = equal is not None and evidence.state is not None and record(evidence.state.format).refill is not None
+        yield text, "" if equal else f"{call}; in the file: {repair_of(evidence, 'averages')}" if mends else call
 
 
 RULES: tuple[Rule, ...] = (

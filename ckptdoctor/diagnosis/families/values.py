@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 
 from ckptdoctor.diagnosis.evidence import Evidence, Rule, noticed
 from ckptdoctor.diagnosis.findings import Severity
+from ckptdoctor.diagnosis.mending import repair_of
 from ckptdoctor.diagnosis.status import title
+from ckptdoctor.formats.registry import record
 from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.references import TensorRef
 from ckptdoctor.words import enumerate_some
@@ -26,8 +29,21 @@ def _not_finite(evidence: Evidence) -> Iterator[tuple[str, str]]:
         )
         yield (
             f"{len(bad):,} {'tensor holds' if len(bad) == 1 else 'tensors hold'} values that are not finite: {listed}",
-            "training had diverged when this was saved: resume from an older checkpoint",
+            "training had diverged when this was saved: resume from an older checkpoint"
+            + _anew(evidence, {ref for ref, _ in bad}),
         )
+
+
+def _anew(evidence: Evidence, bad: AbstractSet[TensorRef]) -> str:
+    """What is left where only slots are bad, of optimizers whose class says how they begin."""
+    slots = {slot.tensor for each in evidence.optimizers for slot in each.slots}
+    if evidence.state is None or not bad <= slots:
+        return ""
+    kind = record(evidence.state.format)
+    known = all(each.class_name is not None and not each.class_inferred for each in evidence.optimizers)
+    if not (kind.mended or (kind.refill is not None and known)):
+        return ""
+    return f"; or keep the weights, and let the optimizer begin anew: {repair_of(evidence, 'reset')}"
 
 
 def _impossible_moment(evidence: Evidence) -> Iterator[tuple[str, str]]:
@@ -53,7 +69,8 @@ def _impossible_moment(evidence: Evidence) -> Iterator[tuple[str, str]]:
                     f"{len(below):,} of {title(each)}'s mean squares or accumulators go below zero, which no update "
                     f"produces: {listed}"
                 ),
-                "the slots are another quantity or of other variables: do not resume from them",
+                "the slots are another quantity or of other variables: do not resume from them"
+                + _anew(evidence, {slot.tensor for slot, _ in below}),
             )
 
 

@@ -23,6 +23,7 @@ FORMATS = (
         write_options=("link", "loss_from", "progress"),
         check=f"{_ROOM}.writing.steps:check",
         verify="orbax",
+        refill=f"{_ROOM}.writing.refilling:refill",
         strip=f"{_ROOM}.writing.stripping:strip",
         release_hint="for a release, save with OrbaxCheckpoint(..., save_weights_only=True), or the tree without its "
         "optimizer state",

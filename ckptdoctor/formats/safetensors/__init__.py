@@ -8,7 +8,7 @@ _ROOM = "ckptdoctor.formats.safetensors"
 FORMATS = (
     ArtifactFormat(
         Format.SAFETENSORS,
-        restored_by="safetensors.torch.load_file(PATH) has its tensors, and the program knows whose they are",
+        recipe="plain-weights",
         title="safetensors",
         called="a safetensors file",
         rename_to=".safetensors",

@@ -18,6 +18,7 @@ FORMATS = (
         is_prefix=True,
         holds="linked",
         adds_optimizers=True,
+        summed=True,
         program=f"{_ROOM}.checkpoint:program",
         bundle=f"{_ROOM}.checkpoint:bundle",
         tables=f"{_ROOM}.checkpoint:tables",
@@ -28,6 +29,7 @@ FORMATS = (
         write_options=("link", "progress"),
         check=f"{_ROOM}.writing.checkpoint:check",
         found_by=f"{_ROOM}.state_file:names_to_add",
+        refill=f"{_ROOM}.writing.refilling:refill",
         strip=f"{_ROOM}.writing.stripping:strip",
         verify="objects",
         release_hint="for a release, save the model alone: tf.train.Checkpoint(model=model).write(path)",
@@ -68,6 +70,7 @@ FORMATS = (
         write_options=("link", "progress"),
         check=f"{_ROOM}.writing.saved_model:check",
         verify="saved_model",
+        refill=f"{_ROOM}.writing.refilling:refill_saved_model",
         unstrippable="its functions restore every variable by name when it is served, the optimizer's too: save the "
         "model again with model.save(path, include_optimizer=False)",
         release_hint="for a release, save the model without it: model.save(path, include_optimizer=False)",

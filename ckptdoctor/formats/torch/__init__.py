@@ -83,7 +83,7 @@ FORMATS = (
     ),
     _format(
         Format.DEEPSPEED,
-        restored_by="the engine of the program does, on as many ranks: engine.load_checkpoint(DIRECTORY, TAG)",
+        recipe="engine",
         unwritable=_RANKS,
         unstrippable=_MASTERS,
         title="DeepSpeed checkpoint",
@@ -96,7 +96,7 @@ FORMATS = (
     ),
     _format(
         Format.STABLE_BASELINES3,
-        restored_by="the class of its algorithm does, such as PPO.load(PATH)",
+        recipe="baselines",
         unwritable=_OF_SB3,
         unstrippable="stable-baselines3 loads an archive with its optimizers only: save the policy alone, with "
         "model.policy.save(path)",

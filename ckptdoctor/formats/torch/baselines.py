@@ -5,6 +5,8 @@ Source: stable_baselines3/common/save_util.py (`save_to_zip_file`). The members 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.strict_json import parse_object
 from ckptdoctor.containers.tensors.values import kept_open
@@ -52,6 +54,33 @@ def read(path: str) -> TrainingState:
             found.counters[name.lstrip("_")] = value
     with kept_open():
         return assemble(path, Format.STABLE_BASELINES3, Producer("stable-baselines3", version), found, oddities)
+
+
+_FOUND_BY = {
+    "PPO": {"clip_range", "n_epochs", "gae_lambda"}, "TD3": {"policy_delay", "target_policy_noise"},
+    "SAC": {"target_entropy", "ent_coef"}, "DQN": {"exploration_fraction", "target_update_interval"},
+    "A2C": {"gae_lambda", "normalize_advantage", "rollout_buffer_class"},
+}  # fmt: skip
+"""The algorithms of stable-baselines3 by settings that they alone have, the first that has all. DDPG is a TD3."""
+_OWN, _POLICIES = "stable_baselines3", "policies"
+
+
+def algorithm(path: str) -> tuple[str, str] | None:
+    """The package and the class of the algorithm that saved an archive; None where the settings tell none.
+
+    The archive does not name it. The module of its policy does, where the algorithm has one of its own.
+
+    Raises:
+        UnreadableArtifact: It is broken.
+    """
+    with ZipArchive(path) as archive:
+        data = parse_object(archive.read("data", _MAX_DATA), path, "data") if "data" in archive else {}
+    policy = data.get("policy_class")
+    module = policy.get("__module__") if isinstance(policy, Mapping) else None
+    parts = module.split(".") if isinstance(module, str) else []
+    if parts[:1] != [_OWN] or parts[-1:] != [_POLICIES]:
+        return None
+    return next(((_OWN, name) for name, fields in _FOUND_BY.items() if fields <= data.keys()), None)
 
 
 def _member(path: str, archive: ZipArchive, name: str) -> Loaded:

@@ -50,6 +50,37 @@ class Rank(NamedTuple):
     groups: list[Fields]
 
 
+class Launched(NamedTuple):
+    """How a checkpoint was saved.
+
+    Attributes:
+        file: Name of the first rank's file of the model.
+        ranks: How many ranks saved it.
+        by_program: Its configuration names no optimizer: the program made one.
+    """
+
+    file: str
+    ranks: int
+    by_program: bool
+
+
+def launched(path: str) -> Launched:
+    """How a checkpoint was saved, which is how it is loaded.
+
+    Raises:
+        UnreadableArtifact: It is broken.
+    """
+    name = next(each for each in listed(path) if _MODEL.match(each))
+    root = load_part(path, name).root
+    fields = root if isinstance(root, dict) else {}
+    world, config = fields.get("dp_world_size"), fields.get("ds_config")
+    return Launched(
+        name,
+        world if isinstance(world, int) and world > 0 else 1,
+        isinstance(config, Mapping) and "optimizer" not in config,
+    )
+
+
 def read(path: str) -> TrainingState:
     """Reads the directory of a tag.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ckptdoctor.containers.bytes.crc import masked
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.tensors.raw_places import Place, RawPlaces
-from ckptdoctor.containers.tensors.shard_data import filled
+from ckptdoctor.containers.tensors.shard_data import Constant, NewValue, filled
 from ckptdoctor.containers.tensors.values import kept_open, numpy_dtype, ordered_chunks, paired_chunks
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.formats.registry import record
@@ -294,6 +294,32 @@ def same_weights(result: TrainingState, target: TrainingState, raw: RawPlaces) -
             raise _failed(f"the model variable {path} is not in it as it was")
         if not _same_values(before, after, raw):
             raise _failed(f"the model variable {path} has changed")
+
+
+def hold_values(result: TrainingState, original: TrainingState, values: Iterable[NewValue]) -> None:
+    """Checks that a copy holds these values, and every other tensor as it was, bit for bit.
+
+    Raises:
+        GraftRefused: It does not.
+    """
+    new = {each.tensor.key: each.content for each in values}
+    there = by_key(result)
+    with kept_open(), RawPlaces() as places:
+        for key, before in by_key(original).items():
+            after, wanted = there.get(key), new.get(key, before)
+            if before.location is None:
+                continue
+            if after is None or after.shape != before.shape or after.dtype != before.dtype:
+                raise _failed(f"{key} is not in it as it was")
+            held = _is_all(after, wanted.value) if isinstance(wanted, Constant) else _same_values(wanted, after, places)
+            if not held:
+                raise _failed(f"{key} is not what was planned")
+
+
+def _is_all(ref: TensorRef, value: float) -> bool:
+    import numpy as np
+
+    return all(_equal(chunk, np.full_like(chunk, value)) for chunk in map(np.asarray, ordered_chunks(ref, _CHUNK)))
 
 
 def _same_values(before: TensorRef, after: TensorRef, raw: RawPlaces) -> bool:

@@ -10,6 +10,8 @@ import pytest
 from support.commands import ckptdoctor
 from support.frameworks import child, run
 
+from ckptdoctor import repair
+
 pytestmark = pytest.mark.real
 CHILD = str(Path(__file__).with_name("repair_keras_child.py"))
 JAX = {"KERAS_BACKEND": "jax"}
@@ -59,3 +61,36 @@ def test_a_run_that_was_moved(tmp_path: Path) -> None:
     assert result.code == 0, result.err
     moved = tmp_path / "moved"
     assert run(script, moved) == [f"{moved / 'ckpt-10'} {[str(moved / 'ckpt-9'), str(moved / 'ckpt-10')]}"]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tf_keras") is None, reason="TensorFlow and tf_keras are not installed")
+def test_what_is_salvaged_is_loaded(tmp_path: Path) -> None:
+    """TensorFlow restores every tensor that is whole, without its graph of objects too, and Keras every variable."""
+    script = str(Path(__file__).with_name("salvage_child.py"))
+    child(script, "make", tmp_path)
+    wanted: dict[str, int] = {}
+    for name, settings in (("new", 0), ("rewritten", 1), ("legacy", 4)):  # which are no variables of the optimizer
+        index = tmp_path / f"{name}-ckpt.index"
+        whole = (tmp_path / f"{name}-ckpt.data-00000-of-00001").read_bytes()
+        changed = bytearray(whole)
+        changed[20_000] ^= 1
+        for how, data in (("graph", whole[:-10]), ("half", whole[: len(whole) // 2]), ("changed", changed)):
+            shutil.copy(index, tmp_path / f"{name}-ckpt-{how}.index")
+            (tmp_path / f"{name}-ckpt-{how}.data-00000-of-00001").write_bytes(data)
+            kept = salvaged(tmp_path / f"{name}-ckpt-{how}", tmp_path / f"{name}-ckpt-{how}-salvaged")
+            wanted[f"{name}-ckpt-{how}-salvaged"] = kept - settings
+    for ending in (".weights.h5", ".keras"):
+        whole = (tmp_path / f"new{ending}").read_bytes()
+        for percent in (30, 60):  # after 60 of 100 every layer is whole; the rate of the optimizer is a new one's, too
+            (tmp_path / f"new-{percent}{ending}").write_bytes(whole[: len(whole) * percent // 100])
+            kept = salvaged(tmp_path / f"new-{percent}{ending}", tmp_path / f"new-{percent}-salvaged{ending}")
+            wanted[f"new-{percent}-salvaged{ending}"] = kept + 1
+    found = child(script, "load", tmp_path)
+    assert {name: len(same) for name, same in found.items()} == wanted
+    assert sum(wanted.values()) > 200
+
+
+def salvaged(path: Path, output: Path) -> int:
+    """Salvages; answers how many tensors are whole."""
+    (first, *_), *_ = [each.told for each in repair(path, output, fixes=["salvage"]).done]
+    return int(first.split()[0])

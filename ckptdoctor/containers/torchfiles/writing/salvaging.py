@@ -20,16 +20,14 @@ from ckptdoctor.containers.torchfiles.tree import TorchTree, itemsize
 from ckptdoctor.containers.torchfiles.writing.archive import ALIGNED, storages_in
 from ckptdoctor.containers.torchfiles.writing.splicing import GONE, Path, Script
 from ckptdoctor.containers.torchfiles.writing.storages import Remembering
-from ckptdoctor.containers.zips.directory import STORED
 from ckptdoctor.containers.zips.editing import Producer, Replacement, create_zip
+from ckptdoctor.containers.zips.local import LocalHeader, local_header
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.references import FileRange
 
-_LOCAL = struct.Struct("<4s5H3I2H")
 _SUMS = (struct.Struct("<4s3I"), struct.Struct("<4sI2Q"))
 """What stands behind a member: signature, CRC-32, and its sizes, which are wide in large archives."""
 _PICKLE, _DATA, _ORDER, _VERSION = "data.pkl", "data/", "byteorder", "version"
-_DESCRIBED = 0x8
 _SMALL = 4096
 _STEP = 1 << 20
 _MOST_MEMBERS = 1_000_000
@@ -64,7 +62,7 @@ def salvage(path: str) -> Salvaged | None:
         UnreadableArtifact: Its pickle is broken.
     """
     with RegularFile(path) as file:
-        first = _header(file, 0)
+        first = local_header(file, 0)
         if first is None or not first.name.endswith(f"/{_PICKLE}"):
             return None
         cursor = Cursor(file, path, first.start, min(file.size - first.start, MAX_PICKLE))
@@ -84,26 +82,7 @@ def salvage(path: str) -> Salvaged | None:
     return Salvaged(path, root, pickle, node, places, len(sizes), is_big)
 
 
-class _Header(NamedTuple):
-    """A member's own header: its name, its first byte, and whether its CRC-32 stands behind it."""
-
-    name: str
-    start: int
-    described: bool
-
-
-def _header(file: RegularFile, at: int) -> _Header | None:
-    if at + _LOCAL.size > file.size:
-        return None
-    signature, _, flags, method, *_, length, extra = _LOCAL.unpack(file.read(at, _LOCAL.size))
-    start = at + _LOCAL.size + length + extra
-    if signature != b"PK\x03\x04" or method != STORED or start > file.size:
-        return None
-    name = file.read(at + _LOCAL.size, length).decode("utf-8", "replace")
-    return _Header(name, start, bool(flags & _DESCRIBED))
-
-
-def _behind(file: RegularFile, header: _Header, size: int) -> int | None:
+def _behind(file: RegularFile, header: LocalHeader, size: int) -> int | None:
     """Where the next member begins, if this one is whole: its bytes are there, and have the CRC-32 that is told."""
     end = header.start + size
     if end > file.size or not header.described:
@@ -125,7 +104,7 @@ def _members(
     places: dict[str, tuple[int, int]] = {}
     is_big = False
     for _ in range(_MOST_MEMBERS):
-        header = _header(file, at) if at is not None else None
+        header = local_header(file, at) if at is not None else None
         if header is None:
             break
         key = header.name.removeprefix(f"{root}{_DATA}")

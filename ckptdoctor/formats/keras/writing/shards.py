@@ -6,7 +6,7 @@ that all are renamed after the output. The state goes into shards of its own, no
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ckptdoctor.containers.bytes.copying import Progress
@@ -65,6 +65,34 @@ def write_shards(
             weight_map.setdefault(f"/{group}", []).append(name)
     _write_map(document, weight_map, total, output)
     return Sizes(new, copied)
+
+
+def refill_shards(target: str, output: str, values: Sequence[NewDataset], progress: Progress | None = None) -> None:
+    """Writes a JSON and its shards with other values in data sets that are there; a name means that in the first shard.
+
+    Args:
+        target: The JSON.
+        output: The JSON that is written; its shards go beside it, under names of its own.
+        values: The data sets.
+        progress: Told how many more bytes are written.
+    """
+    document = _document(target)
+    left = {each.path: each for each in values}
+    renamed: dict[str, str] = {}
+    for path, name in zip(_shard_paths(document, target), _names(output), strict=False):
+        with H5File(path) as file:
+            held = {f"{group}/{each}" for group, _, names in file.walk() for each in names}
+        own = tuple(left.pop(key) for key in held & left.keys())
+        edit_file(path, _beside(output, name), Edit(values=own), progress)
+        renamed[os.path.basename(path)] = name
+    mapping = document["weight_map"]
+    assert isinstance(mapping, Mapping)  # noqa: S101 - `_shard_paths` has said so
+    weight_map = {
+        group: renamed[each] if isinstance(each, str) else [renamed[one] for one in each]
+        for group, each in mapping.items()
+    }
+    with open(output, "x", encoding="utf-8") as stream:
+        json.dump({**document, "weight_map": weight_map}, stream, indent=4)
 
 
 def _document(target: str) -> dict[str, object]:

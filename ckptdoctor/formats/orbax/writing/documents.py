@@ -11,9 +11,12 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from ckptdoctor.containers.msgpack_writing import Value
+from ckptdoctor.containers.tensors.shard_data import Constant
 from ckptdoctor.containers.zarrs.writing import NewArray
+from ckptdoctor.formats.orbax.items import Leaf
 from ckptdoctor.formats.orbax.metadata import json_object
 from ckptdoctor.formats.orbax.places import PLACEHOLDER, TREE, listed
+from ckptdoctor.references import TensorRef
 
 Path = tuple[str, ...]
 JAX = "jax.Array"
@@ -39,6 +42,16 @@ class NewLeaf(NamedTuple):
     kind: str
     array: NewArray | None
     like: str = ""
+
+
+def leaf_as(leaf: Leaf, path: Path, content: TensorRef | Constant | None = None) -> NewLeaf:
+    """A leaf of the target under another path, or with another value."""
+    indices = leaf.indices[:1] * len(path) if len(leaf.indices) != len(path) else leaf.indices
+    ref = leaf.tensor
+    if ref is None:
+        return NewLeaf(path, indices, leaf.kind, None)
+    array = NewArray(".".join(path), ref.dtype, ref.shape, content or ref)
+    return NewLeaf(path, indices, leaf.kind, array, ".".join(leaf.path))
 
 
 class ItemEdit(NamedTuple):
@@ -102,6 +115,8 @@ def _tree(nodes: Mapping[str, object], edit: ItemEdit) -> dict[str, object]:
     kept = {text: node for text, node in nodes.items() if path_of(node) not in edit.drop and text not in new}
     shapes = any(_value(node).get("write_shape") is not None for node in nodes.values())
     coming = {text: _node(leaf, shapes=shapes) for text, leaf in new.items()}
+    if new.keys() <= nodes.keys():  # other values of the same leaves
+        return {text: coming.get(text, node) for text, node in nodes.items() if text in new or text in kept}
     # Where Orbax would have them: a tree's leaves stand in the order of its keys.
     first = min((leaf.path for leaf in edit.add), default=())
     before = {text: node for text, node in kept.items() if path_of(node) < first}

@@ -10,15 +10,14 @@ import os
 from collections.abc import Mapping, Sequence
 
 from ckptdoctor.containers.bytes.copying import Progress
-from ckptdoctor.containers.zarrs.writing import NewArray
 from ckptdoctor.errors import Refused
 from ckptdoctor.formats.orbax import keras_tree
-from ckptdoctor.formats.orbax.items import Item, Leaf
+from ckptdoctor.formats.orbax.items import Item
 from ckptdoctor.formats.orbax.places import is_item, listed
 from ckptdoctor.formats.orbax.reading import read, read_items
-from ckptdoctor.formats.orbax.writing.documents import ItemEdit, NewLeaf, Path
-from ckptdoctor.formats.orbax.writing.items import copy_entry, require_writable, write_item
-from ckptdoctor.formats.orbax.writing.steps import placed
+from ckptdoctor.formats.orbax.writing.documents import ItemEdit, Path, leaf_as
+from ckptdoctor.formats.orbax.writing.items import require_writable
+from ckptdoctor.formats.orbax.writing.steps import write_edited
 from ckptdoctor.words import counted
 
 Settings = Mapping[str, object]
@@ -47,15 +46,9 @@ def mend(path: str, output: str, _settings: Settings, progress: Progress | None 
     staying = {leaf.path for leaf in tree.leaves} - paths.keys()
     if len(staying | {*paths.values()}) < len(tree.leaves):
         raise Refused("two of its variables would have one path: load it with model.load_weights(path)", path)
-    add = tuple(_leaf(leaf, paths[leaf.path]) for leaf in tree.leaves if leaf.path in paths)
-    place, _ = placed(path, output)
-    os.makedirs(place)
-    for name in sorted(listed(path)):
-        if name == tree.name:
-            edit = ItemEdit(frozenset(paths), tuple(sorted(add, key=lambda leaf: leaf.path)))
-            write_item(os.path.join(path, name), os.path.join(place, name), path, edit, progress=progress)
-        else:
-            copy_entry(path, place, name, path, progress=progress)
+    add = tuple(leaf_as(leaf, paths[leaf.path]) for leaf in tree.leaves if leaf.path in paths)
+    edit = ItemEdit(frozenset(paths), tuple(sorted(add, key=lambda leaf: leaf.path)))
+    write_edited(path, output, {tree.name: edit}, progress)
     return _told(paths)
 
 
@@ -82,14 +75,6 @@ def _paths(path: str) -> tuple[Item | None, dict[Path, Path]]:
 
 def _longest(pair: tuple[str, str]) -> int:
     return -len(pair[0])
-
-
-def _leaf(leaf: Leaf, path: Path) -> NewLeaf:
-    indices = leaf.indices[:1] * len(path) if len(leaf.indices) != len(path) else leaf.indices
-    ref = leaf.tensor
-    if ref is None:
-        return NewLeaf(path, indices, leaf.kind, None)
-    return NewLeaf(path, indices, leaf.kind, NewArray(".".join(path), ref.dtype, ref.shape, ref), ".".join(leaf.path))
 
 
 def _told(paths: Mapping[Path, Path]) -> tuple[str, ...]:

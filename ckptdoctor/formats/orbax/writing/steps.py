@@ -74,6 +74,28 @@ def write(
     return _written(sizes, site.calls(told))
 
 
+def write_edited(target: str, output: str, edits: Mapping[str, ItemEdit], progress: Progress | None = None) -> str:
+    """Writes a step, or an item that stands alone, with these edits; answers what a program is given to load it.
+
+    Args:
+        target: The step or item.
+        output: As for `write`.
+        edits: Name of an item ("" for one that stands alone) → what becomes of its leaves; the others stay.
+        progress: Told how many more bytes have been dealt with.
+    """
+    place, told = placed(target, output)
+    if "" in edits:
+        write_item(target, output, target, edits[""], progress=progress)
+        return told
+    os.makedirs(place)
+    for name in sorted(listed(target)):
+        if name in edits:
+            write_item(os.path.join(target, name), os.path.join(place, name), target, edits[name], progress=progress)
+        else:
+            copy_entry(target, place, name, target, progress=progress)
+    return told
+
+
 def plus(one: Sizes, other: Sizes) -> Sizes:
     """Both together."""
     return Sizes(one.new + other.new, one.copied + other.copied, one.linked + other.linked)

@@ -13,11 +13,10 @@ from ckptdoctor.errors import Refused
 from ckptdoctor.formats.contract import Stripped
 from ckptdoctor.formats.orbax import keras_tree
 from ckptdoctor.formats.orbax.items import Item
-from ckptdoctor.formats.orbax.places import listed
 from ckptdoctor.formats.orbax.reading import read, read_items
 from ckptdoctor.formats.orbax.writing.documents import ItemEdit, Path
-from ckptdoctor.formats.orbax.writing.items import copy_entry, require_writable, write_item
-from ckptdoctor.formats.orbax.writing.steps import placed
+from ckptdoctor.formats.orbax.writing.items import require_writable
+from ckptdoctor.formats.orbax.writing.steps import write_edited
 
 _KERAS_GROUP = "optimizer_variables"
 
@@ -51,11 +50,7 @@ def strip(target: str, output: str, progress: Progress | None = None) -> Strippe
             )
         if gone[each.name]:
             require_writable(os.path.join(target, each.name), target)
-    place, told = placed(target, output)
-    if "" in changed:
-        write_item(target, output, target, _edit("", changed[""], roots), progress=progress)
-    else:
-        _step(target, place, {name: _edit(name, paths, roots) for name, paths in changed.items()}, progress)
+    told = write_edited(target, output, {name: _edit(name, paths, roots) for name, paths in changed.items()}, progress)
     names = tuple(roots) if tree is None else (f"{tree.name}/{_KERAS_GROUP}",)
     return Stripped(names, (_call(told, keras=tree is not None),))
 
@@ -73,16 +68,6 @@ def _edit(item: str, gone: frozenset[Path], roots: Sequence[str]) -> ItemEdit:
     front = f"{item}/" if item else ""
     inside = (each.removeprefix(front) for each in roots if each.startswith(front))
     return ItemEdit(gone, (), tuple(tuple(each.split("/")) for each in inside))
-
-
-def _step(target: str, place: str, changed: dict[str, ItemEdit], progress: Progress | None) -> None:
-    os.makedirs(place)
-    for name in sorted(listed(target)):
-        if name in changed:
-            here, there = os.path.join(target, name), os.path.join(place, name)
-            write_item(here, there, target, changed[name], progress=progress)
-        else:
-            copy_entry(target, place, name, target, progress=progress)
 
 
 def _call(told: str, *, keras: bool) -> str:

@@ -30,6 +30,7 @@ from ckptdoctor.formats.contract import Written
 from ckptdoctor.formats.tensorflow.objects import Objects, classify
 from ckptdoctor.formats.tensorflow.saved_model import MARKER, variables_prefix
 from ckptdoctor.formats.tensorflow.writing.checkpoint import Edited, edit_graph, unlinked
+from ckptdoctor.formats.tensorflow.writing.refilling import files_of_bundle
 from ckptdoctor.optimizers.keras.serialize import Form, require_agreement, to_config
 from ckptdoctor.optimizers.planned import PlannedOptimizer
 from ckptdoctor.state import Generation
@@ -318,16 +319,10 @@ def _as_variable(node: pb.SavedObject, name: str, tensor: NewTensor) -> None:
 def _write_files(target: str, output: str, result: _Result, *, link: bool, progress: Progress | None) -> Written:
     source = result.source
     prefix = os.path.join(output, os.path.relpath(source.prefix, target))
-    folder, stem = os.path.relpath(os.path.dirname(source.prefix), target), os.path.basename(source.prefix)
-    bundle_files = [
-        os.path.normpath(os.path.join(folder, name)).replace(os.sep, "/")
-        for name in os.listdir(os.path.dirname(source.prefix))
-        if name == f"{stem}.index" or name.startswith(f"{stem}.data-")
-    ]
     changed = [MARKER] if result.saved is not None else []
     changed += [_METADATA] if result.root is not None and result.root.file else []
     os.mkdir(output)
-    copied = copy_tree(target, output, frozenset((*bundle_files, *changed)), progress)
+    copied = copy_tree(target, output, files_of_bundle(source.prefix, target).union(changed), progress)
     os.makedirs(os.path.dirname(prefix), exist_ok=True)
     graph = NewTensor("string", (), Text(result.edited.graph))
     tensors: Mapping[str, NewTensor] = {**result.edited.tensors, GRAPH_KEY: graph}
