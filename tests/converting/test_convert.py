@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from support.schemas import load
 import ckptdoctor as api
 from ckptdoctor.containers.safetensors import read_safetensors
 from ckptdoctor.containers.tensors.values import assembled
+from ckptdoctor.containers.torchfiles.writing.distributed import Added, create
+from ckptdoctor.errors import GraftRefused
+from ckptdoctor.references import Inline, TensorRef
 
 torch = pytest.importorskip("torch", exc_type=ImportError)
 
@@ -137,6 +141,28 @@ def test_weights_as_safetensors(run: tuple[Path, Any], tmp_path: Path) -> None:
         assert all(torch.equal(joined[name], each) for name, each in weights.items())
     safetensors = pytest.importorskip("safetensors.torch")
     assert set(safetensors.load_file(tmp_path / "model.safetensors")) == set(weights)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [({}, "with something in it"), ({"a.b": 1, "a": {"b": 2}}, "joined by dots"), ([1], "no dictionary")],
+)
+def test_what_has_no_names_in_a_directory(content: object, said: str, tmp_path: Path) -> None:
+    """Entries of a distributed checkpoint are called by their keys, joined by dots."""
+    torch.save(content, tmp_path / "in.pt")
+    with pytest.raises(GraftRefused, match=said):
+        api.convert(tmp_path / "in.pt", tmp_path / "out", "torch-dcp")
+    assert [each.name for each in tmp_path.iterdir()] == ["in.pt"]
+
+
+def test_an_entry_without_a_path(tmp_path: Path) -> None:
+    """Nobody writes one; its key is its name."""
+    weight = TensorRef("w", "float32", (2,), Inline(bytes(8)))
+    os.mkdir(tmp_path / "dcp")
+    create(str(tmp_path / "dcp"), {"odd": Added((), weight), "model.w": Added(("model", "w"), weight)})
+    (found,) = api.inspect(tmp_path / "dcp")
+    assert found.error is None
+    assert found.state is not None
 
 
 def test_what_cannot_be_is_refused(run: tuple[Path, Any], tmp_path: Path) -> None:

@@ -119,7 +119,9 @@ def _fields(value: object, where: str) -> dict[str, object]:
 
 def _paths(planned: object) -> Iterator[tuple[str, tuple[str | int, ...]]]:
     for key, path in planned.items if isinstance(planned, Pairs) else ():
-        if isinstance(key, str) and isinstance(path, tuple) and all(isinstance(each, (str, int)) for each in path):
+        if not isinstance(key, str) or not isinstance(path, tuple) or not path:
+            continue  # its key is its name
+        if all(isinstance(each, (str, int)) for each in path):
             yield key, path
 
 

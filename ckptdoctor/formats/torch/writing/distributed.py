@@ -73,16 +73,20 @@ def create(state: TrainingState, source: str, output: str, *, progress: Progress
         raise GraftRefused("it is a directory of torch.distributed.checkpoint already", source)
     whole = Whole(state, source)
     root = whole.root()
-    if not isinstance(root, dict):
-        raise GraftRefused("it is no dictionary, and the entries of such a directory have names", source)
+    if not isinstance(root, dict) or not root:
+        raise GraftRefused("it is no dictionary with something in it, and entries of a directory have names", source)
     if is_model(root):
         root = {"model": root}
     known: dict[FilePath, OptimizerState] = {tuple(each.name.split("/")): each for each in state.optimizers}
     if whole.is_gathered and len(state.optimizers) == 1:
         known = {("optimizer",): state.optimizers[0]}
     paths = dict(_flattened(root, (), known))
-    os.mkdir(output)
     entries = {".".join(map(str, path)): Added(path, each) for path, each in paths.items()}
+    if len(entries) < len(paths):
+        raise GraftRefused(
+            "two of its entries have one name where keys are joined by dots, as in such a directory", source
+        )
+    os.mkdir(output)
     return Written((_CALL, *whole.left()), containers.create(output, entries, progress))
 
 
