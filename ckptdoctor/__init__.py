@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ckptdoctor.timeline.results import History
     from ckptdoctor.verification import Verification
 
-__version__ = "0.1.0"
+__version__ = "1.0.0rc1"
 __all__ = [
     "__version__", "check", "convert", "declare", "diff", "errors", "graft", "history", "inspect", "plan_graft",
     "recipe", "repair", "scan", "strip", "verify",
