@@ -51,6 +51,7 @@ class ArtifactFormat(NamedTuple):
         recipe: What writes the script that restores one, as `recipes` calls it; None if no script does.
         restored_by: What restores it where no script does, as a sentence.
         unverifiable: Why none is asked to load it, where one does.
+        schedules: The class of its program's schedules, where that reckons each rate by the count alone; "" elsewhere.
         strip: Function (target, output, progress) that writes a copy without optimizer state.
         unstrippable: Why none can be, where that is so.
         stripped_as: What a copy without optimizer state is, where that is another format.
@@ -93,6 +94,7 @@ class ArtifactFormat(NamedTuple):
     recipe: str | None = None
     restored_by: str = ""
     unverifiable: str = ""
+    schedules: str = ""
     strip: str | None = None
     unstrippable: str = ""
     stripped_as: Format | None = None

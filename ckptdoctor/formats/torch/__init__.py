@@ -114,6 +114,7 @@ FORMATS = (
         called="a checkpoint of transformers' Trainer",
         rename_to="checkpoint-N: it is a directory",
         create=f"{_WRITING}.trainers:create",
+        schedules="LambdaLR",
         verify="torch-trainer",
         strip=f"{_WRITING}.stripping:strip_trainer",
         release_hint="for a release, save the model alone: trainer.save_model(path)",

@@ -20,6 +20,7 @@ from ckptdoctor.grafting.planning.divisions import Dividing, Division, Side
 from ckptdoctor.grafting.planning.groups import same_division, settings
 from ckptdoctor.grafting.planning.names import own_optimizer
 from ckptdoctor.grafting.planning.places import Place, Source, places
+from ckptdoctor.grafting.planning.schedulers import moved, stays
 from ckptdoctor.matching.sides import choose
 from ckptdoctor.optimizers.catalogue import Layout, SlotKind
 from ckptdoctor.optimizers.dialects import dialect
@@ -266,37 +267,16 @@ class _Planner:
 
     # ------------------------------------------------------------------------------------------------- what is beside
 
-    def _schedulers(self) -> tuple[tuple[str | None, Mapping[Any, Any]], ...]:
-        """The donor's scheduler in place of the target's."""
+    def _schedulers(self) -> tuple[tuple[str | None, State], ...]:
+        """The donor's schedulers in place of the target's."""
         if self.is_own or "hyperparameters" not in self.options.only:
-            self._warn_of_schedulers()
+            self.warnings += stays(self.target) if self.options.iterations is not None or not self.is_own else ()
             return ()
-        theirs = [each for each in _schedulers_of(self.donor.state, self.donor.optimizer) if self._is_plain(*each)]
-        mine = _schedulers_of(self.target, self.own.optimizer) if self.own is not None else []
-        if mine and not theirs:
-            self._warn_of_schedulers()
-        if len(theirs) != len(mine) and mine and theirs:
-            self.warnings.append(
-                f"the donor has {len(theirs)} schedulers and the target {len(mine)}: none is exchanged"
-            )
-            return ()
-        if not mine:
-            return tuple((None, stored) for _, stored in theirs)
-        return tuple((name, stored) for (name, _), (_, stored) in zip(mine, theirs, strict=True)) if theirs else ()
-
-    def _is_plain(self, name: str, stored: Mapping[Any, Any]) -> bool:
-        """Whether a scheduler's state is data, and not the scheduler itself (OneCycleLR and CyclicLR before 1.7)."""
-        plain = not any(getattr(each, "fields", None) for each in _leaves(stored))
-        if not plain:
-            self.warnings.append(f"{name} of the donor holds objects of its program, and is not taken along")
-        return plain
-
-    def _warn_of_schedulers(self) -> None:
-        names = [each.name for each in self.target.schedulers]
-        if names and (self.options.iterations is not None or not self.is_own):
-            self.warnings.append(
-                f"{enumerate_some(names, 3)} stays as it was, with a count of its own: see that it fits the optimizer's"
-            )
+        found = moved(
+            (self.donor.state, self.donor.optimizer), self.target, self.own.optimizer if self.own is not None else None
+        )
+        self.warnings += found.warnings
+        return found.schedulers
 
     def _name(self) -> str:
         """What the result calls it: as the target does, or the user; else as the donor."""
@@ -315,26 +295,6 @@ def _classes(optimizer: OptimizerState) -> set[str]:
 
 def _compatible(one: set[str], other: set[str]) -> bool:
     return bool(one & other) or bool(one & _ONE_RULE and other & _ONE_RULE)
-
-
-def _schedulers_of(state: TrainingState, optimizer: OptimizerState) -> list[tuple[str, Mapping[Any, Any]]]:
-    named = [(each.name, each.stored) for each in state.schedulers if each.optimizer == optimizer.name]
-    if not named and len(state.optimizers) == 1:
-        return [(each.name, each.stored) for each in state.schedulers]
-    return named
-
-
-def _leaves(value: object) -> Iterator[object]:
-    """Everything in a structure that is none itself; of an object, also what it was made of."""
-    if isinstance(value, Mapping):
-        for each in value.values():
-            yield from _leaves(each)
-    elif isinstance(value, (list, tuple)) and not isinstance(value, TensorRef):
-        for each in value:
-            yield from _leaves(each)
-    else:
-        yield value
-        yield from _leaves(getattr(value, "args", ()))
 
 
 def _count(groups: Sequence[Mapping[Any, Any]], states: Sequence[State | None]) -> int | None:

@@ -9,8 +9,9 @@ from ckptdoctor.containers.pickles.reading import Key, Node
 from ckptdoctor.containers.torchfiles.reading import load
 from ckptdoctor.containers.torchfiles.writing.file import exchange
 from ckptdoctor.containers.torchfiles.writing.splicing import Path
+from ckptdoctor.errors import GraftRefused
 from ckptdoctor.formats.contract import Written
-from ckptdoctor.formats.torch.contents import contents
+from ckptdoctor.formats.torch.contents import Fields, contents
 from ckptdoctor.formats.torch.writing import directories
 from ckptdoctor.formats.torch.writing.sites import fields_at, is_bare, new_key, path_to
 from ckptdoctor.formats.torch.writing.state_dict import parts, planned_state
@@ -77,11 +78,9 @@ def _values(optimizer: PlannedOptimizer, root: Node, target: str) -> tuple[dict[
         return values, None
     state: dict[Key, Node] = {name: each for name, each in parts(planned).items()}  # noqa: C416 - its keys are any
     if isinstance(root, dict) and _is_lightning(root, target):
-        schedulers: list[Node] = [dict(each) for _, each in planned.schedulers]
-        return {
-            (_OPTIMIZERS,): [*_listed(root, _OPTIMIZERS), state],
-            (_SCHEDULERS,): [*_listed(root, _SCHEDULERS), *schedulers],
-        }, None
+        held = [each for each in _listed(root, _OPTIMIZERS) if each]  # `{}` stands for no optimizer
+        needed: dict[Path, Node] = {(_SCHEDULERS,): []} if _SCHEDULERS not in root else {}
+        return {(_OPTIMIZERS,): [*held, state], **needed, **_schedulers(optimizer, root, target)}, None
     keys = planned.keys
     if is_bare(root, target):
         model = keys.get("model", "model")
@@ -103,11 +102,28 @@ def _listed(root: dict[Key, Node], key: str) -> list[Node]:
 def _schedulers(optimizer: PlannedOptimizer, root: Node, target: str) -> dict[Path, Node]:
     planned = planned_state(optimizer, target)
     found: dict[Path, Node] = {}
+    listed: list[Node] = []
     for label, stored in planned.schedulers:
         if label is not None:
             found[path_to(root, label, target)] = dict(stored)
-        elif isinstance(root, dict) and _SCHEDULERS in root:
-            found[(_SCHEDULERS,)] = [dict(stored)]
+        elif isinstance(root, dict) and _is_lightning(root, target):
+            _require_no_averaging(stored, target)
+            listed.append(dict(stored))
         elif isinstance(root, dict) and not found and len(optimizer.name.split("/")) == 1 and optimizer.name:
             found[(new_key(root, "scheduler", planned.keys.get("scheduler"), ""),)] = dict(stored)
+    if listed and isinstance(root, dict):
+        found[(_SCHEDULERS,)] = [*_listed(root, _SCHEDULERS), *listed]
     return found
+
+
+def _require_no_averaging(stored: Fields, target: str) -> None:
+    """Refuses the schedule of StochasticWeightAveraging where that has not begun: its averages are the donor's model.
+
+    Source: lightning/pytorch/callbacks/stochastic_weight_avg.py (`load_state_dict`: all of it, or it begins anew).
+    """
+    if "anneal_epochs" in stored:
+        raise GraftRefused(
+            "the donor's rates are set by SWALR, which StochasticWeightAveraging has with averages of the donor's weights, "
+            "and the target has none of its own: graft into a checkpoint that was saved while it averaged",
+            target,
+        )
