@@ -179,6 +179,7 @@ class Written(NamedTuple):
         bytes_new: Bytes of optimizer state and of what describes it.
         bytes_copied: Bytes of the target that were copied unchanged.
         bytes_linked: Bytes that the result shares with an input (hard links).
+        called: What the result calls the optimizer, where that is new in it; "" for the plan's name.
         pairs: Path of a model variable of the source → key of the same in what was made anew, where both call them
             differently, or the source has more.
     """
@@ -187,6 +188,7 @@ class Written(NamedTuple):
     bytes_new: int = 0
     bytes_copied: int = 0
     bytes_linked: int = 0
+    called: str = ""
     pairs: Mapping[str, str] = {}
 
 

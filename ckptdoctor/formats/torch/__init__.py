@@ -14,7 +14,6 @@ _MASTERS = (
     "DeepSpeed goes on from weights in float32 that lie in its optimizer states: put them together with "
     "zero_to_fp32.py, which lies beside `latest`, and release that"
 )
-_OF_SB3 = "stable-baselines3 keeps its optimizers in files within its archive: load it, and set their state_dict there"
 _BY_DEEPSPEED = (
     "only deepspeed itself loads it, on as many ranks as saved it, and verify does not start that: resume with "
     "model_engine.load_checkpoint(directory)"
@@ -97,7 +96,9 @@ FORMATS = (
     _format(
         Format.STABLE_BASELINES3,
         restored_by="the class of its algorithm does, such as PPO.load(PATH)",
-        unwritable=_OF_SB3,
+        write=f"{_WRITING}.baselines:write",
+        check=f"{_WRITING}.baselines:check",
+        write_options=("progress",),
         unstrippable="stable-baselines3 loads an archive with its optimizers only: save the policy alone, with "
         "model.policy.save(path)",
         title="stable-baselines3 archive",

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.grafting.options import Options
-from ckptdoctor.grafting.planning.places import Place, Source, bare, of_model, sources, trainable, untied
+from ckptdoctor.grafting.planning.places import Place, Source, bare, in_model, of_model, sources, trainable, untied
 from ckptdoctor.state import OptimizerState, StateDict, TrainingState
 from ckptdoctor.words import enumerate_some
 
@@ -96,8 +96,15 @@ class Dividing:
 
     def _trained(self, goals: list[Place], found: Mapping[int, Source]) -> list[Place]:
         """Of a target that does not say what it trains, all but what the donor has and does not train."""
-        untrained = {bare(each.path) for each in of_model(self.donor.state)}
-        return [each for each in goals if each.number in found or bare(each.name or "") not in untrained]
+        trains = {bare(each.name) for each in self.donor.places if each.name is not None}
+        left = {bare(each.path) for each in of_model(self.donor.state)} - trains
+        alone = {in_model(each) for each in left} - {in_model(each) for each in trains}
+        return [
+            each
+            for each in goals
+            if each.number in found
+            or (bare(each.name or "") not in left and in_model(bare(each.name or "")) not in alone)
+        ]
 
     def _in_donors_groups(self, goals: list[Place], found: Mapping[int, Source]) -> Division:
         """The target's parameters in the donor's groups; what is new comes last."""

@@ -31,9 +31,7 @@ class Moved(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-def moved(
-    donor: tuple[TrainingState, OptimizerState], target: TrainingState, own: OptimizerState | None
-) -> Moved:
+def moved(donor: tuple[TrainingState, OptimizerState], target: TrainingState, own: OptimizerState | None) -> Moved:
     """The donor's schedulers in the places of the target's.
 
     Args:
@@ -66,8 +64,8 @@ def moved(
     for (here, *_), there in zip(mine, theirs, strict=True):
         if not _alike(_classes(here), _classes(there)):
             raise GraftRefused(
-                f"the donor's rates are set by {_called(there)}, the target's by {_called(here)}, whose counts and rates "
-                f"mean different things: {_ALONE}"
+                f"the donor's rates are set by {_called(there)}, the target's by {_called(here)}, whose counts and "
+                f"rates mean different things: {_ALONE}"
             )
     pairs = zip(mine, theirs, strict=True)
     return Moved(tuple((each.name, there.stored) for same, there in pairs for each in same), tuple(warnings))

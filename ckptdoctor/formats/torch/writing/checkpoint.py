@@ -56,18 +56,18 @@ def write(optimizer: PlannedOptimizer, target: str, output: str, *, progress: Pr
     if os.path.isdir(target):
         return directories.write(optimizer, target, output, progress=progress)
     root = load(target).root
-    values, wrapped = _values(optimizer, root, target)
+    values, wrapped, called = _values(optimizer, root, target)
     sizes = exchange(target, output, values, wrapped=wrapped, progress=progress)
     call = _OF_LIGHTNING if isinstance(root, dict) and _is_lightning(root, target) else _CALL
-    return Written((call,), sizes.new, sizes.copied)
+    return Written((call,), sizes.new, sizes.copied, called=called)
 
 
 def _is_lightning(root: dict[Key, Node], target: str) -> bool:
     return "pytorch-lightning_version" in root or (list(root) == [_MODEL] and target.endswith(".ckpt"))
 
 
-def _values(optimizer: PlannedOptimizer, root: Node, target: str) -> tuple[dict[Path, Node], str | None]:
-    """What goes where; and the key under which the target's whole content goes, where it was a bare state_dict."""
+def _values(optimizer: PlannedOptimizer, root: Node, target: str) -> tuple[dict[Path, Node], str | None, str]:
+    """What goes where; the key of the target's whole content, where it was a bare state_dict; a new one's name."""
     planned = planned_state(optimizer, target)
     there = contents(root)
     if optimizer.name in there.optimizers and there.optimizers:
@@ -75,23 +75,24 @@ def _values(optimizer: PlannedOptimizer, root: Node, target: str) -> tuple[dict[
         own = fields_at(root, at)
         values: dict[Path, Node] = {(*at, name): each for name, each in parts(planned, own).items()}
         values |= _schedulers(optimizer, root, target)
-        return values, None
+        return values, None, ""
     state: dict[Key, Node] = {name: each for name, each in parts(planned).items()}  # noqa: C416 - its keys are any
     if isinstance(root, dict) and _is_lightning(root, target):
         held = [each for each in _listed(root, _OPTIMIZERS) if each]  # `{}` stands for no optimizer
         needed: dict[Path, Node] = {(_SCHEDULERS,): []} if _SCHEDULERS not in root else {}
-        return {(_OPTIMIZERS,): [*held, state], **needed, **_schedulers(optimizer, root, target)}, None
+        values = {(_OPTIMIZERS,): [*held, state], **needed, **_schedulers(optimizer, root, target)}
+        return values, None, f"{_OPTIMIZERS}/{len(held)}"
     keys = planned.keys
     if is_bare(root, target):
         model = keys.get("model", "model")
         new: Node = {model: None}
-        values = {(new_key(new, "optimizer", keys.get("optimizer"), ""),): state}
+        name = new_key(new, "optimizer", keys.get("optimizer"), "")
+        values = {(name,): state}
         if planned.schedulers:
             values[(keys.get("scheduler", "scheduler"),)] = dict(planned.schedulers[0][1])
-        return values, model
-    values = {(new_key(root, "optimizer", keys.get("optimizer"), optimizer.name),): state}
-    values |= _schedulers(optimizer, root, target)
-    return values, None
+        return values, model, name
+    name = new_key(root, "optimizer", keys.get("optimizer"), optimizer.name)
+    return {(name,): state, **_schedulers(optimizer, root, target)}, None, name
 
 
 def _listed(root: dict[Key, Node], key: str) -> list[Node]:
@@ -123,7 +124,7 @@ def _require_no_averaging(stored: Fields, target: str) -> None:
     """
     if "anneal_epochs" in stored:
         raise GraftRefused(
-            "the donor's rates are set by SWALR, which StochasticWeightAveraging has with averages of the donor's weights, "
-            "and the target has none of its own: graft into a checkpoint that was saved while it averaged",
+            "the donor's rates are set by SWALR, which StochasticWeightAveraging has with averages of the donor's "
+            "weights, and the target has none of its own: graft into a checkpoint that was saved while it averaged",
             target,
         )

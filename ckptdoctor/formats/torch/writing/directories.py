@@ -71,7 +71,10 @@ def write(
     for name, text in told.items():
         with open(os.path.join(output, name), "x", encoding="utf-8") as stream:
             stream.write(text)
-    return Written((_CALLS[os.path.exists(os.path.join(target, _STATE))], *notes), new, copied, linked)
+    names = set(os.listdir(target))
+    name, _ = _file_of(optimizer.name, names)
+    called = "" if name in names or _STATE in names else name
+    return Written((_CALLS[_STATE in names], *notes), new, copied, linked, called=called)
 
 
 def _written(source: str, goal: str, values: Mapping[Path, Node], progress: Progress | None) -> Sizes:
