@@ -20,6 +20,7 @@ from ckptdoctor.references import (
     FileRange,
     H5Data,
     Inline,
+    Part,
     Pieces,
     Recast,
     Strided,
@@ -154,6 +155,8 @@ def chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> Iterator[NDArray[Any]]:
         yield from read_chunks(location, chunk_bytes=chunk_bytes)
     elif isinstance(location, Recast):
         yield _recast(ref, location)
+    elif isinstance(location, Part):
+        yield from _part(ref, location, chunk_bytes)
     elif isinstance(location, Chunked):
         from ckptdoctor.containers.zarrs.values import by_chunk
 
@@ -170,6 +173,17 @@ def _recast(ref: TensorRef, location: Recast) -> NDArray[Any]:
         return values
     scaled: NDArray[Any] = (values.astype(np.float64) * location.factor).astype(values.dtype)
     return scaled
+
+
+def _part(ref: TensorRef, location: Part, chunk_bytes: int) -> Iterator[NDArray[Any]]:
+    """So many elements as the tensor has, of another one."""
+    at, end = 0, location.start + ref.size
+    for chunk in ordered_chunks(TensorRef(ref.key, ref.dtype, location.shape, location.base), chunk_bytes):
+        if at + chunk.size > location.start:
+            yield chunk[max(0, location.start - at) : end - at]
+        at += chunk.size
+        if at >= end:
+            return
 
 
 def _inner(ref: TensorRef, location: Archived) -> TensorRef:

@@ -6,10 +6,6 @@ from ckptdoctor.formats.contract import ArtifactFormat, Reader
 from ckptdoctor.state import Format, Generation
 
 _ROOM = "ckptdoctor.formats.torch"
-_RANKS = (
-    "DeepSpeed keeps optimizer state in flat partitions of its ranks, into which nothing is cut here: make one file of "
-    "it (ckptdoctor convert), and graft into that"
-)
 _MASTERS = (
     "DeepSpeed goes on from weights in float32 that lie in its optimizer states: put them together with "
     "zero_to_fp32.py, which lies beside `latest`, and release that"
@@ -83,7 +79,9 @@ FORMATS = (
     _format(
         Format.DEEPSPEED,
         restored_by="the engine of the program does, on as many ranks: engine.load_checkpoint(DIRECTORY, TAG)",
-        unwritable=_RANKS,
+        write=f"{_WRITING}.deepspeed:write",
+        check=f"{_WRITING}.deepspeed:check",
+        write_options=("link", "progress"),
         unstrippable=_MASTERS,
         title="DeepSpeed checkpoint",
         called="a checkpoint of DeepSpeed",

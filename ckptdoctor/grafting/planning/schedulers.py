@@ -48,7 +48,7 @@ def moved(donor: tuple[TrainingState, OptimizerState], target: TrainingState, ow
     for each, *_ in _distinct(_of(*donor)):
         if not _is_plain(each):
             warnings.append(f"{each.name} of the donor holds objects of its program, and is not taken along")
-        elif rule and not _alike(_classes(each), _classes(mine[0][0]) if mine else {rule}):
+        elif rule and not (_alike(each, mine[0][0]) if mine else rule in _classes(each)):
             warnings.append(f"{_called(each)} of the donor stays behind: the target's program has a {rule}")
         else:
             theirs.append(each)
@@ -62,7 +62,7 @@ def moved(donor: tuple[TrainingState, OptimizerState], target: TrainingState, ow
             f"which: {_ALONE}"
         )
     for (here, *_), there in zip(mine, theirs, strict=True):
-        if not _alike(_classes(here), _classes(there)):
+        if not _alike(here, there):
             raise GraftRefused(
                 f"the donor's rates are set by {_called(there)}, the target's by {_called(here)}, whose counts and "
                 f"rates mean different things: {_ALONE}"
@@ -107,8 +107,11 @@ def _classes(scheduler: SchedulerState) -> set[str | None]:
     return {scheduler.class_name, *scheduler.class_candidates}
 
 
-def _alike(one: set[str | None], other: set[str | None]) -> bool:
-    return None in one | other or bool(one & other)
+def _alike(one: SchedulerState, other: SchedulerState) -> bool:
+    """Whether two are of a class; of one that is not known, whether they keep the same."""
+    if one.class_name is None or other.class_name is None:
+        return one.stored.keys() == other.stored.keys()
+    return bool(_classes(one) & _classes(other))
 
 
 def _is_plain(scheduler: SchedulerState) -> bool:
