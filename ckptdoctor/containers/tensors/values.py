@@ -11,7 +11,7 @@ from math import isfinite, sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ckptdoctor.containers.bytes.files import RegularFile
-from ckptdoctor.containers.tensors.dtypes import ITEMSIZE, unpack_scalar
+from ckptdoctor.containers.tensors.dtypes import ITEMSIZE, OPAQUE, unpack_scalar
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.references import (
     Archived,
@@ -285,6 +285,7 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     import numpy as np
 
     plain = name.removeprefix("q") if name.startswith(("qint", "quint")) else name
+    plain = f"u{OPAQUE[name]}" if name in OPAQUE else plain
     try:
         return np.dtype(plain)
     except TypeError:
@@ -321,7 +322,7 @@ class Statistics(NamedTuple):
 
 def statistics(ref: TensorRef) -> Statistics | None:
     """Reads a tensor once, in chunks, and sums it up; None for types without figures (strings, complex numbers)."""
-    if ref.location is None or (ref.dtype not in ITEMSIZE and ref.dtype != "bool") or ref.dtype.startswith("complex"):
+    if ref.location is None or ref.dtype not in ITEMSIZE or ref.dtype in OPAQUE or ref.dtype.startswith("complex"):
         return None
     import numpy as np
 

@@ -210,7 +210,7 @@ class _Planner:
             found[STEP] = self._step_as_target(found[STEP])
         for name, each in found.items():
             if isinstance(each, TensorRef) and each.location is None and each.size:
-                raise GraftRefused(f"{name} of {source.place.label} is not in the donor: its bytes are lost")
+                raise GraftRefused(f"the values of {name} of {source.place.label} ({each.dtype}) are not to be read")
         return found
 
     def _step_as_target(self, step: object) -> object:
