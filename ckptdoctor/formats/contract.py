@@ -51,6 +51,7 @@ class ArtifactFormat(NamedTuple):
         recipe: What writes the script that restores one, as `recipes` calls it; None if no script does.
         restored_by: What restores it where no script does, as a sentence.
         unverifiable: Why none is asked to load it, where one does.
+        groups: How many groups of parameters its program makes, where that is always as many; 0 elsewhere.
         schedules: The class of its program's schedules, where that reckons each rate by the count alone; "" elsewhere.
         strip: Function (target, output, progress) that writes a copy without optimizer state.
         unstrippable: Why none can be, where that is so.
@@ -94,6 +95,7 @@ class ArtifactFormat(NamedTuple):
     recipe: str | None = None
     restored_by: str = ""
     unverifiable: str = ""
+    groups: int = 0
     schedules: str = ""
     strip: str | None = None
     unstrippable: str = ""

@@ -113,6 +113,7 @@ FORMATS = (
         called="a checkpoint of transformers' Trainer",
         rename_to="checkpoint-N: it is a directory",
         create=f"{_WRITING}.trainers:create",
+        groups=2,  # with weight decay, and without
         schedules="LambdaLR",
         verify="torch-trainer",
         strip=f"{_WRITING}.stripping:strip_trainer",

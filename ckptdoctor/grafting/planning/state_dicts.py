@@ -12,7 +12,7 @@ from typing import Any
 from ckptdoctor.crossing.to_torch import as_torch
 from ckptdoctor.diagnosis.status import is_possible
 from ckptdoctor.errors import GraftRefused
-from ckptdoctor.formats.registry import program
+from ckptdoctor.formats.registry import program, record
 from ckptdoctor.grafting.options import Options, wishes_of
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.planning.completeness import NOWHERE, Unused
@@ -29,7 +29,7 @@ from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot, Planned
 from ckptdoctor.optimizers.torch.steps import STEP, step_of, step_tensor
 from ckptdoctor.references import TensorRef
 from ckptdoctor.state import OptimizerState, Role, StateDict, TrainingState
-from ckptdoctor.words import enumerate_some
+from ckptdoctor.words import counted, enumerate_some
 
 State = Mapping[Any, Any]
 _ONE_RULE = frozenset({"Adam", "AdamW"})
@@ -116,6 +116,8 @@ class _Planner:
                 "donor and target divide their parameters into different groups: the target's groups are written, with "
                 "the settings that tell them apart as they were (--groups keep writes the donor's)"
             )
+        if self.own is None:
+            self._require_groups(len(groups))
         count = _count(groups, states)
         stored = StateDict(tuple(groups), divided.sizes, tuple(states))
         slots = tuple(self._slots(divided, states))
@@ -147,6 +149,25 @@ class _Planner:
             link=self.options.link,
             partial=self.options.partial,
         )
+
+    def _require_groups(self, found: int) -> None:
+        """Of a target without groups: says that the donor's are written, and refuses what its program does not make.
+
+        Raises:
+            GraftRefused: It makes more or fewer.
+        """
+        usual, asked = record(self.target.format).groups, self.options.groups == "keep"
+        if usual and found != usual and not asked:
+            raise GraftRefused(
+                f"the target's program makes {counted(usual, 'group')} of parameters, and the donor has {found}: graft "
+                "into a checkpoint that has an optimizer, or say --groups keep if the program hands over its own",
+                self.target.path,
+            )
+        if found > 1 and not usual and not asked and self.donor.state.format is not self.target.format:
+            self.warnings.append(
+                f"nothing tells the groups of the target's program: the donor's {found} are written, and "
+                "load_state_dict takes them where the program makes as many"
+            )
 
     # ---------------------------------------------------------------------------------------------------------- class
 
@@ -279,13 +300,14 @@ class _Planner:
         return found.schedulers
 
     def _name(self) -> str:
-        """What the result calls it: as the target does, or the user; else as the donor."""
+        """What the result calls it: as the target does, or the user; else as a donor of its kind, or of several."""
         if self.own is not None:
             return self.own.optimizer.name
         if self.options.target_optimizer is not None:
             return self.options.target_optimizer
-        asked = self.options.keys.get("optimizer")
-        return asked if asked is not None else self.donor.optimizer.name
+        asked, donor = self.options.keys.get("optimizer"), self.donor.state
+        alike = donor.format is self.target.format or len(donor.optimizers) > 1
+        return asked if asked is not None else self.donor.optimizer.name if alike else "optimizer"
 
 
 def _classes(optimizer: OptimizerState) -> set[str]:

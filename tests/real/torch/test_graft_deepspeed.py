@@ -76,7 +76,10 @@ torch.save(held, {str(file)!r})
 
 
 def _donors(layout: Layout, known: list[Layout]) -> list[Layout]:
-    return [each for each in known if each[1] == layout[1]]
+    """Those of the same run: in bfloat16 sums depend on the ranks, and stage 0 begins with one step more."""
+    stage, kind, ranks = layout
+    alike = [each for each in known if each[1] == kind]
+    return alike if kind == "fp32" else [each for each in alike if (each[0] == 0, each[2]) == (stage == 0, ranks)]
 
 
 def _hold(made: Callable[[Layout], Path], layout: Layout, donors: list[Layout]) -> None:
