@@ -96,15 +96,9 @@ class Dividing:
 
     def _trained(self, goals: list[Place], found: Mapping[int, Source]) -> list[Place]:
         """Of a target that does not say what it trains, all but what the donor has and does not train."""
-        trains = {bare(each.name) for each in self.donor.places if each.name is not None}
-        left = {bare(each.path) for each in of_model(self.donor.state)} - trains
-        alone = {in_model(each) for each in left} - {in_model(each) for each in trains}
-        return [
-            each
-            for each in goals
-            if each.number in found
-            or (bare(each.name or "") not in left and in_model(bare(each.name or "")) not in alone)
-        ]
+        trains = {form for each in self.donor.places if each.name is not None for form in _forms(each.name)}
+        left = {form for each in of_model(self.donor.state) for form in _forms(each.path)} - trains
+        return [each for each in goals if each.number in found or not left.intersection(_forms(each.name or ""))]
 
     def _in_donors_groups(self, goals: list[Place], found: Mapping[int, Source]) -> Division:
         """The target's parameters in the donor's groups; what is new comes last."""
@@ -150,6 +144,12 @@ class Dividing:
                 "them without state by --partial"
             )
         return division._replace(new=new if due else [])
+
+
+def _forms(name: str) -> tuple[str, str, str]:
+    """A name as it is, as one dictionary of all models has it, and within its model."""
+    own = bare(name)
+    return own, own.replace("/", "."), in_model(own)
 
 
 def groups_of(stored: StateDict) -> list[int]:

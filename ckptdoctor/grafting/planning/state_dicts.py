@@ -133,6 +133,7 @@ class _Planner:
             singles={},
             trained=tuple(goal.label for goal in divided.goals),
             slots=slots,
+            beside=self.own is None and bool(self.target.optimizers),
             state_dict=PlannedStateDict(
                 stored, tuple(goal.name for goal in divided.goals), self._schedulers(), self.options.keys
             ),

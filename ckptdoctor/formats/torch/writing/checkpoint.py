@@ -20,7 +20,7 @@ from ckptdoctor.state import Generation, TrainingState
 
 _CALL = "load it by saved = torch.load(OUT), model.load_state_dict and optimizer.load_state_dict of what is in it"
 _OF_LIGHTNING = "resume with trainer.fit(model, ckpt_path=OUT)"
-_OPTIMIZERS, _SCHEDULERS, _MODEL = "optimizer_states", "lr_schedulers", "state_dict"
+_OPTIMIZERS, _SCHEDULERS = "optimizer_states", "lr_schedulers"
 
 
 def program(_state: TrainingState) -> Generation:
@@ -58,12 +58,13 @@ def write(optimizer: PlannedOptimizer, target: str, output: str, *, progress: Pr
     root = load(target).root
     values, wrapped, called = _values(optimizer, root, target)
     sizes = exchange(target, output, values, wrapped=wrapped, progress=progress)
-    call = _OF_LIGHTNING if isinstance(root, dict) and _is_lightning(root, target) else _CALL
+    call = _OF_LIGHTNING if _is_lightning(root) else _CALL
     return Written((call,), sizes.new, sizes.copied, called=called)
 
 
-def _is_lightning(root: dict[Key, Node], target: str) -> bool:
-    return "pytorch-lightning_version" in root or (list(root) == [_MODEL] and target.endswith(".ckpt"))
+def _is_lightning(root: Node) -> bool:
+    """Whether Lightning resumes from it, which it does from no file without its version."""
+    return isinstance(root, dict) and "pytorch-lightning_version" in root
 
 
 def _values(optimizer: PlannedOptimizer, root: Node, target: str) -> tuple[dict[Path, Node], str | None, str]:
@@ -77,7 +78,7 @@ def _values(optimizer: PlannedOptimizer, root: Node, target: str) -> tuple[dict[
         values |= _schedulers(optimizer, root, target)
         return values, None, ""
     state: dict[Key, Node] = {name: each for name, each in parts(planned).items()}  # noqa: C416 - its keys are any
-    if isinstance(root, dict) and _is_lightning(root, target):
+    if isinstance(root, dict) and _is_lightning(root):
         held = [each for each in _listed(root, _OPTIMIZERS) if each]  # `{}` stands for no optimizer
         needed: dict[Path, Node] = {(_SCHEDULERS,): []} if _SCHEDULERS not in root else {}
         values = {(_OPTIMIZERS,): [*held, state], **needed, **_schedulers(optimizer, root, target)}
@@ -107,7 +108,7 @@ def _schedulers(optimizer: PlannedOptimizer, root: Node, target: str) -> dict[Pa
     for label, stored in planned.schedulers:
         if label is not None:
             found[path_to(root, label, target)] = dict(stored)
-        elif isinstance(root, dict) and _is_lightning(root, target):
+        elif _is_lightning(root):
             _require_no_averaging(stored, target)
             listed.append(dict(stored))
         elif isinstance(root, dict) and not found and len(optimizer.name.split("/")) == 1 and optimizer.name:
