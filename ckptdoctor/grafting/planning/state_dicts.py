@@ -232,7 +232,7 @@ class _Planner:
             found[STEP] = self._step_as_target(found[STEP])
         for name, each in found.items():
             if isinstance(each, TensorRef) and each.location is None and each.size:
-                raise GraftRefused(f"the values of {name} of {source.place.label} ({each.dtype}) are not to be read")
+                raise GraftRefused(f"the values of {name} of {source.place.label} ({each.dtype}) cannot be read")
         return found
 
     def _step_as_target(self, step: object) -> object:

@@ -59,7 +59,12 @@ def write(optimizer: PlannedOptimizer, target: str, output: str, *, progress: Pr
         made = exchange(old, new, values)
         size = os.path.getsize(new)
         sizes = rewrite(target, output, {name: Replacement(partial(_put, new, size, progress), size)}, progress)
-    return Written((_CALL,), made.new, sizes.copied + made.copied)
+    notes = [_CALL]
+    if planned_state(optimizer, target).schedulers:
+        notes.append(
+            "the donor's scheduler stays behind: its algorithm sets the rate by learning_rate before each update"
+        )
+    return Written(tuple(notes), made.new, sizes.copied + made.copied)
 
 
 def _put(path: str, size: int, progress: Progress | None, descriptor: int, start: int) -> int:

@@ -201,7 +201,7 @@ def _some(ref: TensorRef, first: int, numel: int) -> FileRange | Part:
     if isinstance(location, FileRange) and location.crc32c is None and not location.fortran_order:
         return location._replace(offset=location.offset + first * width, nbytes=numel * width)
     if location is None:
-        raise GraftRefused(f"{ref.key} is not in the donor: its bytes are lost")
+        raise GraftRefused(f"{ref.key} ({ref.dtype}) cannot be read from the donor")
     return Part(location, ref.shape, first)
 
 
