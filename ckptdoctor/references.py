@@ -92,12 +92,26 @@ class Archived(NamedTuple):
     length: int
 
 
+class Part(NamedTuple):
+    """Some of a tensor's elements, one after the other in C order.
+
+    Attributes:
+        base: The tensor as it is stored.
+        shape: Its dimensions.
+        start: The first of them.
+    """
+
+    base: "Location"
+    shape: tuple[int, ...]
+    start: int
+
+
 class Piece(NamedTuple):
     """One slice of a partitioned variable: `start` and `shape` say which part of the whole `location` holds."""
 
     start: tuple[int, ...]
     shape: tuple[int, ...]
-    location: FileRange | Inline | Archived
+    location: FileRange | Inline | Archived | Part
 
 
 class Pieces(NamedTuple):
@@ -186,7 +200,7 @@ class Chunked(NamedTuple):
         return "crc32c" in (self.codecs if self.shard is None else self.shard.codecs)
 
 
-Location: TypeAlias = FileRange | Inline | Coded | H5Data | Pieces | Strided | Archived | Chunked | Recast
+Location: TypeAlias = FileRange | Inline | Coded | H5Data | Pieces | Strided | Archived | Chunked | Recast | Part
 
 
 class TensorRef(NamedTuple):

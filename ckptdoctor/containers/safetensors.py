@@ -22,7 +22,6 @@ DTYPES = {
     "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "F8_E8M0": "float8_e8m0fnu", "C64": "complex64",
     "F8_E4M3FNUZ": "float8_e4m3fnuz", "F8_E5M2FNUZ": "float8_e5m2fnuz",
 }  # fmt: skip
-_SIZES = {**ITEMSIZE, "float8_e8m0fnu": 1}
 _METADATA = "__metadata__"
 _ENDS = ("first", "last")
 _NAMED = re.compile(rb'"((?:[^"\\]|\\.)*)"\s*:\s*\{\s*"(?:dtype|shape|data_offsets)"')
@@ -89,7 +88,7 @@ def _tensor(path: str, name: str, entry: object, start: int) -> TensorRef:
         raise UnreadableArtifact(f"has {name[:80]!r} of the type {kind[:20]!r}, which is not read", path)
     extents = tuple([each for each in shape if type(each) is int and 0 <= each < 1 << 62])
     first, last = (each if type(each) is int else -1 for each in place)
-    nbytes = prod(extents) * _SIZES[dtype]
+    nbytes = prod(extents) * ITEMSIZE[dtype]
     if len(extents) != len(shape) or not 0 <= first <= last or last - first != nbytes:
         raise UnreadableArtifact(
             f"gives {name[:80]!r} the bytes {first:,} to {last:,}, where its shape needs {nbytes:,}", path

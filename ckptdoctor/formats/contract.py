@@ -51,6 +51,8 @@ class ArtifactFormat(NamedTuple):
         unverifiable: Why none is asked to load it, where one does.
         refill: Function (values, target, output, progress) that writes a copy in which tensors have other values, and
             answers all of them: what is stored twice is exchanged twice.
+        groups: How many groups of parameters its program makes, where that is always as many; 0 elsewhere.
+        schedules: The class of its program's schedules, where that reckons each rate by the count alone; "" elsewhere.
         strip: Function (target, output, progress) that writes a copy without optimizer state.
         unstrippable: Why none can be, where that is so.
         stripped_as: What a copy without optimizer state is, where that is another format.
@@ -95,6 +97,8 @@ class ArtifactFormat(NamedTuple):
     restored_by: str = ""
     unverifiable: str = ""
     refill: str | None = None
+    groups: int = 0
+    schedules: str = ""
     strip: str | None = None
     unstrippable: str = ""
     stripped_as: Format | None = None
@@ -180,6 +184,7 @@ class Written(NamedTuple):
         bytes_new: Bytes of optimizer state and of what describes it.
         bytes_copied: Bytes of the target that were copied unchanged.
         bytes_linked: Bytes that the result shares with an input (hard links).
+        called: What the result calls the optimizer, where that is new in it; "" for the plan's name.
         pairs: Path of a model variable of the source → key of the same in what was made anew, where both call them
             differently, or the source has more.
     """
@@ -188,6 +193,7 @@ class Written(NamedTuple):
     bytes_new: int = 0
     bytes_copied: int = 0
     bytes_linked: int = 0
+    called: str = ""
     pairs: Mapping[str, str] = {}
 
 

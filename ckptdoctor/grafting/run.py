@@ -121,7 +121,8 @@ def _for_each(sides: _Sides, options: Options) -> Options:
     theirs, mine = ([each.name for each in side.optimizers] for side in (donor, target))
     if len(theirs) <= 1 or len(mine) not in {0, len(theirs)} or not dialect(program(target)).by_parameter:
         return options
-    named = [f"{one}={other}" for one, other in zip(theirs, mine or theirs, strict=True)]
+    goals = theirs if not mine or set(mine) == set(theirs) else mine
+    named = [f"{one}={other}" for one, other in zip(theirs, goals, strict=True)]
     return options._replace(optimizer=named[0], more=tuple(named[1:]))
 
 

@@ -97,6 +97,7 @@ class PlannedOptimizer(NamedTuple):
         label: What its program calls it, where that is no automatic name.
         tree: The leaves of its state, and of the count beside it, in the target's tree: of a chain of optax.
         state_dict: The whole of it, of PyTorch.
+        beside: It is new beside those that the target has.
     """
 
     name: str
@@ -115,6 +116,7 @@ class PlannedOptimizer(NamedTuple):
     label: str | None = None
     tree: tuple[TreeLeaf, ...] = ()
     state_dict: PlannedStateDict | None = None
+    beside: bool = False
 
     @property
     def around(self) -> str | None:

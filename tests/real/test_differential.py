@@ -21,7 +21,7 @@ from support.objects import keras2, keras3, legacy, model, tf1, tracked, variabl
 
 from ckptdoctor.containers.bundles.reading import read_bundle, read_strings
 from ckptdoctor.containers.bundles.v1 import read_v1
-from ckptdoctor.containers.tensors.dtypes import ITEMSIZE
+from ckptdoctor.containers.tensors.dtypes import ITEMSIZE, TENSORFLOW
 from ckptdoctor.containers.tensors.values import chunks, kept_open, numpy_dtype
 from ckptdoctor.formats.locate import locate
 from ckptdoctor.formats.tensorflow.saved_model import variables_prefix
@@ -44,7 +44,7 @@ SLICEABLE = ("float32", "float64", "int32", "int64", "uint8", "int8", "int16", "
 SWAPPABLE = (*SLICEABLE, "float16", "uint16", "uint32", "uint64", "complex128")
 IN_V1 = ("float32", "float64", "int32", "int64", "uint8", "int8", "int16", "bool", "complex64", "complex128")
 SUB_BYTE = frozenset({"int4", "uint4", "int2", "uint2", "float4_e2m1fn"})
-NUMBERS = tuple(name for name in ITEMSIZE if not name.startswith("q"))
+NUMBERS = tuple(name for name, size in TENSORFLOW.values() if size and not name.startswith("q"))
 
 
 # ------------------------------------------------------------------------------------------------------- both readers

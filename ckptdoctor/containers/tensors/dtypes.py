@@ -46,7 +46,13 @@ TENSORFLOW: dict[int, tuple[str, int]] = {
 }
 """DataType number → name and bytes an element; 0 bytes: elements have no fixed size."""
 
-ITEMSIZE: dict[str, int] = {name: size for name, size in TENSORFLOW.values() if size}
+OPAQUE = {
+    "complex32": 4, "float4_e2m1fn_x2": 1, "bits8": 1, "bits16": 2, "bits1x8": 1, "bits2x4": 1, "bits4x2": 1,
+}  # fmt: skip
+"""PyTorch's types that nobody else has numbers for → bytes an element: they are carried and compared as they are."""
+ITEMSIZE: dict[str, int] = {
+    **{name: size for name, size in TENSORFLOW.values() if size}, "float8_e8m0fnu": 1, **OPAQUE,
+}  # fmt: skip
 """Name → bytes an element, for types of fixed size."""
 
 INTEGRAL = frozenset(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ckptdoctor.containers.bytes.crc import masked
 from ckptdoctor.containers.bytes.files import RegularFile
+from ckptdoctor.containers.tensors.dtypes import OPAQUE
 from ckptdoctor.containers.tensors.values import chunks, numpy_dtype, ordered_chunks
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.references import FileRange, Piece, Pieces, TensorRef
@@ -162,7 +163,7 @@ class _Figures:
     """Extremes and counts, block by block."""
 
     def __init__(self, dtype: str) -> None:
-        self.wanted = dtype != "string" and not dtype.startswith(("unknown", "resource", "variant"))
+        self.wanted = dtype not in {"string", *OPAQUE} and not dtype.startswith(("unknown", "resource", "variant"))
         self._least, self._greatest = inf, -inf
         self._nan = self._inf = 0
         self._seen = False

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ckptdoctor import storage
 from ckptdoctor.containers.bytes.files import RegularFile
-from ckptdoctor.containers.tensors.dtypes import ITEMSIZE, unpack_scalar
+from ckptdoctor.containers.tensors.dtypes import ITEMSIZE, OPAQUE, unpack_scalar
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.references import (
     Archived,
@@ -19,6 +19,7 @@ from ckptdoctor.references import (
     FileRange,
     H5Data,
     Inline,
+    Part,
     Pieces,
     Recast,
     Strided,
@@ -164,6 +165,8 @@ def chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> "Iterator[NDArray[Any]]"
         yield from read_chunks(location, chunk_bytes=chunk_bytes)
     elif isinstance(location, Recast):
         yield _recast(ref, location)
+    elif isinstance(location, Part):
+        yield from _part(ref, location, chunk_bytes)
     elif isinstance(location, Chunked):
         from ckptdoctor.containers.zarrs.values import by_chunk
 
@@ -180,6 +183,17 @@ def _recast(ref: TensorRef, location: Recast) -> "NDArray[Any]":
         return values
     scaled: NDArray[Any] = (values.astype(np.float64) * location.factor).astype(values.dtype)
     return scaled
+
+
+def _part(ref: TensorRef, location: Part, chunk_bytes: int) -> "Iterator[NDArray[Any]]":
+    """So many elements as the tensor has, of another one."""
+    at, end = 0, location.start + ref.size
+    for chunk in ordered_chunks(TensorRef(ref.key, ref.dtype, location.shape, location.base), chunk_bytes):
+        if at + chunk.size > location.start:
+            yield chunk[max(0, location.start - at) : end - at]
+        at += chunk.size
+        if at >= end:
+            return
 
 
 def _inner(ref: TensorRef, location: Archived) -> TensorRef:
@@ -281,6 +295,7 @@ def numpy_dtype(name: str) -> "np.dtype[Any]":
     import numpy as np
 
     plain = name.removeprefix("q") if name.startswith(("qint", "quint")) else name
+    plain = f"u{OPAQUE[name]}" if name in OPAQUE else plain
     try:
         return np.dtype(plain)
     except TypeError:
@@ -317,7 +332,7 @@ class Statistics(NamedTuple):
 
 def statistics(ref: TensorRef) -> Statistics | None:
     """Reads a tensor once, in chunks, and sums it up; None for types without figures (strings, complex numbers)."""
-    if ref.location is None or (ref.dtype not in ITEMSIZE and ref.dtype != "bool") or ref.dtype.startswith("complex"):
+    if ref.location is None or ref.dtype not in ITEMSIZE or ref.dtype in OPAQUE or ref.dtype.startswith("complex"):
         return None
     import numpy as np
 

@@ -16,7 +16,8 @@ STORAGES = {
     "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8",
     "ByteStorage": "uint8", "BoolStorage": "bool", "ComplexFloatStorage": "complex64",
     "ComplexDoubleStorage": "complex128", "QInt8Storage": "qint8", "QUInt8Storage": "quint8",
-    "QInt32Storage": "qint32", "UntypedStorage": "", "_UntypedStorage": "",
+    "QInt32Storage": "qint32", "QUInt4x2Storage": "quint4x2", "QUInt2x4Storage": "quint2x4",
+    "UntypedStorage": "", "_UntypedStorage": "",
 }  # fmt: skip
 """Storage class → element type; "" for bytes whose type each tensor tells."""
 DTYPES = {
@@ -24,10 +25,13 @@ DTYPES = {
     **{name: name for name in (
         "float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "uint16", "uint32",
         "uint64", "bool", "complex64", "complex128", "qint8", "quint8", "qint32", "float8_e4m3fn", "float8_e5m2",
-        "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu", "float4_e2m1fn_x2", "complex32",
+        "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu", "float4_e2m1fn_x2", "complex32", "quint4x2", "quint2x4",
+        "bits8", "bits16", "bits1x8", "bits2x4", "bits4x2",
     )},
 }  # fmt: skip
 """torch's names of element types → numpy's or ml_dtypes'."""
+PACKED = frozenset({"quint4x2", "quint2x4"})
+"""Types of which a byte has several elements: their type and shape are known, and no bytes of their own."""
 UNRESOLVED = "lazily conjugated or negated"
 """The kind of a tensor whose bytes are not its values."""
 MAX_NAMES = 1000

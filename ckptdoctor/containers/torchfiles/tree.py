@@ -9,7 +9,7 @@ from ckptdoctor.containers.bytes.cursor import Cursor
 from ckptdoctor.containers.pickles.reading import Key, Node, Place, Thing, Tree
 from ckptdoctor.containers.pickles.values import Global, Opaque
 from ckptdoctor.containers.tensors.dtypes import ITEMSIZE
-from ckptdoctor.containers.torchfiles.imports import UNRESOLVED, Dtype, Name, Storage, Tensor, View
+from ckptdoctor.containers.torchfiles.imports import PACKED, UNRESOLVED, Dtype, Name, Storage, Tensor, View
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.references import Coded, FileRange, Inline, Location, Strided, TensorRef
 
@@ -19,10 +19,7 @@ Stored = Callable[[Storage], "FileRange | Coded | None"]
 
 def itemsize(dtype: str) -> int:
     """Bytes an element; 0 for types that are not known."""
-    return _SIZES.get(dtype) or ITEMSIZE.get(dtype, 0)
-
-
-_SIZES = {"float8_e8m0fnu": 1, "float4_e2m1fn_x2": 1, "complex32": 4}
+    return ITEMSIZE.get(dtype, 0)
 
 
 class TorchTree(Tree):
@@ -88,14 +85,14 @@ class TorchTree(Tree):
             }
             return Thing(value.kind, (TensorRef(name, value.dtype, value.shape, None),), fields)
         location = self._find(value, name)
-        if location is None and value.kind not in {"meta", UNRESOLVED}:
+        if location is None and value.kind not in {"meta", UNRESOLVED} and value.dtype not in PACKED:
             self.lost.append(name)
         return TensorRef(name, value.dtype, value.shape, location)
 
     def _find(self, value: Tensor, name: str) -> Location | None:
         if value.storage is None:
             return None
-        if value.kind == UNRESOLVED:
+        if value.kind == UNRESOLVED or value.dtype in PACKED:
             return None
         width = itemsize(value.dtype)
         span = span_of(value.shape, value.strides or ())

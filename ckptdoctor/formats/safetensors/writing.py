@@ -56,7 +56,7 @@ def weights(state: TrainingState) -> tuple[dict[str, TensorRef], list[str]]:
             continue  # of an optimizer that was saved alone: only its place is known
         location = each.tensor.location
         if location is None and each.tensor.size:
-            raise GraftRefused(f"the values of {each.path} are not there: it is not whole", state.path)
+            raise GraftRefused(f"the values of {each.path} ({each.tensor.dtype}) cannot be read", state.path)
         name = seen.setdefault(location, each.path) if each.tensor.size else each.path
         if name != each.path:
             tied.append(f"{each.path} (as {name})")

@@ -6,15 +6,10 @@ from ckptdoctor.formats.contract import ArtifactFormat, Reader
 from ckptdoctor.state import Format, Generation
 
 _ROOM = "ckptdoctor.formats.torch"
-_RANKS = (
-    "DeepSpeed keeps optimizer state in flat partitions of its ranks, into which nothing is cut here: make one file of "
-    "it (ckptdoctor convert), and graft into that"
-)
 _MASTERS = (
     "DeepSpeed goes on from weights in float32 that lie in its optimizer states: put them together with "
     "zero_to_fp32.py, which lies beside `latest`, and release that"
 )
-_OF_SB3 = "stable-baselines3 keeps its optimizers in files within its archive: load it, and set their state_dict there"
 _BY_DEEPSPEED = (
     "only deepspeed itself loads it, on as many ranks as saved it, and verify does not start that: resume with "
     "model_engine.load_checkpoint(directory)"
@@ -84,7 +79,10 @@ FORMATS = (
     _format(
         Format.DEEPSPEED,
         recipe="engine",
-        unwritable=_RANKS,
+        restored_by="the engine of the program does, on as many ranks: engine.load_checkpoint(DIRECTORY, TAG)",
+        write=f"{_WRITING}.deepspeed:write",
+        check=f"{_WRITING}.deepspeed:check",
+        write_options=("link", "progress"),
         unstrippable=_MASTERS,
         title="DeepSpeed checkpoint",
         called="a checkpoint of DeepSpeed",
@@ -97,7 +95,10 @@ FORMATS = (
     _format(
         Format.STABLE_BASELINES3,
         recipe="baselines",
-        unwritable=_OF_SB3,
+        restored_by="the class of its algorithm does, such as PPO.load(PATH)",
+        write=f"{_WRITING}.baselines:write",
+        check=f"{_WRITING}.baselines:check",
+        write_options=("progress",),
         unstrippable="stable-baselines3 loads an archive with its optimizers only: save the policy alone, with "
         "model.policy.save(path)",
         title="stable-baselines3 archive",
@@ -114,6 +115,8 @@ FORMATS = (
         called="a checkpoint of transformers' Trainer",
         rename_to="checkpoint-N: it is a directory",
         create=f"{_WRITING}.trainers:create",
+        groups=2,  # with weight decay, and without
+        schedules="LambdaLR",
         verify="torch-trainer",
         strip=f"{_WRITING}.stripping:strip_trainer",
         release_hint="for a release, save the model alone: trainer.save_model(path)",

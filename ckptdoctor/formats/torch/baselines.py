@@ -5,7 +5,7 @@ Source: stable_baselines3/common/save_util.py (`save_to_zip_file`). The members 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.strict_json import parse_object
@@ -34,19 +34,12 @@ def read(path: str) -> TrainingState:
     """
     found = Contents()
     oddities: list[Oddity] = []
+    for name, loaded in members(path):
+        oddities += noticed(loaded, name)
+        add(loaded.root, name, found)
     with ZipArchive(path) as archive:
         oddities += archive.oddities
-        if MARK not in archive:
-            raise UnreadableArtifact(f"holds no {MARK}: it is no archive of stable-baselines3", path)
         version = archive.read(MARK, 100).decode("utf-8", "replace").strip()[:40]
-        for name in archive.names:
-            if not name.endswith(".pth") or not archive.size(name):
-                continue
-            if not archive.is_stored(name):
-                raise UnreadableArtifact("is packed in the archive, where its tensors cannot be read", path, place=name)
-            loaded = _member(path, archive, name)
-            oddities += noticed(loaded, name)
-            add(loaded.root, name, found)
         data = parse_object(archive.read("data", _MAX_DATA), path, "data") if "data" in archive else {}
     for name in ("num_timesteps", "_n_updates"):
         value = data.get(name)
@@ -81,6 +74,23 @@ def algorithm(path: str) -> tuple[str, str] | None:
     if parts[:1] != [_OWN] or parts[-1:] != [_POLICIES]:
         return None
     return next(((_OWN, name) for name, fields in _FOUND_BY.items() if fields <= data.keys()), None)
+
+
+def members(path: str) -> Iterator[tuple[str, Loaded]]:
+    """The files of torch.save in an archive, in its order.
+
+    Raises:
+        UnreadableArtifact: It is none, or broken, or its members are packed.
+    """
+    with ZipArchive(path) as archive:
+        if MARK not in archive:
+            raise UnreadableArtifact(f"holds no {MARK}: it is no archive of stable-baselines3", path)
+        for name in archive.names:
+            if not name.endswith(".pth") or not archive.size(name):
+                continue
+            if not archive.is_stored(name):
+                raise UnreadableArtifact("is packed in the archive, where its tensors cannot be read", path, place=name)
+            yield name, _member(path, archive, name)
 
 
 def _member(path: str, archive: ZipArchive, name: str) -> Loaded:

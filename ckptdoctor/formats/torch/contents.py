@@ -25,6 +25,8 @@ _COUNTERS = re.compile(
 _RNG = re.compile(r"rng|random|seed_state|cuda_state", re.IGNORECASE)
 _SCALER = frozenset({"scale", "growth_factor", "backoff_factor"})
 _AVERAGED = re.compile(r"ema|average|swa|shadow", re.IGNORECASE)
+_TRAINED = "current_model_state"
+"""What is trained, in a checkpoint of Lightning's WeightAveraging; `state_dict` is the average then."""
 _SCHEDULER_KEYS = frozenset(
     {"_step_count", "base_lrs", "_last_lr", "num_bad_epochs", "_schedulers", "last_batch_iteration"}
 )
@@ -80,6 +82,9 @@ def contents(root: Node) -> Contents:
     """Finds what a file's structure holds."""
     found = Contents()
     _visit(root, "", found, 0)
+    if isinstance(root, dict) and _TRAINED in root:
+        for each in found.models:
+            each.averaged = each.label != _TRAINED
     return found
 
 
@@ -165,7 +170,7 @@ def _taken(node: Node, fields: Fields, label: str, found: Contents) -> bool:
     elif isinstance(node, Thing) and "_parameters" in fields:
         found.whole.append(node.name)
         found.models.append(Model(label, dict(_modules(fields, "", 0))))
-    elif is_model(fields):
+    elif is_model(fields) and fields.keys() != {"n_averaged"}:
         tensors = {str(name): each for name, each in fields.items() if isinstance(each, TensorRef)}
         averaged = "n_averaged" in tensors or bool(_AVERAGED.search(last))
         found.models.append(Model(label, tensors, averaged))

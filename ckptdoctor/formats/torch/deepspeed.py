@@ -26,7 +26,9 @@ from ckptdoctor.state import Format, Oddity, Producer, TrainingState
 
 _MODEL = re.compile(r"(?:zero_pp_rank_(?P<rank>\d{1,6})_)?mp_rank_00_model_states\.pt\Z")
 _OPTIMIZER = re.compile(r"(?:bf16_|fp16_)?zero_pp_rank_(?P<rank>\d{1,6})_mp_rank_00_optim_states\.pt\Z")
-_STATE = "optimizer_state_dict"
+STATE = "optimizer_state_dict"
+_BASES = ("base_optimizer_state", STATE)
+"""Where in that the state of the optimizer is: in stages 1 and 2, and in stage 3."""
 _APART = frozenset({"module", "optimizer", "ds_config", "param_shapes", "frozen_param_shapes", "buffer_names"})
 _CUT_EACH = 3
 """The stage that cuts every parameter."""
@@ -81,28 +83,46 @@ def launched(path: str) -> Launched:
     )
 
 
+class Partitions(NamedTuple):
+    """The partitions of all ranks.
+
+    Attributes:
+        files: Rank → name of its file.
+        ranks: The ranks; None for one whose file is missing.
+        shapes: Of each group, parameter → shape, in the order of the partitions.
+        stage: The stage of ZeRO.
+    """
+
+    files: Mapping[int, str]
+    ranks: list[Rank | None]
+    shapes: list[dict[str, Shape]]
+    stage: int
+
+    def cut(self, number: int) -> "_Pieces":
+        """Of each parameter of a group: (rank, first element in its partition, elements), one after the other."""
+        cut = _cut_each if self.stage == _CUT_EACH else _cut_groups
+        return cut(self.ranks, number, self.shapes[number])
+
+
 def read(path: str) -> TrainingState:
     """Reads the directory of a tag.
 
     Raises:
         UnreadableArtifact: A part of it is broken.
     """
-    names = listed(path)
-    models = [name for name in names if _MODEL.match(name)]
-    if not models:
-        raise UnreadableArtifact("has no model states of its first rank", path)
-    loaded = load_part(path, models[0])
+    model, *_ = model_files(path)
+    loaded = load_part(path, model)
     root = loaded.root
     if not isinstance(root, dict):
-        raise UnreadableArtifact("holds no dictionary", os.path.join(path, models[0]))
-    found, oddities = Contents(), list(noticed(loaded, models[0]))
+        raise UnreadableArtifact("holds no dictionary", os.path.join(path, model))
+    found, oddities = Contents(), list(noticed(loaded, model))
     for key, value in root.items():
         if key not in _APART and isinstance(key, str):
             add({key: value}, "", found)
     version = root.get("ds_version")
-    files = {int(told["rank"]): name for name in names if (told := _OPTIMIZER.match(name))}
-    if files:
-        _partitioned(path, root, files, found, oddities)
+    held = partitions(path, root, oddities)
+    if held is not None:
+        _partitioned(held, root, found)
     else:
         add({key: root[key] for key in ("module", "optimizer") if root.get(key) is not None}, "", found)
     with kept_open():
@@ -110,10 +130,34 @@ def read(path: str) -> TrainingState:
         return assemble(path, Format.DEEPSPEED, producer, found, oddities)
 
 
-def _partitioned(path: str, root: Fields, files: Mapping[int, str], found: Contents, oddities: list[Oddity]) -> None:
-    """Puts the ranks' partitions together."""
-    told = root.get("dp_world_size")
-    world = told if isinstance(told, int) and 0 < told <= 1 << 16 else max(files) + 1
+def model_files(path: str) -> list[str]:
+    """Files of the model's states, the first rank's first: stage 3 has one a rank.
+
+    Raises:
+        UnreadableArtifact: There are none.
+    """
+    models = [name for name in listed(path) if _MODEL.match(name)]
+    if not models:
+        raise UnreadableArtifact("has no model states of its first rank", path)
+    return models
+
+
+def partitions(path: str, root: Fields, oddities: list[Oddity]) -> Partitions | None:
+    """The ranks' partitions; None where the file of the model has the optimizer.
+
+    Args:
+        path: The directory of a tag.
+        root: What the file of the model holds.
+        oddities: Gets what was noticed.
+
+    Raises:
+        UnreadableArtifact: One of them is broken.
+    """
+    files = {int(told["rank"]): name for name in listed(path) if (told := _OPTIMIZER.match(name))}
+    if not files:
+        return None
+    said = root.get("dp_world_size")
+    world = said if isinstance(said, int) and 0 < said <= 1 << 16 else max(files) + 1
     missing = [rank for rank in range(world) if rank not in files]
     if missing:
         oddities.append(Oddity("S022", f"the optimizer states of {len(missing)} of {world} ranks are missing"))
@@ -124,20 +168,24 @@ def _partitioned(path: str, root: Fields, files: Mapping[int, str], found: Conte
             one = load_part(path, name)
             oddities += noticed(one, name)
             stage, ranks[rank] = _rank(one.root, os.path.join(path, name))
-    shapes = _shapes(root.get("param_shapes"), path)
+    return Partitions(files, ranks, _shapes(root.get("param_shapes"), path), stage)
+
+
+def _partitioned(held: Partitions, root: Fields, found: Contents) -> None:
+    """Puts the ranks' partitions together."""
+    ranks, shapes = held.ranks, held.shapes
     first = next(each for each in ranks if each is not None)
-    cut = _cut_each if stage == _CUT_EACH else _cut_groups
     state: dict[Key, Node] = {}
     weights: dict[str, TensorRef] = {}
     groups: list[Node] = []
     for number, group in enumerate(shapes):
         settings = first.groups[number] if number < len(first.groups) else {}
         groups.append({**settings, "params": list(group)})
-        pieces = cut(ranks, number, group)
+        pieces = held.cut(number)
         for name, shape in group.items():
             kept = first.states[number] if number < len(first.states) else {}
             state[name] = {
-                slot: _joined(f"{_STATE}/state/{name}/{slot}", shape, value, pieces[name], ranks, number, slot)
+                slot: _joined(f"{STATE}/state/{name}/{slot}", shape, value, pieces[name], ranks, number, slot)
                 for slot, value in kept.items()
                 if isinstance(slot, str)
             }
@@ -145,22 +193,24 @@ def _partitioned(path: str, root: Fields, files: Mapping[int, str], found: Conte
             whole = _joined(name, shape, master, pieces[name], ranks, number, None)
             if isinstance(whole, TensorRef):
                 weights[name] = whole
-    found.optimizers[_STATE] = {"state": state, "param_groups": groups}
+    found.optimizers[STATE] = {"state": state, "param_groups": groups}
     add({"module": root.get("module")}, "", found)
     half = any(ref.dtype != "float32" for each in found.models for ref in each.tensors.values())
-    if stage == _CUT_EACH or (half and weights):  # training goes on with the masters; of stage 3, `module` is empty
+    if held.stage == _CUT_EACH or (
+        half and weights
+    ):  # training goes on with the masters; of stage 3, `module` is empty
         found.others += [ref for each in found.models for ref in each.tensors.values() if ref.size]
         found.models[:] = [Model("module", weights)]
 
 
 def _rank(root: Node, path: str) -> tuple[int, Rank]:
     """A rank's optimizer states, and the stage that wrote them."""
-    held = root.get(_STATE) if isinstance(root, dict) else None
+    held = root.get(STATE) if isinstance(root, dict) else None
     if not isinstance(held, dict):
-        raise UnreadableArtifact(f"has no {_STATE}", path)
+        raise UnreadableArtifact(f"has no {STATE}", path)
     kind = held.get("zero_stage")
     stage = kind.args[0] if isinstance(kind, Thing) and kind.args else kind
-    base = held.get("base_optimizer_state", held.get(_STATE))
+    base = held.get(base_of(held))
     own = base.get("state") if isinstance(base, dict) else None
     groups = base.get("param_groups") if isinstance(base, dict) else None
     states = list(own.values()) if isinstance(own, dict) else []
@@ -172,6 +222,11 @@ def _rank(root: Node, path: str) -> tuple[int, Rank]:
         [_addresses(each) for each in _list(slices)],
         [each for each in _list(groups) if isinstance(each, dict)],
     )
+
+
+def base_of(held: Fields) -> str:
+    """The key of the optimizer's state in a rank's."""
+    return next((key for key in _BASES if key in held), _BASES[0])
 
 
 def _list(value: Node) -> Sequence[Node]:

@@ -38,12 +38,16 @@ def pair(drafts: Sequence[Draft], models: Sequence[Model]) -> list[Answer]:
     ]
     together = {name: ref for each in every for name, ref in each.known.items()}
     whole = Scope("", together, any(each.sorted_names for each in every))
+    parts = [part for each in every for part in _parts(each)]
     if len(every) == 1:
-        every = _parts(every[0])
+        every = parts
     taken: set[str] = set()
     found = []
     for each in drafts:
         answer = _named(each) or _of_scopes(each, every, whole, taken, alone=len(drafts) == 1)
+        if None in answer.names and every != parts:
+            within = _of_scopes(each, parts, whole, taken, alone=False)
+            answer = within if None not in within.names else answer
         taken.update(name for name in answer.names if name is not None)
         found.append(answer)
     return found

@@ -106,11 +106,12 @@ def build(
         result = next(iter(examine(staged)))
         if result.state is None:
             raise GraftRefused(f"the result was read back and {result.error}; nothing was written", plan.output)
+        planned = plan.optimizer._replace(name=written.called or plan.optimizer.name)
         sums = hold_against_plan(
-            result.state, target.state, plan.optimizer, meter.add, partial=plan.partial, summed=archived.plain
+            result.state, target.state, planned, meter.add, partial=plan.partial, summed=archived.plain
         )
         archived.verify_after(sums)
-        lost = left_behind(target.state, result.state, plan.optimizer)
+        lost = left_behind(target.state, result.state, planned)
         flushing.finish()
     told = f"of the target's own state is left behind, as the result has no place for it: {enumerate_some(lost, 12)}"
     return written._replace(notes=(*written.notes, told)) if lost else written

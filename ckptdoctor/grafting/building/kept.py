@@ -32,7 +32,8 @@ def untouched(state: TrainingState, planned: PlannedOptimizer) -> Iterator[tuple
 def own_of(state: TrainingState, planned: PlannedOptimizer) -> OptimizerState | None:
     """The optimizer that the plan replaces; None if it adds one."""
     named = next((each for each in state.optimizers if each.name == planned.name), None)
-    return state.optimizers[0] if named is None and len(state.optimizers) == 1 else named
+    alone = len(state.optimizers) == 1 and not planned.beside
+    return state.optimizers[0] if named is None and alone else named
 
 
 def _tensors(optimizer: OptimizerState) -> Iterator[tuple[str, TensorRef]]:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.grafting.options import Options
-from ckptdoctor.grafting.planning.places import Place, Source, bare, of_model, sources, trainable, untied
+from ckptdoctor.grafting.planning.places import Place, Source, bare, in_model, of_model, sources, trainable, untied
 from ckptdoctor.state import OptimizerState, StateDict, TrainingState
 from ckptdoctor.words import enumerate_some
 
@@ -94,8 +94,9 @@ class Dividing:
 
     def _trained(self, goals: list[Place], found: Mapping[int, Source]) -> list[Place]:
         """Of a target that does not say what it trains, all but what the donor has and does not train."""
-        untrained = {bare(each.path) for each in of_model(self.donor.state)}
-        return [each for each in goals if each.number in found or bare(each.name or "") not in untrained]
+        trains = {form for each in self.donor.places if each.name is not None for form in _forms(each.name)}
+        left = {form for each in of_model(self.donor.state) for form in _forms(each.path)} - trains
+        return [each for each in goals if each.number in found or not left.intersection(_forms(each.name or ""))]
 
     def _in_donors_groups(self, goals: list[Place], found: Mapping[int, Source]) -> Division:
         """The target's parameters in the donor's groups; what is new comes last."""
@@ -141,6 +142,12 @@ class Dividing:
                 "them without state by --partial"
             )
         return division._replace(new=new if due else [])
+
+
+def _forms(name: str) -> tuple[str, str, str]:
+    """A name as it is, as one dictionary of all models has it, and within its model."""
+    own = bare(name)
+    return own, own.replace("/", "."), in_model(own)
 
 
 def groups_of(stored: StateDict) -> list[int]:

@@ -164,11 +164,10 @@ def _mapped(donor: Sequence[Place], target: Sequence[Place], mapping: Mapping[st
 
 
 def _by_name(found: dict[int, Source], donor: Sequence[Place], target: Sequence[Place]) -> None:
-    """The same names, without what wrappers put into them, and without a prefix that all of one side have."""
+    """The same names, without what wrappers put into them, what artifacts call the model, and a prefix of all."""
     theirs, mine = _free(found, donor), _open(found, target)
-    for whole in (True, False):
-        there = _keyed(theirs, whole=whole)
-        here = _keyed(mine, whole=whole)
+    for keyed in (_whole, _in_model, _in_common):
+        there, here = keyed(theirs), keyed(mine)
         pairs = [(here[key], there[key]) for key in here if key in there and _fits(here[key], there[key])]
         if pairs:
             for goal, source in pairs:
@@ -176,15 +175,28 @@ def _by_name(found: dict[int, Source], donor: Sequence[Place], target: Sequence[
             return
 
 
-def _keyed(given: Sequence[Place], *, whole: bool) -> dict[str, Place]:
-    names = {bare(each.name): each for each in given if each.name is not None}
-    if whole:
-        return names
+def _whole(given: Sequence[Place]) -> dict[str, Place]:
+    return {bare(each.name): each for each in given if each.name is not None}
+
+
+def _in_model(given: Sequence[Place]) -> dict[str, Place]:
+    named = [(in_model(bare(each.name)), each) for each in given if each.name is not None]
+    often = Counter(name for name, _ in named)
+    return {name: each for name, each in named if often[name] == 1}
+
+
+def _in_common(given: Sequence[Place]) -> dict[str, Place]:
+    names = _whole(given)
     parts = [name.split(".")[:-1] for name in names]
     depth = 0
     while parts and all(len(each) > depth and each[depth] == parts[0][depth] for each in parts):
         depth += 1
     return {".".join(name.split(".")[depth:]): each for name, each in names.items()}
+
+
+def in_model(name: str) -> str:
+    """A name without what its artifact calls the model."""
+    return name.rpartition("/")[2]
 
 
 def bare(name: str) -> str:

@@ -51,6 +51,13 @@ def graft_each(
             current = step
         receipts.append(graft(donor, current, output, wanted[-1], **more))
     last = receipts[-1]
-    notes = tuple(dict.fromkeys(note for each in receipts for note in each.written.notes))
-    plan = together([each.plan for each in receipts], receipts[0].plan.target, last.plan.output)
-    return last._replace(plan=plan, written=last.written._replace(notes=notes), inputs=receipts[0].inputs)
+    out, before = last.plan.output, sum(each.written.bytes_new for each in receipts[:-1])
+    written = last.written._replace(
+        notes=tuple(
+            dict.fromkeys(note.replace(each.plan.output, out) for each in receipts for note in each.written.notes)
+        ),
+        bytes_new=last.written.bytes_new + before,
+        bytes_copied=max(0, last.written.bytes_copied - before),  # the copies between have what was new then
+    )
+    plan = together([each.plan for each in receipts], receipts[0].plan.target, out)
+    return last._replace(plan=plan, written=written, inputs=receipts[0].inputs)

@@ -12,7 +12,7 @@ from typing import Any
 from ckptdoctor.crossing.to_torch import as_torch
 from ckptdoctor.diagnosis.status import is_possible
 from ckptdoctor.errors import GraftRefused
-from ckptdoctor.formats.registry import program
+from ckptdoctor.formats.registry import program, record
 from ckptdoctor.grafting.options import Options, wishes_of
 from ckptdoctor.grafting.plan import Plan
 from ckptdoctor.grafting.planning.completeness import NOWHERE, Unused
@@ -20,6 +20,7 @@ from ckptdoctor.grafting.planning.divisions import Dividing, Division, Side
 from ckptdoctor.grafting.planning.groups import same_division, settings
 from ckptdoctor.grafting.planning.names import own_optimizer
 from ckptdoctor.grafting.planning.places import Place, Source, places
+from ckptdoctor.grafting.planning.schedulers import moved, stays
 from ckptdoctor.matching.sides import choose
 from ckptdoctor.optimizers.catalogue import Layout, SlotKind
 from ckptdoctor.optimizers.dialects import dialect
@@ -28,7 +29,7 @@ from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot, Planned
 from ckptdoctor.optimizers.torch.steps import STEP, step_of, step_tensor
 from ckptdoctor.references import TensorRef
 from ckptdoctor.state import OptimizerState, Role, StateDict, TrainingState
-from ckptdoctor.words import enumerate_some
+from ckptdoctor.words import counted, enumerate_some
 
 State = Mapping[Any, Any]
 _ONE_RULE = frozenset({"Adam", "AdamW"})
@@ -115,6 +116,8 @@ class _Planner:
                 "donor and target divide their parameters into different groups: the target's groups are written, with "
                 "the settings that tell them apart as they were (--groups keep writes the donor's)"
             )
+        if self.own is None:
+            self._require_groups(len(groups))
         count = _count(groups, states)
         stored = StateDict(tuple(groups), divided.sizes, tuple(states))
         slots = tuple(self._slots(divided, states))
@@ -130,6 +133,7 @@ class _Planner:
             singles={},
             trained=tuple(goal.label for goal in divided.goals),
             slots=slots,
+            beside=self.own is None and bool(self.target.optimizers),
             state_dict=PlannedStateDict(
                 stored, tuple(goal.name for goal in divided.goals), self._schedulers(), self.options.keys
             ),
@@ -146,6 +150,25 @@ class _Planner:
             link=self.options.link,
             partial=self.options.partial,
         )
+
+    def _require_groups(self, found: int) -> None:
+        """Of a target without groups: says that the donor's are written, and refuses what its program does not make.
+
+        Raises:
+            GraftRefused: It makes more or fewer.
+        """
+        usual, asked = record(self.target.format).groups, self.options.groups == "keep"
+        if usual and found != usual and not asked:
+            raise GraftRefused(
+                f"the target's program makes {counted(usual, 'group')} of parameters, and the donor has {found}: graft "
+                "into a checkpoint that has an optimizer, or say --groups keep if the program hands over its own",
+                self.target.path,
+            )
+        if found > 1 and not usual and not asked and self.donor.state.format is not self.target.format:
+            self.warnings.append(
+                f"nothing tells the groups of the target's program: the donor's {found} are written, and "
+                "load_state_dict takes them where the program makes as many"
+            )
 
     # ---------------------------------------------------------------------------------------------------------- class
 
@@ -209,7 +232,7 @@ class _Planner:
             found[STEP] = self._step_as_target(found[STEP])
         for name, each in found.items():
             if isinstance(each, TensorRef) and each.location is None and each.size:
-                raise GraftRefused(f"{name} of {source.place.label} is not in the donor: its bytes are lost")
+                raise GraftRefused(f"the values of {name} of {source.place.label} ({each.dtype}) cannot be read")
         return found
 
     def _step_as_target(self, step: object) -> object:
@@ -266,46 +289,26 @@ class _Planner:
 
     # ------------------------------------------------------------------------------------------------- what is beside
 
-    def _schedulers(self) -> tuple[tuple[str | None, Mapping[Any, Any]], ...]:
-        """The donor's scheduler in place of the target's."""
+    def _schedulers(self) -> tuple[tuple[str | None, State], ...]:
+        """The donor's schedulers in place of the target's."""
         if self.is_own or "hyperparameters" not in self.options.only:
-            self._warn_of_schedulers()
+            self.warnings += stays(self.target) if self.options.iterations is not None or not self.is_own else ()
             return ()
-        theirs = [each for each in _schedulers_of(self.donor.state, self.donor.optimizer) if self._is_plain(*each)]
-        mine = _schedulers_of(self.target, self.own.optimizer) if self.own is not None else []
-        if mine and not theirs:
-            self._warn_of_schedulers()
-        if len(theirs) != len(mine) and mine and theirs:
-            self.warnings.append(
-                f"the donor has {len(theirs)} schedulers and the target {len(mine)}: none is exchanged"
-            )
-            return ()
-        if not mine:
-            return tuple((None, stored) for _, stored in theirs)
-        return tuple((name, stored) for (name, _), (_, stored) in zip(mine, theirs, strict=True)) if theirs else ()
-
-    def _is_plain(self, name: str, stored: Mapping[Any, Any]) -> bool:
-        """Whether a scheduler's state is data, and not the scheduler itself (OneCycleLR and CyclicLR before 1.7)."""
-        plain = not any(getattr(each, "fields", None) for each in _leaves(stored))
-        if not plain:
-            self.warnings.append(f"{name} of the donor holds objects of its program, and is not taken along")
-        return plain
-
-    def _warn_of_schedulers(self) -> None:
-        names = [each.name for each in self.target.schedulers]
-        if names and (self.options.iterations is not None or not self.is_own):
-            self.warnings.append(
-                f"{enumerate_some(names, 3)} stays as it was, with a count of its own: see that it fits the optimizer's"
-            )
+        found = moved(
+            (self.donor.state, self.donor.optimizer), self.target, self.own.optimizer if self.own is not None else None
+        )
+        self.warnings += found.warnings
+        return found.schedulers
 
     def _name(self) -> str:
-        """What the result calls it: as the target does, or the user; else as the donor."""
+        """What the result calls it: as the target does, or the user; else as a donor of its kind, or of several."""
         if self.own is not None:
             return self.own.optimizer.name
         if self.options.target_optimizer is not None:
             return self.options.target_optimizer
-        asked = self.options.keys.get("optimizer")
-        return asked if asked is not None else self.donor.optimizer.name
+        asked, donor = self.options.keys.get("optimizer"), self.donor.state
+        alike = donor.format is self.target.format or len(donor.optimizers) > 1
+        return asked if asked is not None else self.donor.optimizer.name if alike else "optimizer"
 
 
 def _classes(optimizer: OptimizerState) -> set[str]:
@@ -315,26 +318,6 @@ def _classes(optimizer: OptimizerState) -> set[str]:
 
 def _compatible(one: set[str], other: set[str]) -> bool:
     return bool(one & other) or bool(one & _ONE_RULE and other & _ONE_RULE)
-
-
-def _schedulers_of(state: TrainingState, optimizer: OptimizerState) -> list[tuple[str, Mapping[Any, Any]]]:
-    named = [(each.name, each.stored) for each in state.schedulers if each.optimizer == optimizer.name]
-    if not named and len(state.optimizers) == 1:
-        return [(each.name, each.stored) for each in state.schedulers]
-    return named
-
-
-def _leaves(value: object) -> Iterator[object]:
-    """Everything in a structure that is none itself; of an object, also what it was made of."""
-    if isinstance(value, Mapping):
-        for each in value.values():
-            yield from _leaves(each)
-    elif isinstance(value, (list, tuple)) and not isinstance(value, TensorRef):
-        for each in value:
-            yield from _leaves(each)
-    else:
-        yield value
-        yield from _leaves(getattr(value, "args", ()))
 
 
 def _count(groups: Sequence[Mapping[Any, Any]], states: Sequence[State | None]) -> int | None:

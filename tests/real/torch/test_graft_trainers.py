@@ -139,6 +139,22 @@ class TestTrainer:
         graft(tmp_path / "donor.pt", folder / "only/checkpoint-5", tmp_path / "checkpoint-5")
         assert difference(end, fit("plain", tmp_path / "checkpoint-5")) == 0
 
+    def test_another_schedule(self, run: tuple[Path, dict[str, Any], Any], tmp_path: Path) -> None:
+        """A donor's StepLR stays behind, and Trainer's own schedule goes on where the optimizer does."""
+        folder, end, fit = run
+        transformers = pytest.importorskip("transformers")
+        model = transformers.GPT2LMHeadModel.from_pretrained(folder / "run/checkpoint-5")
+        state = torch.load(folder / "run/checkpoint-5/optimizer.pt", weights_only=True)
+        scheduler = torch.optim.lr_scheduler.StepLR(torch.optim.SGD(model.parameters(), 0.1), 3).state_dict()
+        whole = {"model": model.state_dict(), "optimizer": state, "scheduler": scheduler}
+        torch.save(whole, tmp_path / "donor.pt")
+        target = shutil.copytree(folder / "run/checkpoint-5", tmp_path / "target")
+        counted = torch.load(target / "scheduler.pt", weights_only=True)
+        torch.save({**counted, "last_epoch": 2, "_step_count": 3}, target / "scheduler.pt")
+        torch.save({**state, "state": {}}, target / "optimizer.pt")
+        graft(tmp_path / "donor.pt", target, tmp_path / "checkpoint-5")
+        assert difference(end, fit("another", tmp_path / "checkpoint-5")) == 0
+
     def test_the_count_of_the_run_follows(self, run: tuple[Path, dict[str, Any], Any], tmp_path: Path) -> None:
         """trainer_state.json says what the optimizer does."""
         import json

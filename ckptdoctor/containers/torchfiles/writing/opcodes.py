@@ -104,6 +104,10 @@ class _Writer:
         if isinstance(ref.location, Inline) and not ref.shape and ref.dtype in _NUMBERS:
             yield from _plain(read_scalar(ref))  # a scalar of numpy: no tensor, and weights_only=True refuses it
             return
+        if ref.dtype.startswith("q"):
+            raise GraftRefused(
+                f"{ref.key!r} is quantized ({ref.dtype}), and its scale would be lost: dequantize it first"
+            )
         if ref.location is None:
             raise GraftRefused(f"the values of {ref.key!r} are not there")
         if ref.dtype not in _TORCH_DTYPES or ref.dtype not in ITEMSIZE:

@@ -30,7 +30,8 @@ class Storages:
 
     def keep(self, ref: TensorRef) -> str:
         """Keeps a tensor, and answers its key."""
-        shared = ref.size > 0 and not isinstance(ref.location, Inline)  # counts that are equal are counted apart
+        # Counts are counted apart, also those that were one: a ZeRO partition's is that of all of its parameters.
+        shared = ref.size > 0 and bool(ref.shape) and not isinstance(ref.location, Inline)
         same = (ref.location, ref.dtype, ref.shape)
         if shared and same in self._known:
             return self._known[same]

@@ -71,7 +71,10 @@ def write(
     for name, text in told.items():
         with open(os.path.join(output, name), "x", encoding="utf-8") as stream:
             stream.write(text)
-    return Written((_CALLS[os.path.exists(os.path.join(target, _STATE))], *notes), new, copied, linked)
+    names = set(os.listdir(target))
+    name, _ = _file_of(optimizer.name, names)
+    called = "" if name in names or _STATE in names else name
+    return Written((_CALLS[_STATE in names], *notes), new, copied, linked, called=called)
 
 
 def _written(source: str, goal: str, values: Mapping[Path, Node], progress: Progress | None) -> Sizes:
@@ -90,7 +93,11 @@ def _values(optimizer: PlannedOptimizer, target: str) -> tuple[dict[str, dict[Pa
     notes: list[str] = []
     scheduler = name.replace("optimizer", "scheduler")
     stored = planned.schedulers[0][1] if planned.schedulers else None
-    if stored is None and _STATE in names and scheduler not in names:
+    if stored is None and _STATE in names and scheduler in names:
+        found |= _followed(optimizer, target, scheduler)
+        if scheduler in found:
+            notes.append(f"{scheduler} goes on at step {optimizer.iterations:,}, as the optimizer does")
+    elif stored is None and _STATE in names:
         stored = _linear(optimizer, target)
         notes.append(
             f"{scheduler} is made for a LambdaLR at step {optimizer.iterations:,}, as all of Trainer's schedules are: "
@@ -152,6 +159,16 @@ def _linear(optimizer: PlannedOptimizer, target: str) -> dict[Key, Node]:
         "base_lrs": bases, "last_epoch": count, "_step_count": count + 1, "_get_lr_called_within_step": False,
         "_last_lr": rates, "lr_lambdas": [None for _ in rates],
     }  # fmt: skip
+
+
+def _followed(optimizer: PlannedOptimizer, target: str, name: str) -> dict[str, dict[Path, Node]]:
+    """A Trainer's LambdaLR at the optimizer's count, where it has another: its rates follow from that alone."""
+    own, count = _fields(target, name), optimizer.iterations
+    if not optimizer.layout.counted or "lr_lambdas" not in own or own.get("last_epoch") == count:
+        return {}
+    rates: list[Node] = [group.get("lr") for group in planned_state(optimizer, target).stored.groups]
+    told: dict[Key, Node] = {"last_epoch": count, "_step_count": count + 1, "_last_lr": rates}
+    return {name: {(key,): each for key, each in told.items() if key in own}}
 
 
 def _in_step(optimizer: PlannedOptimizer, target: str) -> dict[str, str]:

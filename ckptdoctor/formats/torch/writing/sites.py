@@ -75,5 +75,7 @@ def new_key(root: Node, what: str, asked: str | None, donors: str) -> str:
     taken = {written(key) for key, each in held if each is not None and each != {}}
     with_suffix = any(name.endswith(_SUFFIX) for name in taken)
     usual = f"{what}{_SUFFIX}" if with_suffix else what
-    given = donors if donors and "/" not in donors and not donors.endswith((".pt", ".bin")) else ""
-    return next(name for name in (asked, given, usual, f"{what}_1") if name and name not in taken)
+    given = donors.removesuffix(".pth") if "/" not in donors and not donors.endswith((".pt", ".bin")) else ""
+    given = given if given != what else ""  # as the rest of the dictionary does
+    wanted = (asked, given, usual, *(f"{what}_{number}" for number in range(1, len(taken) + 2)))
+    return next(name for name in wanted if name and name not in taken)

@@ -97,7 +97,7 @@ class Whole:
         for each in self._state.variables:
             label, _, name = each.path.rpartition("/")
             if each.tensor.location is None and each.tensor.size:
-                raise GraftRefused(f"the values of {each.path} are not there: it is not whole")
+                raise GraftRefused(f"the values of {each.path} ({each.tensor.dtype}) cannot be read")
             models.setdefault(label, {})[name] = each.tensor
         found: dict[Key, Node] = {label or "model": dict(each) for label, each in models.items()}
         for number, optimizer in enumerate(self._state.optimizers):
