@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from ckptdoctor.diagnosis.loader_table import rows
 from ckptdoctor.diagnosis.status import summary
+from ckptdoctor.errors import NoRecipe
+from ckptdoctor.formats.registry import record
 from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.keras.config import told_by_slots
 from ckptdoctor.recipes.proof import Sample, close, compared, sample
@@ -181,25 +184,27 @@ def whole_h5(state: TrainingState, path: str) -> Script:
         body += [
             *_OF_LEGACY[any(each.wrapper is not None and each.wrapper.configured for each in state.optimizers)],
             *_scaled(state, "keras.mixed_precision.LossScaleOptimizer"),
-            "optimizer._create_all_weights(model.trainable_variables)",
-            "optimizer.set_weights(values)",
+            *_OF_LIST,
         ]
     else:
         body += [
             "optimizer = keras.optimizers.get(config)",
             *_scaled(state, _SCALING),
             "optimizer.build(model.trainable_variables)",
-            "held = list(optimizer.variables)",
-            "if len(held) == len(values) + 1:  # Keras 3 keeps the rate in second place, which older files lack",
-            "    values.insert(1, np.asarray(held[1]))",
-            "assert len(held) == len(values), (len(held), len(values))",
-            "for variable, value in zip(held, values):",
-            "    variable.assign(value)",
+            *_ASSIGNED,
         ]
     body.append(f"model.compile(optimizer=optimizer, {LOSS}")
     return _whole(state, path, kind, ("import h5py",), body)
 
 
+_ASSIGNED = (
+    "held = list(optimizer.variables)",
+    "if len(held) == len(values) + 1:  # Keras 3 keeps the rate in second place, which older files lack",
+    "    values.insert(1, np.asarray(held[1]))",
+    "assert len(held) == len(values), (len(held), len(values))",
+    "for variable, value in zip(held, values):",
+    "    variable.assign(value)",
+)
 _OF_LEGACY = (
     (
         'home = getattr(keras.optimizers, "legacy", keras.optimizers)',
@@ -240,6 +245,46 @@ def old_weights(state: TrainingState, path: str) -> Script:
     """Weights in the old layout of HDF5, which hold no optimizer."""
     script = _whole(state, path, package(state), (), [f"model = {MODEL}()", "model.load_weights(PATH)"])
     return script._replace(gaps=(model_gap(state, "The program's own model, as it was trained."),))
+
+
+_DUMPED = {
+    ".npz": ("with np.load(PATH) as file:", "    values = [file[name] for name in file.files]"),
+    ".npy": ("values = list(np.load(PATH, allow_pickle=True))  # which runs what it says: only one that you trust",),
+    "": (
+        'with open(PATH, "rb") as file:',
+        "    values = list(pickle.load(file))  # which runs what a pickle says: only one that you trust",
+    ),
+}
+
+
+def dump(state: TrainingState, path: str) -> Script:
+    """A list of an optimizer's variables: it goes into the optimizer of the program's model, by its places.
+
+    Raises:
+        NoRecipe: It is no plain list, or of no known optimizer of Keras.
+    """
+    own = state.optimizers[0] if len(state.optimizers) == 1 else None
+    listed = own is not None and all(_PLACE.match(each.tensor.key) for each in own.slots)
+    if own is None or not own.class_name or not own.slots or not listed:
+        otherwise = record(state.format).restored_by
+        raise NoRecipe(f"it is no plain list of a known optimizer's variables: {otherwise}", path)
+    legacy = dialect(own.generation).legacy
+    gaps = [model_gap(state, "The program's own model, as it was trained; its weights lie elsewhere: load them too.")]
+    gaps += [rate_gap()] if scheduled(own) else []
+    home = 'getattr(keras.optimizers, "legacy", keras.optimizers)' if legacy else "keras.optimizers"
+    body = [
+        f"model = {MODEL}()",
+        *_DUMPED.get(os.path.splitext(path)[1].lower(), _DUMPED[""]),
+        f"optimizer = {constructor(own, home)}",
+        *(_OF_LIST if legacy else ("optimizer.build(model.trainable_variables)", *_ASSIGNED)),
+        f"model.compile(optimizer=optimizer, {LOSS}",
+    ]
+    script = _whole(state, path, package(state), ("import pickle",), body)
+    return script._replace(gaps=tuple(gaps))
+
+
+_PLACE = re.compile(r"(?:\[\d{1,9}\]|arr_\d{1,9})\Z")
+_OF_LIST = ("optimizer._create_all_weights(model.trainable_variables)", "optimizer.set_weights(values)")
 
 
 def rate_gap() -> Gap:

@@ -26,6 +26,7 @@ _WRITERS: Mapping[str, str] = {
     "h5": "keras:whole_h5",
     "weights": "keras:weights",
     "old-weights": "keras:old_weights",
+    "dump": "keras:dump",
     "checkpoint": "tensorflow:checkpoint",
     "names": "tensorflow:names",
     "saved_model": "tensorflow:saved_model",

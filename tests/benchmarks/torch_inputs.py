@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Callable
@@ -85,8 +86,8 @@ def many_distributed(folder: Path) -> str:
 def many_safetensors(folder: Path) -> str:
     """30,000 tensors as safetensors."""
     import torch
-    from safetensors.torch import save_file
 
+    save_file = importlib.import_module("safetensors.torch").save_file
     names = [f"{name}.{kind}" for name in _named() for kind in ("w", "m", "v")]
     save_file({name: torch.zeros(2, 2) for name in names}, folder / "many.safetensors")
     return str(folder / "many.safetensors")

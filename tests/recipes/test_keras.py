@@ -8,7 +8,6 @@ import pytest
 from support.frameworks import needs
 from support.recipes import filled, make, run, run_each
 
-from ckptdoctor.errors import NoRecipe
 from ckptdoctor.recipes.run import recipe, render
 
 needs("tensorflow")
@@ -22,6 +21,8 @@ KERAS3 = {
     "whole.h5": {},
     "scheduled.keras": {},
     "adam.weights.h5": BUILT,
+    "adam.npz": BUILT,
+    "adam.pkl": BUILT,
     "scheduled.weights.h5": BUILT | COSINE,
     "run": BUILT,
 }
@@ -32,6 +33,8 @@ TF_KERAS = {
     "legacy.h5": {},
     "saved": {},
     "adam.weights.h5": BUILT | {"learning_rate": "0.01"},
+    "adam.npz": BUILT | {"learning_rate": "0.01"},
+    "adam.pkl": BUILT | {"learning_rate": "0.01"},
     "run": BUILT,
     "plain/weights": BUILT,
     "legacy/ckpt": BUILT,
@@ -80,6 +83,11 @@ def test_tf_keras(by_tf_keras: Run, name: str) -> None:
 FIXTURES = {
     "keras3.keras": {},
     "whole-model.h5": {},
+    "optimizer.pkl": {
+        "build_model": "keras.Sequential([keras.Input((3,)), keras.layers.Dense(8, name='hidden'), "
+        "keras.layers.Dense(2, name='score')])",
+        "learning_rate": "0.01",
+    },
     "savedmodel": {},
     "run-a": {
         "build_model": "keras.Sequential([keras.Input((3,)), keras.layers.Dense(8, name='hidden'), "
@@ -136,9 +144,3 @@ def _graph():
     text = filled(fixtures_dir / "tf1" / "model.ckpt-7", {"build_model": "_graph()"})
     done = run(text.replace("\ndef restore():", f"{graph}def restore():"), tmp_path)
     assert done.code == 0, f"{done.err}\n{text}"
-
-
-def test_what_no_script_restores(fixtures_dir: Path) -> None:
-    """A dump of the optimizer's list belongs to no model: the error says what to do instead."""
-    with pytest.raises(NoRecipe, match="no script restores"):
-        recipe(str(fixtures_dir / "optimizer.pkl"))

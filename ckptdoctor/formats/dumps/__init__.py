@@ -6,6 +6,7 @@ from ckptdoctor.state import Format
 FORMATS = (
     ArtifactFormat(
         Format.OPTIMIZER_DUMP,
+        recipe="dump",
         restored_by="it holds no model. Put it into one: ckptdoctor graft --from PATH --into MODEL --output OUT",
         title="dump of optimizer variables",
         called="a dump of arrays",

@@ -6,6 +6,7 @@ python with_keras.py FOLDER keras|tf_keras
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 from typing import Any
 
@@ -40,6 +41,11 @@ def main() -> None:
     for each in ("whole.keras", "whole.h5"):
         net.save(os.path.join(folder, each))
     net.save_weights(os.path.join(folder, "adam.weights.h5"))
+    held = net.optimizer.variables() if callable(net.optimizer.variables) else net.optimizer.variables
+    values = [np.asarray(each) for each in held]
+    np.savez(os.path.join(folder, "adam.npz"), *values)
+    with open(os.path.join(folder, "adam.pkl"), "wb") as file:
+        pickle.dump(values, file)
     sgd = trained(keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.1, 100), momentum=0.9))
     sgd.save(os.path.join(folder, "scheduled.keras"))
     sgd.save_weights(os.path.join(folder, "scheduled.weights.h5"))
