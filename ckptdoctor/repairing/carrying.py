@@ -62,23 +62,35 @@ def _require_free(path: str) -> None:
 
 @contextmanager
 def _kept(path: str, folder: str) -> Iterator[None]:
-    """Keeps the originals under their other names; they go again where the block fails."""
-    made: list[str] = []
+    """Keeps the originals under their other names; those that are in their place go again where the block fails."""
+    made: dict[str, tuple[str, tuple[int, int]]] = {}
     try:
         for each in existing(path):
             goal = backup_of(each)
             if not os.path.lexists(goal):
                 _keep(each, goal, os.path.join(folder, _KEEPING))
-                made.append(goal)
+                made[goal] = each, _identity(each)
         sync(os.path.dirname(path) or ".")
         yield
     except BaseException:
-        for goal in made:
+        for goal, (each, was) in made.items():
+            # Ctrl-C may come when the result is in place already: then this is all that is left of the original.
+            if not os.path.lexists(goal) or _identity(each) != was:
+                continue
             if os.path.isdir(goal) and not os.path.islink(goal):
                 shutil.rmtree(goal, ignore_errors=True)
             else:
                 os.unlink(goal)
         raise
+
+
+def _identity(path: str) -> tuple[int, int]:
+    """Which file has a name; (0, 0) for none."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino
 
 
 def _keep(path: str, goal: str, aside: str) -> None:

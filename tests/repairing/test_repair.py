@@ -21,6 +21,8 @@ import ckptdoctor
 from ckptdoctor.diagnosis.rules import BY_CODE
 from ckptdoctor.errors import Refused, UsageProblem
 from ckptdoctor.formats.registry import named
+from ckptdoctor.grafting.building.staging import publish
+from ckptdoctor.repairing import carrying
 from ckptdoctor.repairing.fixes import FIXES, fix
 
 
@@ -291,6 +293,25 @@ def test_a_signal_at_any_moment(museum: Path, tmp_path: Path, sign: signal.Signa
     assert ends - {0}, "no signal came in time"
     assert stopped(None) == 0
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
+def test_an_end_at_the_last_step(museum: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: bool) -> None:  # noqa: FBT001 - a parameter
+    """Ctrl-C just before or just after the result is put in place: the original is there, under one of its names."""
+    path = Path(shutil.copy(museum / "torch2.13/text-indices.pt", tmp_path / "a.pt"))
+    old = path.read_bytes()
+
+    def interrupted(*arguments: Any, **options: Any) -> None:
+        if late:
+            publish(*arguments, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(carrying, "publish", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ckptdoctor.repair(path, in_place=True)
+    kept = path.with_name("a.pt.bak")
+    assert (path.read_bytes() == old, kept.exists()) == (not late, late)
+    assert not late or kept.read_bytes() == old
 
 
 def test_a_failure_leaves_no_backup(museum: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ CHILD = str(Path(__file__).with_name("repair_state_child.py"))
 ENDINGS = (".weights.h5", ".keras", ".h5", "-ckpt.index", "-orbax")
 
 
-SOME = ("adam", "adagrad-high", "nadam", "free", "rewritten-adam", "legacy-nadam")
+SOME = ("adam", "adagrad-high", "rewritten-adam", "legacy-nadam")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ PACKAGES = ("lightning", "transformers", "accelerate", "deepspeed", "stable_base
 FAMILIES = ["zip", "stream", "distributed", *(each for each in PACKAGES if find_spec(each) is not None)]
 NAMED = {"distributed"}
 """Families that keep state by names, whatever groups it is in."""
-SAMPLE = 3
+SAMPLE = 4
 """The ordinary run has every third pair; each family is a donor and a target in it."""
 
 
