@@ -251,7 +251,7 @@ def main() -> None:
         if options.only in case.name:
             with tempfile.TemporaryDirectory(prefix="ckptdoctor-") as folder:
                 script, _, function = case.make.rpartition(":")
-                if not is_here(case.peers[0]):  # who wrote the input as well
+                if script and not is_here(case.peers[0]):  # who writes the input as well
                     own = [figures(Measured(case, peer, [], [])) for peer in case.peers]
                 else:
                     inside = "/" in case.make
