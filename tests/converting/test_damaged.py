@@ -14,14 +14,14 @@ import ckptdoctor
 from ckptdoctor.containers.bundles.reading import read_bundle
 from ckptdoctor.errors import UnreadableArtifact
 
-WAYS = ({"to": "torch-checkpoint"}, {"to": "safetensors"}, {"to": "torch-dcp"})
+WAYS = ("torch-checkpoint", "safetensors", "torch-dcp")
 
 
-def _refused(source: Path, folder: Path, *ways: dict[str, str]) -> None:
+def _refused(source: Path, folder: Path, *ways: str) -> None:
     for way in ways:
         with pytest.raises(UnreadableArtifact, match="cannot be trusted"):
-            ckptdoctor.convert(source, folder / f"out.{way['to']}", **way)
-        assert not (folder / f"out.{way['to']}").exists()
+            ckptdoctor.convert(source, folder / f"out.{way}", to=way)
+        assert not (folder / f"out.{way}").exists()
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_every_member_of_an_archive(content: Any, tmp_path: Path) -> None:
         broken = bytearray(whole)
         broken[whole.index(data) + 2] ^= 0x40
         (tmp_path / "b.pt").write_bytes(broken)
-        _refused(tmp_path / "b.pt", tmp_path, {"to": "torch-dcp"})
+        _refused(tmp_path / "b.pt", tmp_path, "torch-dcp")
 
 
 @pytest.mark.parametrize("what", ["model", "exp_avg"])
