@@ -25,6 +25,7 @@ _LOCK = "lock"
 _REPLACED = ".replaced"
 _IN_ARTIFACTS = ("saved_model.pb", "config.json", "_CHECKPOINT_METADATA", "_METADATA")
 """Files of directories that are artifacts as a whole, in which nothing else belongs."""
+_SHARDED = ".weights.json"
 _NO_NAMES = ("", ".", "..")
 _TRIES = 10
 _GRACE = 60.0
@@ -105,9 +106,10 @@ def _is_artifact(directory: str) -> bool:
 
 
 def existing(output: str) -> list[str]:
-    """What already lies under an output's name: a file, a directory, or a checkpoint's index and data files."""
-    found = [output] if os.path.lexists(output) else []
-    found += [f"{output}.index"] if os.path.lexists(f"{output}.index") else []
+    """What already lies under an output's name: a file, a directory, files with shards, what lists the others first."""
+    found = [each for each in (output, f"{output}.index") if os.path.lexists(each)]
+    if output.endswith(_SHARDED):
+        return found + sorted(glob.glob(f"{glob.escape(output.removesuffix(_SHARDED))}_?????.weights.h5"))
     return found + sorted(glob.glob(f"{glob.escape(output)}.data-?????-of-?????"))
 
 
