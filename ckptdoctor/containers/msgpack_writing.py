@@ -38,13 +38,14 @@ def exchange(source: str, output: BinaryIO, values: "Mapping[tuple[str, ...], Va
         source: The document.
         output: What is written to.
         values: Keys on the way from the root → what is to stand there, None for nothing; the maps above it are there.
+            () is the document itself.
 
     Raises:
         UnreadableArtifact: The document is none.
     """
     with RegularFile(source) as file:
         new = copied = 0
-        for part in _map(file, source, 0, file.size, values):
+        for part in _value(values[()]) if () in values else _map(file, source, 0, file.size, values):
             if isinstance(part, range):
                 starts = range(part.start, part.stop, _COPY)
                 output.writelines(file.read(start, min(_COPY, part.stop - start)) for start in starts)

@@ -8,12 +8,14 @@ from typing import NamedTuple
 from ckptdoctor.containers.bytes.files import reason
 from ckptdoctor.containers.tensors.values import kept_open, paired_chunks, release
 from ckptdoctor.errors import CkptDoctorError, GraftRefused
+from ckptdoctor.examination import every_tensor
 from ckptdoctor.formats.contract import Written
 from ckptdoctor.formats.registry import FORMATS, create, found_by, record
 from ckptdoctor.grafting.building.flushing import Flushing
 from ckptdoctor.grafting.building.inputs import Inputs, files_of
 from ckptdoctor.grafting.building.readback import require_same_state_dict
 from ckptdoctor.grafting.building.staging import check_output, publish, staging
+from ckptdoctor.grafting.building.sums import require_as_saved
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.grafting.run import Path, graft, look
 from ckptdoctor.optimizers.planned import PlannedStateDict
@@ -90,6 +92,7 @@ def convert(
     read = [found.resolved, *([] if model is None else [model])]
     inputs = Inputs(read)
     check_output(place, read, overwrite=overwrite)
+    require_as_saved(dict.fromkeys(every_tensor(state)))
     options: dict[str, object] = {"max_shard": max_shard, "progress": progress}
     notes: list[str] = []
     try:

@@ -54,6 +54,12 @@ def fresh(optimizer: OptimizerState, slot: Slot) -> Start | None:
     return start_of(optimizer, kind) if kind is not None else None
 
 
+def begins_at_zero(optimizer: OptimizerState, slot: Slot) -> bool:
+    """Whether a slot holds nothing but zeros in a new optimizer, as far as that is known."""
+    start = fresh(optimizer, slot)
+    return start is None or start.value == 0
+
+
 def start_of(optimizer: OptimizerState, kind: SlotKind) -> Start:
     """The same of a kind of slot."""
     if kind == EMA and dialect(optimizer.generation).empty_averages:

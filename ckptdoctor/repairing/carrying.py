@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -15,6 +16,7 @@ from ckptdoctor.grafting.building.staging import check_output, existing, publish
 from ckptdoctor.state import TrainingState
 
 _BACKUP, _KEEPING = ".bak", "keeping"
+_RUN = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
 
 
 @contextmanager
@@ -38,13 +40,19 @@ def put_in_place(output: str, inputs: Inputs, *, overwrite: bool, in_place: bool
         with Flushing(folder) as flushing:
             yield staged
             flushing.finish()
+        if in_place:
+            _keep_modes(staged, output)
         inputs.require_unchanged()
         with _kept(output, folder) if in_place else nullcontext():
             publish(staged, output, overwrite=overwrite or in_place)
 
 
-def backup_of(path: str) -> str:
-    """What the original of an artifact is called that was mended in place."""
+def backups_of(path: str) -> tuple[str, ...]:
+    """What the files of an artifact are called, or its directory, once it was mended in place."""
+    return tuple(map(_backup_of, existing(path)))
+
+
+def _backup_of(path: str) -> str:
     return f"{path}{_BACKUP}"
 
 
@@ -55,9 +63,27 @@ def _require_free(path: str) -> None:
         Refused: One is.
     """
     for each in existing(path):
-        goal = backup_of(each)
+        goal = _backup_of(each)
         if os.path.lexists(goal) and not (os.path.isfile(goal) and os.path.samefile(each, goal)):
             raise Refused(f"{os.path.basename(goal)} exists already, and is never overwritten: move it away", goal)
+
+
+def _keep_modes(staged: str, output: str) -> None:
+    """Lets those read a result who may read the original, and no others."""
+    first, *_ = existing(output) or [""]
+    folder, place = os.path.dirname(staged), os.path.dirname(output)
+    for each in existing(staged) if first else ():
+        inside = [os.path.join(below, name) for below, *names in os.walk(each) for name in (*names[0], *names[1])]
+        for path in (each, *inside):
+            _keep_mode(path, os.path.join(place, os.path.relpath(path, folder)), first)
+
+
+def _keep_mode(path: str, original: str, otherwise: str) -> None:
+    """The same for one file or directory; what is new has the mode of another."""
+    if not os.path.islink(path):
+        there = os.path.exists(original)
+        mode = stat.S_IMODE(os.stat(original if there else otherwise).st_mode)
+        os.chmod(path, mode | stat.S_IRWXU if os.path.isdir(path) else mode if there else mode & ~_RUN)
 
 
 @contextmanager
@@ -66,7 +92,7 @@ def _kept(path: str, folder: str) -> Iterator[None]:
     made: dict[str, tuple[str, tuple[int, int]]] = {}
     try:
         for each in existing(path):
-            goal = backup_of(each)
+            goal = _backup_of(each)
             if not os.path.lexists(goal):
                 _keep(each, goal, os.path.join(folder, _KEEPING))
                 made[goal] = each, _identity(each)
@@ -101,13 +127,17 @@ def _keep(path: str, goal: str, aside: str) -> None:
     if not os.path.isdir(path):
         link_file(path, goal)
         return
-    os.mkdir(aside)
     for below, directories, files in os.walk(path):
-        here = os.path.join(aside, os.path.relpath(below, path))
-        for name in directories:
-            os.makedirs(os.path.join(here, name), exist_ok=True)
-        for name in files:
-            link_file(os.path.join(below, name), os.path.join(here, name))
+        here = os.path.normpath(os.path.join(aside, os.path.relpath(below, path)))
+        os.mkdir(here)
+        _keep_mode(here, below, path)
+        links = [name for name in directories if os.path.islink(os.path.join(below, name))]
+        for name in (*files, *links):
+            each, second = os.path.join(below, name), os.path.join(here, name)
+            if os.path.islink(each):
+                os.symlink(os.readlink(each), second)
+            else:
+                link_file(each, second)
     os.rename(aside, goal)
 
 

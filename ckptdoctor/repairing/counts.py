@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
+from ckptdoctor.containers.tensors.values import chunks
 from ckptdoctor.diagnosis.evidence import Evidence
 from ckptdoctor.diagnosis.mending import known_count
 from ckptdoctor.examination import examine
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.grafting.run import graft
 from ckptdoctor.optimizers.dialects import dialect
+from ckptdoctor.optimizers.starting import begins_at_zero
 from ckptdoctor.state import OptimizerState
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Settings = Mapping[str, object]
 
@@ -59,5 +65,14 @@ def _follows(optimizer: OptimizerState) -> int | None:
 
 
 def _is_lost(optimizer: OptimizerState) -> bool:
-    """Whether there are slots and no count, so that it is S002 or S005 what the rules say."""
-    return bool(optimizer.slots) and not optimizer.iterations and optimizer.iterations_range is None
+    """Whether there are slots and no count, so that it is S002 or S005 what the rules say; a new one has lost none."""
+    if not optimizer.slots or optimizer.iterations or optimizer.iterations_range is not None:
+        return False
+    return optimizer.iterations is None or any(
+        begins_at_zero(optimizer, slot) and slot.tensor.location is not None and any(map(_any, chunks(slot.tensor)))
+        for slot in optimizer.slots
+    )
+
+
+def _any(values: NDArray[Any]) -> bool:
+    return bool(values.astype(bool).any())

@@ -19,7 +19,7 @@ from ckptdoctor.grafting.building.inputs import Inputs
 from ckptdoctor.grafting.building.output_name import require_loadable_name
 from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.references import Inline
-from ckptdoctor.repairing.carrying import backup_of, bytes_of, named, put_in_place
+from ckptdoctor.repairing.carrying import backups_of, bytes_of, named, put_in_place
 from ckptdoctor.repairing.fixes import FIXES, Fix, fix
 from ckptdoctor.repairing.state_files import astray
 from ckptdoctor.state import TrainingState
@@ -51,14 +51,19 @@ class Repair(NamedTuple):
     Attributes:
         path: The artifact, as it was named.
         output: What was written: the artifact itself, where it was mended in place.
-        backup: What the original is called from then on; "" where that stayed as it was, or there was none.
+        backups: What the files of the original are called from then on; none where it stayed as it was.
         done: What was mended, fix by fix.
     """
 
     path: str
     output: str
-    backup: str
+    backups: tuple[str, ...]
     done: tuple[Finding, ...]
+
+    @property
+    def backup(self) -> str:
+        """What the original is called from then on, or the first of its files; "" where it stayed as it was."""
+        return self.backups[0] if self.backups else ""
 
 
 @at_hand("path")
@@ -100,7 +105,8 @@ def repair(
         UnreadableArtifact: It cannot be read.
         UsageProblem: Nothing is at this path, there is no such fix, or a setting makes no sense.
     """
-    chosen = [fix(name) for name in fixes] or [each for each in FIXES if each.safe]
+    asked = {fix(name).name for name in fixes}
+    chosen = [each for each in FIXES if each.name in asked or (each.safe and not asked)]
     told = settings or {}
     lacking = next((each for each in chosen if each.needs and told.get(each.needs) is None), None)
     if lacking is not None:
@@ -112,13 +118,13 @@ def repair(
             there = _not_beside(there, os.fspath(path), asked=bool(fixes))
         place = found.resolved if output is None else named(output)
         inside = [each for each in there if not each.fix.beside]
-        backup = ""
+        backups: tuple[str, ...] = ()
         if inside:
-            backup = _carry_out(found, place, [each.fix for each in inside], told, in_place=output is None,
-                                overwrite=overwrite, progress=progress)  # fmt: skip
+            backups = _carry_out(found, place, [each.fix for each in inside], told, in_place=output is None,
+                                 overwrite=overwrite, progress=progress)  # fmt: skip
         if len(inside) < len(there):
-            place, backup = _write_beside(os.fspath(path))
-        return Repair(os.fspath(path), place, backup, there)
+            place, backups = _write_beside(os.fspath(path))
+        return Repair(os.fspath(path), place, backups, there)
     finally:
         release()
 
@@ -191,8 +197,9 @@ def _carry_out(
     in_place: bool,  # noqa: FBT001 - one of many
     overwrite: bool,  # noqa: FBT001
     progress: Callable[[int, int], None] | None,
-) -> str:
+) -> tuple[str, ...]:
     """Mends one thing after the other, each in a copy of its own; answers what the original is called afterwards."""
+    backups = backups_of(found.resolved) if in_place else ()
     if found.state is not None:
         require_loadable_name(place, found.resolved, found.state.format)
     total, done = bytes_of(found.resolved, found.state) * len(fixes), 0
@@ -219,7 +226,7 @@ def _carry_out(
             raise Refused(f"{', '.join(left)} did not mend what it is for; nothing was written", found.path)
         if not any(each.renames or each.unreadable for each in fixes):
             with_libhdf5(_compare, current, found, sides=(current, found))
-    return backup_of(found.resolved) if in_place else ""
+    return backups
 
 
 def _mend(each: Fix, found: Examination, goal: str, settings: Settings, count: Callable[[int], None]) -> None:
@@ -245,16 +252,16 @@ def _by_key(state: TrainingState) -> TrainingState:
     return state._replace(variables=tuple(each._replace(path=each.tensor.key) for each in held))
 
 
-def _write_beside(path: str) -> tuple[str, str]:
+def _write_beside(path: str) -> tuple[str, tuple[str, ...]]:
     """Writes the file beside the checkpoints; answers it, and what the old one is called."""
     wanted = astray(path)
     if wanted is None:
         raise Refused("its state file changed meanwhile; nothing was written", path)
-    old = os.path.lexists(wanted.path)
+    backups = backups_of(wanted.path)
     inputs = Inputs([wanted.path] if os.path.exists(wanted.path) else [])
     with (
         put_in_place(wanted.path, inputs, overwrite=True, in_place=True) as staged,
         open(staged, "x", encoding="utf-8") as stream,
     ):
         stream.write(wanted.text)
-    return wanted.path, backup_of(wanted.path) if old else ""
+    return wanted.path, backups

@@ -48,6 +48,13 @@ def test_what_stays(tmp_path: Path) -> None:
     assert (document["b"], document["c"]) == (None, [1, 2, 3])
 
 
+@pytest.mark.parametrize("document", [DOCUMENT, b"\x92\x01\x02"])
+def test_the_whole_document(tmp_path: Path, document: bytes) -> None:
+    """A list has no keys: an item of Orbax that is nothing but an optimizer's chain is one."""
+    found = exchanged(tmp_path, {(): [{"count": "PLACEHOLDER://0.count"}, None]}, document)
+    assert read(Cursor(found, "found")) == [{"count": "PLACEHOLDER://0.count"}, None]
+
+
 @pytest.mark.parametrize("count", [0, 1, 15, 16, 70_000])
 def test_maps_of_every_size(tmp_path: Path, count: int) -> None:
     """Headers have 4, 16 and 32 bits of length, texts 5 to 32."""

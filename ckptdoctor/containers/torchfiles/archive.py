@@ -5,7 +5,7 @@ Members are stored, not packed, each at a multiple of 64 bytes; `torch.load` che
 
 from __future__ import annotations
 
-from itertools import zip_longest
+from itertools import pairwise
 
 from ckptdoctor import storage
 from ckptdoctor.containers.bytes.crc32 import fastest
@@ -26,7 +26,12 @@ MAX_PICKLE = 256 << 20
 MAX_STEPS = 8_000_000
 """Steps of the machine; 100,000 tensors take 3,000,000."""
 _ALIGNED = 64
-_DESCRIPTORS = (0, 16, 24)
+_DESCRIPTORS = {False: (0,), True: (16, 24)}
+"""Bytes of the descriptor behind a member, by whether its flags say that there is one; 24 with sizes of zip64."""
+_DESCRIBED = 0x8
+_LOCAL_HEADER = 30
+_PADDING = 4 + 63 + 20
+"""The most that torch puts between a name and its bytes: a field with up to 63 bytes, and sizes of zip64."""
 _NUMBER = 16
 """Bytes of the largest number."""
 _HEADER = 256
@@ -94,7 +99,10 @@ def _load(path: str, archive: ZipArchive, start: int) -> Loaded:
         offset, length = archive.packed_range(name)
         return Coded(path, start + offset, length, "deflate", 0, archive.size(name), big_endian=is_big)
 
-    data = archive.read(f"{root}{_DATA}", MAX_PICKLE)
+    pickle = f"{root}{_DATA}"
+    data = archive.read(pickle, MAX_PICKLE)
+    if pickle in told and told[pickle] != archive.stored_range(pickle):
+        told = {}
     cursor = Cursor(data, path)
     imports, root_value = _run(data, cursor)
     tree = TorchTree(cursor, stored)
@@ -123,31 +131,27 @@ def _load(path: str, archive: ZipArchive, start: int) -> Loaded:
 def _told_by_directory(path: str, members: list[Member], start: int) -> dict[str, tuple[int, int]]:
     """Where large members of a file at a URL lie, without a request for the header of each.
 
-    torch's writer lets the bytes of each begin at a multiple of 64, and puts at most a descriptor of 16 or 24 bytes
-    behind them (caffe2/serialize/inline_container.cc, miniz.c): what ends at the next header can so be placed by its
-    size. The rest is fetched, several at once, with its header. Numbers, which is what is read of them, have the bytes
-    of another one of the same size and CRC-32: the steps of a thousand parameters are one.
+    torch's writer lets the bytes of each begin at a multiple of 64, and a descriptor is all that it puts behind them
+    (caffe2/serialize/inline_container.cc, miniz.c): what ends at the next header can so be placed by its size, if all
+    members lie so: by chance, one of another writer's does. The rest is fetched, several at once, with its header.
+    Numbers, which is what is read of them, have the bytes of another one of the same size and CRC-32: the steps of a
+    thousand parameters are one.
     """
     if not storage.is_remote(path):
         return {}
-    found: dict[str, tuple[int, int]] = {}
+    ordered = sorted(members, key=lambda each: each.offset)
+    places = [_begin(*pair) for pair in pairwise(ordered)]
+    found = {each.name: (place, each.size) for each, place in zip(ordered, places, strict=False) if place is not None}
+    if len(found) < len(places):
+        found = {}
     inline: list[tuple[int, int]] = []
     alike: dict[tuple[int, int], list[int]] = {}
-    ordered = sorted(members, key=lambda each: each.offset)
-    for member, following in zip_longest(ordered, ordered[1:]):
-        fits = [
-            begin
-            for behind in _DESCRIPTORS
-            if following is not None
-            and (begin := following.offset - behind - member.size) % _ALIGNED == 0
-            and begin > member.offset + len(member.name)
-        ]
-        if fits and member.method == STORED and member.size == member.packed:
-            found[member.name] = fits[0], member.size
-            if 0 < member.size <= _NUMBER:
-                alike.setdefault((member.size, member.crc), []).append(start + fits[0])
-        elif member.size <= storage.BLOCK:
-            inline.append((start + member.offset, min(storage.BLOCK, member.size + _HEADER)))
+    for member in ordered:
+        if member.name not in found:
+            if member.size <= storage.BLOCK:
+                inline.append((start + member.offset, min(storage.BLOCK, member.size + _HEADER)))
+        elif 0 < member.size <= _NUMBER:
+            alike.setdefault((member.size, member.crc), []).append(start + found[member.name][0])
     ranges = storage.open_range(path)
     ranges.expect([*inline, *((places[0], size) for (size, _), places in alike.items())])
     unlike: list[tuple[int, int]] = []
@@ -159,3 +163,11 @@ def _told_by_directory(path: str, members: list[Member], start: int) -> dict[str
             unlike += [(each, size) for each in others]
     ranges.expect(unlike)
     return found
+
+
+def _begin(member: Member, following: Member) -> int | None:
+    """Where the bytes of a member begin that torch wrote; None where it did not."""
+    least = member.offset + _LOCAL_HEADER + len(member.name.encode("utf-8", "replace"))
+    ends = (following.offset - behind for behind in _DESCRIPTORS[bool(member.flags & _DESCRIBED)])
+    begins = (end - member.size for end in ends if member.method == STORED and member.size == member.packed)
+    return next((each for each in begins if 0 <= each - least <= _PADDING and each % _ALIGNED == 0), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 
@@ -23,7 +24,7 @@ _OLDER = "take an older artifact, or save again; a damaged file cannot be mended
 
 def _unreadable(evidence: Evidence) -> Iterator[tuple[str, str]]:
     if evidence.error is not None and evidence.error.code == "I001":
-        cut_off = _TRUNCATED in str(evidence.error) and evidence.path.endswith(_SALVAGED)
+        cut_off = _TRUNCATED in str(evidence.error) and evidence.path.endswith(_SALVAGED) and _is_it(evidence)
         hint = f"{_SALVAGE}: {repair_of(evidence, 'salvage')}" if cut_off else _OLDER
         yield str(evidence.error), "" if isinstance(evidence.error, UnknownFormat) else hint
 
@@ -45,9 +46,19 @@ def _shard_truncated(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 
 def _data_file(evidence: Evidence) -> str:
-    """The data file of a TensorFlow checkpoint that is at fault; "" if none is."""
+    """The data file of a TensorFlow checkpoint that is at fault; "" if none is, or it is one within a SavedModel."""
     path = (evidence.error.path if evidence.error is not None else None) or ""
-    return path if _SHARD.search(path) else ""
+    return path if _SHARD.search(path) and _is_beside(path, evidence) else ""
+
+
+def _is_it(evidence: Evidence) -> bool:
+    """Whether the file that is broken is the artifact, and not one within it."""
+    path = (evidence.error.path if evidence.error is not None else None) or evidence.path
+    return os.path.basename(path) == os.path.basename(evidence.path) and _is_beside(path, evidence)
+
+
+def _is_beside(path: str, evidence: Evidence) -> bool:
+    return os.path.dirname(path) == os.path.dirname(evidence.path)
 
 
 def _salvaged(evidence: Evidence) -> str:

@@ -24,6 +24,7 @@ from ckptdoctor.diagnosis.status import (
 from ckptdoctor.formats.registry import record
 from ckptdoctor.optimizers.catalogue import ACCUMULATION, EMA, Extent, SlotKind, layouts
 from ckptdoctor.optimizers.dialects import dialect
+from ckptdoctor.optimizers.starting import begins_at_zero
 from ckptdoctor.state import OptimizerState, Role, Slot
 from ckptdoctor.words import counted, enumerate_some, shortened
 
@@ -212,7 +213,7 @@ def _values_known(evidence: Evidence, optimizer: OptimizerState) -> list[tuple[S
     return [
         (slot, seen[slot.tensor].all_zero)
         for slot in optimizer.slots
-        if slot.role in _FROM_ZERO and slot.tensor in seen and slot.tensor.size
+        if slot.role in _FROM_ZERO and slot.tensor in seen and slot.tensor.size and begins_at_zero(optimizer, slot)
     ]
 
 

@@ -13,7 +13,14 @@ from ckptdoctor.containers.tensors.values import read_scalar
 from ckptdoctor.formats.torch.contents import Fields, fields_of, written
 from ckptdoctor.formats.torch.parameters import Answer, Place
 from ckptdoctor.optimizers.inference import count_of
-from ckptdoctor.optimizers.torch.catalogue import WRAPPERS_SETTINGS, WRAPPERS_SLOTS, Told, infer, role_of
+from ckptdoctor.optimizers.torch.catalogue import (
+    COUNTED_IN_GROUPS,
+    WRAPPERS_SETTINGS,
+    WRAPPERS_SLOTS,
+    Told,
+    infer,
+    role_of,
+)
 from ckptdoctor.optimizers.torch.steps import STEP, STOPS
 from ckptdoctor.references import Inline, TensorRef
 from ckptdoctor.state import (
@@ -29,8 +36,6 @@ from ckptdoctor.state import (
     StateDict,
 )  # fmt: skip
 
-_GROUP_COUNTS = ("k", "step")
-"""Names of a count that a group keeps: those of schedulefree and of pytorch-optimizer."""
 _NO_SETTING = frozenset({"params", "param_names"})
 _MAX_PLACES = 1_000_000
 
@@ -298,7 +303,7 @@ def _count(value: Node, key: str, where: str) -> Count:
 def _group_counts(found: Draft) -> list[Count]:
     counts = []
     for number, group in enumerate(found.groups):
-        name = next((each for each in _GROUP_COUNTS if isinstance(group.get(each), int)), None)
+        name = next((each for each in COUNTED_IN_GROUPS if isinstance(group.get(each), int)), None)
         if name is not None:
             value = group[name]
             key = f"{found.name}/param_groups/{number}/{name}".lstrip("/")

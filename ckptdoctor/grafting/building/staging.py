@@ -18,19 +18,22 @@ from contextlib import contextmanager, suppress
 from ckptdoctor import storage
 from ckptdoctor.containers.bytes.files import reason
 from ckptdoctor.errors import CkptDoctorError, GraftRefused, Refused
+from ckptdoctor.formats.locate import locate
 from ckptdoctor.grafting.building.flushing import fsync_path
 
 _LOCK = "lock"
 _REPLACED = ".replaced"
 _IN_ARTIFACTS = ("saved_model.pb", "config.json", "_CHECKPOINT_METADATA", "_METADATA")
 """Files of directories that are artifacts as a whole, in which nothing else belongs."""
+_SHARDED = ".weights.json"
+_NO_NAMES = ("", ".", "..")
 _TRIES = 10
 _GRACE = 60.0
 """Seconds that a process may take between making its folder and locking it."""
 
 
 def check_output(output: str, inputs: list[str], *, overwrite: bool, clear: bool = True) -> None:
-    """Refuses outputs that exist, that are an input, or that lie inside one.
+    """Refuses outputs that exist, that are an input, that lie inside one, or that hold one or anything else.
 
     Args:
         output: The path to write.
@@ -44,6 +47,8 @@ def check_output(output: str, inputs: list[str], *, overwrite: bool, clear: bool
     directory = os.path.dirname(output) or "."
     if not os.path.isdir(directory):
         raise GraftRefused(f"the directory {directory!r} does not exist", output)
+    if os.path.basename(output.rstrip("/")) in _NO_NAMES:
+        raise GraftRefused(f"OUT is {output!r}, which is no name for what is written: name a path", output)
     out = os.path.realpath(output)
     for each in inputs:
         real = os.path.realpath(each)
@@ -51,6 +56,8 @@ def check_output(output: str, inputs: list[str], *, overwrite: bool, clear: bool
             raise GraftRefused("OUT is one of the inputs, which are never written to: name another path", output)
         if os.path.isdir(real) and out.startswith(real + os.sep) and _is_artifact(real):
             raise GraftRefused("OUT lies inside an input, which is never written to: name another path", output)
+        if real.startswith(out + os.sep):
+            raise GraftRefused(f"OUT is a directory that holds the input {each}: name another path", output)
     if not os.access(directory, os.W_OK | os.X_OK):
         raise GraftRefused(
             f"{directory!r} cannot be written to (permission denied): name an OUT in another directory", output
@@ -65,6 +72,28 @@ def check_output(output: str, inputs: list[str], *, overwrite: bool, clear: bool
         raise GraftRefused(
             f"{os.path.basename(taken[0])} exists already: name another path, or add --overwrite", output
         )
+    if os.path.isdir(output) and not (os.path.islink(output) or f"{output}.index" in taken or _is_one(output)):
+        raise GraftRefused(
+            "OUT is a directory that holds more than one artifact, which would be lost: name a path in it, or "
+            "remove it yourself",
+            output,
+        )
+
+
+def _is_one(directory: str) -> bool:
+    """Whether a directory is an artifact, or nothing but one is in it, or nothing at all."""
+    if not os.listdir(directory):
+        return True
+    try:
+        (found,) = locate(directory)
+    except (CkptDoctorError, ValueError):
+        return False
+    while os.path.realpath(directory) != os.path.realpath(found.resolved):
+        inside = [os.path.join(directory, name) for name in os.listdir(directory)]
+        if len(inside) != 1 or not os.path.isdir(inside[0]):
+            return False
+        (directory,) = inside
+    return True
 
 
 def _is_special(path: str) -> bool:
@@ -77,9 +106,10 @@ def _is_artifact(directory: str) -> bool:
 
 
 def existing(output: str) -> list[str]:
-    """What already lies under an output's name: a file, a directory, or a checkpoint's index and data files."""
-    found = [output] if os.path.lexists(output) else []
-    found += [f"{output}.index"] if os.path.lexists(f"{output}.index") else []
+    """What already lies under an output's name: a file, a directory, files with shards, what lists the others first."""
+    found = [each for each in (output, f"{output}.index") if os.path.lexists(each)]
+    if output.endswith(_SHARDED):
+        return found + sorted(glob.glob(f"{glob.escape(output.removesuffix(_SHARDED))}_?????.weights.h5"))
     return found + sorted(glob.glob(f"{glob.escape(output)}.data-?????-of-?????"))
 
 

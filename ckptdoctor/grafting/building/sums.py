@@ -1,4 +1,4 @@
-"""Checksums of zip archives that slots come from: a damaged member would be copied under a new, correct checksum."""
+"""Checksums of what is copied into other files: what is damaged would get a new one there, which is right."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 
 from ckptdoctor.containers.tensors.raw_places import Place
+from ckptdoctor.containers.tensors.scan import scan_tensor
+from ckptdoctor.containers.torchfiles.inner import damaged
 from ckptdoctor.containers.zips.archive import ZipArchive
 from ckptdoctor.containers.zips.stored_sums import is_zip
 from ckptdoctor.errors import UnreadableArtifact
+from ckptdoctor.references import Archived as Inner
 from ckptdoctor.references import Coded, FileRange, H5Data, Location, Pieces, Recast, Strided, TensorRef
 
 _Wanted = dict[str, "set[int | str] | None"]
@@ -34,7 +37,9 @@ class Archived:
         """
         self._before: _Wanted = dict.fromkeys(whole)
         self._after: _Wanted = {}
+        self._inner: dict[Inner, None] = {}
         for ref in tensors:
+            self._inner.update(dict.fromkeys(each for each in _parts(ref.location) if isinstance(each, Inner)))
             wanted = self._after if isinstance(ref.location, FileRange) else self._before
             for path, place in _places(ref.location):
                 found = wanted.setdefault(path, set()) if path not in self._before else self._before[path]
@@ -43,13 +48,15 @@ class Archived:
         self.plain = frozenset(filter(is_zip, self._after))
 
     def verify_before(self) -> None:
-        """Reads what is packed.
+        """Reads what is packed, and the archives that are parts of files.
 
         Raises:
             UnreadableArtifact: A member does not match its checksum.
         """
         for path in filter(is_zip, self._before):
             _verify(path, self._before[path], {})
+        for each in self._inner:
+            _require_none(damaged(each), each.path)
 
     def verify_after(self, sums: Mapping[Place, int]) -> None:
         """Holds the rest against its checksums, and reads what was not summed up.
@@ -63,22 +70,50 @@ class Archived:
 
 def _verify(path: str, wanted: set[int | str] | None, sums: Mapping[Place, int]) -> None:
     with ZipArchive(path) as archive:
-        for problem in archive.damaged(None if wanted is None else _names(archive, wanted, sums)):
-            raise UnreadableArtifact(f"{problem}: its state cannot be trusted", path)
+        _require_none(archive.damaged(None if wanted is None else _names(archive, wanted, sums)), path)
+
+
+def _require_none(problems: Iterable[str], path: str) -> None:
+    for problem in problems:
+        raise UnreadableArtifact(f"{problem}: its state cannot be trusted", path)
+
+
+def require_as_saved(tensors: Iterable[TensorRef]) -> None:
+    """Holds tensors against the checksums that they have; of chunks of zarr these are seen to whenever they are read.
+
+    Raises:
+        UnreadableArtifact: One is damaged.
+    """
+    refs = list(tensors)
+    archived = Archived(refs)
+    archived.verify_before()
+    archived.verify_after({})
+    for ref in refs:
+        summed = next(
+            (each for each in _parts(ref.location) if isinstance(each, FileRange) and each.crc32c is not None), None
+        )
+        if summed is not None and scan_tensor(ref).checksum_ok is False:
+            _require_none([f"the checksum of {ref.key!r} does not match"], summed.path)
+
+
+def _parts(location: Location | None) -> Iterator[Location]:
+    """Whatever lies somewhere that a tensor is made of."""
+    if isinstance(location, (Strided, Recast)):
+        yield from _parts(location.base)
+    elif isinstance(location, Pieces):
+        for part in location.parts:
+            yield from _parts(part.location)
+    elif location is not None:
+        yield location
 
 
 def _places(location: Location | None) -> Iterator[tuple[str, int | str]]:
     """(file, offset of the data or name of the member) for whatever a tensor is made of."""
-    if isinstance(location, H5Data):
-        if location.member is not None:
-            yield location.path, location.member
-    elif isinstance(location, (FileRange, Coded)):
-        yield location.path, location.offset
-    elif isinstance(location, (Strided, Recast)):
-        yield from _places(location.base)
-    elif isinstance(location, Pieces):
-        for part in location.parts:
-            yield from _places(part.location)
+    for part in _parts(location):
+        if isinstance(part, H5Data) and part.member is not None:
+            yield part.path, part.member
+        elif isinstance(part, (FileRange, Coded)):
+            yield part.path, part.offset
 
 
 def _names(archive: ZipArchive, wanted: set[int | str], sums: Mapping[Place, int]) -> list[str]:

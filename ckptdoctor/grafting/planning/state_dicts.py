@@ -26,6 +26,7 @@ from ckptdoctor.optimizers.catalogue import Layout, SlotKind
 from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.keras.config import Settings
 from ckptdoctor.optimizers.planned import PlannedOptimizer, PlannedSlot, PlannedStateDict
+from ckptdoctor.optimizers.torch.catalogue import COUNTED_IN_GROUPS
 from ckptdoctor.optimizers.torch.steps import STEP, step_of, step_tensor
 from ckptdoctor.references import TensorRef
 from ckptdoctor.state import OptimizerState, Role, StateDict, TrainingState
@@ -34,7 +35,6 @@ from ckptdoctor.words import counted, enumerate_some
 State = Mapping[Any, Any]
 _ONE_RULE = frozenset({"Adam", "AdamW"})
 """Classes that keep the same; the target's setting says which of them it is."""
-_GROUP_COUNTS = ("k", STEP)
 
 
 def state_dict_plan(donor: TrainingState | None, target: TrainingState, output: str, options: Options) -> Plan:
@@ -271,7 +271,7 @@ class _Planner:
             for each in states
         ]
         numbers = [
-            {name: asked if name in _GROUP_COUNTS and type(each) is int else each for name, each in group.items()}
+            {name: asked if name in COUNTED_IN_GROUPS and type(each) is int else each for name, each in group.items()}
             for group in groups
         ]
         return list(numbers), told
@@ -324,5 +324,5 @@ def _count(groups: Sequence[Mapping[Any, Any]], states: Sequence[State | None]) 
     """The greatest count; None if none is kept."""
     steps = [step_of(each[STEP]) for each in states if each and STEP in each]
     if not steps:
-        steps = [group[name] for group in groups for name in _GROUP_COUNTS if type(group.get(name)) is int]
+        steps = [group[name] for group in groups for name in COUNTED_IN_GROUPS if type(group.get(name)) is int]
     return max((each for each in steps if each is not None), default=None)

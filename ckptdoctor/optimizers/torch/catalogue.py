@@ -5,7 +5,7 @@ parameter; both together are almost always one class's. Sources: torch/optim/*.p
 are named beside their classes; measured with the museum of 15 versions.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cache
 from typing import NamedTuple
 
@@ -30,6 +30,7 @@ class TorchOptimizer(NamedTuple):
         scalars: What else its state has.
         later: Settings that only some versions have, or only some calls.
         package: Where it comes from; "" for torch.
+        begins: What its groups have that is no setting, and what that is at step 0: a number, or another setting's.
     """
 
     name: str
@@ -39,6 +40,7 @@ class TorchOptimizer(NamedTuple):
     scalars: frozenset[str] = frozenset()
     later: frozenset[str] = frozenset()
     package: str = ""
+    begins: Mapping[str, float | str] = {}
 
 
 SHARED = frozenset({
@@ -49,6 +51,9 @@ SHARED = frozenset({
 
 WRAPPERS_SLOTS = frozenset({"old_p", "e_w", "slow_buffer"})
 """Copies of weights that SAM (davda54/sam) and Lookahead (timm, torch_optimizer) keep around another optimizer."""
+
+COUNTED_IN_GROUPS = ("k", "step")
+"""A count that groups keep: those of schedulefree, Prodigy and D-Adaptation, and of pytorch-optimizer."""
 
 WRAPPERS_SETTINGS = frozenset({"rho", "adaptive", "counter", "lookahead_alpha", "lookahead_k", "lookahead_step"})
 
@@ -62,10 +67,10 @@ def _one(
     scalars: str = "",
     later: str = "",
     package: str = "",
+    begins: Mapping[str, float | str] = {},
 ) -> TorchOptimizer:
-    return TorchOptimizer(
-        name, frozenset(settings.split()), slots, counted, frozenset(scalars.split()), frozenset(later.split()), package
-    )  # fmt: skip
+    own, other, some = (frozenset(each.split()) for each in (settings, scalars, later))
+    return TorchOptimizer(name, own, slots, counted, other, some, package, begins)
 
 
 def _slot(name: str, role: Role = Role.OTHER, when: str = "") -> SlotKind:
@@ -78,6 +83,7 @@ def _own(name: str, role: Role = Role.OTHER) -> SlotKind:
 
 
 _ROW, _COLUMN = Role.ROW_MOMENT, Role.COLUMN_MOMENT
+_AVERAGED: Mapping[str, float | str] = {"k": 0, "weight_sum": 0.0, "lr_max": -1.0, "scheduled_lr": 0.0}
 
 TORCH: tuple[TorchOptimizer, ...] = (
     _one("Adam", "betas eps amsgrad", (*_MOMENTS, _LARGEST)),
@@ -167,6 +173,7 @@ TORCH: tuple[TorchOptimizer, ...] = (
         (_slot("z"), _SECOND),
         counted=False,
         package="schedulefree",
+        begins=_AVERAGED,
         later="foreach",
     ),
     _one(
@@ -175,6 +182,7 @@ TORCH: tuple[TorchOptimizer, ...] = (
         (_slot("z"), _SECOND),
         counted=False,
         package="schedulefree",
+        begins=_AVERAGED,
     ),
     _one(
         "SGDScheduleFree",
@@ -182,6 +190,7 @@ TORCH: tuple[TorchOptimizer, ...] = (
         (_slot("z"),),
         counted=False,
         package="schedulefree",
+        begins=_AVERAGED,
     ),
     # fastai/optimizer.py: `average_grad`, `average_sqr_grad`; momentum with or without dampening.
     _one(
@@ -206,8 +215,9 @@ TORCH: tuple[TorchOptimizer, ...] = (
         "betas beta3 eps d d0 d_max d_numerator d_coef k growth_rate use_bias_correction decouple "
         "safeguard_warmup fsdp_in_use",
         (_FIRST, _SECOND, _own("s"), _own("p0")),
-        later="slice_p d_hat",
+        later="slice_p d_hat d_denom",
         package="prodigyopt",
+        begins={"k": 0, "d": "d0", "d_max": "d0", "d_numerator": 0.0},
     ),
 )
 """Every class that is known; the first of several that fit is named."""

@@ -20,12 +20,13 @@ def render(repair: Repair, form: str, *, quiet: bool, color: bool) -> str:
             path=repair.path,
             output=repair.output,
             backup=repair.backup or None,
+            backups=list(repair.backups),
             done=[_fields(each) for each in repair.done],
         )
     names = ", ".join(each.fix.name for each in repair.done)
     lines = [("", f"{repair.output}: mended ({names})")]
     lines += [(each.fix.name, sentence) for each in repair.done for sentence in each.told]
-    lines += [("original", repair.backup)] if repair.backup else []
+    lines += [("original", each) for each in repair.backups]
     return render_lines(lines, quiet=quiet, color=color)
 
 

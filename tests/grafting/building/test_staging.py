@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.museum import FIXTURES
 
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.grafting.building.staging import check_output, publish, staging
@@ -43,6 +45,40 @@ def test_inside_a_saved_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "saved_model.pb").write_bytes(b"")
     with pytest.raises(GraftRefused, match="inside an input"):
         check_output(str(tmp_path / "out"), [str(tmp_path)], overwrite=False)
+
+
+def test_what_holds_an_input_is_never_the_output(tmp_path: Path) -> None:
+    """Not even with --overwrite: the input would be gone with it, and what lies beside it."""
+    source = tmp_path / "run" / "7"
+    source.mkdir(parents=True)
+    for each in (source, source / "ckpt"):
+        with pytest.raises(GraftRefused, match="holds the input"):
+            check_output(str(tmp_path / "run"), [str(each)], overwrite=True)
+
+
+def test_a_directory_of_other_things_is_not_replaced(tmp_path: Path) -> None:
+    """Only one artifact is, as it is or alone in directories; nor is a run of several, or a link followed."""
+    step = tmp_path / "run" / "7"
+    shutil.copytree(FIXTURES / "savedmodel", step)
+    check_output(str(step), [], overwrite=True)
+    check_output(str(tmp_path / "run"), [], overwrite=True)
+    (tmp_path / "run" / "thesis.txt").write_text("precious")
+    (tmp_path / "link").symlink_to("run")
+    check_output(str(tmp_path / "link"), [], overwrite=True)
+    (tmp_path / "empty").mkdir()
+    check_output(str(tmp_path / "empty"), [], overwrite=True)
+    shutil.copytree(FIXTURES / "run-a", tmp_path / "run-a")
+    for each in ("run", "run-a"):
+        with pytest.raises(GraftRefused, match="would be lost"):
+            check_output(str(tmp_path / each), [], overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "./"])
+def test_what_is_no_name(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directory itself is no name for what is written."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(GraftRefused, match="no name"):
+        check_output(name, [], overwrite=True)
 
 
 def test_a_missing_directory_is_refused(tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ from ckptdoctor.containers.pickles.reading import Key, Node
 from ckptdoctor.containers.tensors.values import read_scalar
 from ckptdoctor.containers.torchfiles.reading import Loaded
 from ckptdoctor.containers.torchfiles.writing.splicing import Path
-from ckptdoctor.errors import GraftRefused
+from ckptdoctor.errors import GraftRefused, Refused
 from ckptdoctor.formats.torch.contents import Fields, Model, contents, fields_of
 from ckptdoctor.formats.torch.mending.files import Changes, Settings
-from ckptdoctor.formats.torch.writing.sites import path_to
+from ckptdoctor.formats.torch.writing.sites import fields_at, path_to
+from ckptdoctor.optimizers.torch.catalogue import COUNTED_IN_GROUPS, infer
 from ckptdoctor.optimizers.torch.steps import STEP, STOPS, number_tensor
 from ckptdoctor.references import TensorRef
 from ckptdoctor.words import counted
@@ -23,6 +24,8 @@ from ckptdoctor.words import counted
 _STATE, _GROUPS, _PARAMS = "state", "param_groups", "params"
 _RATE, _INITIAL, _CAPTURABLE = "lr", "initial_lr", "capturable"
 _KIND = "float32"
+_COUNTED = (*COUNTED_IN_GROUPS, "counter", "lookahead_step", "looksam_step")
+"""What optimizers count in their groups; the latter those that are around another one."""
 _Found: TypeAlias = tuple[str, Path, Fields]
 
 
@@ -130,14 +133,44 @@ def learning_rate(loaded: Loaded, settings: Settings) -> Changes:
 
 
 def reset(loaded: Loaded, _settings: Settings) -> Changes:
-    """No state: the optimizer begins at step 0 with the stored settings."""
+    """No state, and what groups count from its beginning: the optimizer begins at step 0 with the stored settings.
+
+    Raises:
+        Refused: It is not known what it begins with, or it is no dictionary that may be without state.
+    """
     changes = Changes()
     for label, path, fields in _optimizers(loaded):
         held = fields_of(fields[_STATE]) or {}
-        if held:
-            changes.values[(*path, _STATE)] = {}
-            changes.told.append(f"{label} has no state of {counted(len(held), 'parameter')}: it begins at step 0")
+        if not held:
+            continue
+        if fields_at(loaded.root, path) is None:
+            raise Refused(f"{label} was pickled whole, and would take no step without state: make a new one instead")
+        groups = _groups(fields)
+        entry = infer({key for group in groups for key in group if isinstance(key, str)}, _names(fields)).entry
+        begins = entry.begins if entry is not None else {}
+        for number, group in enumerate(groups):
+            unknown = [name for name in _COUNTED if group.get(name) and name not in begins]
+            if unknown:
+                raise Refused(
+                    f"what a new {label} has for {unknown[0]} in its groups is not known: make a new one instead"
+                )
+            changes.values |= {
+                (*path, _GROUPS, number, name): group[start] if isinstance(start, str) else start
+                for name, start in begins.items()
+                if name in group and (not isinstance(start, str) or start in group)
+            }
+        changes.values[(*path, _STATE)] = {}
+        changes.told.append(f"{label} has no state of {counted(len(held), 'parameter')}: it begins at step 0")
+        if entry is not None and entry.name == "Adagrad":
+            changes.told.append(
+                f"{label}: Adagrad of older torch makes state only when it is built, and ends in a KeyError without: "
+                "do not load its state_dict there"
+            )
     return changes
+
+
+def _names(fields: Fields) -> set[str]:
+    return {name for _, held in _states(fields) for name in held if isinstance(name, str)}
 
 
 def averages(loaded: Loaded, _settings: Settings) -> Changes:
