@@ -34,8 +34,8 @@ class _Salvaged(NamedTuple):
     Attributes:
         bundle: Its index.
         lost: Names of tensors that are not as they were written.
-        left_out: Names of slots that are, of variables that have lost another one: beside a new second moment an old
-            first one would make steps as long as none has been.
+        left_out: Names of slots that are, of variables that have lost another one: an old first moment beside a new
+            second one makes steps that are far too long.
         graph: The object graph as it will be; None for a checkpoint without one.
         anew: It had to be made anew.
     """
@@ -84,13 +84,8 @@ def _salvaged(path: str) -> _Salvaged | None:
     if GRAPH_KEY not in bundle.tensors or not lost:
         return _Salvaged(bundle, lost, frozenset(), None, anew=False)
     broken = {_slots_of(key) for key in lost} - {None}
-    found = _Salvaged(
-        bundle,
-        lost,
-        frozenset(key for key in bundle.tensors if _slots_of(key) in broken) - lost,
-        None,
-        GRAPH_KEY in lost,
-    )
+    left_out = frozenset(key for key in bundle.tensors if _slots_of(key) in broken) - lost
+    found = _Salvaged(bundle, lost, left_out, None, GRAPH_KEY in lost)
     graph = _made_anew(bundle.tensors.keys() - found.gone) if found.anew else _without(bundle, found.gone, path)
     return found._replace(graph=graph)
 
