@@ -70,7 +70,7 @@ def _require_free(path: str) -> None:
 
 def _keep_modes(staged: str, output: str) -> None:
     """Lets those read a result who may read the original, and no others."""
-    first, *_ = existing(output) or [""]
+    first = next(filter(os.path.exists, existing(output)), "")  # a link may lead nowhere
     folder, place = os.path.dirname(staged), os.path.dirname(output)
     for each in existing(staged) if first else ():
         inside = [os.path.join(below, name) for below, *names in os.walk(each) for name in (*names[0], *names[1])]

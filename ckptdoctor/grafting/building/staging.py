@@ -74,8 +74,8 @@ def check_output(output: str, inputs: list[str], *, overwrite: bool, clear: bool
         )
     if os.path.isdir(output) and not (os.path.islink(output) or f"{output}.index" in taken or _is_one(output)):
         raise GraftRefused(
-            "OUT is a directory that holds more than one artifact, which would be lost: name a path in it, or "
-            "remove it yourself",
+            "OUT is a directory that is not one artifact and nothing else, and what it holds would be lost: name a "
+            "path in it, or remove it yourself",
             output,
         )
 

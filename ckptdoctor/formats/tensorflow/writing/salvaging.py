@@ -34,14 +34,22 @@ class _Salvaged(NamedTuple):
     Attributes:
         bundle: Its index.
         lost: Names of tensors that are not as they were written.
+        left_out: Names of slots that are, of variables that have lost another one: an old first moment beside a new
+            second one makes steps that are far too long.
         graph: The object graph as it will be; None for a checkpoint without one.
         anew: It had to be made anew.
     """
 
     bundle: TensorBundle
     lost: frozenset[str]
+    left_out: frozenset[str]
     graph: bytes | None
     anew: bool
+
+    @property
+    def gone(self) -> frozenset[str]:
+        """What the result has not."""
+        return self.lost | self.left_out
 
 
 def find(path: str, _settings: Mapping[str, object]) -> tuple[str, ...]:
@@ -61,7 +69,7 @@ def mend(path: str, output: str, _settings: Mapping[str, object], progress: Prog
     if found is None or not _kept(found):
         raise Refused("no tensor of it is whole: there is nothing to salvage", path)
     texts = {} if found.graph is None else {GRAPH_KEY: found.graph}
-    compact(path, output, drop=found.lost - texts.keys(), texts=texts, progress=progress)
+    compact(path, output, drop=found.gone - texts.keys(), texts=texts, progress=progress)
     return _told(found)
 
 
@@ -74,21 +82,33 @@ def _salvaged(path: str) -> _Salvaged | None:
         return None
     lost = frozenset(key for key, ref in bundle.tensors.items() if not _is_whole(ref))
     if GRAPH_KEY not in bundle.tensors or not lost:
-        return _Salvaged(bundle, lost, None, anew=False)
-    anew = GRAPH_KEY in lost
-    graph = _made_anew(bundle.tensors.keys() - lost) if anew else _without(bundle, lost, path)
-    return _Salvaged(bundle, lost, graph, anew)
+        return _Salvaged(bundle, lost, frozenset(), None, anew=False)
+    broken = {_slots_of(key) for key in lost} - {None}
+    left_out = frozenset(key for key in bundle.tensors if _slots_of(key) in broken) - lost
+    found = _Salvaged(bundle, lost, left_out, None, GRAPH_KEY in lost)
+    graph = _made_anew(bundle.tensors.keys() - found.gone) if found.anew else _without(bundle, found.gone, path)
+    return found._replace(graph=graph)
+
+
+def _slots_of(key: str) -> tuple[str, str] | None:
+    """The variable and the optimizer of a slot; None for anything else."""
+    variable, mark, slot = key.rpartition(_ATTRIBUTES)[0].partition(_SLOT)
+    return (variable, slot.rpartition("/")[0]) if mark else None
 
 
 def _kept(found: _Salvaged) -> set[str]:
-    return found.bundle.tensors.keys() - found.lost - {GRAPH_KEY}
+    return found.bundle.tensors.keys() - found.gone - {GRAPH_KEY}
 
 
 def _told(found: _Salvaged) -> tuple[str, ...]:
     total = len(found.bundle.tensors.keys() - {GRAPH_KEY})
     names = sorted(found.lost - {GRAPH_KEY})
-    told = [f"{len(_kept(found)):,} of {counted(total, 'tensor')} are whole"]
+    told = [f"{len(_kept(found)) + len(found.left_out):,} of {counted(total, 'tensor')} are whole"]
     told += [f"lost: {enumerate_some(names, _SHOWN)}"] if names else []
+    if found.left_out:
+        told.append(
+            f"left out, as other slots of the same variable are lost: {enumerate_some(sorted(found.left_out), _SHOWN)}"
+        )
     return (*told, "the object graph is lost, and made anew from the tensors' names") if found.anew else tuple(told)
 
 
