@@ -13,6 +13,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ckptdoctor import storage
@@ -158,7 +159,7 @@ class ZipArchive:
         """Names of the members, each once."""
         return list(self._members)
 
-    @property
+    @cached_property
     def is_unsummed(self) -> bool:
         """Whether it was written without checksums: torch is told so by `set_crc32_options(False)`."""
         crcs = [each.crc for each in self._members.values() if each.size]
