@@ -8,12 +8,12 @@ from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
-from ckptdoctor import storage
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.tables.sstable import Table
 from ckptdoctor.containers.tensors.dtypes import array_nbytes
 from ckptdoctor.containers.tensors.scan import TensorScan, are_equal, scan_pair, scan_tensor
 from ckptdoctor.containers.tensors.values import expect
+from ckptdoctor.containers.zips.signature import is_zip
 from ckptdoctor.diagnosis.scan import PairScan, Scan
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.examination import Progress, tensors
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 WORKERS = 2
 _MOST_OPEN = 64
-_ZIP = b"PK\x03\x04"
 _EXACT = frozenset({"float32", "float64"})
 """Averages kept in fewer bits stop moving when an update is too small for them: the bound does not hold there."""
 
@@ -238,13 +237,6 @@ def _scan_table(path: str) -> _Outcome:
         return _Outcome(problem=(os.path.basename(path), str(error)))
 
 
-def _is_zip(path: str) -> bool:
-    if not storage.is_file(path):
-        return False
-    with RegularFile(path) as file:
-        return file.read(0, min(file.size, len(_ZIP))) == _ZIP
-
-
 def _scan_members(path: str, others: frozenset[str] = frozenset(), only: Collection[str] | None = None) -> _Outcome:
     """Checksums of an archive's members, all but some, or some only."""
     from ckptdoctor.containers.zips.archive import ZipArchive
@@ -263,7 +255,7 @@ def _archives(resolved: str, locations: Iterable[Location | None]) -> "dict[str,
     for each in locations:
         if isinstance(each, FileRange):
             ranges.setdefault(each.path, []).append(each)
-    zipped = [path for path in ranges if _is_zip(path)]
+    zipped = [path for path in ranges if is_zip(path)]
     if not zipped:
         return {}
     from ckptdoctor.checking.archive_sums import members

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ckptdoctor import storage
+from ckptdoctor.containers.zips.signature import SIGNATURE
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.signatures import by_beginning, by_magic
 from ckptdoctor.words import counted
@@ -109,7 +110,7 @@ def foreign_by_place(path: str) -> Foreign | None:
 
 def _archive(path: str, head: bytes) -> Foreign | None:
     """A zip archive by its members; one whose directory cannot be read is named by its first member."""
-    if not head.startswith(b"PK\x03\x04"):
+    if not head.startswith(SIGNATURE):
         return None
     from ckptdoctor.containers.zips.archive import ZipArchive
 

@@ -7,6 +7,7 @@ import re
 from ckptdoctor import storage
 from ckptdoctor.containers import safetensors
 from ckptdoctor.containers.bytes.files import RegularFile
+from ckptdoctor.containers.zips.signature import SIGNATURE
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.beginnings import is_msgpack, is_stream
 from ckptdoctor.formats.foreign import foreign_by_place, foreign_pickle
@@ -14,7 +15,6 @@ from ckptdoctor.formats.foreign import foreign_by_place, foreign_pickle
 _PICKLE_PROTO = 0x80
 _NEWEST_PROTOCOL = 5
 _NPY = b"\x93NUMPY"
-_ZIP = b"PK\x03\x04"
 _TAR_AT = 257
 _OF_BASELINES = "_stable_baselines3_version"
 _OLD_PICKLE = re.compile(
@@ -38,7 +38,7 @@ def sniff(path: str, head: bytes) -> str | None:
         return "optimizer-dump"
     if is_stream(head) or (head[_TAR_AT : _TAR_AT + 5] == b"ustar" and _is_tar_of_torch(head)):
         return "torch"
-    if _ZIP in head[:2048]:
+    if SIGNATURE in head[:2048]:
         return _zip(path)
     if safetensors.begins_so(head, storage.size(path)):
         return "safetensors"  # whose length may look like the mark of a pickle

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ckptdoctor import storage
+from ckptdoctor.containers.zips.signature import SIGNATURE
 from ckptdoctor.errors import UnreadableArtifact
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-_ZIP = b"PK\x03\x04"
 _LARGEST_BLOCK = 1 << 20
 """Bytes of a user block, the largest that is looked behind."""
 
@@ -36,7 +36,7 @@ def has_signature(read: Callable[[int], bytes]) -> bool:
     first = read(0)
     if first == _HDF5:
         return True
-    if first.startswith(_ZIP):  # what stands further on is a member's that happens to lie there
+    if first.startswith(SIGNATURE):  # what stands further on is a member's that happens to lie there
         return False
     offset = 512
     while offset <= _LARGEST_BLOCK and len(found := read(offset)) == len(_HDF5):

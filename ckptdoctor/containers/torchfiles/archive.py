@@ -16,7 +16,7 @@ from ckptdoctor.containers.torchfiles.imports import Storage, TorchImports
 from ckptdoctor.containers.torchfiles.reading import Loaded
 from ckptdoctor.containers.torchfiles.tree import TorchTree
 from ckptdoctor.containers.zips.archive import ZipArchive
-from ckptdoctor.containers.zips.directory import STORED, Member
+from ckptdoctor.containers.zips.directory import DESCRIBED, LOCAL, STORED, Member
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.references import Coded, FileRange
 from ckptdoctor.state import Oddity
@@ -28,8 +28,6 @@ MAX_STEPS = 8_000_000
 _ALIGNED = 64
 _DESCRIPTORS = {False: (0,), True: (16, 24)}
 """Bytes of the descriptor behind a member, by whether its flags say that there is one; 24 with sizes of zip64."""
-_DESCRIBED = 0x8
-_LOCAL_HEADER = 30
 _PADDING = 4 + 63 + 20
 """The most that torch puts between a name and its bytes: a field with up to 63 bytes, and sizes of zip64."""
 _NUMBER = 16
@@ -167,7 +165,7 @@ def _told_by_directory(path: str, members: list[Member], start: int) -> dict[str
 
 def _begin(member: Member, following: Member) -> int | None:
     """Where the bytes of a member begin that torch wrote; None where it did not."""
-    least = member.offset + _LOCAL_HEADER + len(member.name.encode("utf-8", "replace"))
-    ends = (following.offset - behind for behind in _DESCRIPTORS[bool(member.flags & _DESCRIBED)])
+    least = member.offset + LOCAL.size + len(member.name.encode("utf-8", "replace"))
+    ends = (following.offset - behind for behind in _DESCRIPTORS[bool(member.flags & DESCRIBED)])
     begins = (end - member.size for end in ends if member.method == STORED and member.size == member.packed)
     return next((each for each in begins if 0 <= each - least <= _PADDING and each % _ALIGNED == 0), None)

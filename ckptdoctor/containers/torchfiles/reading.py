@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.pickles.reading import Node
 from ckptdoctor.containers.torchfiles.imports import Name
+from ckptdoctor.containers.zips.signature import SIGNATURE
 from ckptdoctor.state import Oddity
 
 _TAR_AT = 257
@@ -54,7 +55,7 @@ def load(path: str) -> Loaded:
     """
     with RegularFile(path) as file:
         head = file.read(0, min(file.size, _TAR_AT + 8))
-        if head.startswith(b"PK\x03\x04"):
+        if head.startswith(SIGNATURE):
             from ckptdoctor.containers.torchfiles.archive import load_archive
 
             return load_archive(path)

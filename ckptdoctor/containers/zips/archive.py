@@ -18,7 +18,17 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ckptdoctor import storage
 from ckptdoctor.containers.bytes.crc32 import fastest
-from ckptdoctor.containers.zips.directory import BZIPPED, DEFLATED, ENCRYPTED, STORED, Member, NoEnd, read_directory
+from ckptdoctor.containers.zips.directory import (
+    BZIPPED,
+    DEFLATED,
+    ENCRYPTED,
+    LOCAL,
+    STORED,
+    Member,
+    NoEnd,
+    read_directory,
+)
+from ckptdoctor.containers.zips.signature import SIGNATURE
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 from ckptdoctor.state import Oddity
 
@@ -36,7 +46,6 @@ SPOOL_MEMORY = 16 << 20
 _BLOCK = 1 << 20
 _BROKEN = (zlib.error, OSError, ValueError, EOFError, struct.error, OverflowError, MemoryError)
 """What reading a broken archive ends in."""
-_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 _ESCAPES = re.compile(r"/|.:|(?:.*/)?\.\.(?:/|\Z)|[^\\]*\\", re.DOTALL)
 """Names that would be unpacked outside of the archive's folder, somewhere."""
 
@@ -308,19 +317,19 @@ class ZipArchive:
         encoded = name.encode("utf-8", "replace")
         try:
             self._stream.seek(member.offset)
-            head = self._stream.read(_LOCAL_HEADER.size + len(encoded))  # at once: there may be 100,000
-            fields = _LOCAL_HEADER.unpack_from(head)
-            local_name = head[_LOCAL_HEADER.size :]
+            head = self._stream.read(LOCAL.size + len(encoded))  # at once: there may be 100,000
+            fields = LOCAL.unpack_from(head)
+            local_name = head[LOCAL.size :]
             if fields[-2] != len(encoded):
-                self._stream.seek(member.offset + _LOCAL_HEADER.size)
+                self._stream.seek(member.offset + LOCAL.size)
                 local_name = self._stream.read(fields[-2])
         except _BROKEN as error:
             raise self._broken(error, name) from error
-        if fields[0] != b"PK\x03\x04":
+        if fields[0] != SIGNATURE:
             raise UnreadableArtifact("its local header is not where the archive says", self.path, place=name)
         if local_name != encoded and local_name.decode("cp437") != name:
             raise UnreadableArtifact(f"its local header says {local_name[:80]!r}", self.path, place=name)
-        start = member.offset + _LOCAL_HEADER.size + fields[-2] + fields[-1]
+        start = member.offset + LOCAL.size + fields[-2] + fields[-1]
         if start + member.packed > self._size:
             raise UnreadableArtifact("its bytes are not all in the archive", self.path, place=name)
         return int(start)

@@ -10,11 +10,13 @@ import struct
 from typing import BinaryIO, NamedTuple
 
 STORED, DEFLATED, BZIPPED = 0, 8, 12
-ENCRYPTED = 0x1
+ENCRYPTED, DESCRIBED, UTF8 = 0x1, 0x8, 0x800
+"""Flags: a member is encrypted; its sums and sizes follow its bytes; its name is UTF-8."""
 MAX_DIRECTORY = 64 << 20
 """Bytes of a directory: a member takes 46 and its name, so that this is a million of them."""
 
-UTF8 = 0x800
+LOCAL = struct.Struct("<4s5H3I2H")
+"""The header before a member's bytes: lengths of name and extra fields, which follow it, are its last two."""
 _ENTRY = struct.Struct("<4s4x4H3L3H4x4xL")
 END = struct.Struct("<4s4H2LH")
 END64 = struct.Struct("<4sQ2H2L4Q")

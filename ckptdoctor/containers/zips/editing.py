@@ -17,7 +17,19 @@ from ckptdoctor.containers.bytes.copying import Progress
 from ckptdoctor.containers.bytes.crc32 import fastest
 from ckptdoctor.containers.bytes.window import Window, copy_range, write_at
 from ckptdoctor.containers.zips.archive import BOMB_FLOOR, BOMB_RATIO, ZipArchive
-from ckptdoctor.containers.zips.directory import ENCRYPTED, END, END64, LOCATOR64, MAX32, UTF8, ZIP64_TAG
+from ckptdoctor.containers.zips.directory import (
+    DESCRIBED,
+    ENCRYPTED,
+    END,
+    END64,
+    LOCAL,
+    LOCATOR64,
+    MAX16,
+    MAX32,
+    UTF8,
+    ZIP64_TAG,
+)
+from ckptdoctor.containers.zips.signature import SIGNATURE
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 
 Producer: TypeAlias = Callable[[int, int], int]
@@ -47,13 +59,10 @@ class ZipSizes(NamedTuple):
     copied: int
 
 
-_LOCAL = struct.Struct("<4s5H3I2H")
 _CENTRAL = struct.Struct("<4s6H3I5H2I")
 _CRC, _CRC_AT = struct.Struct("<I"), 14
 """In a local header."""
 _ZIP64_VERSION = 45
-_MAX16 = 0xFFFF
-_DESCRIPTOR = 0x8
 _PAGE = 4096
 _PAGED = 1 << 20
 """Larger members begin where their source does within a page: the kernel copies whole pages then."""
@@ -227,14 +236,14 @@ class _Writer:
 
     def copy(self, info: zipfile.ZipInfo, reading: int) -> _Entry:
         """Copies a member's packed bytes."""
-        fields = _LOCAL.unpack(os.pread(reading, _LOCAL.size, info.header_offset))
-        if fields[0] != b"PK\x03\x04":
+        fields = LOCAL.unpack(os.pread(reading, LOCAL.size, info.header_offset))
+        if fields[0] != SIGNATURE:
             raise UnreadableArtifact("its local header is not where the archive says", place=info.filename)
-        start = info.header_offset + _LOCAL.size
+        start = info.header_offset + LOCAL.size
         name = os.pread(reading, fields[-2], start)
         extra = os.pread(reading, fields[-1], start + fields[-2])
         # Sizes stand in the header from now on, so nothing needs to follow the data.
-        flags = info.flag_bits & ~_DESCRIPTOR
+        flags = info.flag_bits & ~DESCRIBED
         offset = self.size
         entry = _Entry(info, name, flags, info.compress_type, info.CRC, info.compress_size, info.file_size, offset)
         wide = max(info.compress_size, info.file_size) >= MAX32
@@ -251,7 +260,7 @@ class _Writer:
 
     def replace(self, info: zipfile.ZipInfo, replacement: Replacement) -> _Entry:
         """Stores new bytes under a member's name, with its date and attributes."""
-        flags = info.flag_bits & ~_DESCRIPTOR
+        flags = info.flag_bits & ~DESCRIBED
         name = info.orig_filename.encode("utf-8" if flags & UTF8 or not info.orig_filename.isascii() else "cp437")
         flags |= 0 if info.orig_filename.isascii() else UTF8
         content = replacement.content
@@ -299,7 +308,7 @@ class _Writer:
         start = self.size
         self._append(b"".join(map(_central_header, self.entries)))
         size, count = self.size - start, len(self.entries)
-        if count >= _MAX16 or start >= MAX32 or size >= MAX32:
+        if count >= MAX16 or start >= MAX32 or size >= MAX32:
             place = self.size
             self._append(
                 END64.pack(
@@ -307,7 +316,7 @@ class _Writer:
                 )
             )
             self._append(LOCATOR64.pack(b"PK\x06\x07", 0, place, 1))
-        many = min(count, _MAX16)
+        many = min(count, MAX16)
         end = END.pack(b"PK\x05\x06", 0, 0, many, many, min(size, MAX32), min(start, MAX32), len(comment))
         self._append(end + comment)
 
@@ -326,8 +335,8 @@ def _local_header(entry: _Entry, extra: bytes, *, wide: bool) -> bytes:
         extra = struct.pack("<2H2Q", ZIP64_TAG, 16, size, packed) + extra
         packed = size = MAX32
         version = max(version, _ZIP64_VERSION)
-    header = _LOCAL.pack(
-        b"PK\x03\x04", version, entry.flags, entry.method, time, date, entry.crc, packed, size, len(entry.name),
+    header = LOCAL.pack(
+        SIGNATURE, version, entry.flags, entry.method, time, date, entry.crc, packed, size, len(entry.name),
         len(extra),
     )  # fmt: skip
     return header + entry.name + extra

@@ -6,11 +6,9 @@ from typing import NamedTuple
 
 from ckptdoctor.containers.bytes.crc32 import fastest
 from ckptdoctor.containers.bytes.files import RegularFile
-from ckptdoctor.containers.zips.directory import STORED
+from ckptdoctor.containers.zips.directory import DESCRIBED, LOCAL, MAX32, STORED, ZIP64_TAG
+from ckptdoctor.containers.zips.signature import SIGNATURE
 
-_LOCAL = struct.Struct("<4s5H3I2H")
-_DESCRIBED = 0x8
-_WIDE = 0xFFFFFFFF
 _STEP = 1 << 20
 _MOST = 10_000
 
@@ -35,17 +33,17 @@ class LocalHeader(NamedTuple):
 
 def local_header(file: RegularFile, at: int) -> LocalHeader | None:
     """The header of a stored member at this place; None if none is there."""
-    if at + _LOCAL.size > file.size:
+    if at + LOCAL.size > file.size:
         return None
-    signature, _, flags, method, _, _, crc, _, size, length, extra = _LOCAL.unpack(file.read(at, _LOCAL.size))
-    start = at + _LOCAL.size + length + extra
-    if signature != b"PK\x03\x04" or method != STORED or start > file.size:
+    signature, _, flags, method, _, _, crc, _, size, length, extra = LOCAL.unpack(file.read(at, LOCAL.size))
+    start = at + LOCAL.size + length + extra
+    if signature != SIGNATURE or method != STORED or start > file.size:
         return None
-    name = file.read(at + _LOCAL.size, length).decode("utf-8", "replace")
-    if size == _WIDE and extra >= 20:
-        tag, _, wide = struct.unpack("<2HQ", file.read(at + _LOCAL.size + length, 12))
-        size = wide if tag == 1 else size
-    return LocalHeader(name, start, bool(flags & _DESCRIBED), crc, size)
+    name = file.read(at + LOCAL.size, length).decode("utf-8", "replace")
+    if size == MAX32 and extra >= 20:
+        tag, _, wide = struct.unpack("<2HQ", file.read(at + LOCAL.size + length, 12))
+        size = wide if tag == ZIP64_TAG else size
+    return LocalHeader(name, start, bool(flags & DESCRIBED), crc, size)
 
 
 def members_in_order(file: RegularFile) -> Iterator[tuple[LocalHeader, bool]]:

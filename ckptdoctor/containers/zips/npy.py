@@ -5,7 +5,6 @@ are pickles and go through `safe_pickle`, whatever `allow_pickle` would say.
 """
 
 import re
-import struct
 import zlib
 from typing import NamedTuple
 
@@ -15,7 +14,17 @@ from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.pickles.reading import Node, load_at
 from ckptdoctor.containers.pickles.values import NotThese, element_type, shape_of
 from ckptdoctor.containers.tensors.array_bytes import c_order
-from ckptdoctor.containers.zips.directory import DEFLATED, ENCRYPTED, STORED, Member, NoDirectory, read_directory
+from ckptdoctor.containers.zips.directory import (
+    DEFLATED,
+    ENCRYPTED,
+    LOCAL,
+    STORED,
+    UTF8,
+    Member,
+    NoDirectory,
+    read_directory,
+)
+from ckptdoctor.containers.zips.signature import SIGNATURE
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 from ckptdoctor.references import Coded, FileRange, Inline, TensorRef
 from ckptdoctor.words import counted
@@ -27,8 +36,6 @@ MAX_SMALL = 1 << 16
 """Deflated arrays up to this size are inflated at once and carried inline."""
 MAX_OBJECTS = 1 << 26
 """Deflated arrays of objects have to be inflated whole."""
-
-_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 
 
 class Header(NamedTuple):
@@ -193,12 +200,12 @@ def _member(file: RegularFile, member: Member, name: str) -> Node:
 
 def _data_offset(file: RegularFile, member: Member, place: str) -> int:
     """Where a member's data begin: behind its local header, whose lengths are its own."""
-    fields = _LOCAL_HEADER.unpack(file.read(member.offset, _LOCAL_HEADER.size, "a member's header"))
+    fields = LOCAL.unpack(file.read(member.offset, LOCAL.size, "a member's header"))
     name_length, extra_length = fields[-2], fields[-1]
-    start = member.offset + _LOCAL_HEADER.size
+    start = member.offset + LOCAL.size
     local = file.read(start, name_length, "a member's name")
-    coding = "utf-8" if member.flags & 0x800 else "cp437"
-    if fields[0] != b"PK\x03\x04" or local.decode(coding, "replace") != member.name:
+    coding = "utf-8" if member.flags & UTF8 else "cp437"
+    if fields[0] != SIGNATURE or local.decode(coding, "replace") != member.name:
         raise UnreadableArtifact("the archive's directory and the member's own header disagree", file.path, place=place)
     offset: int = start + name_length + extra_length
     if offset + member.packed > file.size:

@@ -6,15 +6,8 @@ from bisect import bisect_right
 
 from ckptdoctor.containers.zips.archive import ZipArchive
 from ckptdoctor.containers.zips.directory import Member
+from ckptdoctor.containers.zips.signature import is_zip
 from ckptdoctor.errors import UnreadableArtifact
-
-_SIGNATURE = b"PK\x03\x04"
-
-
-def is_zip(path: str) -> bool:
-    """Whether a file begins as a zip archive does."""
-    with open(path, "rb") as file:
-        return file.read(len(_SIGNATURE)) == _SIGNATURE
 
 
 class StoredSums:

@@ -15,6 +15,7 @@ from ckptdoctor.containers.tensors.dtypes import INTEGRAL
 from ckptdoctor.containers.tensors.samples import sample
 from ckptdoctor.containers.tensors.values import kept_open
 from ckptdoctor.containers.zips.npy import MAGIC, read_npy, read_npz
+from ckptdoctor.containers.zips.signature import SIGNATURE
 from ckptdoctor.errors import UnknownFormat
 from ckptdoctor.formats.dumps import jax
 from ckptdoctor.formats.dumps.names import named_state, tagged_state
@@ -67,7 +68,7 @@ def _root(path: str) -> Node:
         head = file.read(0, min(file.size, 8))
     if head.startswith(MAGIC):
         return read_npy(path)
-    if head.startswith(b"PK\x03\x04"):
+    if head.startswith(SIGNATURE):
         return _in_order(read_npz(path))
     roots = load(path)
     return roots[0] if len(roots) == 1 else roots

@@ -20,6 +20,7 @@ from ckptdoctor.containers.pickles.reading import Node, load
 from ckptdoctor.containers.tensors.shard_data import pieces
 from ckptdoctor.containers.tensors.values import numpy_dtype
 from ckptdoctor.containers.zips.npy import MAGIC, read_npz
+from ckptdoctor.containers.zips.signature import SIGNATURE
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.formats.contract import Written
 from ckptdoctor.formats.dumps import reading as optimizer_dump
@@ -102,7 +103,7 @@ def _writer(target: str) -> _Write:
     state = optimizer_dump.read(target)
     with RegularFile(target) as file:
         head = file.read(0, min(file.size, 8))
-    is_npz = head.startswith(b"PK\x03\x04")
+    is_npz = head.startswith(SIGNATURE)
     flat = state.variables == () and not state.counters and not state.others and len(state.optimizers) < 2  # noqa: PLR2004
     if is_npz:
         flat = flat and all(_NUMBERED.match(name) for name in read_npz(target))

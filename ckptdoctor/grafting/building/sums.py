@@ -9,7 +9,7 @@ from ckptdoctor.containers.tensors.raw_places import Place
 from ckptdoctor.containers.tensors.scan import scan_tensor
 from ckptdoctor.containers.torchfiles.inner import damaged
 from ckptdoctor.containers.zips.archive import ZipArchive
-from ckptdoctor.containers.zips.stored_sums import is_zip
+from ckptdoctor.containers.zips.signature import is_zip
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.references import Archived as Inner
 from ckptdoctor.references import Coded, FileRange, H5Data, Location, Pieces, Recast, Strided, TensorRef

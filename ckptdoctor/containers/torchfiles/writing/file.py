@@ -12,6 +12,7 @@ from ckptdoctor.containers.torchfiles.writing import archive, stream
 from ckptdoctor.containers.torchfiles.writing.opcodes import key_of
 from ckptdoctor.containers.torchfiles.writing.splicing import Gone, Path, Script
 from ckptdoctor.containers.torchfiles.writing.storages import Sizes
+from ckptdoctor.containers.zips.signature import SIGNATURE
 from ckptdoctor.errors import GraftRefused
 
 Values: TypeAlias = "Mapping[Path, Node | Gone]"
@@ -56,7 +57,7 @@ def exchange(
 
     with RegularFile(source) as file:
         head = file.read(0, min(file.size, _TAR_AT + 8))
-    if head.startswith(b"PK\x03\x04"):
+    if head.startswith(SIGNATURE):
         return archive.exchange(source, output, splice, progress)
     if head[_TAR_AT : _TAR_AT + 5] == b"ustar":
         raise GraftRefused("the target is a tar archive of torch 0.1: load it with torch, and save it again", source)
