@@ -77,7 +77,7 @@ class RawPlaces:
         first, second = self._anywhere(one), self._anywhere(other)
         if first is None or second is None or one.dtype != other.dtype or first.nbytes != second.nbytes:
             return None
-        crc = self._crc(first)
+        crc = self.crc(first) if first.nbytes >= _BY_SUM else None
         if crc is not None and crc == summed_up(self._open(second.path), second.start, second.nbytes):
             self.sums[first] = crc
             return True
@@ -112,9 +112,8 @@ class RawPlaces:
         copy_range(descriptor, place.start, nbytes, target, at, progress)
         return True
 
-    def _crc(self, place: Place) -> int | None:
-        if place.nbytes < _BY_SUM:
-            return None
+    def crc(self, place: Place) -> int | None:
+        """The CRC-32 of a range that is a member of a zip archive, as the archive has it; None where none is known."""
         if self._stored is None:
             from ckptdoctor.containers.zips.stored_sums import StoredSums
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 
 from ckptdoctor.containers.tensors.raw_places import Place
@@ -10,6 +9,7 @@ from ckptdoctor.containers.tensors.scan import scan_tensor
 from ckptdoctor.containers.torchfiles.inner import damaged
 from ckptdoctor.containers.zips.archive import ZipArchive
 from ckptdoctor.containers.zips.signature import is_zip
+from ckptdoctor.containers.zips.stored_sums import ByPlace
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.references import Archived as Inner
 from ckptdoctor.references import Coded, FileRange, H5Data, Location, Pieces, Recast, Strided, TensorRef
@@ -118,12 +118,10 @@ def _places(location: Location | None) -> Iterator[tuple[str, int | str]]:
 
 def _names(archive: ZipArchive, wanted: set[int | str], sums: Mapping[Place, int]) -> list[str]:
     """The members that have to be read: those of which not all bytes were summed up, or to something else."""
-    members = sorted(archive.members, key=lambda each: each.offset)
-    offsets = [each.offset for each in members]
-    found = {place for place in wanted if isinstance(place, str)}
-    for place in wanted:
-        if isinstance(place, int) and (index := bisect_right(offsets, place)):
-            member = members[index - 1]
-            if sums.get(Place(archive.path, place, member.size)) != member.crc:
-                found.add(member.name)
-    return sorted(found)
+    members = ByPlace(archive)
+    names = {place for place in wanted if isinstance(place, str)}
+    for place in (place for place in wanted if isinstance(place, int)):
+        member = members.at(place)
+        if member is not None and sums.get(Place(archive.path, place, member.size)) != member.crc:
+            names.add(member.name)
+    return sorted(names)

@@ -15,7 +15,7 @@ from ckptdoctor.containers.bytes.window import write_at
 from ckptdoctor.containers.pickles.machine import Machine
 from ckptdoctor.containers.pickles.reading import Node
 from ckptdoctor.containers.tensors.putting import nbytes_of, put
-from ckptdoctor.containers.tensors.raw_places import RawPlaces
+from ckptdoctor.containers.tensors.raw_places import Place, RawPlaces
 from ckptdoctor.containers.torchfiles.archive import MAX_PICKLE, MAX_STEPS, root_of
 from ckptdoctor.containers.torchfiles.fast import Unusual, fast_load
 from ckptdoctor.containers.torchfiles.writing.opcodes import written
@@ -156,39 +156,22 @@ def storages_in(pickle: bytes, path: str) -> Remembering:
 
 
 def _storages(storages: Storages, folder: str, raw: RawPlaces, progress: Progress | None) -> dict[str, Replacement]:
-    sums: dict[str, dict[tuple[int, int], int]] = {}
     return {
-        f"{folder}{key}": Replacement(
-            partial(_put, ref, raw, progress), nbytes_of(ref), _crc_of(ref, sums), _first(ref)
-        )
+        f"{folder}{key}": Replacement(partial(_put, ref, raw, progress), nbytes_of(ref), _crc_of(ref, raw), _first(ref))
         for key, ref in storages.tensors.items()
     }
 
 
-def _crc_of(ref: TensorRef, sums: dict[str, dict[tuple[int, int], int]]) -> int | None:
+def _crc_of(ref: TensorRef, raw: RawPlaces) -> int | None:
     """The checksum of a tensor that is a whole member of another archive."""
     location = ref.location
     if not isinstance(location, FileRange) or location.big_endian or location.fortran_order or not location.nbytes:
         return None
-    if location.path not in sums:
-        sums[location.path] = _sums_in(location.path)
-    return sums[location.path].get((location.offset, location.nbytes))
+    return raw.crc(Place(location.path, location.offset, location.nbytes))
 
 
 def _first(ref: TensorRef) -> int | None:
     return ref.location.offset if isinstance(ref.location, FileRange) else None
-
-
-def _sums_in(path: str) -> dict[tuple[int, int], int]:
-    """First byte and bytes of each stored member of an archive → its CRC-32."""
-    try:
-        with ZipArchive(path) as opened:
-            if opened.is_unsummed:
-                return {}
-            ranges = {name: opened.stored_range(name) for name in opened.names}
-            return {place: opened.crc(name) for name, place in ranges.items() if place is not None}
-    except UnreadableArtifact:
-        return {}
 
 
 def _put(ref: TensorRef, raw: RawPlaces, progress: Progress | None, descriptor: int, start: int) -> int:
