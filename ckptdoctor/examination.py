@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from ckptdoctor import storage
@@ -171,7 +172,7 @@ def unsaid(findings: Iterable[Finding], known: Iterable[Finding]) -> list[Findin
 def examine_target(
     target: Target, *, stats: bool = False, judged: bool = True, progress: Progress | None = None
 ) -> Examination:
-    """Reads and judges one artifact; what HDF5's library reads, in a process that may die of it.
+    """Reads and judges one artifact; what only HDF5's library can read, in a process that may die of it.
 
     Args:
         target: The artifact.
@@ -181,6 +182,11 @@ def examine_target(
     """
     if not is_isolated(target.reader):
         return _examined(target, stats, judged, progress=progress)
+    if not stats:
+        from ckptdoctor.containers.hdf5.opening import Strange, without_library
+
+        with suppress(Strange), without_library():
+            return _examined(target, stats, judged)
     from ckptdoctor.isolation.client import isolated
 
     try:

@@ -139,9 +139,20 @@ def test_figures_load_numpy(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["whole-model.h5", "keras3.keras", "lost.weights.h5"])
-def test_hdf5_is_read_elsewhere(fixtures_dir: Path, name: str) -> None:
-    """HDF5 is read in a worker process: the command itself loads neither h5py nor numpy, and no framework."""
+def test_hdf5_is_read_without_its_library(fixtures_dir: Path, name: str) -> None:
+    """What h5py writes by itself is read in this process: it loads neither h5py nor numpy, and starts no other."""
     report = _watched("inspect", "--format", "json", str(fixtures_dir / name))
+    assert not _modules(report) & (FRAMEWORKS | {"h5py", "numpy", "rich", "subprocess"})
+    assert report["forbidden"] == []
+
+
+def test_unusual_hdf5_is_read_elsewhere(tmp_path: Path) -> None:
+    """What only the library knows is read in a worker process: the command itself loads neither h5py nor numpy."""
+    import h5py
+
+    with h5py.File(str(tmp_path / "new.h5"), "w", libver="latest") as file:
+        file["layers/dense/vars/0"] = 1.0
+    report = _watched("inspect", "--format", "json", str(tmp_path / "new.h5"))
     assert not _modules(report) & (FRAMEWORKS | {"h5py", "numpy", "rich", "subprocess"})
     assert report["forbidden"] == ["os.fork"]
 

@@ -33,6 +33,7 @@ from ckptdoctor import __version__, runs
 from ckptdoctor.containers import strict_json
 from ckptdoctor.containers.bytes import files
 from ckptdoctor.containers.hdf5 import file as hdf5
+from ckptdoctor.containers.hdf5 import tables as hdf5_tables
 from ckptdoctor.containers.pickles import machine as pickle_machine
 from ckptdoctor.containers.pickles import reading as safe_pickle
 from ckptdoctor.containers.zips import directory as zip_directory
@@ -158,7 +159,7 @@ def limits() -> list[list[str]]:
         ],
         [
             "groups and data sets of an HDF5 file",
-            f"{hdf5.MAX_NODES:,}",
+            f"{hdf5_tables.MAX_NODES:,}",
             "ten times the largest below; HDF5 itself takes minutes for more",
         ],
         [

@@ -21,9 +21,11 @@ import h5py as _h5py
 import numpy as np
 
 from ckptdoctor import storage
+from ckptdoctor.containers.hdf5.contract import MAX_NAMES, SMALLEST, H5Reader
 from ckptdoctor.containers.hdf5.elements import bomb, dtype_name, read_elements, size_of, unpackable
-from ckptdoctor.containers.hdf5.names import decode_names, decode_text
 from ckptdoctor.containers.hdf5.order import Members, in_order_of_writing, join
+from ckptdoctor.containers.hdf5.structure import MAX_DEPTH, fetch_structure
+from ckptdoctor.containers.hdf5.tables import MAX_NODES
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 from ckptdoctor.references import H5Data, TensorRef
 from ckptdoctor.state import Oddity
@@ -33,30 +35,15 @@ if TYPE_CHECKING:
 
 h5py: Any = _h5py  # its stubs leave out the low-level interface, which is what this module speaks
 
-MAX_DEPTH = 256
-MAX_NODES = 1_000_000
-MAX_NAMES = 1_000_000
 MAX_ATTRIBUTE_BYTES = 64 << 20
 CHUNK_BYTES = 8 << 20
-SMALLEST = 64
-"""Bytes that a data set takes in a file at the least, its link and its header; in real files it is 300."""
-LOOKED_UP_FLOOR = 10_000
-"""Data sets that may be looked up in any file. Above, no more than its size has room for: lists can repeat a name."""
 
 
-class H5File:
-    """An HDF5 file, or an HDF5 member of a zip archive, opened for reading.
-
-    Attributes:
-        path: The file on disk.
-        member: The archive's member, where `path` is an archive.
-        oddities: What was met and passed over: links out of the file, unreadable types, bombs.
-    """
+class H5File(H5Reader):
+    """See `H5Reader`; any HDF5 file. To be used where a crash of the library costs no more than this file."""
 
     def __init__(self, path: str, member: str | None = None) -> None:
-        self.path = path
-        self.member = member
-        self.oddities: list[Oddity] = []
+        super().__init__(path, member)
         self._archive: ZipArchive | None = None
         self._stream: BinaryIO | None = None
         self._groups: dict[str, Any] = {}
@@ -72,13 +59,13 @@ class H5File:
             source = self._stream = self._archive.open(member)
             size = self._archive.size(member)
             if storage.is_remote(path) and self._archive.is_stored(member):
-                self._fetch_structure(self._archive.offset(member))
+                fetch_structure(path, self._archive.offset(member), size)
         else:
             size = storage.size(path)
             if storage.is_remote(path):
-                self._fetch_structure()
+                fetch_structure(path, 0, size)
                 source = self._stream = storage.open_stream(path)
-        self._left = LOOKED_UP_FLOOR + size // SMALLEST
+        self._left += size // SMALLEST
         try:
             with self._guarded(member or os.path.basename(path)):
                 # Read-only and without locks: a running training may hold the file, a mount may know no locks.
@@ -91,17 +78,6 @@ class H5File:
         except BaseException:
             self._close_source()
             raise
-
-    def _fetch_structure(self, start: int = 0) -> None:
-        from ckptdoctor.containers.hdf5.ahead import fetch_structure
-
-        fetch_structure(storage.open_range(self.path), start)
-
-    def __enter__(self) -> H5File:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Closes the file; the tensors' locations stay valid for another reader."""
@@ -184,22 +160,18 @@ class H5File:
         return found
 
     def has_group(self, path: str) -> bool:
-        """Whether a group lies at `path` ("a/b"; "" is the root)."""
+        """As `H5Reader` says."""
         with self._guarded(path):
             return self._group(path) is not None
 
     def has_attribute(self, path: str, name: str) -> bool:
-        """Whether the group at `path` has this attribute."""
+        """As `H5Reader` says."""
         with self._guarded(path):
             group = self._group(path)
             return group is not None and h5py.h5a.exists(group, name.encode())
 
     def children(self, path: str) -> tuple[list[str], list[str]]:
-        """Names of the groups and of the data sets in a group, by their places in the file.
-
-        HDF5 lists links by name. Places follow the order of writing but for groups that were put where there was room;
-        `walk` tells those, too.
-        """
+        """As `H5Reader` says."""
         with self._guarded(path or "/"):
             group = self._group(path)
             if group is None:
@@ -228,11 +200,7 @@ class H5File:
         return Members(h5py.h5o.get_info(group).addr, tuple(groups), tuple(datasets))
 
     def walk(self) -> Iterator[tuple[str, list[str], list[str]]]:
-        """Every group, parents first: its path, its groups, its data sets. Each object once, however it is linked.
-
-        Groups and data sets come in the order in which they were written, and so in the order in which Keras walked
-        the model.
-        """
+        """As `H5Reader` says."""
         yield from in_order_of_writing(self._every_group())
 
     def _every_group(self) -> dict[str, Members]:
@@ -276,10 +244,6 @@ class H5File:
                 raise LimitExceeded(f"claims {size:,} bytes; {MAX_ATTRIBUTE_BYTES:,} are read", self.path)
             return h5py.AttributeManager(h5py.Group(group))[name]
 
-    def text(self, path: str, name: str) -> str | None:
-        """A text attribute of the group at `path`; None if there is none or it is no text."""
-        return decode_text(self._attribute(path, name))
-
     def is_ascii(self, path: str, name: str) -> bool:
         """Whether a text attribute says that it is ASCII, as all text does that h5py 2 and Keras wrote from bytes."""
         if not self.has_attribute(path, name):
@@ -288,40 +252,11 @@ class H5File:
             kind = h5py.h5a.open(self._group(path), name.encode()).get_type()
             return isinstance(kind, h5py.h5t.TypeStringID) and kind.get_cset() == h5py.h5t.CSET_ASCII
 
-    def names(self, path: str, name: str) -> list[str] | None:
-        """A list of names in an attribute, or in `name0`, `name1`, … where Keras had to split it; None if absent."""
-        if self.has_attribute(path, name):
-            return self._decoded(self._attribute(path, name), path, name)
-        found: list[str] | None = None
-        for index in range(MAX_NAMES):
-            if not self.has_attribute(path, f"{name}{index}"):
-                break
-            found = found or []
-            found.extend(self._decoded(self._attribute(path, f"{name}{index}"), path, name))
-            if len(found) > MAX_NAMES:
-                raise LimitExceeded(f"lists more than {MAX_NAMES:,} names", self.path, place=f"{path}@{name}")
-        return found
-
-    def _decoded(self, value: object, path: str, name: str) -> list[str]:
-        names = decode_names(value)
-        if names is None:
-            raise UnreadableArtifact("should be a list of names", self.path, place=f"{path}@{name}")
-        return names
-
     # --------------------------------------------------------------------------------------------------- tensors
 
     def tensor(self, path: str, key: str | None = None) -> TensorRef | None:
-        """The data set at `path`, described and not read; None if there is none that lies in this file.
-
-        Args:
-            path: Path from the root, without a leading slash.
-            key: What the artifact calls it; the path by default.
-        """
-        self._left -= 1
-        if self._left < 0:
-            raise LimitExceeded(
-                "its lists name the same data sets over and over, more than a file of its size can hold", self.path
-            )
+        """As `H5Reader` says."""
+        self._look_up()
         with self._guarded(path):
             dataset = self._dataset(path)
             if dataset is None:
@@ -357,13 +292,18 @@ class H5File:
         return True
 
     def scalar(self, tensor: TensorRef) -> int | float | bool | None:
-        """The value of a tensor with exactly one element; None for any other, and for types that are no number."""
+        """As `H5Reader` says."""
         if tensor.size != 1 or not isinstance(tensor.location, H5Data):
             return None
         for chunk in self.read_chunks(tensor.location):
             value = chunk[0].item() if chunk.dtype.kind != "V" else float(chunk[0])
             return value if isinstance(value, (bool, int, float)) else None
         return None
+
+    def beginning(self, location: H5Data, most: int) -> bytes:
+        """As `H5Reader` says."""
+        first = next(self.read_chunks(location, chunk_bytes=most), None)
+        return b"" if first is None else first.tobytes()
 
     def read_chunks(self, location: H5Data, *, chunk_bytes: int = CHUNK_BYTES) -> Iterator[np.ndarray[Any, Any]]:
         """The elements of a data set in C order, as one-dimensional arrays of about `chunk_bytes` at most.

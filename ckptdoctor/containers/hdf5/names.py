@@ -11,7 +11,7 @@ from typing import Any
 
 def decode_text(value: object) -> str | None:
     """One text; None if the value is none."""
-    item: Any = value
+    item: Any = value[0] if isinstance(value, list) and len(value) == 1 else value
     if hasattr(item, "dtype") and getattr(item, "shape", None) == ():
         item = item.item()
     if hasattr(item, "tolist") and getattr(item, "size", 0) == 1:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from ckptdoctor import storage
-from ckptdoctor.containers.hdf5.file import H5File
+from ckptdoctor.containers.hdf5.opening import open_h5
 from ckptdoctor.containers.strict_json import MAX_BYTES, parse_object
 from ckptdoctor.containers.zips.archive import ZipArchive
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
@@ -100,7 +100,7 @@ def _directory(path: str) -> _Source:
         store = Store()
         file = os.path.join(path, WEIGHTS_H5)
         if storage.is_file(file):
-            with H5File(file) as opened:
+            with open_h5(file) as opened:
                 load_h5(opened, store)
         else:
             from ckptdoctor.formats.keras.npz import load_npz
@@ -115,7 +115,7 @@ def _directory(path: str) -> _Source:
 def _zipped_weights(archive: ZipArchive) -> Store:
     store = Store()
     if WEIGHTS_H5 in archive:
-        with H5File(archive.path, WEIGHTS_H5) as file:
+        with open_h5(archive.path, WEIGHTS_H5) as file:
             load_h5(file, store)
     else:
         from ckptdoctor.formats.keras.npz import load_npz

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from ckptdoctor.containers.hdf5.file import H5File
+from ckptdoctor.containers.hdf5.contract import H5Reader
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.keras.model import LayerWeights
 from ckptdoctor.optimizers.keras.naming import plain
@@ -22,7 +20,7 @@ _SAMPLE = 1 << 16
 _Weights = dict[str, TensorRef]
 
 
-def without_copies(file: H5File, layers: Sequence[LayerWeights]) -> tuple[list[LayerWeights], list[TensorRef]]:
+def without_copies(file: H5Reader, layers: Sequence[LayerWeights]) -> tuple[list[LayerWeights], list[TensorRef]]:
     """The layers without what an earlier one holds already, and the copies that were left out.
 
     Two layers may have one name without being the same; all weights of a name's front have to agree in shape and value.
@@ -53,22 +51,17 @@ def _by_front(layer: LayerWeights) -> dict[str, _Weights]:
     return found
 
 
-def _equal(file: H5File, one: _Weights, other: _Weights) -> bool:
+def _equal(file: H5Reader, one: _Weights, other: _Weights) -> bool:
     return one.keys() == other.keys() and all(_alike(file, one[name], other[name]) for name in one)
 
 
-def _alike(file: H5File, one: TensorRef, other: TensorRef) -> bool:
+def _alike(file: H5Reader, one: TensorRef, other: TensorRef) -> bool:
     """Whether two weights have one shape and begin with the same values."""
     if (one.dtype, one.shape) != (other.dtype, other.shape):
         return False
     if not isinstance(one.location, H5Data) or not isinstance(other.location, H5Data):
         return False
     try:
-        first, second = (
-            next(file.read_chunks(location, chunk_bytes=_SAMPLE), None) for location in (one.location, other.location)
-        )
+        return file.beginning(one.location, _SAMPLE) == file.beginning(other.location, _SAMPLE)
     except UnreadableArtifact:  # `check --deep` says what is wrong with it
         return False
-    if first is None or second is None:
-        return first is second
-    return np.array_equal(first.view("u1"), second.view("u1"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ckptdoctor.containers.hdf5.file import H5File
+from ckptdoctor.containers.hdf5.opening import open_h5
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.keras import legacy_h5 as keras_h5
 from ckptdoctor.formats.keras import weights as keras_weights
@@ -13,7 +13,7 @@ from ckptdoctor.state import TrainingState
 
 def read(path: str) -> TrainingState:
     """Reads a whole model, legacy weights or `.weights.h5`, whatever the file is called."""
-    with H5File(path) as file:
+    with open_h5(path) as file:
         if keras_h5.is_whole_model(file) or keras_h5.is_weights(file):
             return keras_h5.read_open(file)
         if keras_weights.is_weights(file):

@@ -7,7 +7,8 @@ the order of everything; HDF5's own is alphabetical and means nothing.
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ckptdoctor.containers.hdf5.file import H5File
+from ckptdoctor.containers.hdf5.contract import H5Reader
+from ckptdoctor.containers.hdf5.opening import open_h5
 from ckptdoctor.containers.strict_json import parse_json
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.keras.code import code_inside
@@ -25,23 +26,23 @@ MODEL = "model_weights"
 OPTIMIZER = "optimizer_weights"
 
 
-def is_whole_model(file: H5File) -> bool:
+def is_whole_model(file: H5Reader) -> bool:
     """Whether the file holds a model with its configuration, its weights under a group of their own."""
     return file.has_attribute("", "model_config") or file.has_group(MODEL)
 
 
-def is_weights(file: H5File) -> bool:
+def is_weights(file: H5Reader) -> bool:
     """Whether the file holds weights in the legacy layout: layers listed at the root."""
     return file.has_attribute("", "layer_names") or file.has_attribute("", "layer_names0")
 
 
 def read(path: str) -> TrainingState:
     """Reads a whole model or weights in the legacy layout."""
-    with H5File(path) as file:
+    with open_h5(path) as file:
         return read_open(file)
 
 
-def read_open(file: H5File) -> TrainingState:
+def read_open(file: H5Reader) -> TrainingState:
     """Reads what `read` does from a file that is open already."""
     whole = is_whole_model(file)
     base = MODEL if whole else ""
@@ -83,18 +84,18 @@ class Described(NamedTuple):
 
 def describe(path: str) -> Described:
     """The configuration and the layers of a whole model."""
-    with H5File(path) as file:
+    with open_h5(path) as file:
         version = file.text("", "keras_version") or file.text(MODEL, "keras_version")
         layers, copies = without_copies(file, _layers(file, MODEL, []))
         return Described(version, _json(file, "model_config"), _json(file, "training_config"), layers, copies)
 
 
-def _json(file: H5File, name: str) -> object:
+def _json(file: H5Reader, name: str) -> object:
     text = file.text("", name)
     return None if text is None else parse_json(text, file.path, f"@{name}")
 
 
-def _layers(file: H5File, base: str, oddities: list[Oddity]) -> list[LayerWeights]:
+def _layers(file: H5Reader, base: str, oddities: list[Oddity]) -> list[LayerWeights]:
     """Every layer with its weights, those of the model itself last."""
     names = file.names(base, "layer_names")
     if names is None:
@@ -125,7 +126,9 @@ def _join(group: str, name: str) -> str:
     return "/".join(part for part in f"{group}/{name}".split("/") if part)
 
 
-def _optimizers(file: H5File, model: Model, version: str | None, oddities: list[Oddity]) -> tuple[OptimizerState, ...]:
+def _optimizers(
+    file: H5Reader, model: Model, version: str | None, oddities: list[Oddity]
+) -> tuple[OptimizerState, ...]:
     training = _json(file, "training_config")
     config = None
     if isinstance(training, Mapping):
@@ -149,7 +152,7 @@ def _generation(config: OptimizerConfig | None, names: list[str], version: str |
     return generation_of(names) or (config.generation if config is not None else None) or of_keras(version)
 
 
-def _state(file: H5File, names: list[str], oddities: list[Oddity]) -> list[StateVariable]:
+def _state(file: H5Reader, names: list[str], oddities: list[Oddity]) -> list[StateVariable]:
     """The listed state variables; names that come twice or lead nowhere are what an interrupted save leaves behind."""
     state: list[StateVariable] = []
     seen: set[str] = set()

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ckptdoctor.containers.hdf5.file import H5File
+from ckptdoctor.containers.hdf5.contract import H5Reader
 from ckptdoctor.formats.keras.model import Model, read_tree
 from ckptdoctor.formats.keras.nodes import SavedNode
 from ckptdoctor.formats.keras.optimizer_groups import (
@@ -50,7 +50,7 @@ class Store:
     oddities: list[Oddity] = field(default_factory=list)
 
 
-def load_h5(file: H5File, store: Store) -> None:
+def load_h5(file: H5Reader, store: Store) -> None:
     """Adds an HDF5 file's groups to a store; a group that an earlier shard began is continued."""
     for stored, _, datasets in file.walk():
         path = portable(stored)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 
 from ckptdoctor import storage
-from ckptdoctor.containers.hdf5.file import H5File
+from ckptdoctor.containers.hdf5.contract import H5Reader
+from ckptdoctor.containers.hdf5.opening import open_h5
 from ckptdoctor.formats.keras.shard_map import shards
 from ckptdoctor.formats.keras.tree import MARKERS, Contents, Store, load_h5, portable, read_store
 from ckptdoctor.state import Format, Generation, Oddity, Producer, TrainingState
@@ -17,7 +18,7 @@ from ckptdoctor.state import Format, Generation, Oddity, Producer, TrainingState
 _PROGRAMS = {"keras": Generation.KERAS3, "tf.keras": Generation.KERAS2}
 
 
-def is_weights(file: H5File) -> bool:
+def is_weights(file: H5Reader) -> bool:
     """Whether an HDF5 file has this layout."""
     groups, _ = file.children("")
     return bool(MARKERS.intersection(portable(each).partition("/")[0] for each in groups)) and not file.has_attribute(
@@ -25,7 +26,7 @@ def is_weights(file: H5File) -> bool:
     )
 
 
-def read_open(file: H5File) -> TrainingState:
+def read_open(file: H5Reader) -> TrainingState:
     """Reads `.weights.h5` from a file that is open already."""
     store = Store()
     load_h5(file, store)
@@ -68,6 +69,6 @@ def read(path: str) -> TrainingState:
         if not storage.is_file(shard):
             store.oddities.append(Oddity("I002", f"shard {name} is missing; it held part of {', '.join(groups[:5])}"))
             continue
-        with H5File(shard) as file:
+        with open_h5(shard) as file:
             load_h5(file, store)
     return _state(path, store)

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from ckptdoctor.containers.hdf5 import file as hdf5
 from ckptdoctor.containers.hdf5.file import H5File
 from ckptdoctor.containers.hdf5.pool import read_chunks, release
+from ckptdoctor.containers.hdf5.structure import MAX_DEPTH
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 from ckptdoctor.references import H5Data, TensorRef
 
@@ -148,12 +149,12 @@ def test_survives_cycles_and_depth(path: str) -> None:
         file["a/x"] = 1.0
         file["a/self"] = file["a"]
         group = file["a"].create_group("deep")
-        for _ in range(hdf5.MAX_DEPTH + 20):
+        for _ in range(MAX_DEPTH + 20):
             group = group.create_group("d")
     with H5File(path) as opened:
         found = [where for where, _, _ in opened.walk()]
         messages = " ".join(oddity.message for oddity in opened.oddities)
-    assert len(found) <= hdf5.MAX_DEPTH + 4
+    assert len(found) <= MAX_DEPTH + 4
     assert "same group" in messages
     assert "depth" in messages
 

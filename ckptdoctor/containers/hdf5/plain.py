@@ -1,0 +1,115 @@
+"""HDF5 files as h5py writes them unless told otherwise, read without the library and in this process."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+from ckptdoctor import storage
+from ckptdoctor.containers.hdf5.contract import SMALLEST, H5Reader
+from ckptdoctor.containers.hdf5.opening import Strange
+from ckptdoctor.containers.hdf5.order import Members, in_order_of_writing
+from ckptdoctor.containers.hdf5.source import Source
+from ckptdoctor.containers.hdf5.structure import Dataset, Group, read_structure
+from ckptdoctor.containers.hdf5.texts import texts
+from ckptdoctor.references import H5Data, TensorRef
+
+_CODES = {
+    "int8": "b", "uint8": "B", "int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "uint64": "Q",
+    "float16": "e", "float32": "f", "float64": "d", "bfloat16": "f",
+    "bool": "?",
+}  # fmt: skip
+
+
+class PlainFile(H5Reader):
+    """See `H5Reader`. Whatever is not known here raises `Strange`, at the latest when it is asked for."""
+
+    def __init__(self, path: str, member: str | None = None) -> None:
+        super().__init__(path, member)
+        if not storage.is_file(path):
+            raise Strange
+        with ExitStack() as opened:
+            try:
+                stream, start, size = opened.enter_context(storage.open_stream(path)), 0, storage.size(path)
+                if member is not None:
+                    from ckptdoctor.containers.zips.archive import ZipArchive
+
+                    archive = opened.enter_context(ZipArchive(path, stream))
+                    if not archive.is_stored(member):
+                        raise Strange
+                    start, size = archive.offset(member), archive.size(member)
+                self._source = Source(path, stream, start, size)
+                self._groups, self._heaps = read_structure(self._source)
+            except OSError as error:
+                raise Strange from error
+            self._opened = opened.pop_all()
+        self._left += size // SMALLEST
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._opened.close()
+
+    def has_group(self, path: str) -> bool:
+        """As `H5Reader` says."""
+        return path in self._groups
+
+    def has_attribute(self, path: str, name: str) -> bool:
+        """As `H5Reader` says."""
+        return path in self._groups and name in self._groups[path].attributes
+
+    def _attribute(self, path: str, name: str) -> object:
+        if not self.has_attribute(path, name):
+            return None
+        found = self._groups[path].attributes[name]
+        if found.type.name != "string" and all(found.shape):  # numbers
+            raise Strange
+        values = texts(found, self._heaps)
+        return values if found.shape else values[0]
+
+    def children(self, path: str) -> tuple[list[str], list[str]]:
+        """As `H5Reader` says."""
+        if path not in self._groups:
+            return [], []
+        members = _members(self._groups[path])
+        return [name for _, name in sorted(members.groups)], [name for _, name in sorted(members.datasets)]
+
+    def walk(self) -> Iterator[tuple[str, list[str], list[str]]]:
+        """As `H5Reader` says."""
+        yield from in_order_of_writing({path: _members(group) for path, group in self._groups.items()})
+
+    def _dataset(self, path: str) -> Dataset | None:
+        parent, _, name = path.rpartition("/")
+        group = self._groups.get(parent)
+        return None if group is None else group.datasets.get(name)
+
+    def tensor(self, path: str, key: str | None = None) -> TensorRef | None:
+        """As `H5Reader` says."""
+        self._look_up()
+        found = self._dataset(path)
+        if found is None:
+            return None
+        is_text = found.type.name == "string"
+        location = None if is_text else H5Data(self.path, f"/{path}", self.member)
+        return TensorRef(key or path, found.type.name, found.shape, location)
+
+    def scalar(self, tensor: TensorRef) -> int | float | bool | None:
+        """As `H5Reader` says."""
+        if tensor.size != 1 or not isinstance(tensor.location, H5Data):
+            return None
+        raw = self.beginning(tensor.location, 8)
+        code = _CODES[tensor.dtype]
+        value: int | float | bool = struct.unpack(f"<{code}", raw if tensor.dtype != "bfloat16" else b"\0\0" + raw)[0]
+        return value
+
+    def beginning(self, location: H5Data, most: int) -> bytes:
+        """As `H5Reader` says."""
+        found = self._dataset(location.dataset.lstrip("/"))
+        if found is None or found.type.is_big:
+            raise Strange
+        return self._source.read(found.place, min(most, found.nbytes)) if found.nbytes else b""
+
+
+def _members(group: Group) -> Members:
+    groups = tuple((address, name) for name, address in group.groups.items())
+    return Members(group.address, groups, tuple((each.address, name) for name, each in group.datasets.items()))
