@@ -113,7 +113,7 @@ def check(
     given = {name.replace("_", "-"): value for name, value in settings.items() if value is not None}
     policy = configure(given, search=False).policy
     named = [os.fspath(path) for path in paths]
-    return CheckReport(tuple(check_paths(named, policy, everything=all, upcoming=named, jobs=jobs)), policy)
+    return CheckReport(tuple(check_paths(named, policy, everything=all, jobs=jobs)), policy)
 
 
 def scan(

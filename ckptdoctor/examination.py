@@ -197,19 +197,6 @@ def examine_target(
         return unreadable(target.path, target.resolved, _exhausted(error))
 
 
-def examine_ahead(target: Target) -> bool:
-    """Begins to read what `examine_target` will be asked for next, without figures and not judged.
-
-    Returns:
-        Whether it is being read; what no worker reads, or a worker that is busy, is not.
-    """
-    if not is_isolated(target.reader):
-        return False
-    from ckptdoctor.isolation.client import ahead
-
-    return ahead(_examined, target, False, False, path=target.resolved)
-
-
 def _examined(
     target: Target,
     stats: bool,  # noqa: FBT001 - by pipe
@@ -346,6 +333,6 @@ def exit_code(examinations: list[Examination]) -> int:
 
 
 __all__ = [
-    "CkptDoctorError", "Examination", "every_tensor", "examine", "examine_ahead", "examine_target",
+    "CkptDoctorError", "Examination", "every_tensor", "examine", "examine_target",
     "exit_code", "not_there", "tensors", "unreadable",
 ]  # fmt: skip

@@ -1,12 +1,11 @@
 """The check itself: each path located, examined, judged by the rules and weighed by the policy, in their order."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Literal, NamedTuple, TypeAlias
 
 from ckptdoctor import storage
-from ckptdoctor.checking.ahead import Ahead
 from ckptdoctor.checking.policy import Policy
 from ckptdoctor.checking.results import Checked
 from ckptdoctor.diagnosis.evidence import Evidence
@@ -63,20 +62,15 @@ Read = Callable[[Target, Policy], Looked]
 """Reads an artifact, and judges it by the policy for its path."""
 
 
-def look(
-    target: Target, policy: Policy, progress: Progress | None = None, early: Callable[[], None] | None = None
-) -> Looked:
+def look(target: Target, policy: Policy, progress: Progress | None = None) -> Looked:
     """Reads an artifact and judges it; what a worker does, too.
 
     Args:
         target: The artifact.
         policy: What holds for its path.
         progress: Is told how much of its data has been read.
-        early: Called where no worker is needed for it any more.
     """
     read = examine_target(target, judged=False)
-    if early is not None and not policy.deep:
-        early()
     return Looked(read, *_judged(read, policy, progress))
 
 
@@ -87,7 +81,6 @@ def check_paths(
     everything: bool = False,
     progress: Progress | None = None,
     begun: Callable[[str], None] | None = None,
-    upcoming: Sequence[str] = (),
     jobs: int = 1,
 ) -> Iterator[Checked]:
     """Checks artifacts.
@@ -99,7 +92,6 @@ def check_paths(
         progress: Is told how much of an artifact's data has been read, where `policy.deep` asks for it and one worker
             is at it.
         begun: Is told the path of each artifact of a directory before it is read.
-        upcoming: The paths once more, where `paths` must not be taken before their turn: HDF5 is read ahead.
         jobs: So many workers; with several all paths are taken at once.
 
     Yields:
@@ -108,7 +100,7 @@ def check_paths(
         than one of them, as pre-commit names what changed, is judged once.
     """
     seen: dict[str, bool] = {}
-    paths, upcoming = map(storage.tellable, paths), [storage.tellable(each) for each in upcoming]
+    paths = map(storage.tellable, paths)
     if jobs > 1:
         from ckptdoctor.checking.workers import in_workers
 
@@ -118,14 +110,9 @@ def check_paths(
             for path, steps in planned:
                 yield from _checked(path, steps, policy, read, begun)
         return
-    ahead = Ahead(upcoming)
     for path in paths:
-        ahead.arrive()
-        steps = _planned(path, seen, ahead, everything=everything)
-        lone = isinstance(steps, list) and all(each.kind == "one" for each in steps)
-        yield from _checked(
-            path, steps, policy, partial(look, progress=progress, early=ahead.start if lone else None), begun
-        )
+        steps = _planned(path, seen, everything=everything)
+        yield from _checked(path, steps, policy, partial(look, progress=progress), begun)
 
 
 def check_target(target: Target, policy: Policy) -> Checked:
@@ -138,20 +125,19 @@ def check_target(target: Target, policy: Policy) -> Checked:
 Failure: TypeAlias = UsageProblem | UnreadableArtifact | MemoryError | RecursionError
 
 
-def _planned(path: str, seen: dict[str, bool], ahead: Ahead | None = None, *, everything: bool) -> list[Step] | Failure:
+def _planned(path: str, seen: dict[str, bool], *, everything: bool) -> list[Step] | Failure:
     """What a path comes to, or why nothing can be found there."""
     try:
-        return list(_steps(path, seen, ahead, everything=everything))
+        return list(_steps(path, seen, everything=everything))
     except (UsageProblem, UnreadableArtifact, MemoryError, RecursionError) as error:
         return error
 
 
-def _steps(path: str, seen: dict[str, bool], ahead: Ahead | None, *, everything: bool) -> Iterator[Step]:
+def _steps(path: str, seen: dict[str, bool], *, everything: bool) -> Iterator[Step]:
     if is_run_directory(path):
         yield from _of_directory(path, everything=everything)
         return
-    found = locate(path, everything=everything) if ahead is None else ahead.targets(path, everything=everything)
-    for target in found:
+    for target in locate(path, everything=everything):
         place = storage.normal(target.resolved)
         part = target.resolved != path
         if place in seen and (part or seen[place]):

@@ -109,7 +109,6 @@ def _run(
                 everything=everything,
                 progress=bar.tell,
                 begun=bar.show,
-                upcoming=paths,
                 jobs=jobs,
             ):
                 if interruption.asked:

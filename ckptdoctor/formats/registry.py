@@ -33,19 +33,18 @@ def record(kind: Format) -> ArtifactFormat:
     return _FORMATS[kind]
 
 
-def endings(*, models: bool = False, isolated: bool = False, prefixes: bool = True) -> tuple[str, ...]:
+def endings(*, models: bool = False, prefixes: bool = True) -> tuple[str, ...]:
     """Endings of names, the longest first.
 
     Args:
         models: Those of models alone, not of mere arrays.
-        isolated: Only those of formats that another process reads.
         prefixes: Those too that stay a part of a name, for any format.
     """
     staying = set() if prefixes else {ending for each in FORMATS if each.is_prefix for ending in each.endings}
     found = {
         ending
         for each in FORMATS
-        if not (models and each.holds == "bare-list") and (each.isolated or not isolated)
+        if not (models and each.holds == "bare-list")
         for ending in (*each.endings, *(() if models else each.required))
     }
     return tuple(sorted(found - staying, key=lambda ending: (-len(ending), ending)))

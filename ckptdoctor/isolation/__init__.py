@@ -7,6 +7,3 @@ and is started anew when it died. A crash costs the file at fault, and nothing e
 `client` is our side, `worker` the other, `messages` what they say to each other, `limits` what the worker may use,
 `ownership` whether it may be a fork.
 """
-
-MOST_EARLY = 4
-"""Answers that are kept before anybody asked for them: so far ahead of its caller a worker reads at most."""

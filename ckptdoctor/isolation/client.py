@@ -1,22 +1,16 @@
-"""Our side of the workers: started when first needed, asked, and started anew when they died.
-
-One worker serves those who wait for each answer; a second one is started where calls are set ahead faster than one
-answers them.
-"""
+"""Our side of the worker: started when first needed, asked, and started anew when it died."""
 
 from __future__ import annotations
 
 import atexit
 import os
 from collections.abc import Callable
-from contextlib import suppress
-from functools import partial
 from threading import Lock
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from ckptdoctor.declarations.sources import source
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.isolation import MOST_EARLY, limits, messages, worker
+from ckptdoctor.isolation import limits, messages, worker
 from ckptdoctor.isolation.process import KILL, Answered, Process, start
 
 _Value = TypeVar("_Value")
@@ -56,31 +50,7 @@ def isolated(
         return function(*arguments, **({"progress": progress} if progress is not None else {}))
     call = worker.Call(function, arguments, progress is not None, limited, directory(), source())
     with _lock:
-        at_it = next((lane for lane in _lanes if lane.asked is not None and lane.asked[0] == call), None)
-        if at_it is not None:
-            at_it.settle()
-        for number, (known, answer) in enumerate(_early):
-            if known == call:
-                del _early[number]
-                return answer()  # type: ignore[no-any-return]
-        _lanes[0].settle()
-        return _lanes[0].ask(call, path, progress)  # type: ignore[no-any-return]
-
-
-def ahead(function: Callable[..., object], *arguments: object, path: str) -> bool:
-    """Sets a worker to a call that will come next, and does not wait: it works while we do something else.
-
-    `isolated` with the same function and arguments then takes the answer. Nothing depends on it: where no worker can
-    be asked now, the call that comes asks.
-
-    Returns:
-        Whether one was asked; not while all of them are at something.
-    """
-    if is_direct():
-        return False
-    call = worker.Call(function, arguments, progress=False, limited=True, directory=directory(), source=source())
-    with _lock:
-        return any(lane.set_to(call, path) for lane in _lanes)
+        return _lane.ask(call, path, progress)  # type: ignore[no-any-return]
 
 
 def is_direct() -> bool:
@@ -116,18 +86,13 @@ def _how(error: BaseException, code: int) -> str:
     return f"the process that read it ended without an answer (code {code}): it is corrupt or hostile"
 
 
-# ----------------------------------------------------------------------------------------------------------- workers
+# ------------------------------------------------------------------------------------------------------------ worker
 
 
 class _Lane:
-    """A worker, and what it is at before anybody waits for it.
-
-    Attributes:
-        asked: The call that it was set to ahead, and the file that it reads.
-    """
+    """The worker that is running, if one is."""
 
     def __init__(self) -> None:
-        self.asked: tuple[worker.Call, str] | None = None
         self._process: Process | None = None
 
     def _running(self) -> Process:
@@ -135,44 +100,13 @@ class _Lane:
         if self._process is not None and (self._process.owner != os.getpid() or self._process.has_ended()):
             self.discard()
         if self._process is None:
-            self._process = start([each._process for each in _lanes if each._process is not None])  # noqa: SLF001 - its own kind
+            self._process = start()
         return self._process
 
     def discard(self) -> int:
         """Ends the worker, and answers its exit code."""
-        old, self._process, self.asked = self._process, None, None
+        old, self._process = self._process, None
         return old.end() if old is not None and old.owner == os.getpid() else 0
-
-    def set_to(self, call: worker.Call, path: str) -> bool:
-        """Sets the worker to a call, unless it is at one."""
-        if self.asked is not None and self._process is not None and self._process.has_answered():
-            self.settle()
-        if self.asked is not None:
-            return False
-        with suppress(OSError):
-            messages.send(self._running().requests, tuple(call))
-            self.asked = call, path
-            return True
-        return False
-
-    def settle(self) -> None:
-        """Waits for what was asked ahead, and keeps the answer."""
-        if self.asked is None or self._process is None:
-            return
-        call, path = self.asked
-        del _early[: max(0, len(_early) + 1 - MOST_EARLY)]
-        try:
-            value = self._process.wait(None, limits.STUCK_WALL)
-            _early.append((call, lambda: value))
-        except Answered as answered:
-            _early.append((call, partial(_raise, answered.error)))
-        except BaseException as error:
-            code = self.discard()
-            if not isinstance(error, (EOFError, messages.Garbled, TimeoutError)):
-                raise
-            if code != 0 or not isinstance(error, EOFError):
-                _early.append((call, partial(_raise, Crashed(_how(error, code), path))))
-        self.asked = None
 
     def ask(self, call: worker.Call, path: str, progress: _Told | None) -> Any:
         """Asks, and waits for the answer."""
@@ -200,17 +134,10 @@ class _Lane:
                 raise
 
 
-def _raise(error: BaseException) -> NoReturn:
-    raise error from None
-
-
-_lanes = (_Lane(), _Lane())
-_early: list[tuple[worker.Call, Callable[[], Any]]] = []
-"""The last few answers that came before they were wanted: the call, and what gives or raises its answer."""
+_lane = _Lane()
 
 
 @atexit.register
 def stop() -> None:
-    """Ends the workers; the next call starts another."""
-    for lane in _lanes:
-        lane.discard()
+    """Ends the worker; the next call starts another."""
+    _lane.discard()

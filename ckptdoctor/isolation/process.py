@@ -89,10 +89,6 @@ class Process:
             if not self._ended:  # or its pipe might be another's by now
                 messages.send(self.requests, answer, limits.STUCK_WALL)
 
-    def has_answered(self) -> bool:
-        """Whether waiting would not take long."""
-        return sys.platform != "win32" and bool(select.select([self.answers], [], [], 0)[0])
-
     def has_ended(self) -> bool:
         """Whether the process is gone: it waited long enough for a call."""
         return self._poll() is not None
@@ -107,7 +103,7 @@ class Process:
         return code
 
 
-def start(others: Iterable[Process]) -> Process:
+def start(others: Iterable[Process] = ()) -> Process:
     """A new worker, besides others whose pipes are none of its business.
 
     Raises:

@@ -125,7 +125,7 @@ def attribute(data: bytes) -> tuple[str, Attribute]:
     for length in (name, kind, space):
         parts.append(data[at : at + length])
         at += -(-length // step) * step
-    if parts[0].find(b"\0") != name - 1:
+    if at > len(data) or parts[0].find(b"\0") != name - 1:
         raise Strange
     found = Attribute(element_type(parts[1]), shape_of(parts[2]), data[at:])
     if len(found.data) < nbytes(found.type, found.shape):

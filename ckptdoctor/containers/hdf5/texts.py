@@ -45,7 +45,9 @@ def texts(found: Attribute, heaps: Heaps) -> list[bytes] | list[str]:
 
 
 def _in_heap(heaps: Heaps, heap: int, number: int, length: int) -> str:
-    data = heaps[heap].get(number, b"") if length else b""
-    if len(data) != length:
+    if not length and not number:
+        return ""
+    data = heaps.get(heap, {}).get(number)
+    if data is None or len(data) != length:
         raise Strange
     return data.partition(b"\0")[0].decode("utf-8", "surrogateescape")
