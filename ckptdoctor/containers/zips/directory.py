@@ -94,10 +94,11 @@ def read_directory(stream: BinaryIO, size: int) -> list[Member]:
         at = extra + extras + comments
         if magic != b"PK\x01\x02" or at > length:
             raise NoDirectory("its directory is corrupt")
-        if MAX32 in fields[6:8] or offset == MAX32:
+        if MAX32 in (packed, unpacked, offset):
             unpacked, packed, offset = _wide(data[extra : extra + extras], unpacked, packed, offset)
-        raw = data[name:extra]
-        text = raw.decode("utf-8" if flags & UTF8 else "cp437", "replace").partition("\0")[0]
+        text = data[name:extra].decode("utf-8" if flags & UTF8 else "cp437", "replace")
+        if "\0" in text:
+            text = text.partition("\0")[0]
         found.append(new(Member, (text, flags, method, crc, packed, unpacked, offset + before)))
     # Old writers that knew no zip64 counted no further than 65,535 and began anew.
     if count != (len(found) if wide_end is not None else len(found) & MAX16):
