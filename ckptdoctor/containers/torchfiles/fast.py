@@ -6,36 +6,14 @@ machine begins anew: it stays the authority on every pickle, and on what is wron
 lengths are held against the bytes, so that nothing is allocated for what is claimed.
 """
 
-import re
 import struct
 from collections.abc import Callable
-from typing import NamedTuple
 
-from ckptdoctor.containers.pickles.values import Global, Known, NotThese, Opaque, Pairs
-from ckptdoctor.containers.torchfiles.imports import MAX_LOCATION, Name, Storage, Tensor, TorchImports, storage_type
+from ckptdoctor.containers.pickles.values import NotThese, Opaque, Pairs
+from ckptdoctor.containers.torchfiles.imports import Tensor, TorchImports
+from ckptdoctor.containers.torchfiles.phrases import Phrases
+from ckptdoctor.containers.torchfiles.whole_tensors import WholeTensors, argument
 
-_REBUILD = Name("torch._utils", "_rebuild_tensor_v2")
-_GET, _PUT, _NUMBER = rb"(?:h.|j....)", rb"(r....|)", rb"(?:K.|M..|J....)"
-_SHAPE = rb"(?:\)|%(n)s\x85|%(n)s{2}\x86|%(n)s{3}\x87|\(%(n)s{4,8}t)" % {b"n": _NUMBER}
-TENSOR = re.compile(
-    rb"(" + _GET + rb"\(\(" + _GET + _GET + rb")"  # the function, "storage", its class
-    + rb"X(.)\0\0\0(\d{1,20})" + _PUT  # its key
-    + rb"(" + _GET + rb")(" + _NUMBER + rb")t" + _PUT  # its device and its elements
-    + rb"Q(" + _NUMBER + _SHAPE + rb")" + _PUT  # the tensor's first element and its size
-    + rb"(" + _SHAPE + rb")" + _PUT  # its strides
-    + rb"[\x88\x89](" + _GET + rb")\)R" + _PUT + rb"t" + _PUT + rb"R" + _PUT,
-    re.DOTALL,
-)  # fmt: skip
-"""`_rebuild_tensor_v2(("storage", class, key, device, numel), offset, size, stride, requires_grad, OrderedDict())`.
-
-Its groups are what thousands of tensors have in common, the key of the storage, and each number that is remembered.
-"""
-_GETS = re.compile(rb"h(.)|j(....)", re.DOTALL)
-_PACKED = tuple(struct.Struct("<" + "xI" * count) for count in range(8))
-"""LONG_BINPUT, up to seven of them."""
-_WIDE = 5
-_NUMBERS = re.compile(_NUMBER, re.DOTALL)
-_LONG = 1 << 31
 _NEWEST_PROTOCOL = 5
 _MOST_COPIED = 1 << 22
 _MOST_TEXT = 1 << 12
@@ -65,28 +43,6 @@ def fast_load(data: bytes, start: int, imports: TorchImports) -> tuple[object, i
         raise Unusual(str(error)) from error
 
 
-argument = int.from_bytes
-"""Of an opcode and its argument, behind the opcode: all are little-endian."""
-
-
-def _int(code: bytes) -> int:
-    number = argument(code[1:], "little")
-    if number >= _LONG:
-        raise Unusual("a negative number")
-    return number
-
-
-class _View(NamedTuple):
-    """What tensors have in common but for the storage that they are in."""
-
-    dtype: str
-    numel: int
-    device: str
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-
 class _Reader:
     """A stack, a memo, and the opcodes that PyTorch writes.
 
@@ -103,11 +59,12 @@ class _Reader:
         self.number = 0
         self.counts = False
         self.copied = 0
-        self._views: dict[tuple[bytes, ...], _View] = {}
+        self.phrases = Phrases(data)
 
     def run(self, at: int) -> tuple[object, int]:  # noqa: PLR0912, PLR0915 - there may be millions: each call would tell
         """Interprets opcodes up to STOP, the frequent ones first; one that is cut ends beyond the bytes."""
-        data, memo = self.data, self.memo
+        data, memo, phrases = self.data, self.memo, self.phrases
+        tensors = WholeTensors(data, memo, self.imports)
         counts = self.counts = data[at] == 0x80 and data[at + 1] >= 4
         stack: list[object] = []
         below: list[list[object]] = []  # a stack for each mark
@@ -118,13 +75,20 @@ class _Reader:
                 memo[self.number] = stack[-1]
                 self.number += 1
             elif code in {0x68, 0x6A}:  # BINGET, LONG_BINGET
-                end = at + (1 if code == 0x68 else 4)
-                tensor = TENSOR.match(data, at - 1) if data[end] == data[end + 1] == 0x28 else None
-                if tensor is not None and self._tensor(tensor, stack):
-                    at = tensor.end()
+                start, at = at, at + (1 if code == 0x68 else 4)
+                number = argument(data[start:at], "little")
+                if counts:
+                    if data[at] == 0x29 and data[at + 1] == 0x81:
+                        at = self._object(start - 1, number, at + 2, stack)
+                    else:
+                        stack.append(phrases.recalled(number, memo[number]))
+                    continue
+                taken = tensors.take(start - 1, self.number) if data[at] == data[at + 1] == 0x28 else None
+                if taken is None:
+                    stack.append(memo[number])
                 else:
-                    stack.append(memo[argument(data[at:end], "little")])
-                    at = end
+                    tensor, at, self.number = taken
+                    stack.append(tensor)
             elif code == 0x4B:  # BININT1
                 stack.append(data[at])
                 at += 1
@@ -143,10 +107,11 @@ class _Reader:
                 stack.append(())
             elif code == 0x62:  # BUILD
                 state = stack.pop()
-                self.imports.build(stack[-1], state)
+                self.imports.build(self.changed(stack[-1]), state)
+                phrases.end(stack[-1], at, self.number)
             elif code == 0x75:  # SETITEMS
                 items, stack = stack, below.pop()
-                _set(stack[-1], items)
+                _set(self.changed(stack[-1]), items)
             elif code == 0x7D:  # EMPTY_DICT
                 stack.append(Pairs())
             elif code in {0x71, 0x72}:  # BINPUT, LONG_BINPUT
@@ -168,7 +133,7 @@ class _Reader:
                 at += 2
             elif code == 0x65:  # APPENDS
                 items, stack = stack, below.pop()
-                _append(stack[-1], items)
+                _append(self.changed(stack[-1]), items)
             elif code == 0x2E:  # STOP
                 (value,) = stack
                 if below:
@@ -177,59 +142,12 @@ class _Reader:
             else:
                 at = _RARE[code](self, stack, at)
 
-    def _tensor(self, found: re.Match[bytes], stack: list[object]) -> bool:
-        """Takes a whole tensor, if all that it names is what it has to be."""
-        (
-            names, length, key, as_key, place, elements, as_reference, extents, as_size, steps, as_strides,
-            hooks, as_hooks, as_args, as_tensor,
-        ) = found.groups()  # fmt: skip
-        same = names, place, elements, extents, steps, hooks
-        view = self._views.get(same) or self._view(same)
-        puts = as_key + as_reference + as_size + as_strides + as_hooks + as_args + as_tensor
-        count, rest = divmod(len(puts), _WIDE)
-        if view is None or rest or length[0] != len(key):
-            return False
-        numbers = _PACKED[count].unpack(puts)
-        first = numbers[0] if numbers else self.number
-        if numbers != tuple(range(first, first + count)) or not self.is_free(first):
-            return False
-        name = key.decode("ascii")
-        storage = self.imports.storage(Storage(name, view.dtype, view.numel, view.device))
-        tensor = Tensor(storage, view.dtype or "uint8", view.shape, view.offset, view.strides)
-        # What lies between, no pickle of PyTorch recalls; where one does, its number is not known.
-        if as_key:
-            self.memo[first] = name
-        if as_tensor:
-            self.memo[first + count - 1] = tensor
-        self.number = first + count
-        stack.append(tensor)
-        return True
-
-    def _view(self, same: tuple[bytes, ...]) -> _View | None:
-        """What is common to tensors, taken apart once; None where it is no usual tensor's."""
-        names, place, elements, extents, steps, hooks = same
-        function, tag, kind, device, empty = map(self.memo.__getitem__, recalled_in(names + place + hooks))
-        if function != _REBUILD or tag != "storage" or not isinstance(device, str):
-            return None
-        if not isinstance(empty, Global) or empty.known is not Known.ORDERED_DICT:
-            return None
-        dtype, (numel,), (offset, *shape), strides = storage_type(kind), *map(_numbers, (elements, extents, steps))
-        if dtype is None or len(shape) != len(strides):
-            raise Unusual("no plain storage")
-        view = _View(dtype, numel, device[:MAX_LOCATION], offset, tuple(shape), strides)
-        self._views[same] = view
-        return view
-
     def remember(self, number: int, value: object) -> None:
         """BINPUT."""
-        if not self.is_free(number):
+        if number < self.number or self.counts:
             raise Unusual("a number in the memo that no pickler gives")
         self.memo[number] = value
         self.number = number + 1
-
-    def is_free(self, number: int) -> bool:
-        """Whether a number in the memo is the next one, or a later one where all numbers are written out."""
-        return number == self.number or (number > self.number and not self.counts)
 
     def call(self, function: object, args: object) -> object:
         """REDUCE and NEWOBJ. Constructors copy what they are given, which a small file may ask for often."""
@@ -238,7 +156,28 @@ class _Reader:
                 self.copied += len(each)
         if self.copied > _MOST_COPIED:
             raise Unusual("much is copied")
-        return self.imports.call(function, args)
+        made = self.imports.call(function, args)
+        if isinstance(made, Tensor):
+            self.phrases.drop()
+        return self.changed(made)
+
+    def changed(self, value: object) -> object:
+        """What an opcode changes, or may have changed."""
+        if id(value) in self.phrases.settled:
+            raise Unusual("something is changed that was recalled")
+        return value
+
+    def _object(self, start: int, number: int, end: int, stack: list[object]) -> int:
+        """Takes BINGET, EMPTY_TUPLE and NEWOBJ, and what follows of an object that was written like this before."""
+        known = self.phrases.find(start)
+        if known is not None:
+            stack.append(known.value)
+            self.number += known.numbers
+            return start + known.length
+        made = self.call(self.memo[number], ())
+        stack.append(made)
+        self.phrases.begin(made, start, self.number)
+        return end
 
     def name(self, module: object, name: object) -> object:
         """GLOBAL and STACK_GLOBAL."""
@@ -246,15 +185,6 @@ class _Reader:
         if found is None:
             raise Unusual("a refused name")
         return found
-
-
-def recalled_in(packed: bytes) -> list[int]:
-    """Numbers in the memo that are recalled in a tensor's groups."""
-    return [argument(short or long, "little") for short, long in _GETS.findall(packed)]
-
-
-def _numbers(packed: bytes) -> tuple[int, ...]:
-    return tuple(map(_int, _NUMBERS.findall(packed)))
 
 
 def _set(target: object, items: list[object]) -> None:
@@ -316,15 +246,15 @@ def _tuple3(_: _Reader, stack: list[object], at: int) -> int:
     return at
 
 
-def _set_item(_: _Reader, stack: list[object], at: int) -> int:
+def _set_item(reader: _Reader, stack: list[object], at: int) -> int:
     value, key = stack.pop(), stack.pop()
-    _set(stack[-1], [key, value])
+    _set(reader.changed(stack[-1]), [key, value])
     return at
 
 
-def _append_one(_: _Reader, stack: list[object], at: int) -> int:
+def _append_one(reader: _Reader, stack: list[object], at: int) -> int:
     value = stack.pop()
-    _append(stack[-1], [value])
+    _append(reader.changed(stack[-1]), [value])
     return at
 
 

@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import Final, TypeAlias
 
 from ckptdoctor.containers.pickles.reading import Key
-from ckptdoctor.containers.torchfiles.fast import TENSOR, argument, recalled_in
+from ckptdoctor.containers.torchfiles.whole_tensors import TENSOR, argument, recalled_in
 from ckptdoctor.containers.torchfiles.writing.built import Entry, Special, Value, WholeTensor
 from ckptdoctor.containers.torchfiles.writing.opcodes import key_of
 from ckptdoctor.containers.torchfiles.writing.rendering import Rendering
