@@ -29,12 +29,14 @@ _TYPE = re.compile(r"[\w<>=|\[\]]{1,40}\Z", re.ASCII)
 _FRONT = 96
 """Bytes in which what stands before an array's bytes usually fits."""
 _EXTENT = re.compile(rb"[\x00-\x7f]|\xcc.|\xcd..|\xce....", re.DOTALL)
-_USUAL = re.compile(
+_ARRAY = (
     rb"\x93([\x90-\x9f])((?:[\x00-\x7f]|\xcc.|\xcd..|\xce....){0,15})"
-    rb"([\xa1-\xbf])([\w<>=|\[\]]{1,31})(\xc4.|\xc5..|\xc6....)",
-    re.DOTALL,
+    rb"([\xa1-\xbf])([\w<>=|\[\]]{1,31})(\xc4.|\xc5..|\xc6....)"
 )
+_USUAL = re.compile(_ARRAY, re.DOTALL)
 """The front of an array as flax writes it: shape, type and number of bytes, in one step instead of ten."""
+_ENTRY = re.compile(rb"([\xa1-\xbf])([\x20-\x7e]{1,31})(\xc7.|\xc8..|\xc9....)\x01" + _ARRAY, re.DOTALL)
+"""The same of an entry of a map, whose key is plain and whose value is an array."""
 
 
 class Array(NamedTuple):
@@ -179,15 +181,35 @@ class _Reading:
         self._need(count, 2)
         found: dict[str, object] = {}
         for _ in range(count):
-            key = self.value(depth + 1)
+            entry = self._entry() if depth < MAX_DEPTH else None
+            key = self.value(depth + 1) if entry is None else entry[0]
             if isinstance(key, int) and not isinstance(key, bool):
                 key = str(key)
             if not isinstance(key, str):
                 raise self.wrong("a key of a map is neither text nor a number")
             if key in found:
                 raise self.wrong(f"the key {key[:80]!r} is there twice")
-            found[key] = self.value(depth + 1)
+            found[key] = self.value(depth + 1) if entry is None else entry[1]
         return self._joined(found) if _CHUNKED in found else found
+
+    def _entry(self) -> tuple[str, Array] | None:
+        """A key and an array, in one step; None where something else stands there, and nothing is taken then."""
+        found = _ENTRY.match(self._cursor.ahead(_FRONT))
+        if found is None:
+            return None
+        text, key, length, rank, packed, kind, dtype, nbytes = found.groups()
+        extents = _extents(packed)
+        size = int.from_bytes(nbytes[1:], "big")
+        end = found.start(4) - 1 + int.from_bytes(length[1:], "big")
+        if (
+            (len(key), len(extents), len(dtype)) != (text[0] & 0x1F, rank[0] & 0x0F, kind[0] & 0x1F)
+            or end != found.end() + size
+            or size > self._cursor.left - found.end()
+        ):
+            return None
+        self._objects += 2
+        self._cursor.position += found.end()
+        return key.decode("ascii"), self._located(extents, dtype.decode("ascii"), size)
 
     def extension_(self, size: int, depth: int) -> object:
         (kind,) = self._cursor.take(1, "an extension")

@@ -89,6 +89,17 @@ class _Reader:
                 else:
                     tensor, at, self.number = taken
                     stack.append(tensor)
+            elif code in {0x71, 0x72}:  # BINPUT, LONG_BINPUT
+                end = at + (1 if code == 0x71 else 4)
+                self.remember(argument(data[at:end], "little"), stack[-1])
+                at = end
+            elif code in {0x8C, 0x58}:  # SHORT_BINUNICODE, BINUNICODE
+                end = at + (1 if code == 0x8C else 4)
+                count = argument(data[at:end], "little")
+                if count > _MOST_TEXT:
+                    raise Unusual("long text")
+                at = end + count
+                stack.append(data[end:at].decode("utf-8"))
             elif code == 0x4B:  # BININT1
                 stack.append(data[at])
                 at += 1
@@ -114,17 +125,6 @@ class _Reader:
                 _set(self.changed(stack[-1]), items)
             elif code == 0x7D:  # EMPTY_DICT
                 stack.append(Pairs())
-            elif code in {0x71, 0x72}:  # BINPUT, LONG_BINPUT
-                end = at + (1 if code == 0x71 else 4)
-                self.remember(argument(data[at:end], "little"), stack[-1])
-                at = end
-            elif code in {0x8C, 0x58}:  # SHORT_BINUNICODE, BINUNICODE
-                end = at + (1 if code == 0x8C else 4)
-                count = argument(data[at:end], "little")
-                if count > _MOST_TEXT:
-                    raise Unusual("long text")
-                at = end + count
-                stack.append(data[end:at].decode("utf-8"))
             elif code == 0x74:  # TUPLE
                 items, stack = stack, below.pop()
                 stack.append(tuple(items))

@@ -23,7 +23,7 @@ _SHAPE = rb"(?:\)|%(n)s\x85|%(n)s{2}\x86|%(n)s{3}\x87|\(%(n)s{4,8}t)" % {b"n": _
 TENSOR = re.compile(
     rb"(" + _GET + rb"\(\(" + _GET + _GET + rb")"  # the function, "storage", its class
     + rb"X(.)\0\0\0(\d{1,20})" + _PUT  # its key
-    + rb"(" + _GET + rb")(" + _NUMBER + rb")t" + _PUT  # its device and its elements
+    + rb"(" + _GET + rb")(" + _NUMBER + rb")N?t" + _PUT  # its device and its elements; N in a stream
     + rb"Q(" + _NUMBER + _SHAPE + rb")" + _PUT  # the tensor's first element and its size
     + rb"(" + _SHAPE + rb")" + _PUT  # its strides
     + rb"[\x88\x89](" + _GET + rb")\)R" + _PUT + rb"t" + _PUT + rb"R" + _PUT,

@@ -84,10 +84,18 @@ def _check_sizes(store: Store, name: str, layout: ArrayLayout, chunks: Iterable[
 def _parts(store: Store, layouts: dict[str, ArrayLayout]) -> dict[str, list[Chunk]]:
     """The chunks of every array: their keys begin with its name."""
     found: dict[str, list[Chunk]] = {}
+    starts: dict[
+        tuple[int, str], tuple[int, ...] | None
+    ] = {}  # of arrays that share a layout
     for key, location in store.values.items():
         for name, rest in _splits(key):
             layout = layouts.get(name)
-            start = layout.start(rest) if layout is not None else None
+            if layout is None:
+                continue
+            place = id(layout), rest
+            if place not in starts:
+                starts[place] = layout.start(rest)
+            start = starts[place]
             if start is not None:
                 found.setdefault(name, []).append(Chunk(start, location))
                 break
