@@ -84,9 +84,7 @@ def _check_sizes(store: Store, name: str, layout: ArrayLayout, chunks: Iterable[
 def _parts(store: Store, layouts: dict[str, ArrayLayout]) -> dict[str, list[Chunk]]:
     """The chunks of every array: their keys begin with its name."""
     found: dict[str, list[Chunk]] = {}
-    starts: dict[
-        tuple[int, str], tuple[int, ...] | None
-    ] = {}  # of arrays that share a layout
+    starts: dict[tuple[int, str], tuple[int, ...] | None] = {}  # of arrays that share a layout
     for key, location in store.values.items():
         for name, rest in _splits(key):
             layout = layouts.get(name)
