@@ -55,14 +55,6 @@ class _View(NamedTuple):
     strides: tuple[int, ...]
 
 
-class Taken(NamedTuple):
-    """A tensor, where its opcodes end, and the next number in the memo."""
-
-    tensor: Tensor
-    end: int
-    number: int
-
-
 class WholeTensors:
     """The tensors of a pickle.
 
@@ -78,12 +70,15 @@ class WholeTensors:
         self._imports = imports
         self._views: dict[tuple[bytes, ...], _View] = {}
 
-    def take(self, at: int, number: int) -> Taken | None:
+    def take(self, at: int, number: int) -> tuple[Tensor, int, int] | None:
         """The tensor that stands here, if all that it names is what it has to be.
 
         Args:
             at: Where it begins.
             number: The first number in the memo that is free.
+
+        Returns:
+            The tensor, where its opcodes end, and the next number in the memo.
 
         Raises:
             ValueError, KeyError: It is none that is usual.
@@ -113,7 +108,7 @@ class WholeTensors:
             self._memo[first] = name
         if as_tensor:
             self._memo[first + count - 1] = tensor
-        return Taken(tensor, found.end(), first + count)
+        return tensor, found.end(), first + count
 
     def _view(self, same: tuple[bytes, ...]) -> _View | None:
         names, place, elements, extents, steps, hooks = same

@@ -37,9 +37,9 @@ def arrays(store: Store) -> Arrays:
     layouts: dict[str, ArrayLayout] = {}
     known: dict[tuple[str, bytes], ArrayLayout | None] = {}  # arrays of one shape and type have the same metadata
     for key in store.values:
-        ending = next((each for each in _METADATA if key.endswith(each)), None)
-        if ending is None:
+        if not key.endswith(_METADATA):
             continue
+        ending = next(each for each in _METADATA if key.endswith(each))
         name = key.removesuffix(ending)
         try:
             data = small(store, key)

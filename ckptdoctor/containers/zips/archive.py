@@ -23,6 +23,7 @@ from ckptdoctor.containers.zips.directory import (
     DEFLATED,
     ENCRYPTED,
     LOCAL,
+    LOCAL_LENGTHS,
     STORED,
     Member,
     NoEnd,
@@ -333,7 +334,7 @@ class ZipArchive:
         try:
             self._stream.seek(member.offset)
             head = self._stream.read(LOCAL.size + len(encoded))  # at once: there may be 100,000
-            magic, *_, names, extras = LOCAL.unpack_from(head)
+            magic, names, extras = LOCAL_LENGTHS.unpack_from(head)
             local_name = head[LOCAL.size :]
             if names != len(encoded):
                 self._stream.seek(member.offset + LOCAL.size)

@@ -117,14 +117,14 @@ def _entry(node: object, path: str) -> Entry:
     names: list[str] = []
     indices: list[bool] = []
     for each in keys:
-        key = each.get("key") if isinstance(each, dict) else None
-        if isinstance(key, bool) or not isinstance(key, (str, int)) or abs(_number(key)) >= 1 << 63:
+        told = each if isinstance(each, dict) else {}
+        key = told.get("key")
+        if type(key) is not str and (type(key) is not int or abs(key) >= 1 << 63):
             raise UnreadableArtifact("a key is neither text nor a number", path, place=TREE)
         names.append(str(key))
-        indices.append(isinstance(each, dict) and each.get("key_type") == 1)
+        indices.append(told.get("key_type") == 1)
     kind, shape = value.get("value_type"), value.get("write_shape")
-    numbers = shape if isinstance(shape, list) else []
-    extents = tuple(each for each in numbers if isinstance(each, int) and not isinstance(each, bool))
+    extents = tuple([each for each in shape if type(each) is int]) if isinstance(shape, list) else ()
     return Entry(
         tuple(names),
         tuple(indices),
@@ -132,7 +132,3 @@ def _entry(node: object, path: str) -> Entry:
         value.get("skip_deserialize") is True,
         extents if isinstance(shape, list) and len(extents) == len(shape) else None,
     )
-
-
-def _number(key: str | int) -> int:
-    return 0 if isinstance(key, str) else key
