@@ -42,10 +42,10 @@ def arrays(store: Store) -> Arrays:
         ending = next(each for each in _METADATA if key.endswith(each))
         name = key.removesuffix(ending)
         try:
-            data = small(store, key)
-            if (ending, data) not in known:
-                known[ending, data] = read_metadata(data, store.path, key)
-            layout = known[ending, data]
+            document = ending, small(store, key)
+            if document not in known:
+                known[document] = read_metadata(document[1], store.path, key)
+            layout = known[document]
         except Unsupported as error:
             found.unread[name] = str(error)
             found.tensors[name] = TensorRef(name, "unknown", (), None)
@@ -53,14 +53,16 @@ def arrays(store: Store) -> Arrays:
         if layout is not None:
             layouts[name] = layout
     parts = _parts(store, layouts)
+    expected = {id(layout): layout.chunks for layout in known.values() if layout is not None}
     for name, layout in layouts.items():
         chunks = tuple(sorted(parts.get(name, ()), key=lambda chunk: chunk.start))
         _check_sizes(store, name, layout, chunks)
         location = Chunked(
             layout.shape, layout.chunk, chunks, layout.codecs, layout.fill, layout.big_endian, layout.axes, layout.shard
         )
-        if len(chunks) < layout.chunks:
-            found.lost[name] = (layout.chunks - len(chunks), layout.chunks)
+        whole = expected[id(layout)]
+        if len(chunks) < whole:
+            found.lost[name] = (whole - len(chunks), whole)
         found.tensors[name] = TensorRef(name, layout.dtype, layout.shape, _plain(layout, location) or location)
     return found
 
