@@ -132,7 +132,7 @@ CASES = (
     Case(
         "30,000 tensors, legacy torch.save",
         "torch_inputs.py:many_legacy",
-        (_python("torch.load", _TORCH.replace(", mmap=True", ""), "torch", slow=True, goal=1 / 2),),
+        (_python("torch.load", _TORCH.replace(", mmap=True", ""), "torch", slow=True, goal=1 / 6),),
     ),
     Case(
         "10,000 tensors, distributed",
