@@ -29,12 +29,16 @@ _TYPE = re.compile(r"[\w<>=|\[\]]{1,40}\Z", re.ASCII)
 _FRONT = 96
 """Bytes in which what stands before an array's bytes usually fits."""
 _EXTENT = re.compile(rb"[\x00-\x7f]|\xcc.|\xcd..|\xce....", re.DOTALL)
-_USUAL = re.compile(
+_ARRAY = (
     rb"\x93([\x90-\x9f])((?:[\x00-\x7f]|\xcc.|\xcd..|\xce....){0,15})"
-    rb"([\xa1-\xbf])([\w<>=|\[\]]{1,31})(\xc4.|\xc5..|\xc6....)",
-    re.DOTALL,
+    rb"([\xa1-\xbf])([\w<>=|\[\]]{1,31})(\xc4.|\xc5..|\xc6....)"
 )
+_USUAL = re.compile(_ARRAY, re.DOTALL)
 """The front of an array as flax writes it: shape, type and number of bytes, in one step instead of ten."""
+_EXTENSION = rb"(\xc7.|\xc8..|\xc9....)\x01" + _ARRAY
+_EXTENDED = re.compile(_EXTENSION, re.DOTALL)
+_ENTRY = re.compile(rb"([\xa1-\xbf])([\x20-\x7e]{1,31})(" + _EXTENSION + rb")", re.DOTALL)
+"""The same of an entry of a map, whose key is plain and whose value is an array."""
 
 
 class Array(NamedTuple):
@@ -179,15 +183,29 @@ class _Reading:
         self._need(count, 2)
         found: dict[str, object] = {}
         for _ in range(count):
-            key = self.value(depth + 1)
+            entry = self._entry() if depth < MAX_DEPTH else None
+            key = self.value(depth + 1) if entry is None else entry[0]
             if isinstance(key, int) and not isinstance(key, bool):
                 key = str(key)
             if not isinstance(key, str):
                 raise self.wrong("a key of a map is neither text nor a number")
             if key in found:
                 raise self.wrong(f"the key {key[:80]!r} is there twice")
-            found[key] = self.value(depth + 1)
+            found[key] = self.value(depth + 1) if entry is None else entry[1]
         return self._joined(found) if _CHUNKED in found else found
+
+    def _entry(self) -> tuple[str, Array] | None:
+        """A key and an array, in one step; None where something else stands there, and nothing is taken then."""
+        found = _ENTRY.match(self._cursor.ahead(_FRONT))
+        if found is None:
+            return None
+        text, key, front = found.group(1, 2, 3)
+        described = _described(front)
+        if described is None or len(key) != text[0] & 0x1F or described[2] > self._cursor.left - found.end():
+            return None
+        self._objects += 2
+        self._cursor.position += found.end()
+        return key.decode("ascii"), self._placed(*described)
 
     def extension_(self, size: int, depth: int) -> object:
         (kind,) = self._cursor.take(1, "an extension")
@@ -239,6 +257,10 @@ class _Reading:
         name = "bool" if dtype == "bool_" else dtype
         if name in ITEMSIZE and prod(extents) * ITEMSIZE[name] != size:
             raise self.wrong(f"an array of the shape {list(extents)} and type {name} has {size:,} bytes")
+        return self._placed(name, extents, size)
+
+    def _placed(self, name: str, extents: tuple[int, ...], size: int) -> Array:
+        """An array whose bytes come next."""
         if size <= _SMALL or not self._cursor.in_file:
             place: FileRange | Inline | None = Inline(self._cursor.take(size, "an array"))
         else:
@@ -268,6 +290,21 @@ class _Reading:
 @lru_cache(4096)
 def _extents(packed: bytes) -> tuple[int, ...]:
     return tuple(int.from_bytes(each[1:] or each, "big") for each in _EXTENT.findall(packed))
+
+
+@lru_cache(4096)
+def _described(front: bytes) -> tuple[str, tuple[int, ...], int] | None:
+    """Type, shape and bytes of an array, of which all of a shape have the same front; None where it is not in order."""
+    found = _EXTENDED.fullmatch(front)
+    if found is None:
+        return None
+    length, rank, packed, kind, dtype, nbytes = found.groups()
+    extents, size = _extents(packed), int.from_bytes(nbytes[1:], "big")
+    name = "bool" if dtype == b"bool_" else dtype.decode("ascii")
+    lengths = (rank[0] & 0x0F, kind[0] & 0x1F, int.from_bytes(length[1:], "big"))
+    if lengths != (len(extents), len(dtype), len(front) - found.start(2) + 1 + size) or not is_possible(extents):
+        return None
+    return (name, extents, size) if name in ITEMSIZE and prod(extents) * ITEMSIZE[name] == size else None
 
 
 def _numbered(value: object) -> list[object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from ckptdoctor.containers.msgpack import Array
 from ckptdoctor.optimizers.optax.reading import read_optax
@@ -41,17 +41,23 @@ def state_of(
     )
 
 
-def leaves_of(value: object, path: Path = ()) -> Iterator[Leaf]:
+def leaves_of(value: object) -> list[Leaf]:
     """The leaves of nested dictionaries and lists; an empty one stands for a node that keeps nothing."""
-    if isinstance(value, Mapping) and value:
+    found: list[Leaf] = []
+    _add(value, (), found)
+    return found
+
+
+def _add(value: object, path: Path, found: list[Leaf]) -> None:
+    if isinstance(value, dict) and value:
         for key, each in value.items():
-            yield from leaves_of(each, (*path, str(key)))
+            _add(each, (*path, str(key)), found)
     elif isinstance(value, (list, tuple)) and value and not isinstance(value, (Array, TensorRef)):
         for number, each in enumerate(value):
-            yield from leaves_of(each, (*path, str(number)))
+            _add(each, (*path, str(number)), found)
     else:
         tensor = as_tensor("/".join(path), value)
-        yield Leaf(path, tensor, is_empty=tensor is None)
+        found.append(Leaf(path, tensor, is_empty=tensor is None))
 
 
 def as_tensor(key: str, value: object) -> TensorRef | None:

@@ -42,6 +42,7 @@ with safe_open({path!r}, "np") as file:
     for key in file.keys():
         file.get_slice(key).get_shape()
 """
+_FLAX = "import flax.serialization as s; s.msgpack_restore(open({path!r}, 'rb').read())"
 _ORBAX = "import orbax.checkpoint as ocp; ocp.PyTreeCheckpointer().metadata({path!r})"
 
 
@@ -129,6 +130,11 @@ CASES = (
     Case("2 GB file of torch.save", "torch_inputs.py:torch_2_gb", _torch(1 / 12)),
     Case("30,000 tensors, torch.save", "torch_inputs.py:many_torch", _torch(1 / 6)),
     Case(
+        "30,000 tensors, legacy torch.save",
+        "torch_inputs.py:many_legacy",
+        (_python("torch.load", _TORCH.replace(", mmap=True", ""), "torch", slow=True, goal=1 / 6),),
+    ),
+    Case(
         "10,000 tensors, distributed",
         "torch_inputs.py:many_distributed",
         (_python("FileSystemReader.read_metadata", _DCP, "torch", slow=True, goal=1 / 12),),
@@ -142,6 +148,11 @@ CASES = (
         "3,000 arrays, Orbax",
         "torch_inputs.py:many_orbax",
         (_python("PyTreeCheckpointer.metadata", _ORBAX, "orbax", slow=True, goal=1 / 20),),
+    ),
+    Case(
+        "30,000 arrays, flax",
+        "torch_inputs.py:many_flax",
+        (_python("msgpack_restore", _FLAX, "flax", goal=1 / 4),),
     ),
     Case(
         "1 GB TF checkpoint, every byte",

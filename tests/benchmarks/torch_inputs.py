@@ -61,7 +61,7 @@ def torch_2_gb(folder: Path) -> str:
     return str(folder / "large.pt")
 
 
-def many_torch(folder: Path) -> str:
+def many_torch(folder: Path, *, archive: bool = True) -> str:
     """10,000 parameters with Adam's moments."""
     import torch
 
@@ -71,8 +71,14 @@ def many_torch(folder: Path) -> str:
         for number in range(MANY)
     }
     groups = [{**torch.optim.Adam([torch.zeros(1)]).state_dict()["param_groups"][0], "params": [*range(MANY)]}]
-    torch.save({"model": weights, "optimizer": {"state": state, "param_groups": groups}}, folder / "many.pt")
+    whole = {"model": weights, "optimizer": {"state": state, "param_groups": groups}}
+    torch.save(whole, folder / "many.pt", _use_new_zipfile_serialization=archive)
     return str(folder / "many.pt")
+
+
+def many_legacy(folder: Path) -> str:
+    """The same as a stream, as torch wrote before 1.6."""
+    return many_torch(folder, archive=False)
 
 
 def many_distributed(folder: Path) -> str:
@@ -93,22 +99,37 @@ def many_safetensors(folder: Path) -> str:
     return str(folder / "many.safetensors")
 
 
-def many_orbax(folder: Path) -> str:
-    """1,000 parameters of JAX with Adam's moments, by Orbax."""
+def _tree(parameters: int) -> dict[str, Any]:
+    """Parameters of JAX with Adam's moments."""
     import numpy as np
     import optax
+
+    params = {f"layer_{number:05d}": {"kernel": np.zeros((2, 2), np.float32)} for number in range(parameters)}
+    return {"params": params, "opt_state": optax.adam(1e-3).init(params), "step": 7}
+
+
+def many_orbax(folder: Path) -> str:
+    """1,000 parameters of JAX with Adam's moments, by Orbax."""
     import orbax.checkpoint as ocp
 
-    params = {f"layer_{number:05d}": {"kernel": np.zeros((2, 2), np.float32)} for number in range(1_000)}
-    state = optax.adam(1e-3).init(params)
-    ocp.PyTreeCheckpointer().save(folder / "orbax", {"params": params, "opt_state": state, "step": 7})
+    ocp.PyTreeCheckpointer().save(folder / "orbax", _tree(1_000))
     return str(folder / "orbax")
+
+
+def many_flax(folder: Path) -> str:
+    """10,000 such parameters, by flax."""
+    serialization = importlib.import_module("flax.serialization")
+
+    path = folder / "many.msgpack"
+    path.write_bytes(serialization.to_bytes(_tree(MANY)))
+    return str(path)
 
 
 INPUTS: dict[str, Callable[[Path], str]] = {
     each.__name__: each
     for each in (
-        small_torch, torch_395_mb, torch_2_gb, many_torch, many_distributed, many_safetensors, many_orbax,
+        small_torch, torch_395_mb, torch_2_gb, many_torch, many_legacy, many_distributed, many_safetensors, many_orbax,
+        many_flax,
     )
 }  # fmt: skip
 

@@ -77,7 +77,10 @@ class _Fields:
     def number(self) -> int:
         value = shift = 0
         while True:
-            byte = self.take(1)[0]
+            if self._at == len(self._body):
+                raise self.wrong("ends early")
+            byte = self._body[self._at]
+            self._at += 1
             value |= (byte & 0x7F) << shift
             if byte < 0x80:
                 if value > _NOWHERE:

@@ -239,15 +239,13 @@ def element_type(code: str) -> Dtype:
 
 def shape_of(value: object) -> tuple[int, ...]:
     """A shape, checked to be one."""
-    extents = value if isinstance(value, (tuple, list)) else (value,)
-    shape: list[int] = []
+    extents = tuple(value) if isinstance(value, (tuple, list)) else (value,)
     for extent in extents:
-        if not isinstance(extent, int) or isinstance(extent, bool) or not 0 <= extent < 1 << 62:
+        if extent.__class__ is not int or not 0 <= extent < 1 << 62:
             raise NotThese(f"an array has the extent {str(extent)[:32]!r}")
-        shape.append(extent)
-    if len(shape) > 64:
-        raise NotThese(f"an array claims {len(shape)} dimensions")
-    return tuple(shape)
+    if len(extents) > 64:
+        raise NotThese(f"an array claims {len(extents)} dimensions")
+    return extents
 
 
 def call(function: object, args: object) -> object:

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from math import isfinite, sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -57,18 +57,15 @@ def release() -> None:
         sys.modules["ckptdoctor.containers.hdf5.pool"].release()
 
 
-@contextmanager
-def _opened(path: str) -> Iterator[RegularFile]:
+def _opened(path: str) -> AbstractContextManager[RegularFile]:
     cache = _open_files.get()
     if cache is None:
-        with RegularFile(path) as file:
-            yield file
-        return
+        return RegularFile(path)
     if path not in cache:
         if len(cache) >= 16:
             cache.pop(next(iter(cache))).close()
         cache[path] = RegularFile(path)
-    yield cache[path]
+    return nullcontext(cache[path])
 
 
 def expect(refs: Iterable[TensorRef]) -> None:

@@ -92,7 +92,7 @@ def _load(path: str, archive: ZipArchive, start: int) -> Loaded:
             return None
         place = told.get(name) or archive.stored_range(name)
         if place is not None:
-            return FileRange(path, start + place[0], place[1], big_endian=is_big)
+            return FileRange(path, start + place[0], place[1], None, is_big)
         packed.append(name)
         offset, length = archive.packed_range(name)
         return Coded(path, start + offset, length, "deflate", 0, archive.size(name), big_endian=is_big)

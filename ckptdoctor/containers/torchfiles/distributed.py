@@ -73,9 +73,10 @@ def read_directory(path: str) -> Directory:
     entries: dict[str, Stored] = {}
     lost: dict[str, str] = {}
     described = {key: each for key, each in tensors.items if isinstance(key, str)}
+    known: dict[int, _Described] = {}
     for key in dict.fromkeys((*(key for key in paths if key in described), *described)):
-        entries[key] = _stored(key, described[key], paths.get(key, (key,)), places.get(key, {}), where)
-        found = entries[key]
+        found = _stored(key, described[key], paths.get(key, (key,)), places.get(key, {}), known, where)
+        entries[key] = found
         if found.tensor is None and found.archive is None:
             lost[key] = next((name for name, *_ in places.get(key, {}).values()), "")
         elif found.tensor is not None and found.tensor.location is None and found.tensor.size:
@@ -131,19 +132,20 @@ _Place = tuple[str, "Archived | None"]
 def _places(storage: object, path: str, where: str) -> dict[str, dict[tuple[int, ...], _Place]]:
     """Key → first element of a chunk → the file and the place in it."""
     found: dict[str, dict[tuple[int, ...], _Place]] = {}
-    sizes: dict[str, int] = {}
+    files: dict[str, tuple[str, int]] = {}
     for index, info in storage.items if isinstance(storage, Pairs) else ():
         at, told = _fields(index, where), _fields(info, where)
         key, name = at.get("fqn"), told.get("relative_path")
         offset, length = told.get("offset"), told.get("length")
         if not isinstance(key, str) or not isinstance(name, str) or type(offset) is not int or type(length) is not int:
             raise UnreadableArtifact("says where something is by what says no place", where)
-        if not _PLAIN.match(name) or name in {".", ".."}:
-            raise UnreadableArtifact(f"names the file {name[:80]!r}, which is not in the directory", where)
-        full = os.path.join(path, name)
-        if name not in sizes:
-            sizes[name] = _size(full)
-        inside = offset >= 0 and length > 0 and offset + length <= sizes[name]
+        if name not in files:
+            if not _PLAIN.match(name) or name in {".", ".."}:
+                raise UnreadableArtifact(f"names the file {name[:80]!r}, which is not in the directory", where)
+            full = os.path.join(path, name)
+            files[name] = full, _size(full)
+        full, size = files[name]
+        inside = offset >= 0 and length > 0 and offset + length <= size
         start = _start(at.get("offset"), where)
         found.setdefault(key, {})[start] = (name, Archived(full, offset, length) if inside else None)
     return found
@@ -165,12 +167,15 @@ def _start(value: object, where: str) -> tuple[int, ...]:
         raise UnreadableArtifact(f"has a chunk at no place: {error}", where) from error
 
 
-def _stored(
-    key: str, described: object, path: tuple[str | int, ...], places: Mapping[tuple[int, ...], _Place], where: str
-) -> Stored:
-    if not isinstance(described, Opaque) or not described.name.endswith("TensorStorageMetadata"):
-        found = next(iter(places.values()), ("", None))[1]
-        return Stored(path, None, found)
+class _Described(NamedTuple):
+    """What the metadata says of a tensor: of all of one shape, a pickle of PyTorch has this but once."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    chunks: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
+
+
+def _described(key: str, described: Opaque, where: str) -> _Described:
     fields = _fields(described, where)
     properties, size, chunks = fields.get("properties"), fields.get("size"), fields.get("chunks")
     state = properties.state if isinstance(properties, Opaque) else None
@@ -178,23 +183,43 @@ def _stored(
     shape = _start(size, where)
     if not dtype or not isinstance(chunks, list):
         raise UnreadableArtifact(f"describes {key[:80]!r} by something that no tensor has", where)
-    pieces: list[Piece] = []
+    found = []
     for chunk in chunks:
         told = _fields(chunk, where)
         start, extent = _start(told.get("offsets"), where), _start(told.get("sizes"), where)
         outside = len(start) != len(shape) or len(extent) != len(shape)
         if outside or any(one + length > most for one, length, most in zip(start, extent, shape, strict=True)):
             raise UnreadableArtifact(f"has a chunk of {key[:80]!r} that lies outside of it", where)
-        place = places.get(start) or (places.get(()) if len(chunks) == 1 else None)
+        found.append((start, extent))
+    return _Described(dtype, shape, tuple(found))
+
+
+def _stored(
+    key: str,
+    described: object,
+    path: tuple[str | int, ...],
+    places: Mapping[tuple[int, ...], _Place],
+    known: dict[int, _Described],
+    where: str,
+) -> Stored:
+    if not isinstance(described, Opaque) or not described.name.endswith("TensorStorageMetadata"):
+        found = next(iter(places.values()), ("", None))[1]
+        return Stored(path, None, found)
+    told = known.get(id(described))
+    if told is None:
+        told = known[id(described)] = _described(key, described, where)
+    pieces: list[Piece] = []
+    for start, extent in told.chunks:
+        place = places.get(start) or (places.get(()) if len(told.chunks) == 1 else None)
         if place is None or place[1] is None:
-            return Stored(path, TensorRef(key, dtype, shape, None), None)
+            return Stored(path, TensorRef(key, told.dtype, told.shape, None), None)
         pieces.append(Piece(start, extent, place[1]))
+    covered, elements = sum(_elements(piece.shape) for piece in pieces), _elements(told.shape)
+    if covered != elements:
+        raise UnreadableArtifact(f"has chunks of {key[:80]!r} with {covered:,} of {elements:,} elements", where)
     pieces.sort(key=lambda piece: piece.start)
-    covered = sum(_elements(piece.shape) for piece in pieces)
-    if covered != _elements(shape):
-        raise UnreadableArtifact(f"has chunks of {key[:80]!r} with {covered:,} of {_elements(shape):,} elements", where)
     whole = pieces[0].location if len(pieces) == 1 else Pieces(tuple(pieces))
-    return Stored(path, TensorRef(key, dtype, shape, whole), None)
+    return Stored(path, TensorRef(key, told.dtype, told.shape, whole), None)
 
 
 def _elements(shape: tuple[int, ...]) -> int:

@@ -36,10 +36,11 @@ UNRESOLVED = "lazily conjugated or negated"
 """The kind of a tensor whose bytes are not its values."""
 MAX_NAMES = 1000
 """Different names that are remembered."""
-_MAX_LOCATION = 64
+MAX_LOCATION = 64
+"""Characters of a device that are kept."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Storage:
     """A stretch of elements outside of the pickle.
 
@@ -179,7 +180,7 @@ class TorchImports(Imports):
             raise NotThese("a storage is named by text alone")
         match reference:
             case ("storage", storage_class, key, location, int() as numel, *rest) if not isinstance(numel, bool):
-                dtype = _storage_type(storage_class)
+                dtype = storage_type(storage_class)
                 if dtype is None or not isinstance(key, (str, int)) or not 0 <= numel < 1 << 62:
                     raise NotThese("a storage is described by something that none has")
                 storage = self.storage(Storage(str(key), dtype, numel, _device(location)))
@@ -194,14 +195,15 @@ class TorchImports(Imports):
         return found
 
 
-def _storage_type(storage_class: object) -> str | None:
+def storage_type(storage_class: object) -> str | None:
+    """The element type of a class of storages; None of what is none."""
     if isinstance(storage_class, Name) and storage_class.module.partition(".")[0] == "torch":
         return STORAGES.get(storage_class.name)
     return None
 
 
 def _device(location: object) -> str:
-    return location[:_MAX_LOCATION] if isinstance(location, str) else ""
+    return location[:MAX_LOCATION] if isinstance(location, str) else ""
 
 
 def _viewed(storage: Storage, view: tuple[object, ...]) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from math import prod
 
 from ckptdoctor.containers.bytes.cursor import Cursor
@@ -32,16 +33,19 @@ class TorchTree(Tree):
     def __init__(self, cursor: Cursor, stored: Stored) -> None:
         super().__init__(cursor)
         self._stored = stored
+        self._around: Place | None = None  # what stands in it follows one another, and begins with the same keys
+        self._prefix = ""
         self.lost: list[str] = []
 
     def written(self, key: Place) -> str:
         """`optimizer/state/0/exp_avg`."""
-        parts: list[str] = []
         around, index = key
-        while around is not None:
-            parts.append(str(index))
-            around, index = around
-        return "/".join([*([str(index)] if index else []), *reversed(parts)])
+        if around is None:
+            return str(index) if index else ""
+        if around is not self._around:
+            before = self.written(around)
+            self._around, self._prefix = around, f"{before}/" if before or around[0] is not None else ""
+        return f"{self._prefix}{index}"
 
     def node(self, value: object, key: Place, depth: int = 0) -> Node:
         """The structure below `value`, whose tensors' keys begin with that of `key`."""
@@ -69,6 +73,8 @@ class TorchTree(Tree):
         return super().other(value, key, depth)
 
     def _key(self, value: object, depth: int = 0) -> Key:
+        if isinstance(value, (str, int)):
+            return super()._key(value, depth)
         if isinstance(value, Tensor):  # the state of a pickled optimizer is kept by parameter
             return identity(self._find(value, "a key"))
         if isinstance(value, (Opaque, Name, Dtype, Global)):
@@ -90,18 +96,16 @@ class TorchTree(Tree):
         return TensorRef(name, value.dtype, value.shape, location)
 
     def _find(self, value: Tensor, name: str) -> Location | None:
-        if value.storage is None:
-            return None
-        if value.kind == UNRESOLVED or value.dtype in PACKED:
+        storage = value.storage
+        if storage is None or value.kind == UNRESOLVED or value.dtype in PACKED:
             return None
         width = itemsize(value.dtype)
-        span = span_of(value.shape, value.strides or ())
-        storage = value.storage
+        elements, plain = _extent(value.shape, value.strides or ())
         held = storage.numel * (itemsize(storage.dtype) if storage.dtype else 1)
-        first, nbytes = value.offset * width, span * width
+        first, nbytes = value.offset * width, elements * width
         if not width:
             raise self._odd(f"{name} has elements of the type {value.dtype}, which is not read")
-        if not prod(value.shape):
+        if not elements:
             return Inline(b"")  # torch lets an empty view begin anywhere
         if first + nbytes > held:
             raise self._odd(
@@ -112,12 +116,12 @@ class TorchTree(Tree):
             return None
         if whole.nbytes < held:
             raise self._odd(f"the storage of {name} should be {held:,} bytes and is {whole.nbytes:,}: truncated")
-        part: FileRange | Coded
+        part: FileRange | Coded = whole
         if isinstance(whole, Coded):
             part = whole._replace(skip=whole.skip + first, nbytes=nbytes)
-        else:
+        elif first or nbytes != whole.nbytes:
             part = whole._replace(offset=whole.offset + first, nbytes=nbytes)
-        return part if value.strides is None or is_plain(value.shape, value.strides) else Strided(part, value.strides)
+        return part if plain or value.strides is None else Strided(part, value.strides)
 
     def _odd(self, message: str) -> UnreadableArtifact:
         return UnreadableArtifact(message, self._cursor.path, place="data.pkl")
@@ -132,18 +136,15 @@ def identity(location: Location | None) -> str:
     return "<tensor>"
 
 
-def span_of(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
-    """Elements from the first to the last of a view, which is what it needs of its storage; 0 if it is empty."""
-    if not prod(shape):
-        return 0
-    return 1 + sum((extent - 1) * stride for extent, stride in zip(shape, strides, strict=True))
+@lru_cache(4096)
+def _extent(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, bool]:
+    """Elements from the first to the last of a view, which is what it needs of its storage; 0 if it is empty.
 
-
-def is_plain(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
-    """Whether the elements lie one after the other in C order; the stride of a single element does not matter."""
-    expected = 1
+    And whether they lie one after the other in C order; the stride of a single element does not matter.
+    """
+    span, expected, plain = 1, 1, True
     for extent, stride in zip(reversed(shape), reversed(strides), strict=True):
-        if extent != 1 and stride != expected:
-            return False
+        span += (extent - 1) * stride
+        plain = plain and (extent == 1 or stride == expected)
         expected *= extent
-    return True
+    return span if prod(shape) else 0, plain

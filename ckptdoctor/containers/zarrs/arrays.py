@@ -37,15 +37,15 @@ def arrays(store: Store) -> Arrays:
     layouts: dict[str, ArrayLayout] = {}
     known: dict[tuple[str, bytes], ArrayLayout | None] = {}  # arrays of one shape and type have the same metadata
     for key in store.values:
-        ending = next((each for each in _METADATA if key.endswith(each)), None)
-        if ending is None:
+        if not key.endswith(_METADATA):
             continue
+        ending = next(each for each in _METADATA if key.endswith(each))
         name = key.removesuffix(ending)
         try:
-            data = small(store, key)
-            if (ending, data) not in known:
-                known[ending, data] = read_metadata(data, store.path, key)
-            layout = known[ending, data]
+            document = ending, small(store, key)
+            if document not in known:
+                known[document] = read_metadata(document[1], store.path, key)
+            layout = known[document]
         except Unsupported as error:
             found.unread[name] = str(error)
             found.tensors[name] = TensorRef(name, "unknown", (), None)
@@ -53,14 +53,16 @@ def arrays(store: Store) -> Arrays:
         if layout is not None:
             layouts[name] = layout
     parts = _parts(store, layouts)
+    expected = {id(layout): layout.chunks for layout in known.values() if layout is not None}
     for name, layout in layouts.items():
         chunks = tuple(sorted(parts.get(name, ()), key=lambda chunk: chunk.start))
         _check_sizes(store, name, layout, chunks)
         location = Chunked(
             layout.shape, layout.chunk, chunks, layout.codecs, layout.fill, layout.big_endian, layout.axes, layout.shard
         )
-        if len(chunks) < layout.chunks:
-            found.lost[name] = (layout.chunks - len(chunks), layout.chunks)
+        whole = expected[id(layout)]
+        if len(chunks) < whole:
+            found.lost[name] = (whole - len(chunks), whole)
         found.tensors[name] = TensorRef(name, layout.dtype, layout.shape, _plain(layout, location) or location)
     return found
 
@@ -84,10 +86,16 @@ def _check_sizes(store: Store, name: str, layout: ArrayLayout, chunks: Iterable[
 def _parts(store: Store, layouts: dict[str, ArrayLayout]) -> dict[str, list[Chunk]]:
     """The chunks of every array: their keys begin with its name."""
     found: dict[str, list[Chunk]] = {}
+    starts: dict[tuple[int, str], tuple[int, ...] | None] = {}  # of arrays that share a layout
     for key, location in store.values.items():
         for name, rest in _splits(key):
             layout = layouts.get(name)
-            start = layout.start(rest) if layout is not None else None
+            if layout is None:
+                continue
+            place = id(layout), rest
+            if place not in starts:
+                starts[place] = layout.start(rest)
+            start = starts[place]
             if start is not None:
                 found.setdefault(name, []).append(Chunk(start, location))
                 break

@@ -23,6 +23,7 @@ from ckptdoctor.containers.zips.directory import (
     DEFLATED,
     ENCRYPTED,
     LOCAL,
+    LOCAL_LENGTHS,
     STORED,
     Member,
     NoEnd,
@@ -46,8 +47,8 @@ SPOOL_MEMORY = 16 << 20
 _BLOCK = 1 << 20
 _BROKEN = (zlib.error, OSError, ValueError, EOFError, struct.error, OverflowError, MemoryError)
 """What reading a broken archive ends in."""
-_ESCAPES = re.compile(r"/|.:|(?:.*/)?\.\.(?:/|\Z)|[^\\]*\\", re.DOTALL)
-"""Names that would be unpacked outside of the archive's folder, somewhere."""
+_ESCAPE = re.compile(r"\\|(?:\A|\0)(?:/|[^\0]:)|(?:[/\0]|\A)\.\.(?:[/\0]|\Z)", re.DOTALL)
+"""In a name, or in names with a zero byte between them: it would be unpacked outside of the folder, somewhere."""
 
 
 class SubFile(io.RawIOBase):
@@ -149,15 +150,26 @@ class ZipArchive:
         return UnreadableArtifact(why, self.path, place=place)
 
     def _index(self, members: list[Member]) -> None:
+        self._members = {each.name: each for each in members}
+        names = "\0".join(self._members)  # all at once: there may be 100,000
+        if (
+            len(self._members) < len(members)
+            or _ESCAPE.search(names)
+            or any(each.flags & ENCRYPTED for each in members)
+        ):
+            self._note_tricks(members)
+
+    def _note_tricks(self, members: list[Member]) -> None:
+        known: set[str] = set()
         for member in members:
             name = member.name
-            if name in self._members:
+            if name in known:
                 self._note(f"member {name!r} is there twice; Keras reads the last one")
-            if _ESCAPES.match(name):
+            if _ESCAPE.search(name):
                 self._note(f"member {name!r} would be unpacked outside the archive's folder")
             if member.flags & ENCRYPTED:
                 self._note(f"member {name!r} is marked as encrypted")
-            self._members[name] = member
+            known.add(name)
 
     def _note(self, message: str) -> None:
         if len(self.oddities) < MAX_ODDITIES:
@@ -207,7 +219,8 @@ class ZipArchive:
 
     def _blocks(self, name: str, step: int = _BLOCK) -> Iterator[bytes]:
         """The bytes of a member, unpacked, block by block; its size and checksum are verified at the end."""
-        member, offset = self._member(name), self._start(name)
+        member = self._member(name)
+        offset = self._start(member)
         if member.method not in {STORED, *_UNPACKERS}:
             raise UnreadableArtifact(f"is packed by method {member.method}, which is not read", self.path, place=name)
         unpacker = _UNPACKERS[member.method]() if member.method in _UNPACKERS else None
@@ -264,7 +277,8 @@ class ZipArchive:
 
     def packed_range(self, name: str) -> tuple[int, int]:
         """Where the packed bytes of a member begin in the archive, and how many they are."""
-        return self._start(name), self._member(name).packed
+        member = self._member(name)
+        return self._start(member), member.packed
 
     def crc(self, name: str) -> int:
         """The CRC-32 of a member, unpacked, as the archive has it."""
@@ -280,7 +294,7 @@ class ZipArchive:
         if member.method == STORED:
             # At a URL what is read ahead may be a request; the stream below keeps blocks as it is.
             buffer = 512 if storage.is_remote(self.path) else io.DEFAULT_BUFFER_SIZE
-            return io.BufferedReader(SubFile(self._stream, self.offset(name), member.size), buffer)
+            return io.BufferedReader(SubFile(self._stream, self._whole(member), member.size), buffer)
         import tempfile
 
         spool: Any = tempfile.SpooledTemporaryFile(max_size=SPOOL_MEMORY)  # noqa: SIM115
@@ -296,11 +310,7 @@ class ZipArchive:
 
     def offset(self, name: str) -> int:
         """Where the bytes of a stored member begin in the archive, from its local header."""
-        member = self._member(name)
-        start = self._start(name, member)
-        if member.size != member.packed:
-            raise UnreadableArtifact("its bytes are not all in the archive", self.path, place=name)
-        return start
+        return self._whole(self._member(name))
 
     def stored_range(self, name: str) -> tuple[int, int] | None:
         """Where the bytes of a stored member begin, and how many they are; None for one that is packed.
@@ -309,27 +319,33 @@ class ZipArchive:
             UnreadableArtifact: They are not all there.
         """
         member = self._member(name)
-        return (self.offset(name), member.size) if member.method == STORED else None
+        return (self._whole(member), member.size) if member.method == STORED else None
 
-    def _start(self, name: str, member: Member | None = None) -> int:
+    def _whole(self, member: Member) -> int:
+        start = self._start(member)
+        if member.size != member.packed:
+            raise UnreadableArtifact("its bytes are not all in the archive", self.path, place=member.name)
+        return start
+
+    def _start(self, member: Member) -> int:
         """Where the bytes of a member begin, packed or not."""
-        member = member or self._member(name)
+        name = member.name
         encoded = name.encode("utf-8", "replace")
         try:
             self._stream.seek(member.offset)
             head = self._stream.read(LOCAL.size + len(encoded))  # at once: there may be 100,000
-            fields = LOCAL.unpack_from(head)
+            magic, names, extras = LOCAL_LENGTHS.unpack_from(head)
             local_name = head[LOCAL.size :]
-            if fields[-2] != len(encoded):
+            if names != len(encoded):
                 self._stream.seek(member.offset + LOCAL.size)
-                local_name = self._stream.read(fields[-2])
+                local_name = self._stream.read(names)
         except _BROKEN as error:
             raise self._broken(error, name) from error
-        if fields[0] != SIGNATURE:
+        if magic != SIGNATURE:
             raise UnreadableArtifact("its local header is not where the archive says", self.path, place=name)
         if local_name != encoded and local_name.decode("cp437") != name:
             raise UnreadableArtifact(f"its local header says {local_name[:80]!r}", self.path, place=name)
-        start = member.offset + LOCAL.size + fields[-2] + fields[-1]
+        start = member.offset + LOCAL.size + names + extras
         if start + member.packed > self._size:
             raise UnreadableArtifact("its bytes are not all in the archive", self.path, place=name)
         return int(start)

@@ -17,7 +17,9 @@ MAX_DIRECTORY = 64 << 20
 
 LOCAL = struct.Struct("<4s5H3I2H")
 """The header before a member's bytes: lengths of name and extra fields, which follow it, are its last two."""
-_ENTRY = struct.Struct("<4s4x4H3L3H4x4xL")
+LOCAL_LENGTHS = struct.Struct("<4s22x2H")
+"""Of the same, how it begins and those two."""
+_ENTRY = struct.Struct("<4s4x2H4x3L3H4x4xL")
 END = struct.Struct("<4s4H2LH")
 END64 = struct.Struct("<4sQ2H2L4Q")
 LOCATOR64 = struct.Struct("<4sLQL")
@@ -85,19 +87,19 @@ def read_directory(stream: BinaryIO, size: int) -> list[Member]:
     at, new = 0, tuple.__new__
     while at < length:
         try:
-            fields = _ENTRY.unpack_from(data, at)
+            magic, flags, method, crc, packed, unpacked, names, extras, comments, offset = _ENTRY.unpack_from(data, at)
         except struct.error as error:
             raise NoDirectory("its directory ends within an entry") from error
-        magic, flags, method, _, _, crc, packed, unpacked, names, extras, comments, offset = fields
         name = at + _ENTRY.size
         extra = name + names
         at = extra + extras + comments
         if magic != b"PK\x01\x02" or at > length:
             raise NoDirectory("its directory is corrupt")
-        if MAX32 in fields[6:8] or offset == MAX32:
+        if MAX32 in (packed, unpacked, offset):
             unpacked, packed, offset = _wide(data[extra : extra + extras], unpacked, packed, offset)
-        raw = data[name:extra]
-        text = raw.decode("utf-8" if flags & UTF8 else "cp437", "replace").partition("\0")[0]
+        text = data[name:extra].decode("utf-8" if flags & UTF8 else "cp437", "replace")
+        if "\0" in text:
+            text = text.partition("\0")[0]
         found.append(new(Member, (text, flags, method, crc, packed, unpacked, offset + before)))
     # Old writers that knew no zip64 counted no further than 65,535 and began anew.
     if count != (len(found) if wide_end is not None else len(found) & MAX16):

@@ -22,7 +22,7 @@ def read(path: str) -> TrainingState:
     """
     roots = load(path, Packages(*(name.rstrip(".") for name in PACKAGES)))
     root = roots[0] if len(roots) == 1 else roots
-    leaves = list(leaves_of(_plain(root)))
+    leaves = leaves_of(_plain(root))
     with kept_open():
         return state_of(path, Format.OPTIMIZER_DUMP, leaves, Producer("jax"))
 

@@ -26,7 +26,7 @@ def read(path: str) -> TrainingState:
         root = read_msgpack(Cursor(file, path))
     if not isinstance(root, dict):
         raise UnreadableArtifact("holds no map: it is no state of flax", path)
-    leaves = list(leaves_of(root))
+    leaves = leaves_of(root)
     if not any(leaf.tensor is not None for leaf in leaves):
         raise UnreadableArtifact("holds no arrays: it is no state of flax", path)
     with kept_open():

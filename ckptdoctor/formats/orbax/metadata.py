@@ -1,7 +1,6 @@
 """The JSON files of a checkpoint: what was saved when, and the tree of each item."""
 
 import os
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from ckptdoctor import storage
@@ -101,7 +100,7 @@ def read_tree(folder: str, base: str) -> Tree | None:
         return None
     path = os.path.join(folder, TREE)
     nodes = fields.get("tree_metadata")
-    if not isinstance(nodes, Mapping):
+    if not isinstance(nodes, dict):
         raise UnreadableArtifact("has no tree_metadata: it is not what Orbax writes", path, place=TREE)
     if len(nodes) > MAX_LEAVES:
         raise LimitExceeded(f"lists more than {MAX_LEAVES:,} leaves", path, place=TREE)
@@ -111,21 +110,21 @@ def read_tree(folder: str, base: str) -> Tree | None:
 
 
 def _entry(node: object, path: str) -> Entry:
-    keys = node.get("key_metadata") if isinstance(node, Mapping) else None
-    value = node.get("value_metadata") if isinstance(node, Mapping) else None
-    if not isinstance(keys, list) or not isinstance(value, Mapping) or len(keys) > MAX_DEPTH:
+    keys = node.get("key_metadata") if isinstance(node, dict) else None
+    value = node.get("value_metadata") if isinstance(node, dict) else None
+    if not isinstance(keys, list) or not isinstance(value, dict) or len(keys) > MAX_DEPTH:
         raise UnreadableArtifact("a leaf has no keys or no type: it is not what Orbax writes", path, place=TREE)
     names: list[str] = []
     indices: list[bool] = []
     for each in keys:
-        key = each.get("key") if isinstance(each, Mapping) else None
-        if isinstance(key, bool) or not isinstance(key, (str, int)) or abs(_number(key)) >= 1 << 63:
+        told = each if isinstance(each, dict) else {}
+        key = told.get("key")
+        if type(key) is not str and (type(key) is not int or abs(key) >= 1 << 63):
             raise UnreadableArtifact("a key is neither text nor a number", path, place=TREE)
         names.append(str(key))
-        indices.append(isinstance(each, Mapping) and each.get("key_type") == 1)
+        indices.append(told.get("key_type") == 1)
     kind, shape = value.get("value_type"), value.get("write_shape")
-    numbers = shape if isinstance(shape, list) else []
-    extents = tuple(each for each in numbers if isinstance(each, int) and not isinstance(each, bool))
+    extents = tuple([each for each in shape if type(each) is int]) if isinstance(shape, list) else ()
     return Entry(
         tuple(names),
         tuple(indices),
@@ -133,7 +132,3 @@ def _entry(node: object, path: str) -> Entry:
         value.get("skip_deserialize") is True,
         extents if isinstance(shape, list) and len(extents) == len(shape) else None,
     )
-
-
-def _number(key: str | int) -> int:
-    return 0 if isinstance(key, str) else key

@@ -6,6 +6,7 @@ import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, cached_property, partial
 from itertools import islice
 
 from ckptdoctor.containers.pickles.reading import Key, Node, Thing
@@ -40,7 +41,7 @@ _NO_SETTING = frozenset({"params", "param_names"})
 _MAX_PLACES = 1_000_000
 
 
-@dataclass(slots=True)
+@dataclass
 class Draft:
     """An optimizer's state_dict, taken apart.
 
@@ -58,10 +59,15 @@ class Draft:
     is_plain: bool = True
     oddities: list[Oddity] = field(default_factory=list)
 
-    @property
+    @cached_property
+    def held(self) -> list[list[tuple[str, Node]]]:
+        """Each place's state, by names."""
+        return [_flat(state) if state else [] for *_, state in self.places]
+
+    @cached_property
     def shapes(self) -> list[Place]:
         """The places, as far as their states tell shapes."""
-        return [Place(group, _shapes(state)) for _, group, state in self.places]
+        return [Place(group, _shapes(held)) for (_, group, _), held in zip(self.places, self.held, strict=True)]
 
     @property
     def numbered(self) -> list[str]:
@@ -179,11 +185,11 @@ _LIKE_PARAMETER = frozenset({
 """Slots that have their parameter's shape, in every optimizer that calls them so."""
 
 
-def _shapes(state: Fields | None) -> frozenset[tuple[int, ...]]:
+def _shapes(state: list[tuple[str, Node]]) -> frozenset[tuple[int, ...]]:
     """The shapes that a parameter's state allows: those of slots like it, else any that occurs."""
-    if state is None or "func_evals" in state:  # LBFGS keeps all parameters in one
+    held = {name: ref for name, value in state if name != STEP and (ref := _tensor(value)) is not None}
+    if any(name == "func_evals" for name, _ in state):  # LBFGS keeps all parameters in one
         return frozenset()
-    held = {name: ref for name, value in _flat(state) if (ref := _tensor(value)) is not None and name != STEP}
     factored = _unfactored(held)
     if factored is not None:
         return frozenset({factored})
@@ -191,13 +197,15 @@ def _shapes(state: Fields | None) -> frozenset[tuple[int, ...]]:
     return frozenset(alike or {ref.shape for ref in held.values() if ref.shape and "float" in ref.dtype})
 
 
-def _flat(state: Fields) -> Iterator[tuple[str, Node]]:
+def _flat(state: Fields) -> list[tuple[str, Node]]:
     """A parameter's state; bitsandbytes keeps what is quantized in a dictionary of its own."""
+    found: list[tuple[str, Node]] = []
     for name, value in state.items():
         if isinstance(value, dict):
-            yield from ((written(inner), each) for inner, each in value.items())
+            found += ((written(inner), each) for inner, each in value.items())
         else:
-            yield written(name), value
+            found.append((written(name), value))
+    return found
 
 
 def _unfactored(held: Mapping[str, TensorRef]) -> tuple[int, ...] | None:
@@ -235,20 +243,20 @@ def optimizer_state(found: Draft, told: Answer) -> OptimizerState:
     slots: list[Slot] = []
     other: list[OtherVariable] = []
     counts: list[Count] = []
-    for number, (key, _, state) in enumerate(found.places):
+    roles = cache(partial(role_of, kind.entry))
+    for number, ((key, *_), held) in enumerate(zip(found.places, found.held, strict=True)):
         variable = told.names[number] if number < len(told.names) else None
-        for name, value in _flat(state or {}):
-            base = f"{found.name}/state/{key!s}/{name!s}".lstrip("/")
+        for name, value in held:
             if name == STEP:
-                counts.append(_count(value, base, variable or f"#{number}"))
+                counts.append(_count(value, _below(found, key, name), variable or f"#{number}"))
                 continue
             ref = _tensor(value)
             if _is_lost(value):
                 continue
             if ref is not None:
-                slots.append(Slot(str(name), role_of(kind.entry, str(name)), variable, ref, told.mapping))
+                slots.append(Slot(name, roles(name), variable, ref, told.mapping))
             elif isinstance(value, (int, float)) and not isinstance(value, bool):
-                other.append(OtherVariable(str(name), _inline(base, value), value))
+                other.append(OtherVariable(name, _inline(_below(found, key, name), value), value))
     counts = counts or _group_counts(found)
     # A parameter that was added or thawed later has fewer steps than the optimizer: that has the most of any.
     most = max((each for each in counts if each.value is not None), key=lambda each: each.value or 0, default=None)
@@ -276,6 +284,10 @@ def optimizer_state(found: Draft, told: Answer) -> OptimizerState:
         other=tuple(other),
         stored=_stored(found) if found.is_plain else None,
     )
+
+
+def _below(found: Draft, key: Key, name: str) -> str:
+    return f"{found.name}/state/{key!s}/{name}".lstrip("/")
 
 
 def _stored(found: Draft) -> StateDict:
@@ -354,9 +366,9 @@ def _missing(found: Draft, told: Answer, kind: Told) -> Iterator[MissingSlot]:
         return
     always = [each for each in kind.entry.slots if not each.when and kind.entry.name != "Adafactor"]
     held = [
-        (number, group, {name for name, value in _flat(state) if _tensor(value) is not None and not _is_lost(value)})
-        for number, (_, group, state) in enumerate(found.places)
-        if state
+        (number, group, {name for name, value in own if _tensor(value) is not None and not _is_lost(value)})
+        for number, ((_, group, _), own) in enumerate(zip(found.places, found.held, strict=True))
+        if own
     ]
     yield from _left_inside(found, told, kind)
     for each in always:

@@ -69,7 +69,7 @@ def parameters(tensors: Mapping[str, TensorRef]) -> dict[str, TensorRef]:
     found: dict[str, TensorRef] = {}
     seen: set[object] = set()
     for name, ref in tensors.items():
-        is_mask = _MASK.match(name) is not None and len(ref.shape) > 2  # noqa: PLR2004
+        is_mask = len(ref.shape) > 2 and _MASK.match(name) is not None  # noqa: PLR2004
         if "float" not in ref.dtype or _BUFFERS.match(name) or is_mask:
             continue
         if ref.location is not None and ref.size and ref.location in seen:

@@ -69,8 +69,9 @@ def take_apart(leaves: Sequence[Leaf]) -> Found:
     leaves = _unwrapped(leaves)
     inside: dict[Path, list[Leaf]] = {root: [] for root in _roots(leaves)}
     outside: list[Leaf] = []
+    lengths = sorted({len(root) for root in inside})
     for leaf in leaves:
-        root = _root_of(leaf.path, inside)
+        root = next((leaf.path[:end] for end in lengths if leaf.path[:end] in inside), None)
         (inside[root] if root is not None else outside).append(leaf)
     bases = {root: _parameters(outside, root, own) for root, own in inside.items()}
     if not any(bases.values()) and () not in bases.values():
@@ -129,9 +130,10 @@ def _unwrapped(leaves: Sequence[Leaf]) -> Sequence[Leaf]:
 def _roots(leaves: Iterable[Leaf]) -> list[Path]:
     """Where optimizers' states begin: at the first key that is called so."""
     found: dict[Path, None] = {}
+    called = {key for key in {key for leaf in leaves for key in leaf.path[:MOST_PARTS]} if _STATE.match(key)}
     for leaf in leaves:
-        own = next((at for at, key in enumerate(leaf.path[:MOST_PARTS]) if _STATE.match(key)), None)
-        if own is not None:
+        if not called.isdisjoint(leaf.path[:MOST_PARTS]):
+            own = next(at for at, key in enumerate(leaf.path) if key in called)
             found[leaf.path[: own + 1]] = None
     return list(found) or ([()] if _is_state(leaves) else [])
 
@@ -144,10 +146,6 @@ def _is_state(leaves: Iterable[Leaf]) -> bool:
         and all(path[:1] and path[0].isdigit() for path in paths)
         and any(SLOT_FIELDS.keys() & set(path[1:]) for path in paths)
     )
-
-
-def _root_of(path: Path, roots: Mapping[Path, object]) -> Path | None:
-    return next((path[:end] for end in range(min(len(path), MOST_PARTS) + 1) if path[:end] in roots), None)
 
 
 def _below(path: Path, base: Path) -> Path | None:
@@ -172,13 +170,14 @@ def _parameters(outside: Sequence[Leaf], root: Path, state: Sequence[Leaf]) -> P
             if shapes is not None and leaf.tensor is not None:
                 fits[leaf.path[:end]] += 1
                 same[leaf.path[:end]] += leaf.tensor.shape in shapes
+    best = max(((same[base], count) for base, count in fits.items()), default=None)
     order = {name: number for number, name in enumerate(_PARAMETERS)}
 
-    def merit(base: Path) -> tuple[int, int, int, int, Path]:
+    def merit(base: Path) -> tuple[int, int, Path]:
         rank = order.get(base[-1], len(order)) if base else len(order)
-        return -same[base], -fits[base], -_alike(base, root), rank, base
+        return -_alike(base, root), rank, base
 
-    return min(fits, key=merit, default=None)
+    return min((base for base, count in fits.items() if (same[base], count) == best), key=merit, default=None)
 
 
 def _alike(base: Path, root: Path) -> int:

@@ -122,7 +122,9 @@ def usual(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     model(torch.ones(1, 3)).sum().backward()
     optimizer.step()
     path = tmp_path_factory.mktemp("usual") / "usual.pt"
-    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3}
+    # Behind 256 numbers in the memo, where those are four bytes wide, tensors are taken whole.
+    classes = [f"class {number}" for number in range(300)]
+    state = {"classes": classes, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3}
     torch.save(state, path, pickle_protocol=request.param)
     with zipfile.ZipFile(path) as archive:
         return archive.read(f"usual/{WHERE}")
@@ -134,7 +136,7 @@ def test_what_is_broken(usual: bytes, data: st.DataObject) -> None:
     """Of a changed pickle it makes what the machine makes, or leaves it to the machine; it is never the only one."""
     changed = bytearray(usual)
     for _ in range(data.draw(st.integers(1, 3))):
-        changed[data.draw(st.integers(0, len(usual) - 1))] = data.draw(st.integers(0, 255))
+        changed[data.draw(st.integers(usual.index(b"model"), len(usual) - 1))] = data.draw(st.integers(0, 255))
     try:
         found = fast(bytes(changed))
     except (Unusual, CkptDoctorError):

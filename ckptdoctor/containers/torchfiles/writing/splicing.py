@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import Final, TypeAlias
 
 from ckptdoctor.containers.pickles.reading import Key
-from ckptdoctor.containers.torchfiles.fast import TENSOR, argument
+from ckptdoctor.containers.torchfiles.whole_tensors import TENSOR, argument, recalled_in
 from ckptdoctor.containers.torchfiles.writing.built import Entry, Special, Value, WholeTensor
 from ckptdoctor.containers.torchfiles.writing.opcodes import key_of
 from ckptdoctor.containers.torchfiles.writing.rendering import Rendering
@@ -113,23 +113,22 @@ class Script:
 
     def _tensor(self, found: re.Match[bytes]) -> bool:
         """Takes a whole tensor; not if the text of its key is not as long as it says."""
-        of, tag, kind, length, key, as_key, on, _, *rest = found.groups()
+        names, length, key, as_key, place, _, as_reference, _, as_size, _, as_stride, empty, *rest = found.groups()
         if length[0] != len(key):
             return False
-        as_reference, _, _, as_size, _, as_stride, empty, as_hooks, as_args, as_tensor = rest
-        recalled = tuple(argument(each[1:], "little") for each in (of, tag, kind, on, empty))
-        puts = (as_key, as_reference, as_size, as_stride, as_hooks, as_args, as_tensor)
-        remembered = tuple(argument(each[1:], "little") for each in puts if each is not None)
+        recalled = tuple(recalled_in(names + place + empty))
+        puts = (as_key, as_reference, as_size, as_stride, *rest)
+        remembered = tuple(argument(each[1:], "little") for each in puts if each)
         if not all(number in self._memo for number in recalled):
             raise ValueError("something within a tensor is recalled")
         for number in remembered:
             self._remember(number)
         start, end = found.span()
         value = Value(min(start, self._popped.pop()) if self._popped else start, end)
-        if as_tensor is not None:
+        if rest[-1]:
             self._memo[remembered[-1]] = value
-        if as_key is not None:
-            self._memo[remembered[0]] = Value(found.start(4) - 1, found.end(6), key.decode())
+        if as_key:
+            self._memo[remembered[0]] = Value(found.start(2) - 1, found.end(4), key.decode())
         self._specials.append(WholeTensor(start, end, recalled, remembered))
         self._named.append((start, key.decode()))
         self._stack.append(value)

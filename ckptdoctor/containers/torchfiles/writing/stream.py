@@ -107,7 +107,7 @@ def as_archive(source: str, output: str, progress: Progress | None = None) -> Si
         GraftRefused: It names storages in a way that an archive has no place for.
     """
     _, pickle, places, is_big = _taken_apart(source)
-    script = Script(pickle, source)
+    script = Script(pickle, source, whole_tensors=False)
     cut: list[tuple[int, int]] = []
     for reference in script.references:
         *_, view = reference.real.items or [reference]
