@@ -149,7 +149,7 @@ class _Places:
             place = self._raw.place(ref)
         except UnreadableArtifact:
             return ref  # says so when it is scanned
-        return ref if place is None else ref._replace(location=FileRange(place.path, place.start, place.nbytes))
+        return ref if place is None else ref.at(FileRange(place.path, place.start, place.nbytes))
 
     def file(self, ref: TensorRef) -> RegularFile | None:
         """The open file of a range; None where it is none, or too many are open."""

@@ -171,7 +171,7 @@ class _Reading:
         if found is None:
             return None
         self.taken.add(name)
-        return found._replace(key=self._key(path), location=None if name in self._lost else found.location)
+        return found.at(None if name in self._lost else found.location)._replace(key=self._key(path))
 
     def _key(self, path: tuple[str, ...]) -> str:
         return "/".join((self._name, *path) if self._name else path)

@@ -143,7 +143,7 @@ def _figures(examination: Examination) -> Stats:
 
 
 def _model(state: TrainingState, figures: Stats | None, *, tensors: bool) -> dict[str, Any]:
-    stored = [(tensor, trainable) for _, tensor, trainable, _ in state.variables if tensor.location is not None]
+    stored = [(tensor, trainable) for _, tensor, trainable, _ in state.variables if tensor.place is not None]
     known = [trainable for _, trainable in stored]
     model: dict[str, Any] = {
         "variables": len(stored),
@@ -250,7 +250,7 @@ def _rendered_slots(optimizer: OptimizerState, figures: Stats | None) -> Rendere
     entries = Rendered()
     before: str | None = None
     owner = "null"
-    for name, role, variable, (key, dtype, shape, _), mapping in optimizer.slots:
+    for name, role, variable, (key, dtype, shape, _, _), mapping in optimizer.slots:
         head = heads.get(name)
         if head is None or head[0] is not role:
             text = f', {{"name": {_quote(name)}, "role": {_quote(role.value)}, "variable": '
