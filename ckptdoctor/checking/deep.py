@@ -57,7 +57,7 @@ def scan(state: TrainingState, resolved: str, progress: Progress | None = None) 
     Returns:
         What was seen; tensors whose bytes could not be read are in `skipped`, never left out in silence.
     """
-    refs = [ref for ref in dict.fromkeys((*tensors(state), *state.others)) if ref.location is not None]
+    refs = [ref for ref in dict.fromkeys((*tensors(state), *state.others)) if ref.place is not None]
     pairs = [pair for each in state.optimizers for pair in _pairs(each)]
     expect(refs)
     with ExitStack() as stack:

@@ -241,7 +241,7 @@ def _untold(state: TrainingState) -> str:
     lone = [
         each.path
         for each in open_to
-        if each.path not in known and (each.tensor.location is None or each.tensor.location not in shared)
+        if each.path not in known and (each.tensor.place is None or each.tensor.location not in shared)
     ]
     verb = "has" if len(lone) == 1 else "have"
     some = f"{len(lone):,} of {counted(len(state.variables), 'variable')}"
