@@ -95,10 +95,7 @@ def _candidates(left: Mapping[str, TensorRef]) -> dict[str, list[_Candidate]]:
                 if ref.shape and (owner := left.get(outer)) is not None:
                     deeper.setdefault(f"{middle}/{last}", []).append((ref, outer, owner))
                 continue
-        members = found.get(last)
-        if members is None:
-            members = found[last] = []
-        members.append((ref, stem, owner))
+        found.setdefault(last, []).append((ref, stem, owner))
     # An op name of two parts (`train/opt`) looks like a layer's, unless all of it comes again with a number.
     for op in [each for each in deeper if f"{each}_1" in deeper]:
         found.update({each: members for each, members in deeper.items() if _numbered(each)[0] == op})
@@ -122,11 +119,7 @@ def _collect(column: _Column, group: Found, left: Mapping[str, TensorRef]) -> li
             if scoped is None:
                 continue
             owner, group.scoped = scoped, True
-        held = slots.get(owner)
-        if held is None:
-            slots[owner] = [ref]
-        else:
-            held.append(ref)
+        slots.setdefault(owner, []).append(ref)
         taken.append(ref)
     return taken
 

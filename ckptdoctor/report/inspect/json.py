@@ -258,24 +258,24 @@ def _rendered_slots(optimizer: OptimizerState, figures: Stats | None) -> Iterato
 
 def _slot_texts(slots: Iterable[Slot], figures: Stats | None) -> Iterator[str]:
     """A text for each; names, shapes and types are a few."""
-    heads: dict[tuple[str, Role], str] = {}
-    tails: dict[tuple[tuple[int, ...], str, str], str] = {}
+    heads: dict[str, tuple[Role, str]] = {}
+    tails: dict[tuple[int, ...], tuple[str, str, str]] = {}
     before: str | None = None
     owner = "null"
     for name, role, variable, ref, mapping in slots:
-        head = heads.get((name, role))
-        if head is None:
-            head = f'{{"name": {_quote(name)}, "role": {_quote(role.value)}, "variable": '
-            heads[name, role] = head
-        kind = ref.shape, ref.dtype, mapping
-        tail = tails.get(kind)
-        if tail is None:
-            tail = f', "shape": {list(ref.shape)}, "dtype": {_quote(ref.dtype)}, "mapping": {_quote(mapping)}'
-            tails[kind] = tail
+        key, dtype, shape = ref.key, ref.dtype, ref.shape
+        head = heads.get(name)
+        if head is None or head[0] is not role:
+            text = f'{{"name": {_quote(name)}, "role": {_quote(role.value)}, "variable": '
+            heads[name] = head = (role, text)
+        tail = tails.get(shape)
+        if tail is None or tail[0] is not dtype or tail[1] is not mapping:
+            text = f', "shape": {list(shape)}, "dtype": {_quote(dtype)}, "mapping": {_quote(mapping)}'
+            tails[shape] = tail = (dtype, mapping, text)
         if variable is not before:  # the slots of one variable follow one another in most artifacts
             before, owner = variable, "null" if variable is None else _quote(variable)
         stats = "" if figures is None else f', "stats": {json.dumps(figures(ref), allow_nan=False)}'
-        yield f'{head}{owner}, "key": {_quote(ref.key)}{tail}{stats}}}'
+        yield f'{head[1]}{owner}, "key": {_quote(key)}{tail[2]}{stats}}}'
 
 
 def _other(other: OtherVariable, figures: Stats | None) -> dict[str, Any]:
