@@ -6,10 +6,13 @@ a notebook asks of such a value (its elements, a table, HTML) is theirs to answe
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from typing import Any
 
 CARRIED_OUT = {
+    "place": "ckptdoctor.containers.bundles.entries:place",
     "elements": "ckptdoctor.report.notebook.arrays:elements",
     "rate": "ckptdoctor.optimizers.keras.schedules:at",
     "scheduled_rate": "ckptdoctor.optimizers.torch.schedules:at",
@@ -27,5 +30,11 @@ CARRIED_OUT = {
 
 def carry_out(asked: str, *arguments: Any, **options: Any) -> Any:
     """What the function for it answers."""
+    return _function(asked)(*arguments, **options)
+
+
+@cache
+def _function(asked: str) -> Callable[..., Any]:
     module, _, name = CARRIED_OUT[asked].partition(":")
-    return getattr(import_module(module), name)(*arguments, **options)
+    found: Callable[..., Any] = getattr(import_module(module), name)
+    return found

@@ -203,20 +203,48 @@ class Chunked(NamedTuple):
 Location: TypeAlias = FileRange | Inline | Coded | H5Data | Pieces | Strided | Archived | Chunked | Recast | Part
 
 
+class DataFile(NamedTuple):
+    """A data file of a TensorBundle.
+
+    Attributes:
+        path: The file.
+        big_endian: Elements are stored big-endian.
+    """
+
+    path: str
+    big_endian: bool
+
+
 class TensorRef(NamedTuple):
     """A tensor that has not been read.
+
+    Few of a million tensors in an index are ever read: entries are kept, and decoded when `location` is asked for.
 
     Attributes:
         key: The artifact's own name for it (checkpoint key, data set, index in a dump).
         dtype: numpy's or ml_dtypes' name (`float32`, `bfloat16`), `string`, or `unknown(N)`.
         shape: Its dimensions.
-        location: Where its bytes are; None where they are known to be lost.
+        place: Where its bytes are, or the entry of a bundle's index that says so; None where they are known to be lost.
+        file: The data file that such an entry is about.
     """
 
     key: str
     dtype: str
     shape: tuple[int, ...]
-    location: Location | None
+    place: Location | bytes | None
+    file: DataFile | None = None
+
+    @property
+    def location(self) -> Location | None:
+        """Where its bytes are; None where they are known to be lost."""
+        if not isinstance(self.place, bytes):
+            return self.place
+        found: FileRange = carry_out("place", self.place, self.file, self.dtype, self.shape)
+        return found
+
+    def at(self, location: Location | None) -> "TensorRef":
+        """The same tensor at another place."""
+        return self._replace(place=location, file=None)
 
     @property
     def size(self) -> int:
@@ -237,8 +265,9 @@ class TensorRef(NamedTuple):
 
     def __repr__(self) -> str:
         """Its place is told in full but where that has thousands of parts, or is the values themselves."""
-        is_long = isinstance(self.location, (Inline, Pieces, Chunked, Recast))
-        place = type(self.location).__name__ if is_long else repr(self.location)
+        location = self.location
+        is_long = isinstance(location, (Inline, Pieces, Chunked, Recast))
+        place = type(location).__name__ if is_long else repr(location)
         return f"TensorRef({shortened(self.key)!r}, {self.dtype!r}, {self.shape!r}, {place})"
 
 

@@ -57,7 +57,7 @@ def scan(state: TrainingState, resolved: str, progress: Progress | None = None) 
     Returns:
         What was seen; tensors whose bytes could not be read are in `skipped`, never left out in silence.
     """
-    refs = [ref for ref in dict.fromkeys((*tensors(state), *state.others)) if ref.location is not None]
+    refs = [ref for ref in dict.fromkeys((*tensors(state), *state.others)) if ref.place is not None]
     pairs = [pair for each in state.optimizers for pair in _pairs(each)]
     expect(refs)
     with ExitStack() as stack:
@@ -139,8 +139,8 @@ class _Places:
 
     def find(self, ref: TensorRef) -> TensorRef:
         """The tensor as a range of a file where it is one: a contiguous HDF5 data set, a stored zip member."""
-        if not isinstance(ref.location, H5Data):
-            return ref
+        if not isinstance(ref.place, H5Data):
+            return ref.at(ref.location)
         from ckptdoctor.containers.tensors.raw_places import RawPlaces
 
         if not isinstance(self._raw, RawPlaces):
@@ -149,20 +149,21 @@ class _Places:
             place = self._raw.place(ref)
         except UnreadableArtifact:
             return ref  # says so when it is scanned
-        return ref if place is None else ref._replace(location=FileRange(place.path, place.start, place.nbytes))
+        return ref if place is None else ref.at(FileRange(place.path, place.start, place.nbytes))
 
     def file(self, ref: TensorRef) -> RegularFile | None:
         """The open file of a range; None where it is none, or too many are open."""
-        if not isinstance(ref.location, FileRange):
+        location = ref.location
+        if not isinstance(location, FileRange):
             return None
-        path = ref.location.path
+        path = location.path
         if path not in self._files and len(self._files) < _MOST_OPEN:
             self._files[path] = self._stack.enter_context(RegularFile(path))
         return self._files.get(path)
 
 
 def _slow(where: Mapping[TensorRef, TensorRef], *refs: TensorRef) -> bool:
-    return any(isinstance(where[ref].location, H5Data) for ref in refs)
+    return any(isinstance(where[ref].place, H5Data) for ref in refs)
 
 
 def _scan_one(ref: TensorRef, place: TensorRef, places: _Places, *, crc32: bool) -> _Outcome:
@@ -199,7 +200,7 @@ def _pairs(optimizer: OptimizerState) -> Iterator[_Pair]:
         if len(slots) < len(PAIR):
             continue
         first, second = (slots[role].tensor for role in PAIR)
-        simple = all(isinstance(ref.location, (FileRange, H5Data, Chunked)) for ref in (first, second))
+        simple = all(isinstance(ref.place, (bytes, FileRange, H5Data, Chunked)) for ref in (first, second))
         if simple and first.shape == second.shape and first.dtype == second.dtype and first.dtype in _EXACT:
             yield _Pair(variable, limit, first, second)
 
@@ -224,9 +225,7 @@ def _equal_averages(state: TrainingState, found: Mapping[TensorRef, TensorScan])
 
 
 def _nbytes(ref: TensorRef) -> int:
-    if isinstance(ref.location, FileRange):
-        return ref.location.nbytes
-    return array_nbytes(ref.dtype, ref.shape)
+    return ref.place.nbytes if isinstance(ref.place, FileRange) else array_nbytes(ref.dtype, ref.shape)
 
 
 def _scan_table(path: str) -> _Outcome:
@@ -266,8 +265,8 @@ def _archives(resolved: str, locations: Iterable[Location | None]) -> "dict[str,
 def _within(refs: Iterable[TensorRef]) -> Iterator[Archived]:
     """The archives within files that tensors are: each chunk of a distributed checkpoint is one."""
     for ref in refs:
-        parts = ref.location.parts if isinstance(ref.location, Pieces) else (ref,)
-        yield from (each.location for each in parts if isinstance(each.location, Archived))
+        places = [each.location for each in ref.place.parts] if isinstance(ref.place, Pieces) else [ref.place]
+        yield from (each for each in places if isinstance(each, Archived))
 
 
 def _scan_inner(archived: Archived) -> _Outcome:

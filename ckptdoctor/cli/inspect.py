@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import click
 
 from ckptdoctor.cli.options import (
@@ -91,7 +94,9 @@ def inspect(
     context.exit(max(code, outcome.exit_code))
 
 
-def _render(found: list, form: str, *, tensors: bool, stats: bool, quiet: bool, color: bool, to_file: bool) -> str:  # type: ignore[type-arg]
+def _render(
+    found: list[Any], form: str, *, tensors: bool, stats: bool, quiet: bool, color: bool, to_file: bool
+) -> str | Iterable[str]:
     if form == "json":
         from ckptdoctor.report.inspect import json
 

@@ -148,19 +148,19 @@ _FOR_PEOPLE = ("text", "markdown")
 """Forms whose lines may begin with what stands in a file; the others quote it, or are commands on purpose."""
 
 
-def deliver(text: str, output_file: str | None, *, form: str) -> None:
+def deliver(text: str | Iterable[str], output_file: str | None, *, form: str) -> None:
     """Writes a result to stdout, to a device or FIFO, or to a file that appears whole or not at all.
 
     Args:
-        text: The result.
+        text: The result, whole or in pieces.
         output_file: Where it goes; None or `-` is stdout.
         form: What it is: text for people must not become a command of the CI system that shows it.
 
     Raises:
         UsageProblem: The result cannot be written, or the file is an artifact, which no report replaces.
     """
-    if form in _FOR_PEOPLE:
-        text = without_commands(text)
+    if isinstance(text, str):
+        text = (without_commands(text) if form in _FOR_PEOPLE else text,)
     if output_file is None or output_file == "-":
         _to_stdout(text)
         return
@@ -174,7 +174,7 @@ def deliver(text: str, output_file: str | None, *, form: str) -> None:
         if os.path.exists(output_file) and not os.path.isfile(output_file):
             # /dev/null, /dev/stderr, a pipe: written to, never replaced by a file.
             with open(output_file, "w", encoding="utf-8", errors="backslashreplace") as stream:
-                stream.write(text)
+                stream.writelines(text)
             return
         with tempfile.NamedTemporaryFile(
             "w",
@@ -185,7 +185,7 @@ def deliver(text: str, output_file: str | None, *, form: str) -> None:
             delete=False,
         ) as file:
             temporary = file.name
-            file.write(text)
+            file.writelines(text)
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)
@@ -196,12 +196,13 @@ def deliver(text: str, output_file: str | None, *, form: str) -> None:
         raise UsageProblem(f"the output file cannot be written: {error.strerror}", output_file) from error
 
 
-def _to_stdout(text: str) -> None:
+def _to_stdout(text: Iterable[str]) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # what a terminal cannot show is no reason to fail
     try:
-        for start in range(0, len(text), _PIECE):  # a document of megabytes need not be there as bytes as well
-            sys.stdout.write(text[start : start + _PIECE])
+        for part in text:
+            for start in range(0, len(part), _PIECE):  # a document of megabytes need not be there as bytes as well
+                sys.stdout.write(part[start : start + _PIECE])
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read it has seen enough: click ends the command
         raise

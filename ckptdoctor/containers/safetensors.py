@@ -99,7 +99,7 @@ def _tensor(path: str, name: str, entry: object, start: int) -> TensorRef:
 def _or_lost(ref: TensorRef, size: int) -> TensorRef:
     place = ref.location
     there = isinstance(place, FileRange) and place.offset + place.nbytes <= size
-    return ref if there else ref._replace(location=None)
+    return ref if there else ref.at(None)
 
 
 def _check_places(path: str, tensors: Mapping[str, TensorRef], start: int, size: int | None) -> None:

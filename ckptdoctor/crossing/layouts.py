@@ -77,4 +77,4 @@ def recast(ref: TensorRef, axes: tuple[int, ...] | None, factor: float = 1.0) ->
     if (kept and factor == 1.0) or ref.location is None:
         return ref
     shape = tuple(ref.shape[each] for each in order)
-    return ref._replace(shape=shape, location=Recast(ref.location, ref.shape, order, factor))
+    return ref._replace(shape=shape).at(Recast(ref.location, ref.shape, order, factor))

@@ -138,14 +138,14 @@ def slot_names(optimizer: OptimizerState) -> tuple[str, ...]:
 
 def covered(optimizer: OptimizerState) -> tuple[int, int]:
     """How many variables have every slot that is kept for them, of how many that have or should have any."""
-    named: set[str | None] = {variable for _, _, variable, _, _ in optimizer.slots}
+    named: set[str | None] = {slot.variable for slot in optimizer.slots}
     nobodys: Mapping[str, int] = {}
     if None in named:
         nobodys = Counter(slot.name for slot in optimizer.slots if slot.variable is None)
     untold = Counter(each.name for each in optimizer.missing if each.variable is None)
     lacking = {each.variable for each in optimizer.missing} - {None}
     some = max(untold.values(), default=0)
-    total = len((named | lacking) - {None}) + max(nobodys.values(), default=0) + some
+    total = len(named) - (None in named) + len(lacking - named) + max(nobodys.values(), default=0) + some
     return total - len(lacking) - some, total
 
 
@@ -228,6 +228,9 @@ def verdict(state: TrainingState) -> str:
 def _untold(state: TrainingState) -> str:
     """The end of a verdict where variables have no slots, and nothing says whether they should."""
     (optimizer,) = state.optimizers
+    open_to = [each for each in state.variables if each.trainable is None and "float" in each.tensor.dtype]
+    if not open_to:
+        return ""
     owners = {slot.variable for slot in optimizer.slots}
     if not owners or None in owners or optimizer_status(optimizer) is not Status.COMPLETE:
         return ""
@@ -237,11 +240,8 @@ def _untold(state: TrainingState) -> str:
     known = owners | members
     lone = [
         each.path
-        for each in state.variables
-        if each.trainable is None
-        and each.path not in known
-        and "float" in each.tensor.dtype
-        and (each.tensor.location is None or each.tensor.location not in shared)
+        for each in open_to
+        if each.path not in known and (each.tensor.place is None or each.tensor.location not in shared)
     ]
     verb = "has" if len(lone) == 1 else "have"
     some = f"{len(lone):,} of {counted(len(state.variables), 'variable')}"

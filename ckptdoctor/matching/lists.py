@@ -70,7 +70,7 @@ def read_against(
         raise Unmatchable(f"nothing tells the class of {called.donor}'s optimizer: name it with --optimizer-class")
     if not optimizer.slots:
         return optimizer._replace(class_name=wanted)
-    stored = [variable for variable in variables if variable.tensor.location is not None]
+    stored = [variable for variable in variables if variable.tensor.place is not None]
     listed = in_list_order(optimizer)
     # Momentum or a mean gradient, an average or an accumulator: a list does not tell, the other side may.
     told = [settings_of(own)] if own is not None and (own.slots or not own.class_inferred) else []

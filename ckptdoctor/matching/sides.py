@@ -94,7 +94,7 @@ def trained_by(state: TrainingState, optimizer: OptimizerState | None) -> tuple[
     """The variables that an optimizer trains: those of its slots, else the model's trainable ones."""
     if optimizer is not None and optimizer.slots and all(slot.variable for slot in optimizer.slots):
         return _trained(state, optimizer)
-    return tuple(named(v) for v in state.variables if v.trainable is not False and v.tensor.location is not None)
+    return tuple(named(v) for v in state.variables if v.trainable is not False and v.tensor.place is not None)
 
 
 def settings_of(optimizer: OptimizerState) -> Settings:

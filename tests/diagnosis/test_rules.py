@@ -54,7 +54,7 @@ def judge(state: TrainingState) -> list[Finding]:
 
 def _chunked(*codecs: str) -> TrainingState:
     place = Chunked((3,), (3,), (Chunk((0,), Inline(b"")),), codecs)
-    held = tuple(ModelVariable(name, _ref(name)._replace(location=place)) for name in "ab")
+    held = tuple(ModelVariable(name, _ref(name).at(place)) for name in "ab")
     return _state(ADAM)._replace(variables=held)
 
 

@@ -31,7 +31,7 @@ def inspected(path: str | os.PathLike[str], *, everything: bool = False) -> list
     for each in found:
         if each.error is not None:
             require_sentence(str(each.error))
-    document = json_report.render(found, tensors=True, stats=True)
+    document = "".join(json_report.render(found, tensors=True, stats=True))
     json.loads(document, parse_constant=_no_constant)
     for shown in (
         text.render(found, tensors=True, stats=True, quiet=False, color=False),

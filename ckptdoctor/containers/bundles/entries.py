@@ -5,20 +5,17 @@ each costs more than everything else that reading them takes. What is written ot
 field by field.
 """
 
-from struct import Struct
 from typing import NamedTuple
 
 from ckptdoctor.containers.tables.table_writer import encode_varint
 from ckptdoctor.containers.tables.wire import CorruptBytes, varint
-from ckptdoctor.containers.tensors.dtypes import ITEMSIZE, tensorflow_dtype
+from ckptdoctor.containers.tensors.dtypes import ITEMSIZE, array_nbytes, tensorflow_dtype
 from ckptdoctor.containers.tensors.shapes import is_possible
+from ckptdoctor.references import DataFile, FileRange
 
 # A tag is a field's number, shifted by three, and its wire type.
 _DTYPE, _SHAPE, SHARD, OFFSET, _SIZE, _CRC = 0x08, 0x12, 0x18, 0x20, b"\x28", b"\x35"
 _DIM, _DIM_SIZE = 0x12, 0x08
-
-read_crc = Struct("<I").unpack_from
-"""Reads the checksum, an entry's last four bytes."""
 
 
 class Head(NamedTuple):
@@ -52,6 +49,16 @@ class Heads(dict[bytes, Head]):
         except IndexError as error:
             raise CorruptBytes("an entry that ends early") from error
         return head
+
+
+def place(entry: bytes, file: DataFile, dtype: str, shape: tuple[int, ...]) -> FileRange:
+    """Where a tensor is, by an entry of which `Heads` knows the first bytes."""
+    at = 4 + entry[3]
+    at += 2 if entry[at] == SHARD else 0
+    offset = varint(entry, at + 1)[0] if entry[at] == OFFSET else 0
+    return FileRange(
+        file.path, offset, array_nbytes(dtype, shape), int.from_bytes(entry[-4:], "little"), file.big_endian
+    )
 
 
 def _decode(raw: bytes) -> Head:

@@ -5,10 +5,13 @@ an object for every part of a node costs more than all else that reading a check
 are read field by field.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, TypeAlias
 
 from ckptdoctor.containers.tables.messages import Message
 from ckptdoctor.containers.tables.wire import CorruptBytes, varint
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import NOTHING
 
 VARIABLE_VALUE = "VARIABLE_VALUE"
 
@@ -21,12 +24,8 @@ _HAS_VALUES = b"\x2a\x02\x08\x01"
 """`has_checkpoint_values`, which TensorFlow 2.6 and later write at a node's end."""
 
 
-class SlotLink(NamedTuple):
-    """An optimizer's own record: this node is its `name` slot for that variable."""
-
-    variable: int
-    name: str
-    slot: int
+SlotLink: TypeAlias = tuple[int, str, int]
+"""An optimizer's own record: a variable, a name, and the node that is its slot of this name for that variable."""
 
 
 class Node(NamedTuple):
@@ -56,8 +55,12 @@ _NONE: dict[str, int] = {}
 _EMPTY = Node(_NONE, None, "", (), ())
 
 
-def read_nodes(data: bytes) -> list[Node]:
+def read_nodes(data: bytes, tensors: Mapping[str, TensorRef] = NOTHING) -> list[Node]:
     """Reads the nodes of a serialized TrackableObjectGraph. One long loop: it runs once per node.
+
+    Args:
+        data: The graph.
+        tensors: Those that it refers to; their keys are taken from there.
 
     Raises:
         CorruptBytes: It is not such a message, or holds more than nodes.
@@ -69,7 +72,8 @@ def read_nodes(data: bytes) -> list[Node]:
         try:
             size, start = data[stop + 1], stop + 2
             if size >= 0x80:
-                size, start = _length(data, stop + 1)
+                high = data[start]
+                size, start = (size + (high - 1 << 7), start + 1) if high < 0x80 else varint(data, stop + 1)
         except IndexError as error:
             raise CorruptBytes("a length that is cut") from error
         if data[stop] != _NODE or start + size > end:
@@ -82,8 +86,9 @@ def read_nodes(data: bytes) -> list[Node]:
             tag = data[start]
             if tag == _ATTRIBUTE:
                 size, at = data[start + 1], start + 2
-                if size >= 0x80:
-                    size, at = _length(data, start + 1)
+                if size >= 0x80:  # in two bytes, mostly; calls would take longer than all else
+                    high = data[at]
+                    size, at = (size + (high - 1 << 7), at + 1) if high < 0x80 else varint(data, start + 1)
                 last = at + size
                 size, name = data[at + 17], at + 18
                 if size >= 0x80:
@@ -98,8 +103,10 @@ def read_nodes(data: bytes) -> list[Node]:
                     and key + size == last
                     and (last == stop or data[last:stop] == _HAS_VALUES)
                 ):
-                    full_name = data[name:middle].decode()
-                    nodes.append(new(Node, (_NONE, data[key:last].decode(), full_name, (), ())))
+                    text = data[key:last].decode()
+                    ref = tensors.get(text)
+                    stored = text if ref is None else ref.key
+                    nodes.append(new(Node, (_NONE, stored, data[name:middle].decode(), (), ())))
                     continue
             elif tag in {_CHILD, _SLOT}:
                 children, at = _children(data, start, stop)
@@ -149,7 +156,7 @@ def _children(data: bytes, position: int, stop: int) -> tuple[dict[str, int], in
 def _slots(data: bytes, position: int, stop: int) -> tuple[tuple[SlotLink, ...], int]:
     """An optimizer's links, one for every slot, and where something else begins."""
     found: list[SlotLink] = []
-    new = tuple.__new__
+    names: dict[bytes, str] = {}
     while position < stop and data[position] == _SLOT:
         last = position + 2 + data[position + 1]
         variable, at = data[position + 3], position + 4
@@ -180,7 +187,11 @@ def _slots(data: bytes, position: int, stop: int) -> tuple[tuple[SlotLink, ...],
             or slot >> 31
         ):
             break
-        found.append(new(SlotLink, (variable, data[name:end].decode(), slot)))
+        raw = data[name:end]
+        text = names.get(raw)
+        if text is None:
+            text = names[raw] = raw.decode()
+        found.append((variable, text, slot))
         position = last
     return tuple(found), position
 
@@ -192,7 +203,7 @@ def make_node(node: Message) -> Node:
         CorruptBytes: It is corrupt.
     """
     children = {child.text(2): child.integer(1, bits=32) for child in node.messages(1)}
-    slots = [SlotLink(link.integer(1, bits=32), link.text(2), link.integer(3, bits=32)) for link in node.messages(3)]
+    slots = [(link.integer(1, bits=32), link.text(2), link.integer(3, bits=32)) for link in node.messages(3)]
     key, full_name = None, ""
     others: list[tuple[str, str]] = []
     for attribute in node.messages(2):  # name 1, full_name 2, checkpoint_key 3

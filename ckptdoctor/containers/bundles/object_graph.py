@@ -3,9 +3,8 @@
 Stored as a string tensor under `_CHECKPOINTABLE_OBJECT_GRAPH` (tensorflow/core/protobuf/trackable_object_graph.proto).
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import chain
 from typing import NamedTuple
 
 from ckptdoctor.containers.bundles.graph_nodes import Node, make_node, read_nodes
@@ -13,6 +12,8 @@ from ckptdoctor.containers.bundles.reading import TensorBundle, read_strings
 from ckptdoctor.containers.tables.messages import Message
 from ckptdoctor.containers.tables.wire import CorruptBytes
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import NOTHING
 
 GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 MAX_PATHS = 1 << 24
@@ -73,11 +74,16 @@ def read_object_graph(bundle: TensorBundle) -> ObjectGraph | None:
     strings = read_strings(ref)
     if len(strings) != 1:
         raise UnreadableArtifact(f"{GRAPH_KEY} should be one string, but is {len(strings)}", bundle.prefix)
-    return parse_object_graph(strings[0], bundle.prefix)
+    return parse_object_graph(strings[0], bundle.prefix, bundle.tensors)
 
 
-def parse_object_graph(data: bytes, path: str) -> ObjectGraph:
+def parse_object_graph(data: bytes, path: str, tensors: Mapping[str, TensorRef] = NOTHING) -> ObjectGraph:
     """Parses a serialized TrackableObjectGraph; the checkpoints of a run have the same one, which is parsed once.
+
+    Args:
+        data: The graph.
+        path: What it is read from.
+        tensors: Those that it refers to by their keys, which need not be there twice.
 
     Raises:
         UnreadableArtifact: It is corrupt, empty, or refers to nodes that do not exist.
@@ -85,25 +91,29 @@ def parse_object_graph(data: bytes, path: str) -> ObjectGraph:
     known = _last.get(data)
     if known is not None:
         return known
-    nodes = _read(data, path)
+    nodes = _read(data, path, tensors)
     if not nodes:
         raise UnreadableArtifact("the object graph has no nodes", path)
     lost = _refers_to_nothing(nodes)
     if lost is not None:
         raise UnreadableArtifact(f"node {lost} of the object graph refers to a node that does not exist", path)
+    graph = ObjectGraph(tuple(nodes))
     _last.clear()
-    _last[data] = graph = ObjectGraph(tuple(nodes))
+    if len(data) <= _MOST_KEPT:
+        _last[data] = graph
     return graph
 
 
 _last: dict[bytes, ObjectGraph] = {}
 """The last graph, by its bytes."""
+_MOST_KEPT = 1 << 24
+"""Bytes of a graph that is kept: that of 100,000 variables."""
 
 
-def _read(data: bytes, path: str) -> list[Node]:
+def _read(data: bytes, path: str, tensors: Mapping[str, TensorRef]) -> list[Node]:
     """By hand, unless anything in it is unusual."""
     with suppress(CorruptBytes):
-        return read_nodes(data)
+        return read_nodes(data, tensors)
     try:
         return [make_node(node) for node in Message(data).messages(1)]
     except CorruptBytes as error:
@@ -113,13 +123,13 @@ def _read(data: bytes, path: str) -> list[Node]:
 def _refers_to_nothing(nodes: Sequence[Node]) -> int | None:
     """The first node that refers to one that does not exist; None if all exist."""
     everything = range(len(nodes))
-    children = chain.from_iterable([node[0].values() for node in nodes if node[0]])
-    linked = [node[3] for node in nodes if node[3]]
-    referred = {*children, *[at for links in linked for variable, _, slot in links for at in (variable, slot)]}
-    if not referred or (min(referred) in everything and max(referred) in everything):
+    children = [node.children.values() for node in nodes if node.children]
+    ends = [at for node in nodes if node.slots for variable, _, slot in node.slots for at in (variable, slot)]
+    lowest, highest = min([0, *ends, *map(min, children)]), max([0, *ends, *map(max, children)])
+    if lowest in everything and highest in everything:
         return None
     for index, node in enumerate(nodes):
-        own = {*node.children.values(), *[at for link in node.slots for at in (link.variable, link.slot)]}
+        own = {*node.children.values(), *[at for variable, _, slot in node.slots for at in (variable, slot)]}
         if own.difference(everything):
             return index
     return None

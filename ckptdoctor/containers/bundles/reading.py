@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from ckptdoctor import storage
-from ckptdoctor.containers.bundles.entries import OFFSET, SHARD, Heads, read_crc
+from ckptdoctor.containers.bundles.entries import OFFSET, SHARD, Heads
 from ckptdoctor.containers.bundles.slices import assemble
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.tables.messages import Message
@@ -19,7 +19,7 @@ from ckptdoctor.containers.tables.wire import CorruptBytes
 from ckptdoctor.containers.tensors.dtypes import ITEMSIZE, tensorflow_dtype
 from ckptdoctor.containers.tensors.shapes import is_possible
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.references import FileRange, Pieces, TensorRef
+from ckptdoctor.references import DataFile, FileRange, Pieces, TensorRef
 from ckptdoctor.words import counted
 
 _READABLE_VERSION = 1
@@ -94,7 +94,7 @@ class _Reader:
         self.num_shards = 1
         self.big_endian = False
         self.tensors: dict[str, TensorRef] = {}
-        self.paths: dict[int, str] = {}
+        self.files: dict[int, DataFile] = {}
         self.ends: dict[int, int] = {}
         self.partitioned: dict[str, tuple[str, tuple[int, ...], int]] = {}
         self.heads = Heads()
@@ -143,7 +143,7 @@ class _Reader:
             for key, raw in zip(keys, values, strict=True):
                 self._unusual(key, raw)
             return
-        heads, tensors, ends, paths, big = self.heads, self.tensors, self.ends, self.paths, self.big_endian
+        heads, tensors, ends, files = self.heads, self.tensors, self.ends, self.files
         new = tuple.__new__  # what a named tuple's constructor calls, without the constructor
         for key, raw in zip(keys, values, strict=True):
             try:
@@ -152,32 +152,27 @@ class _Reader:
                 if field == SHARD:
                     at += 2
                     field = raw[at]
-                dtype, shape, nbytes, shard, size_field = heads[raw[:at]]
-                offset = 0
+                dtype, shape, end, shard, size_field = heads[raw[:at]]
                 if field == OFFSET:  # a varint follows
-                    offset = raw[at + 1]
+                    byte, shift = raw[at + 1], 0
+                    end += byte
                     at += 2
-                    if offset >= 0x80:
-                        byte, shift = offset, 0
-                        while byte >= 0x80 and shift < 63:
-                            byte = raw[at]
-                            at += 1
-                            shift += 7
-                            offset += (byte - 1) << shift
-                        if offset >> 63:
-                            raise CorruptBytes("a negative offset")
-                if raw[at:-4] != size_field:
-                    raise CorruptBytes("another size than its type and shape have, or further fields")
+                    while byte >= 0x80 and shift < 63:
+                        byte = raw[at]
+                        at += 1
+                        shift += 7
+                        end += (byte - 1) << shift
+                if end >> 63 or raw[at:-4] != size_field:
+                    raise CorruptBytes("a negative offset, a size that is not the shape's, or further fields")
                 text = key.decode()
             except (CorruptBytes, IndexError, UnicodeDecodeError):
                 self._unusual(key, raw)
                 continue
-            if shard not in ends:
+            if shard not in files:
                 self._shard(key, shard)
-            if offset + nbytes > ends[shard]:  # noqa: PLR1730 - max() would be a call per tensor
-                ends[shard] = offset + nbytes
-            location = new(FileRange, (paths[shard], offset, nbytes, read_crc(raw, -4)[0], big, False))
-            tensors[text] = new(TensorRef, (text, dtype, shape, location))
+            if end > ends[shard]:  # noqa: PLR1730 - max() would be a call per tensor
+                ends[shard] = end
+            tensors[text] = new(TensorRef, (text, dtype, shape, raw, files[shard]))
 
     def _unusual(self, key: bytes, raw: bytes) -> None:
         """An entry in any form that a protocol buffer may have: a string, a partitioned variable or a slice of one."""
@@ -193,7 +188,7 @@ class _Reader:
         if slices:
             self.partitioned[name] = known
             return
-        path = self.paths.get(shard) or self._shard(key, shard)
+        path = (self.files.get(shard) or self._shard(key, shard)).path
         if (size != nbytes and (nbytes >= 0 or size < 0)) or offset < 0:
             raise self.corrupt(
                 f"the entry of {name!r} claims {size:,} bytes at offset {offset:,} for {dtype} of shape {list(shape)}"
@@ -220,14 +215,15 @@ class _Reader:
                 nbytes *= extent
         return dtype, shape, nbytes
 
-    def _shard(self, name: bytes, shard: int) -> str:
+    def _shard(self, name: bytes, shard: int) -> DataFile:
         if not 0 <= shard < self.num_shards:
             raise self.corrupt(
                 f"the entry of {decode_name(name)!r} lies in data file {shard}, but there are {self.num_shards}"
             )
-        path = self.paths[shard] = shard_path(self.prefix, shard, self.num_shards)
+        path = shard_path(self.prefix, shard, self.num_shards)
+        self.files[shard] = file = DataFile(path, self.big_endian)
         self.ends[shard] = 0
-        return path
+        return file
 
     def _slice(self, key: bytes, location: FileRange) -> None:
         try:
@@ -246,7 +242,7 @@ class _Reader:
 
     def _check_shards(self) -> dict[int, Shard]:
         shards: dict[int, Shard] = {}
-        for number, path in sorted(self.paths.items()):
+        for number, (path, _) in sorted(self.files.items()):
             try:
                 size = storage.stat(path).st_size
             except OSError as error:
@@ -266,7 +262,7 @@ class _Reader:
 
     def _lost(self, number: int, problem: str, size: int) -> UnreadableArtifact:
         """A data file that is missing or too short, with what it should have held."""
-        path = self.paths[number]
+        path = self.files[number].path
         lost = [
             ref.key
             for ref in self.tensors.values()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable
 from math import prod
+from operator import itemgetter
 
-from ckptdoctor.references import FileRange, TensorRef
+from ckptdoctor.references import TensorRef
 
 # tensorflow/core/framework/types.proto, DataType; sizes are those in a TensorBundle (sub-byte types take a whole byte).
 TENSORFLOW: dict[int, tuple[str, int]] = {
@@ -83,17 +85,13 @@ def array_nbytes(dtype: str, shape: tuple[int, ...]) -> int:
 
 def nbytes(ref: TensorRef) -> int:
     """Bytes of a tensor's elements; 0 for types without a fixed size."""
-    return total_nbytes((ref,))
+    return array_nbytes(ref.dtype, ref.shape)
 
 
-def total_nbytes(refs: Sequence[TensorRef]) -> int:
-    """Bytes of the elements of all of them; what a file's index says need not be computed again."""
-    return sum(
-        [
-            location.nbytes if location.__class__ is FileRange and dtype in ITEMSIZE else array_nbytes(dtype, shape)
-            for _, dtype, shape, location in refs
-        ]
-    )
+def total_nbytes(refs: Iterable[TensorRef]) -> int:
+    """Bytes of the elements of all of them, which are of a few types and shapes."""
+    alike = Counter(map(itemgetter(1, 2), refs))
+    return sum([count * array_nbytes(dtype, shape) for (dtype, shape), count in alike.items()])
 
 
 def tensorflow_dtype(number: int) -> str:

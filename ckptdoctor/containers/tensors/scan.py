@@ -248,11 +248,11 @@ def _distinct(values: "NDArray[Any]") -> "NDArray[Any]":
 
 def _parts(ref: TensorRef) -> Iterator[TensorRef]:
     """The slices of a partitioned tensor, or the tensor itself."""
-    if not isinstance(ref.location, Pieces):
-        yield ref
+    if not isinstance(ref.place, Pieces):
+        yield ref.at(ref.location)
         return
     piece: Piece
-    for piece in ref.location.parts:
+    for piece in ref.place.parts:
         yield TensorRef(ref.key, ref.dtype, piece.shape, piece.location)
 
 

@@ -72,7 +72,9 @@ def expect(refs: Iterable[TensorRef]) -> None:
     """Has the small ones at URLs fetched several at once, which will be read one by one."""
     wanted: dict[str, list[tuple[int, int]]] = {}
     for ref in refs:
-        where = ref.location.base if isinstance(ref.location, Strided) else ref.location
+        if ref.file is not None and not storage.is_remote(ref.file.path):
+            continue
+        where = ref.place.base if isinstance(ref.place, Strided) else ref.location
         if isinstance(where, FileRange) and storage.is_remote(where.path) and where.nbytes <= storage.BLOCK:
             wanted.setdefault(where.path, []).append((where.offset, where.nbytes))
     for path, ranges in wanted.items():
@@ -329,7 +331,7 @@ class Statistics(NamedTuple):
 
 def statistics(ref: TensorRef) -> Statistics | None:
     """Reads a tensor once, in chunks, and sums it up; None for types without figures (strings, complex numbers)."""
-    if ref.location is None or ref.dtype not in ITEMSIZE or ref.dtype in OPAQUE or ref.dtype.startswith("complex"):
+    if ref.place is None or ref.dtype not in ITEMSIZE or ref.dtype in OPAQUE or ref.dtype.startswith("complex"):
         return None
     import numpy as np
 

@@ -83,7 +83,7 @@ def _lacks_hyperparameters(evidence: Evidence) -> str:
 
 
 def _lacks_weights(evidence: Evidence) -> str:
-    return "" if any(each.tensor.location is not None for each in evidence.variables) else "no model variable is in it"
+    return "" if any(each.tensor.place is not None for each in evidence.variables) else "no model variable is in it"
 
 
 _LACKS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ckptdoctor.diagnosis.evidence import Evidence, Rule, noticed
 from ckptdoctor.diagnosis.findings import Severity
@@ -12,7 +12,7 @@ from ckptdoctor.diagnosis.mending import repair_of
 from ckptdoctor.errors import UnknownFormat
 from ckptdoctor.formats.registry import record
 from ckptdoctor.references import Chunked, TensorRef
-from ckptdoctor.state import TrainingState
+from ckptdoctor.state import ModelVariable, OptimizerState, TrainingState
 from ckptdoctor.words import enumerate_some
 
 _TRUNCATED = "truncated"
@@ -118,12 +118,19 @@ _NO_TENSOR = ("unknown", "resource", "variant")
 
 def _of_strange_types(state: TrainingState) -> list[TensorRef]:
     """Tensors of types that hold no numbers. An artifact has a few types, and may have 100,000 tensors."""
-    slots = [slot.tensor for optimizer in state.optimizers for slot in optimizer.slots]
-    variables = [variable.tensor for variable in state.variables]
-    strange = {dtype for dtype in {ref.dtype for ref in (*variables, *slots)} if dtype.startswith(_NO_TENSOR)}
+    variables, slots = _tensors(state.variables, state.optimizers)
+    own = {ref.dtype for ref in slots}
+    strange = {dtype for dtype in own.union([ref.dtype for ref in variables]) if dtype.startswith(_NO_TENSOR)}
+    found = [ref for ref in (*variables, *slots) if ref.dtype in strange] if strange else []
     # Models have tables of texts, optimizers have none.
-    texts = [ref for ref in slots if ref.dtype == "string"]
-    return [ref for ref in (*variables, *slots) if ref.dtype in strange] + texts if strange or texts else []
+    return found + [ref for ref in slots if ref.dtype == "string"] if "string" in own else found
+
+
+def _tensors(
+    variables: Iterable[ModelVariable], optimizers: Iterable[OptimizerState]
+) -> tuple[list[TensorRef], list[TensorRef]]:
+    """The tensors of the variables, and those of all slots."""
+    return [each.tensor for each in variables], [slot.tensor for each in optimizers for slot in each.slots]
 
 
 _KEEP_SUMS = "keep checksums of the files beside the checkpoint"
@@ -131,9 +138,9 @@ _KEEP_SUMS = "keep checksums of the files beside the checkpoint"
 
 def _no_checksums(evidence: Evidence) -> Iterator[tuple[str, str]]:
     """Arrays in chunks whose codings have none; the other formats without checksums hold nothing that seems checked."""
-    slots = [slot.tensor for optimizer in evidence.optimizers for slot in optimizer.slots]
-    refs = [*(variable.tensor for variable in evidence.variables), *slots]
-    bare = [ref for ref in refs if isinstance(ref.location, Chunked) and not ref.location.is_summed]
+    variables, slots = _tensors(evidence.variables, evidence.optimizers)
+    places = [ref.place for ref in (*variables, *slots)]
+    bare = [place for place in places if type(place) is Chunked and not place.is_summed]
     if bare:
         yield (
             f"the values of {len(bare):,} arrays have no checksums: bytes that change are restored without a word",

@@ -32,11 +32,11 @@ def _state_file_astray(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 
 def _optimizer_share(evidence: Evidence) -> Iterator[tuple[str, str]]:
-    slots = [slot.tensor for each in evidence.optimizers for slot in each.slots]
-    own = total_nbytes([*slots, *(other.tensor for each in evidence.optimizers for other in each.other)])
+    own = total_nbytes(slot.tensor for each in evidence.optimizers for slot in each.slots)
+    own += total_nbytes(other.tensor for each in evidence.optimizers for other in each.other)
     if not own:
         return
-    model = total_nbytes([each.tensor for each in evidence.variables if each.tensor.location is not None])
+    model = total_nbytes(each.tensor for each in evidence.variables if each.tensor.place is not None)
     share = 100 * own / (own + model)
     yield f"{share:.0f} % of the bytes are optimizer state ({own:,} of {own + model:,})", strip_of(evidence)
 

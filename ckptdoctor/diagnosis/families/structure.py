@@ -152,9 +152,10 @@ def _slot_mismatch(evidence: Evidence) -> Iterator[tuple[str, str]]:
     hint = "the state is of another model or another order of its variables: graft it with --map, or drop it"
     for each in evidence.optimizers:
         kinds = _kinds(each)
-        for name, _, path, (_, dtype, shape, _), _ in each.slots:
+        for slot in each.slots if kinds else ():
+            name, path, dtype, shape = slot.name, slot.variable, slot.tensor.dtype, slot.tensor.shape
             variable = held.get(path or "")
-            if variable is None or name not in kinds or (dtype, shape) == variable[1:3]:
+            if variable is None or name not in kinds or (shape == variable.shape and dtype == variable.dtype):
                 continue
             if shape != variable.shape and not any(_fits(shape, kind, variable.shape) for kind in kinds[name]):
                 yield f"{name} of {path} has shape {list(shape)}, its variable {list(variable.shape)}", hint

@@ -110,7 +110,7 @@ def left_over(
 ) -> tuple[TensorRef, ...]:
     """Tensors that nobody has taken, such as the empty slots that Adafactor keeps for what it does not factor."""
     tensors = objects.bundle.tensors
-    taken = [each.tensor for each in variables if each.tensor.location is not None]
+    taken = [each.tensor for each in variables if each.tensor.place is not None]
     for each in optimizers:
         taken += [slot.tensor for slot in each.slots]
         taken += [other.tensor for other in (*each.other, *(each.wrapper.variables if each.wrapper else ()))]

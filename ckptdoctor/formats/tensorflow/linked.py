@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 from ckptdoctor.errors import LimitExceeded
 from ckptdoctor.formats.keras.layers import TRAINED_NAMES
@@ -11,7 +12,11 @@ from ckptdoctor.optimizers import inference
 from ckptdoctor.optimizers.catalogue import EMA, Extent, classes, layouts
 from ckptdoctor.optimizers.keras.config import Settings, is_on
 from ckptdoctor.optimizers.name_based import TF1_OPTIMIZERS
-from ckptdoctor.state import Generation, MissingSlot, Role, Slot
+from ckptdoctor.references import TensorRef
+from ckptdoctor.state import Generation, MissingSlot, ModelVariable, Role, Slot
+
+_Linked: TypeAlias = tuple[str, ModelVariable | None, TensorRef | None]
+"""A slot's name, its variable and its value, as far as they are in the artifact."""
 
 MOST_KINDS = 100
 """Kinds of slots of one optimizer; those of Keras have five at most."""
@@ -28,20 +33,17 @@ def read_linked(reading: Reading) -> inference.Inference:
         inferred = _tf1_class(names, reading.singles)
     else:
         inferred = inference.by_slots(reading.generation, names, scalars=reading.singles, hint=reading.hint)
-    inferred = _with_shapes(reading, inferred)
+    tensor, owner_of = reading.objects.tensor, reading.objects.by_node.get
+    linked = [(name, owner_of(owner), tensor(slot)) for owner, name, slot in links]
+    inferred = _with_shapes(reading, inferred, linked)
     class_name = reading.config.class_name if reading.config else inferred.class_name
-    roles = _roles(reading.generation, class_name)
-    nodes, tensors, by_node = reading.objects.graph.nodes, reading.objects.bundle.tensors, reading.objects.by_node
+    roles = dict.fromkeys(names, Role.OTHER) | _roles(reading.generation, class_name)
     new = tuple.__new__  # what the named tuple's constructor calls: this runs once per slot
-    for owner, name, slot in links:
-        key = nodes[slot].key
-        ref = None if key is None else tensors.get(key)
-        variable = by_node.get(owner)
-        role = roles.get(name) or Role.OTHER
+    for name, variable, ref in linked:
         if ref is not None:
-            reading.slots.append(new(Slot, (name, role, variable.path if variable else None, ref, "name")))
+            reading.slots.append(new(Slot, (name, roles[name], variable.path if variable else None, ref, "name")))
         elif variable is not None:
-            reading.missing.append(MissingSlot(name, role, variable.path))
+            reading.missing.append(MissingSlot(name, roles[name], variable.path))
     if reading.slots:
         _complete(reading, [*names, *_lost_kinds(reading, class_name, names)], roles)
     return inferred
@@ -60,15 +62,14 @@ def _lost_kinds(reading: Reading, class_name: str | None, names: Sequence[str]) 
     return sorted(set.intersection(*due).difference(names)) if due else []
 
 
-def _with_shapes(reading: Reading, inferred: inference.Inference) -> inference.Inference:
+def _with_shapes(reading: Reading, inferred: inference.Inference, linked: Iterable[_Linked]) -> inference.Inference:
     """Keeps a class only if it keeps one number for a whole variable where that is what is there (NovoGrad)."""
     known = layouts(inferred.class_name or "", reading.generation)
     scalar = {kind.name for layout in known for kind in layout.kinds if kind.extent is Extent.SCALAR}
-    kinds: dict[str, list[bool]] = {}
-    for owner, name, slot in reading.objects.node(reading.node.index).slots:
-        ref, variable = reading.objects.tensor(slot), reading.objects.by_node.get(owner)
+    kinds: dict[str, set[bool]] = {}
+    for name, variable, ref in linked:
         if ref is not None and variable is not None and variable.tensor.shape:
-            kinds.setdefault(name, []).append(not ref.shape)
+            kinds.setdefault(name, set()).add(not ref.shape)
     wrong = any(all(each) for name, each in kinds.items() if name not in scalar)
     wrong = wrong or any(not all(each) for name, each in kinds.items() if name in scalar)
     return inference.Inference(None) if wrong else inferred
@@ -81,17 +82,17 @@ def _complete(reading: Reading, names: Sequence[str], roles: Mapping[str, Role])
     are that Keras' own layers train, by their names; a layer without any may be frozen, or another optimizer's.
     """
     have: dict[str, set[str | None]] = {name: set() for name in names}
-    for name, _, path, _, _ in reading.slots:
-        have[name].add(path)
+    for slot in reading.slots:
+        have[slot.name].add(slot.variable)
     for each in reading.missing:
         have[each.name].add(each.variable)
-    whole, touched = set.intersection(*have.values()), set.union(*have.values())
-    layers: set[str] | None = None
-    for path, _, trainable, _ in reading.objects.variables:
-        if path in whole or trainable is False:
-            continue
-        if layers is None:
-            layers = {each.rpartition("/")[0] for each in touched if each} - {""}
+    whole = set.intersection(*have.values())
+    lacking = [each for each in reading.objects.variables if each.path not in whole and each.trainable is not False]
+    if not lacking:
+        return
+    touched = set.union(*have.values())
+    layers = {each.rpartition("/")[0] for each in touched if each} - {""}
+    for path, _, trainable, _ in lacking:
         layer, _, last = path.rpartition("/")
         if path in touched or ((trainable or last in TRAINED_NAMES) and layer in layers):
             reading.missing.extend(

@@ -78,6 +78,8 @@ def optimizers(
 
 def _by_scope(found: Found) -> list[_Group]:
     """One optimizer a variable scope: each call of `apply_gradients` makes its slots under one."""
+    if not found.scoped:
+        return [_Group(found.op, found.op, "", found.slots)]
     scopes: dict[str, dict[str, list[TensorRef]]] = {}
     for owner, members in found.slots.items():
         for ref in members:
@@ -126,14 +128,18 @@ def _optimizer(
     kinds: tuple[SlotKind, ...] = entry.slots if entry else ()
     columns: list[tuple[str | None, Role]] = [(kind.name, kind.role) for kind in kinds]
     columns = (columns or [(None, Role.OTHER)]) * group.depth
-    slots: list[Slot] = []
-    missing: list[MissingSlot] = []
     new = tuple.__new__  # what the named tuple's constructor calls: this runs once per slot
-    for owner, members in group.slots.items():
-        for ref, (name, role) in zip(members, columns, strict=False):
-            slots.append(new(Slot, (name or ref.key.rpartition("/")[2], role, owner, ref, "name")))
-        if len(members) < len(kinds):
-            missing.extend(MissingSlot(kind.name, kind.role, owner) for kind in kinds[len(members) : group.depth])
+    slots = [
+        new(Slot, (name or ref.key.rpartition("/")[2], role, owner, ref, "name"))
+        for owner, members in group.slots.items()
+        for ref, (name, role) in zip(members, columns, strict=False)
+    ]
+    missing = [
+        MissingSlot(kind.name, kind.role, owner)
+        for owner, members in group.slots.items()
+        if len(members) < len(kinds)
+        for kind in kinds[len(members) : group.depth]
+    ]
     missing.extend(_untouched(group, kinds, variables))
     told = own[0].steps if len(own) == 1 else None
     if several and told is not None and told.value == 0:

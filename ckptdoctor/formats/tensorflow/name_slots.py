@@ -16,14 +16,21 @@ _SUFFIXES = {suffix: (each.op_name, k) for each in TF1_OPTIMIZERS for k, suffix 
 
 @dataclass(slots=True)
 class Found:
-    """Slots of one op name: owner → its slots, in their order."""
+    """Slots of one op name.
+
+    Attributes:
+        op: The name.
+        slots: Owner → its slots, in their order.
+        scoped: Some of them have more before the owner's name than nothing.
+    """
 
     op: str
     slots: dict[str, list[TensorRef]] = field(default_factory=dict)
+    scoped: bool = False
 
 
-_Candidate: TypeAlias = tuple[str, TensorRef, str, TensorRef | None]
-"""What may be a slot: its name, itself, its name without the last component, and the tensor of that name."""
+_Candidate: TypeAlias = tuple[TensorRef, str, TensorRef | None]
+"""What may be a slot: itself, its name without the last component, and the tensor of that name."""
 
 
 class _Column(NamedTuple):
@@ -57,11 +64,11 @@ def find_slots(left: dict[str, TensorRef]) -> tuple[list[Found], Found]:
             op, number = last, 0
         groups.setdefault(op, Found(op))
         columns.append(_Column(number, op, op in _KNOWN or last in _SUFFIXES, members))
-    taken: list[str] = []
+    taken: list[TensorRef] = []
     for column in sorted(columns, key=lambda each: each.number):  # so that a variable's slots come in their order
-        taken += _collect(column, groups[column.op].slots, left)
-    for name in taken:
-        del left[name]
+        taken += _collect(column, groups[column.op], left)
+    for ref in taken:
+        del left[ref.key]
     averages = groups.pop(TF1_AVERAGE.name, Found(TF1_AVERAGE.name))
     return _real(groups, left), averages
 
@@ -86,12 +93,9 @@ def _candidates(left: Mapping[str, TensorRef]) -> dict[str, list[_Candidate]]:
                 before, before_ref = name, ref
                 outer, _, middle = stem.rpartition("/")
                 if ref.shape and (owner := left.get(outer)) is not None:
-                    deeper.setdefault(f"{middle}/{last}", []).append((name, ref, outer, owner))
+                    deeper.setdefault(f"{middle}/{last}", []).append((ref, outer, owner))
                 continue
-        try:
-            found[last].append((name, ref, stem, owner))
-        except KeyError:
-            found[last] = [(name, ref, stem, owner)]
+        found.setdefault(last, []).append((ref, stem, owner))
     # An op name of two parts (`train/opt`) looks like a layer's, unless all of it comes again with a number.
     for op in [each for each in deeper if f"{each}_1" in deeper]:
         found.update({each: members for each, members in deeper.items() if _numbered(each)[0] == op})
@@ -104,21 +108,19 @@ def _numbered(last: str) -> tuple[str, int]:
     return (match.group(1), int(match.group(2))) if match else (last, 0)
 
 
-def _collect(column: _Column, slots: dict[str, list[TensorRef]], left: Mapping[str, TensorRef]) -> list[str]:
-    """Gives the members of a column to their owners; answers the names of those that have one."""
-    taken: list[str] = []
-    for name, ref, stem, variable in column.members:
+def _collect(column: _Column, group: Found, left: Mapping[str, TensorRef]) -> list[TensorRef]:
+    """Gives the members of a column to their owners; answers those that have one."""
+    taken: list[TensorRef] = []
+    slots = group.slots
+    for ref, stem, variable in column.members:
         owner = stem
         if variable is None or variable.shape != ref.shape or variable.dtype == "string":
             scoped = _owner(stem, ref, left) if column.scoped or variable is not None else None
             if scoped is None:
                 continue
-            owner = scoped
-        try:
-            slots[owner].append(ref)
-        except KeyError:
-            slots[owner] = [ref]
-        taken.append(name)
+            owner, group.scoped = scoped, True
+        slots.setdefault(owner, []).append(ref)
+        taken.append(ref)
     return taken
 
 

@@ -6,8 +6,9 @@ before the whole name. Keras optimizers that went through a Saver keep their own
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from ckptdoctor.containers.tensors.dtypes import INTEGRAL
 from ckptdoctor.containers.tensors.values import read_scalar
@@ -60,19 +61,7 @@ def read_names(tensors: Mapping[str, TensorRef], *, serving: bool = False) -> Na
     steps = _take_steps(left, scalars, names)
     keras = keras_optimizers(left, scalars, tensors, steps)
     groups, averages = find_slots(left)
-    trained = set().union(*(group.slots for group in groups))
-    for each in keras:
-        trained.update(slot.variable for slot in each.slots if slot.variable)
-    names.others += [ref for ref in left.values() if ref.dtype == "string"]
-    new = tuple.__new__  # what the named tuple's constructor calls: this runs once per tensor
-    names.variables += [
-        new(
-            ModelVariable,
-            (name, ref, True if name in trained else None if not name.endswith(_NON_TRAINABLE) else False, ()),
-        )
-        for name, ref in left.items()
-        if ref.dtype != "string"
-    ]
+    _take_rest(left, names, {*chain.from_iterable(group.slots for group in groups), *_owners(keras)})
     names.optimizers += keras
     found, nobodys = optimizers(groups, sets, steps, names.variables)
     names.optimizers += found
@@ -112,6 +101,25 @@ def _take_steps(left: dict[str, TensorRef], scalars: Iterable[str], names: Names
             if last in _STEPS and (best is None or rank < _STEPS.index(best[0].rpartition("/")[2])):
                 best = (name, value)
     return best
+
+
+def _owners(optimizers: Iterable[OptimizerState]) -> Iterator[str]:
+    return (slot.variable for each in optimizers for slot in each.slots if slot.variable)
+
+
+def _take_rest(left: dict[str, TensorRef], names: Names, trained: Container[str]) -> None:
+    """Takes out what is nobody's slot: the model's variables, and texts."""
+    new = tuple.__new__  # what the named tuple's constructor calls: this runs once per tensor
+    names.others += [ref for ref in left.values() if ref.dtype == "string"]
+    names.variables += [
+        new(
+            ModelVariable,
+            (name, ref, True if name in trained else None if not name.endswith(_NON_TRAINABLE) else False, ()),
+        )
+        for name, ref in left.items()
+        if ref.dtype != "string"
+    ]
+    left.clear()
 
 
 def _stateless(sets: Sequence[PowerSet], steps: Steps | None) -> OptimizerState:

@@ -246,7 +246,7 @@ def _owned(graph: ObjectGraph, optimizers: tuple[OptimizerNode, ...]) -> set[int
         if trained is not None:
             owned.add(trained)
             owned -= {child for _, child in graph.listed(trained)}
-        owned -= {link.variable for link in graph.nodes[index].slots}
+        owned -= {variable for variable, _, _ in graph.nodes[index].slots}
     return owned
 
 
@@ -281,27 +281,27 @@ def _sort_variables(objects: Objects, paths: Mapping[int, str], owned: set[int],
         for variable, _, _ in objects.node(index).slots
     }
     tensors = objects.bundle.tensors
-    model: list[tuple[int, TensorRef, str]] = []
+    model: list[tuple[int, TensorRef, str, str]] = []
     others: list[TensorRef] = []
-    for index, (_, key, full_name, _, more) in enumerate(graph.nodes):
-        if more:
-            others += [tensors[other] for _, other in more if other in tensors]
+    for index, node in enumerate(graph.nodes):
+        if node.others:
+            others += [tensors[other] for _, other in node.others if other in tensors]
+        key = node.key
         if key is None or index in owned or (ref := tensors.get(key)) is None:
             continue
         within = model_paths.get(index)
         path = paths.get(index, "") if within is None else within
         if not ref.shape and ref.dtype in INTEGRAL and ("/" not in path or _last(path) in _COUNTERS):
-            objects.counters[_last(path) or full_name] = ref
+            objects.counters[_last(path) or node.full_name] = ref
         elif ref.dtype == "string" or not (within is not None or index in linked or index in trained):
             others.append(ref)
         else:
-            model.append((index, ref, path))
-    full = {graph.nodes[index].full_name for index, _, _ in model}
+            model.append((index, ref, path, node.full_name))
+    full = {full_name for _, _, _, full_name in model}
     # The names that a person gave, if they tell the variables apart; else the paths through the objects do.
     use_full = len(full) == len(model) and "" not in full
     new = tuple.__new__  # what the named tuple's constructor calls: this runs once per variable
-    for index, ref, path in model:
-        full_name = graph.nodes[index].full_name
+    for index, ref, path, full_name in model:
         name, alias = (full_name, path) if use_full else (path, full_name)
         flag = trainable.get(index)
         if flag is None and (index in linked or index in trained):

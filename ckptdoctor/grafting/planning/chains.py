@@ -166,7 +166,7 @@ def _translated(
 
     def exchanged(ref: TensorRef) -> TensorRef:
         value = found.values.get(ref.key)
-        return ref if value is None else ref._replace(location=value.location)
+        return ref if value is None else ref.at(value.location)
 
     leaves = tuple(
         leaf if leaf.tensor is None else leaf._replace(tensor=exchanged(leaf.tensor)) for leaf in mine.leaves
@@ -315,7 +315,7 @@ def _number(ref: TensorRef, value: int, name: str) -> TensorRef:
         packed = struct.pack(_INTEGERS[ref.dtype], value)
     except (KeyError, struct.error) as error:
         raise GraftRefused(f"{name} is to be {value:,}, which its type ({ref.dtype}) cannot hold") from error
-    return ref._replace(location=Inline(packed * ref.size))
+    return ref.at(Inline(packed * ref.size))
 
 
 def _step(source: _Source, target: TrainingState, root: tuple[str, ...], asked: int | None) -> list[TreeLeaf]:

@@ -66,7 +66,7 @@ def _format(each: "Examination", state: TrainingState) -> str:
 
 
 def _model(state: TrainingState) -> str:
-    stored = [variable for variable in state.variables if variable.tensor.location is not None]
+    stored = [variable for variable in state.variables if variable.tensor.place is not None]
     if not stored:
         return "no model variables are in it"
     size = total_nbytes([variable.tensor for variable in stored])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from json.encoder import encode_basestring_ascii as _quote
 from math import isfinite
 from typing import Any
@@ -20,43 +21,49 @@ from ckptdoctor.state import (
     Role,
     Schedule,
     SchedulerState,
+    Slot,
     TrainingState,
     Wrapper,
 )
 
 SCHEMA = "ckptdoctor.inspect/1"
 
+_BATCH = 1000
+"""So many slots are one piece of text."""
+
 Stats = Callable[[TensorRef], dict[str, Any] | None]
-Slots = Callable[[OptimizerState, "Stats | None"], "list[dict[str, Any]] | Rendered"]
+Slots = Callable[[OptimizerState, "Stats | None"], "list[dict[str, Any]] | Iterator[str]"]
 
 
-def render(examinations: Iterable[Examination], *, tensors: bool = False, stats: bool = False) -> str:
-    """The document, ending in a newline; ASCII only, so that no terminal and no pipe can misread it."""
+def render(examinations: Iterable[Examination], *, tensors: bool = False, stats: bool = False) -> Iterator[str]:
+    """The document in pieces, ending in a newline; ASCII only, so that no terminal and no pipe can misread it.
+
+    A large model's slots are never text all at once, nor a dictionary each.
+    """
     artifacts = _array(_rendered(each, tensors=tensors, stats=stats) for each in examinations)
-    return "".join([*_object({"schema": SCHEMA, "version": __version__, "artifacts": artifacts}), "\n"])
+    yield from _object({"schema": SCHEMA, "version": __version__, "artifacts": artifacts})
+    yield "\n"
 
 
-class Rendered(list[str]):
-    """A part of the document as text, in pieces: the slots of a large model are never one dictionary each."""
+def _object(entry: Mapping[str, Any]) -> Iterator[str]:
+    """An object, some of whose values are texts already, in pieces."""
+    for number, (name, value) in enumerate(entry.items()):
+        yield f"{', ' if number else '{'}{_quote(name)}: "
+        if isinstance(value, Iterator):
+            yield from value
+        else:
+            yield json.dumps(value, allow_nan=False)
+    yield "}"
 
 
-def _object(entry: Mapping[str, Any]) -> Rendered:
-    """An object, some of whose values are rendered already."""
-    pieces = Rendered()
-    for name, value in entry.items():
-        pieces.append(f"{', ' if pieces else '{'}{_quote(name)}: ")
-        pieces += value if isinstance(value, Rendered) else [json.dumps(value, allow_nan=False)]
-    pieces.append("}")
-    return pieces
-
-
-def _array(items: Iterable[Rendered]) -> Rendered:
-    pieces = Rendered()
+def _array(items: Iterable[Iterable[str]]) -> Iterator[str]:
+    """An array of such values."""
+    before = "["
     for item in items:
-        pieces.append(", " if pieces else "[")
-        pieces += item
-    pieces.append("]" if pieces else "[]")
-    return pieces
+        yield before
+        yield from item
+        before = ", "
+    yield "[]" if before == "[" else "]"
 
 
 def artifact(examination: Examination, *, tensors: bool = False, stats: bool = False) -> dict[str, Any]:
@@ -64,7 +71,7 @@ def artifact(examination: Examination, *, tensors: bool = False, stats: bool = F
     return _fields(examination, _slots, tensors=tensors, stats=stats)
 
 
-def _rendered(examination: Examination, *, tensors: bool, stats: bool) -> Rendered:
+def _rendered(examination: Examination, *, tensors: bool, stats: bool) -> Iterator[str]:
     fields = _fields(examination, _rendered_slots, tensors=tensors, stats=stats)
     return _object({**fields, "optimizers": _array(_object(each) for each in fields["optimizers"])})
 
@@ -143,7 +150,7 @@ def _figures(examination: Examination) -> Stats:
 
 
 def _model(state: TrainingState, figures: Stats | None, *, tensors: bool) -> dict[str, Any]:
-    stored = [(tensor, trainable) for _, tensor, trainable, _ in state.variables if tensor.location is not None]
+    stored = [(tensor, trainable) for _, tensor, trainable, _ in state.variables if tensor.place is not None]
     known = [trainable for _, trainable in stored]
     model: dict[str, Any] = {
         "variables": len(stored),
@@ -243,31 +250,32 @@ def _slots(optimizer: OptimizerState, figures: Stats | None) -> list[dict[str, A
     return entries
 
 
-def _rendered_slots(optimizer: OptimizerState, figures: Stats | None) -> Rendered:
-    """The same, written directly: there may be 100,000, and a few names, shapes and types among them."""
+def _rendered_slots(optimizer: OptimizerState, figures: Stats | None) -> Iterator[str]:
+    """The same, written directly: there may be 100,000."""
+    entries = _slot_texts(optimizer.slots, figures)
+    return _array((", ".join(batch),) for batch in iter(lambda: list(islice(entries, _BATCH)), []))
+
+
+def _slot_texts(slots: Iterable[Slot], figures: Stats | None) -> Iterator[str]:
+    """A text for each; names, shapes and types are a few."""
     heads: dict[str, tuple[Role, str]] = {}
     tails: dict[tuple[int, ...], tuple[str, str, str]] = {}
-    entries = Rendered()
     before: str | None = None
     owner = "null"
-    for name, role, variable, (key, dtype, shape, _), mapping in optimizer.slots:
+    for name, role, variable, ref, mapping in slots:
+        key, dtype, shape = ref.key, ref.dtype, ref.shape
         head = heads.get(name)
         if head is None or head[0] is not role:
-            text = f', {{"name": {_quote(name)}, "role": {_quote(role.value)}, "variable": '
+            text = f'{{"name": {_quote(name)}, "role": {_quote(role.value)}, "variable": '
             heads[name] = head = (role, text)
         tail = tails.get(shape)
         if tail is None or tail[0] is not dtype or tail[1] is not mapping:
-            text = f', "shape": {list(shape)}, "dtype": {_quote(dtype)}, "mapping": {_quote(mapping)}}}'
+            text = f', "shape": {list(shape)}, "dtype": {_quote(dtype)}, "mapping": {_quote(mapping)}'
             tails[shape] = tail = (dtype, mapping, text)
         if variable is not before:  # the slots of one variable follow one another in most artifacts
             before, owner = variable, "null" if variable is None else _quote(variable)
-        entries.append(f'{head[1]}{owner}, "key": {_quote(key)}{tail[2]}')
-    if figures is not None:
-        for at, slot in enumerate(optimizer.slots):
-            entries[at] = f'{entries[at][:-1]}, "stats": {json.dumps(figures(slot.tensor), allow_nan=False)}}}'
-    entries[:1] = [f"[{entries[0][2:]}" if entries else "["]
-    entries.append("]")
-    return entries
+        stats = "" if figures is None else f', "stats": {json.dumps(figures(ref), allow_nan=False)}'
+        yield f'{head[1]}{owner}, "key": {_quote(key)}{tail[2]}{stats}}}'
 
 
 def _other(other: OtherVariable, figures: Stats | None) -> dict[str, Any]:

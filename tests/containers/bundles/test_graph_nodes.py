@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from support.bundles import varint
 
 from ckptdoctor.containers.bundles import graph_nodes
-from ckptdoctor.containers.bundles.graph_nodes import Node, SlotLink, read_nodes
+from ckptdoctor.containers.bundles.graph_nodes import Node, read_nodes
 from ckptdoctor.containers.bundles.object_graph import parse_object_graph
 from ckptdoctor.containers.protos import checkpoint_pb2 as pb
 from ckptdoctor.errors import UnreadableArtifact
@@ -25,8 +25,7 @@ def _node(node: pb.TrackableObject) -> Node:
         key=values[-1].checkpoint_key if values else None,
         full_name=values[-1].full_name if values else "",
         slots=tuple(
-            SlotLink(each.original_variable_node_id, each.slot_name, each.slot_variable_node_id)
-            for each in node.slot_variables
+            (each.original_variable_node_id, each.slot_name, each.slot_variable_node_id) for each in node.slot_variables
         ),
         others=tuple((each.name, each.checkpoint_key) for each in node.attributes if each.name != "VARIABLE_VALUE"),
     )

@@ -40,9 +40,9 @@ def test_nodes(tmp_path: Path) -> None:
     assert (kernel.key, kernel.full_name) == ("net/d/kernel/.ATTRIBUTES/VARIABLE_VALUE", "d/kernel")
     assert kernel.is_variable
     assert not graph.nodes[0].is_variable
-    (link,) = graph.nodes[paths["opt"]].slots
-    assert (link.variable, link.name) == (paths["net/d/kernel"], "m")
-    assert graph.nodes[link.slot].key == "net/d/kernel/.OPTIMIZER_SLOT/opt/m/.ATTRIBUTES/VARIABLE_VALUE"
+    ((variable, name, slot),) = graph.nodes[paths["opt"]].slots
+    assert (variable, name) == (paths["net/d/kernel"], "m")
+    assert graph.nodes[slot].key == "net/d/kernel/.OPTIMIZER_SLOT/opt/m/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 def test_name_based_checkpoints_have_none(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def _document(*paths: str, tensors: bool = False, stats: bool = False, everythin
 
 def _valid(found: Sequence[Examination], *, tensors: bool, stats: bool) -> dict[str, Any]:
     """The document of what was examined, after it has passed the schema."""
-    text = render(found, tensors=tensors, stats=stats)
+    text = "".join(render(found, tensors=tensors, stats=stats))
     assert text.isascii()
     assert text.endswith("}\n")
     document: dict[str, Any] = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))

@@ -72,7 +72,7 @@ def _named(tensors: Mapping[str, TensorRef], target: str) -> set[str]:
         gone |= {other.tensor.key for other in (*each.other, *(each.wrapper.variables if each.wrapper else ()))}
     if not gone:
         raise Refused(_NOTHING, target)
-    if not any(variable.tensor.location is not None for variable in names.variables):
+    if not any(variable.tensor.place is not None for variable in names.variables):
         raise Refused(_ALONE, target)
     return gone
 
