@@ -171,12 +171,8 @@ class _Reading:
         if found is None:
             return None
         self.taken.add(name)
-<<<<<<< HEAD
-        _, dtype, shape, location = found
-        return TensorRef(self._key(path), dtype, shape, None if name in self._lost else location)
-=======
-        return found.at(None if name in self._lost else found.location)._replace(key=self._key(path))
->>>>>>> tf-speed
+        place = None if name in self._lost else found.place
+        return TensorRef(self._key(path), found.dtype, found.shape, place)
 
     def _key(self, path: tuple[str, ...]) -> str:
         return "/".join((self._name, *path) if self._name else path)
