@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from order import in_shares
 from support.museum import FIXTURES, unpack
 
@@ -19,6 +20,9 @@ from ckptdoctor.examination import Examination
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background: what tests start would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+settings.register_profile("busy", suppress_health_check=[HealthCheck.too_slow])  # the machine may be
+settings.load_profile("busy")
 
 
 @pytest.hookimpl(trylast=True)  # after those that are not asked for are left out
