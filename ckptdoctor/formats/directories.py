@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection, Iterator
+from functools import lru_cache
 
 from ckptdoctor import storage
 from ckptdoctor.containers.bytes.files import reason
@@ -110,12 +111,13 @@ def listing(directory: str) -> list[str]:
     return sorted(names, key=_natural)
 
 
-def _natural(name: str) -> list[tuple[int, int | str]]:
+@lru_cache(maxsize=1 << 16)  # a directory is listed by several who ask
+def _natural(name: str) -> tuple[tuple[int, int | str], ...]:
     """A sort key in which ckpt-9 comes before ckpt-10."""
-    return [
+    return tuple(
         (0, int(part)) if part.isascii() and part.isdigit() and len(part) < _MOST_DIGITS else (1, part)
         for part in re.split(r"(\d+)", name)
-    ]
+    )
 
 
 def family(name: str) -> str:

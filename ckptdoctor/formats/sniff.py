@@ -34,6 +34,8 @@ def sniff(path: str, head: bytes) -> str | None:
         path: The file.
         head: Its first 4 KiB.
     """
+    if not head:
+        return "safetensors" if path.endswith(".safetensors") else None
     if head.startswith(_NPY):
         return "optimizer-dump"
     if is_stream(head) or (head[_TAR_AT : _TAR_AT + 5] == b"ustar" and _is_tar_of_torch(head)):

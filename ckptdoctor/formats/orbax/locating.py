@@ -28,8 +28,11 @@ def checkpoint_at(given: str, path: str, names: Collection[str]) -> Target | Non
 
 def checkpoint_of(given: str, file: str) -> Target | None:
     """The checkpoint that a file of one stands for; None of other files."""
-    directory, name = os.path.split(storage.absolute(file))
-    names = listed(directory) if name in FILES or name == AGGREGATE else []
+    name = os.path.basename(file)
+    if name not in FILES and name != AGGREGATE:
+        return None
+    directory = os.path.dirname(storage.absolute(file))
+    names = listed(directory)
     found = checkpoint_at(given, directory, names) if names else None
     if found is None:
         return None

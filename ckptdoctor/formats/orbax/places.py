@@ -90,7 +90,11 @@ def _is_aggregate(path: str) -> bool:
 
 def items_of(path: str, names: Collection[str]) -> list[str]:
     """The names of the directories in a step, but for those of a save that did not end."""
-    return [name for name in sorted(names) if TEMPORARY not in name and storage.is_dir(os.path.join(path, name))]
+    try:
+        below = {each.name for each in storage.entries(path) if each.is_dir()}
+    except OSError:
+        return []
+    return [name for name in sorted(names) if name in below and TEMPORARY not in name]
 
 
 def _has_items(path: str, names: Collection[str]) -> list[str]:
