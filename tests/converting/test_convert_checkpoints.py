@@ -74,8 +74,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 @pytest.mark.parametrize(
     ("framework", "first", "step"),
     [
-        pytest.param("keras", 0, 2, id="keras, a half"),
-        pytest.param("tf_keras", 1, 2, id="tf_keras, the other half"),
+        pytest.param("keras", 0, 4, id="keras, a quarter"),
+        pytest.param("tf_keras", 3, 4, id="tf_keras, another quarter"),
         pytest.param("keras", 0, 1, id="keras, every way", marks=pytest.mark.nightly),
         pytest.param("tf_keras", 0, 1, id="tf_keras, every way", marks=pytest.mark.nightly),
     ],

@@ -10,7 +10,7 @@ from fuzz.guided import fuzz
 from fuzz.targets import TARGETS
 
 
-@pytest.mark.parametrize(("seconds", "runs"), [(1, 500), pytest.param(10, -1, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize(("seconds", "runs"), [(1, 200), pytest.param(10, -1, marks=pytest.mark.nightly)])
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not installed: the extra `fuzz`")
 def test_whatever_the_bytes_are(seconds: int, runs: int, tmp_path: Path, museum: Path) -> None:
     """Each reader answers, or complains in a sentence."""

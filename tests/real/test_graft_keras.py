@@ -147,14 +147,14 @@ def graft(
 def kinds(framework: str, name: str, number: int, most: int) -> list[str]:
     """The targets that a framework restores state from: so many at most, others for the case after this one."""
     if framework == "tf_keras.legacy":
-        return ["h5", "pkl"]
+        return ["h5", "pkl"][number % 2 :][:most]
     usual = ["keras", "weights.h5", "pkl", *(["h5"] if framework == "tf_keras" else [])]
     extra = ["dir", "weights.json", "npz"] if (framework, name) == ("keras", "adam") else []
     first = number % len(usual)
     return [*(usual[first:] + usual[:first])[:most], *extra]
 
 
-@pytest.mark.parametrize("most", [2, pytest.param(4, marks=pytest.mark.nightly)], ids=["two kinds", "every kind"])
+@pytest.mark.parametrize("most", [1, pytest.param(4, marks=pytest.mark.nightly)], ids=["a kind", "every kind"])
 def test_resumes(made: tuple[str, dict[str, Case], Path], most: int) -> None:
     """Every class, into kinds of target of its own generation: the weights are those of the uninterrupted run."""
     framework, cases, folder = made
@@ -176,7 +176,7 @@ def test_resumes(made: tuple[str, dict[str, Case], Path], most: int) -> None:
         if "error" in each or each["count"] != steps or each["away"] > TOLERANCE or each["warnings"]:
             wrong.append(f"{framework} {key}: {each}")
     assert not wrong, "\n".join(wrong)
-    assert len(found) >= 2 * len(cases)
+    assert len(found) >= len(cases)
 
 
 @pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.nightly)], ids=["a third", "every case"])

@@ -30,7 +30,7 @@ NOT_PLANNED_RIGHT: dict[str, set[str]] = {}
 
 
 FIRST = {"tf_keras.legacy": 0, "tf_keras": 1, "keras": 0}
-"""The ordinary run has every second case, one half by one framework and the other by the next; `nightly` has all."""
+"""The ordinary run has every third case, others by the next framework; `nightly` has all."""
 
 
 def _shares(*frameworks: str) -> pytest.MarkDecorator:

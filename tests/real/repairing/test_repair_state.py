@@ -21,7 +21,11 @@ SOME = ("adam", "adagrad-high", "rewritten-adam", "legacy-nadam")
 
 @pytest.mark.parametrize(
     ("backend", "package", "cases"),
-    [("tensorflow", "tf_keras", SOME), ("jax", "orbax", ()), pytest.param("tensorflow", "tf_keras", (), marks=NIGHTLY)],
+    [
+        ("tensorflow", "tf_keras", SOME),
+        ("jax", "orbax", ()),
+        pytest.param("tensorflow", "tf_keras", (), marks=NIGHTLY),
+    ],
 )
 def test_state_as_the_framework_makes_it(tmp_path: Path, backend: str, package: str, cases: tuple[str, ...]) -> None:
     """Averages are loaded as weights and go back to what they were; a reset optimizer trains on as a new one does."""
