@@ -11,7 +11,11 @@ from support.commands import ROOT
 from support.frameworks import needs, run
 
 CHILD = os.path.join(os.path.dirname(__file__), "keras_child.py")
-KERAS = ("keras", "tf_keras", "keras on jax", "keras on torch")
+KERAS = (
+    "keras",
+    "tf_keras",
+    *(pytest.param(f"keras on {each}", marks=pytest.mark.nightly) for each in ("jax", "torch")),
+)
 
 pytestmark = pytest.mark.real
 
