@@ -39,7 +39,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "sequential": ("Adam", {"learning_rate": 0.02}),
 }
 COMMON = ("adam", "momentum", "schedule", "sequential")
-"""Made on each backend; the ordinary run has a third of the others on JAX and on Torch, `nightly` all on all of them."""
+"""Made on each backend; the ordinary run has a third of the others, on JAX and Torch; `nightly` all on all of them."""
 BACKENDS = ("jax", "tensorflow", "torch")
 TARGETS = ("target", "built", "weights")
 DONORS = ("donor", "donor.keras", "donor.weights.h5", "donor.h5", "donor.npz")
