@@ -17,7 +17,7 @@ _OBJECT = struct.Struct("<H6xQ")
 
 def heaps_of(found: Attribute) -> list[int]:
     """The heaps that an attribute's texts lie in."""
-    return [heap for length, heap, _ in _TEXT.iter_unpack(found.data[: nbytes(found.type, found.shape)]) if length]
+    return [heap for _, heap, number in _TEXT.iter_unpack(found.data[: nbytes(found.type, found.shape)]) if number]
 
 
 def objects(heap: bytes) -> dict[int, bytes]:
@@ -45,7 +45,7 @@ def texts(found: Attribute, heaps: Heaps) -> list[bytes] | list[str]:
 
 
 def _in_heap(heaps: Heaps, heap: int, number: int, length: int) -> str:
-    if not length and not number:
+    if not length and not number:  # nothing was written; what is empty lies in a heap, too
         return ""
     data = heaps.get(heap, {}).get(number)
     if data is None or len(data) != length:

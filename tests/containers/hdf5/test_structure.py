@@ -110,7 +110,7 @@ ATTRIBUTES = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     groups=st.dictionaries(
         st.lists(KEYS, max_size=4).map("/".join),
