@@ -34,8 +34,6 @@ def sniff(path: str, head: bytes) -> str | None:
         path: The file.
         head: Its first 4 KiB.
     """
-    if not head:
-        return "safetensors" if path.endswith(".safetensors") else None
     if head.startswith(_NPY):
         return "optimizer-dump"
     if is_stream(head) or (head[_TAR_AT : _TAR_AT + 5] == b"ustar" and _is_tar_of_torch(head)):
@@ -100,13 +98,10 @@ def _is_pickle(path: str, head: bytes) -> bool:
 
     Those of other packages, PyTorch's and RLlib's among them, are named by `foreign`.
     """
-    if foreign_pickle(head) or foreign_by_place(path):
+    announced = len(head) > 1 and head[0] == _PICKLE_PROTO and head[1] <= _NEWEST_PROTOCOL
+    if not (announced or _OLD_PICKLE.match(head)) or foreign_pickle(head) or foreign_by_place(path):
         return False
-    if len(head) > 1 and head[0] == _PICKLE_PROTO and head[1] <= _NEWEST_PROTOCOL:
-        return True
-    if not _OLD_PICKLE.match(head):
-        return False
-    if head[:3] in _UNMISTAKABLE:
+    if announced or head[:3] in _UNMISTAKABLE:
         return True  # its reader says where one that was cut off ends
     with RegularFile(path) as file:
         return file.read(file.size - 1, 1) == b"."
