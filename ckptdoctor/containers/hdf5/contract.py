@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from ckptdoctor.containers.hdf5.names import decode_names, decode_text
+from ckptdoctor.containers.hdf5.order import Members, in_order_of_writing
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
+from ckptdoctor.references import H5Data
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from ckptdoctor.references import H5Data, TensorRef
+    from ckptdoctor.references import TensorRef
     from ckptdoctor.state import Oddity
 
 MAX_NAMES = 1_000_000
@@ -56,20 +58,29 @@ class H5Reader(ABC):
         """Whether the group at `path` has this attribute."""
 
     @abstractmethod
+    def _members(self, path: str) -> Members | None:
+        """What is in the group at `path`; None if there is none."""
+
+    @abstractmethod
+    def _every_group(self) -> Mapping[str, Members]:
+        """What is in each group, by path, parents first."""
+
     def children(self, path: str) -> tuple[list[str], list[str]]:
         """Names of the groups and of the data sets in a group, by their places in the file.
 
         HDF5 lists links by name. Places follow the order of writing but for groups that were put where there was room;
         `walk` tells those, too.
         """
+        members = self._members(path) or Members(0, (), ())
+        return [name for _, name in sorted(members.groups)], [name for _, name in sorted(members.datasets)]
 
-    @abstractmethod
     def walk(self) -> Iterator[tuple[str, list[str], list[str]]]:
         """Every group, parents first: its path, its groups, its data sets. Each object once, however it is linked.
 
         Groups and data sets come in the order in which they were written, and so in the order in which Keras walked
         the model.
         """
+        yield from in_order_of_writing(self._every_group())
 
     @abstractmethod
     def tensor(self, path: str, key: str | None = None) -> TensorRef | None:
@@ -80,9 +91,14 @@ class H5Reader(ABC):
             key: What the artifact calls it; the path by default.
         """
 
-    @abstractmethod
     def scalar(self, tensor: TensorRef) -> int | float | bool | None:
         """The value of a tensor with exactly one element; None for any other, and for types that are no number."""
+        where = tensor.location
+        return self._value(tensor.dtype, where) if tensor.size == 1 and isinstance(where, H5Data) else None
+
+    @abstractmethod
+    def _value(self, dtype: str, location: H5Data) -> int | float | bool | None:
+        """The value of the one element; None if it is no number."""
 
     @abstractmethod
     def beginning(self, location: H5Data, most: int) -> bytes:

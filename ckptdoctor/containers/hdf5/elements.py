@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import h5py as _h5py
@@ -21,14 +22,6 @@ FILTERS = frozenset({h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.
 """gzip, shuffle, fletcher32 and lzf (32000), which h5py brings along."""
 
 _BFLOAT16_BYTES = 2
-
-
-def size_of(shape: tuple[int, ...]) -> int:
-    """Number of elements, as a Python integer: products of claimed extents overflow numpy's."""
-    count = 1
-    for extent in shape:
-        count *= int(extent)
-    return count
 
 
 def dtype_name(dataset: Any) -> str:
@@ -55,7 +48,7 @@ def _number_name(dtype: np.dtype[Any]) -> str:
 
 def bomb(dataset: Any) -> str | None:
     """What a data set declares against what it stores, where that is out of all proportion; else None."""
-    declared = size_of(dataset.shape or ()) * dataset.dtype.itemsize
+    declared = prod(dataset.shape or ()) * dataset.dtype.itemsize
     if declared <= BOMB_FLOOR:
         return None
     stored = dataset.get_storage_size()
@@ -76,7 +69,7 @@ def unpackable(dataset: Any, properties: Any = None) -> str | None:
         if code not in FILTERS:
             return f"is packed by HDF5 filter {code}, which is not built in"
     if properties.get_layout() == h5py.h5d.CHUNKED and filters:
-        packed = size_of(properties.get_chunk()) * dataset.dtype.itemsize
+        packed = prod(properties.get_chunk()) * dataset.dtype.itemsize
         if packed > MAX_PACKED_CHUNK:
             return f"has to unpack {packed:,} bytes at once; {MAX_PACKED_CHUNK:,} is the limit"
     return None
@@ -86,7 +79,7 @@ def read_elements(dataset: Any, limit: int) -> Iterator[np.ndarray[Any, Any]]:
     """The elements in C order, in one-dimensional arrays of at most `limit` bytes (or one element)."""
     shape, stored = dataset.shape, dataset.dtype
     is_bfloat16 = dtype_name(dataset) == "bfloat16"
-    if size_of(shape) == 0:
+    if prod(shape) == 0:
         return
     for start, count in _boxes(shape, max(1, limit // stored.itemsize)):
         buffer = np.empty(count, dtype=stored)
@@ -110,7 +103,7 @@ def _boxes(shape: tuple[int, ...], limit: int) -> Iterator[tuple[tuple[int, ...]
     if not shape:
         yield (), ()
         return
-    row = size_of(shape[1:])
+    row = prod(shape[1:])
     if row <= limit:
         step = max(1, limit // max(row, 1))
         for first in range(0, shape[0], step):

@@ -15,6 +15,7 @@ os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::")
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import prod
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import h5py as _h5py
@@ -22,8 +23,8 @@ import numpy as np
 
 from ckptdoctor import storage
 from ckptdoctor.containers.hdf5.contract import MAX_NAMES, SMALLEST, H5Reader
-from ckptdoctor.containers.hdf5.elements import bomb, dtype_name, read_elements, size_of, unpackable
-from ckptdoctor.containers.hdf5.order import Members, in_order_of_writing, join
+from ckptdoctor.containers.hdf5.elements import bomb, dtype_name, read_elements, unpackable
+from ckptdoctor.containers.hdf5.order import Members, join
 from ckptdoctor.containers.hdf5.structure import MAX_DEPTH, fetch_structure
 from ckptdoctor.containers.hdf5.tables import MAX_NODES
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
@@ -170,16 +171,12 @@ class H5File(H5Reader):
             group = self._group(path)
             return group is not None and h5py.h5a.exists(group, name.encode())
 
-    def children(self, path: str) -> tuple[list[str], list[str]]:
-        """As `H5Reader` says."""
+    def _members(self, path: str) -> Members | None:
         with self._guarded(path or "/"):
             group = self._group(path)
-            if group is None:
-                return [], []
-            members = self._members(path, group)
-            return [name for _, name in sorted(members.groups)], [name for _, name in sorted(members.datasets)]
+            return None if group is None else self._inside(path, group)
 
-    def _members(self, path: str, group: Any) -> Members:
+    def _inside(self, path: str, group: Any) -> Members:
         """What is in an open group, without what lies in other files."""
         if group.get_num_objs() > MAX_NODES:
             raise LimitExceeded(f"holds {group.get_num_objs():,} objects; {MAX_NODES:,} are read", self.path)
@@ -199,10 +196,6 @@ class H5File(H5Reader):
                 datasets.append((info.addr, name))
         return Members(h5py.h5o.get_info(group).addr, tuple(groups), tuple(datasets))
 
-    def walk(self) -> Iterator[tuple[str, list[str], list[str]]]:
-        """As `H5Reader` says."""
-        yield from in_order_of_writing(self._every_group())
-
     def _every_group(self) -> dict[str, Members]:
         """What is in each group, by path, parents first; the file has been looked through when this returns."""
         found: dict[str, Members] = {}
@@ -218,7 +211,7 @@ class H5File(H5Reader):
                 if h5py.h5o.get_info(group).addr in seen:
                     self._note("I007", f"{path} is the same group as one above it; it was read once")
                     continue
-                members = self._members(path, group)
+                members = self._inside(path, group)
             seen.add(members.address)
             nodes += 1 + len(members.datasets)
             if nodes > MAX_NODES:
@@ -239,7 +232,7 @@ class H5File(H5Reader):
             if group is None or not h5py.h5a.exists(group, encoded):
                 return None
             attribute = h5py.h5a.open(group, encoded)
-            size = size_of(attribute.shape or ()) * attribute.dtype.itemsize
+            size = prod(attribute.shape or ()) * attribute.dtype.itemsize
             if size > MAX_ATTRIBUTE_BYTES:
                 raise LimitExceeded(f"claims {size:,} bytes; {MAX_ATTRIBUTE_BYTES:,} are read", self.path)
             return h5py.AttributeManager(h5py.Group(group))[name]
@@ -291,11 +284,8 @@ class H5File(H5Reader):
             return False
         return True
 
-    def scalar(self, tensor: TensorRef) -> int | float | bool | None:
-        """As `H5Reader` says."""
-        if tensor.size != 1 or not isinstance(tensor.location, H5Data):
-            return None
-        for chunk in self.read_chunks(tensor.location):
+    def _value(self, dtype: str, location: H5Data) -> int | float | bool | None:  # noqa: ARG002 - the elements tell
+        for chunk in self.read_chunks(location):
             value = chunk[0].item() if chunk.dtype.kind != "V" else float(chunk[0])
             return value if isinstance(value, (bool, int, float)) else None
         return None

@@ -6,6 +6,7 @@ otherwise is `Strange`, and left to the library.
 
 import struct
 from functools import lru_cache
+from math import prod
 from typing import NamedTuple
 
 from ckptdoctor.containers.hdf5.opening import Strange
@@ -134,11 +135,8 @@ def attribute(data: bytes) -> tuple[str, Attribute]:
 
 
 def nbytes(kind: ElementType, shape: tuple[int, ...]) -> int:
-    """Bytes of so many elements: as a Python integer, for claimed extents are of any size."""
-    count = kind.item
-    for extent in shape:
-        count *= extent
-    return count
+    """Bytes of so many elements."""
+    return kind.item * prod(shape)
 
 
 def check(kind: int, data: bytes) -> None:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from contextlib import ExitStack
 
 from ckptdoctor import storage
 from ckptdoctor.containers.hdf5.contract import SMALLEST, H5Reader
 from ckptdoctor.containers.hdf5.opening import Strange
-from ckptdoctor.containers.hdf5.order import Members, in_order_of_writing
+from ckptdoctor.containers.hdf5.order import Members
 from ckptdoctor.containers.hdf5.source import Source
-from ckptdoctor.containers.hdf5.structure import Dataset, Group, read_structure
+from ckptdoctor.containers.hdf5.structure import Dataset, read_structure
 from ckptdoctor.containers.hdf5.texts import texts
 from ckptdoctor.references import H5Data, TensorRef
 
 _CODES = {
     "int8": "b", "uint8": "B", "int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "uint64": "Q",
-    "float16": "e", "float32": "f", "float64": "d", "bfloat16": "f",
-    "bool": "?",
+    "float16": "e", "float32": "f", "float64": "d", "bfloat16": "f", "bool": "?",
 }  # fmt: skip
 
 
@@ -67,16 +65,12 @@ class PlainFile(H5Reader):
         values = texts(found, self._heaps)
         return values if found.shape else values[0]
 
-    def children(self, path: str) -> tuple[list[str], list[str]]:
-        """As `H5Reader` says."""
-        if path not in self._groups:
-            return [], []
-        members = _members(self._groups[path])
-        return [name for _, name in sorted(members.groups)], [name for _, name in sorted(members.datasets)]
+    def _members(self, path: str) -> Members | None:
+        group = self._groups.get(path)
+        return None if group is None else group.members
 
-    def walk(self) -> Iterator[tuple[str, list[str], list[str]]]:
-        """As `H5Reader` says."""
-        yield from in_order_of_writing({path: _members(group) for path, group in self._groups.items()})
+    def _every_group(self) -> dict[str, Members]:
+        return {path: group.members for path, group in self._groups.items()}
 
     def _dataset(self, path: str) -> Dataset | None:
         parent, _, name = path.rpartition("/")
@@ -93,13 +87,10 @@ class PlainFile(H5Reader):
         location = None if is_text else H5Data(self.path, f"/{path}", self.member)
         return TensorRef(key or path, found.type.name, found.shape, location)
 
-    def scalar(self, tensor: TensorRef) -> int | float | bool | None:
-        """As `H5Reader` says."""
-        if tensor.size != 1 or not isinstance(tensor.location, H5Data):
-            return None
-        raw = self.beginning(tensor.location, 8)
-        code = _CODES[tensor.dtype]
-        value: int | float | bool = struct.unpack(f"<{code}", raw if tensor.dtype != "bfloat16" else b"\0\0" + raw)[0]
+    def _value(self, dtype: str, location: H5Data) -> int | float | bool:
+        raw = self.beginning(location, 8)
+        code = _CODES[dtype]
+        value: int | float | bool = struct.unpack(f"<{code}", raw if dtype != "bfloat16" else b"\0\0" + raw)[0]
         return value
 
     def beginning(self, location: H5Data, most: int) -> bytes:
@@ -108,8 +99,3 @@ class PlainFile(H5Reader):
         if found is None or found.type.is_big:
             raise Strange
         return self._source.read(found.place, min(most, found.nbytes)) if found.nbytes else b""
-
-
-def _members(group: Group) -> Members:
-    groups = tuple((address, name) for name, address in group.groups.items())
-    return Members(group.address, groups, tuple((each.address, name) for name, each in group.datasets.items()))

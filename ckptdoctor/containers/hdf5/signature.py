@@ -8,7 +8,8 @@ from ckptdoctor import storage
 from ckptdoctor.containers.zips.signature import SIGNATURE
 from ckptdoctor.errors import UnreadableArtifact
 
-_HDF5 = b"\x89HDF\r\n\x1a\n"
+HDF5 = b"\x89HDF\r\n\x1a\n"
+"""How it begins."""
 _LARGEST_BLOCK = 1 << 20
 """Bytes of a user block, the largest that is looked behind."""
 
@@ -18,11 +19,11 @@ def is_hdf5(path: str, member: str | None = None) -> bool:
     try:
         if member is None:
             with storage.open_stream(path) as stream:
-                return has_signature(lambda offset: stream.read(len(_HDF5)) if stream.seek(offset) == offset else b"")
+                return has_signature(lambda offset: stream.read(len(HDF5)) if stream.seek(offset) == offset else b"")
         from ckptdoctor.containers.zips.archive import ZipArchive
 
         with ZipArchive(path) as archive, archive.open(member) as stream:
-            return has_signature(lambda offset: stream.read(len(_HDF5)) if stream.seek(offset) == offset else b"")
+            return has_signature(lambda offset: stream.read(len(HDF5)) if stream.seek(offset) == offset else b"")
     except (OSError, UnreadableArtifact):
         return False
 
@@ -34,13 +35,13 @@ def has_signature(read: Callable[[int], bytes]) -> bool:
         read: Offset → the eight bytes there; fewer, or none, behind the end.
     """
     first = read(0)
-    if first == _HDF5:
+    if first == HDF5:
         return True
     if first.startswith(SIGNATURE):  # what stands further on is a member's that happens to lie there
         return False
     offset = 512
-    while offset <= _LARGEST_BLOCK and len(found := read(offset)) == len(_HDF5):
-        if found == _HDF5:
+    while offset <= _LARGEST_BLOCK and len(found := read(offset)) == len(HDF5):
+        if found == HDF5:
             return True
         offset *= 2
     return False

@@ -30,15 +30,16 @@ from ckptdoctor.containers.hdf5.messages import (
     shape_of,
 )
 from ckptdoctor.containers.hdf5.opening import Strange
-from ckptdoctor.containers.hdf5.order import join
+from ckptdoctor.containers.hdf5.order import Members, join
+from ckptdoctor.containers.hdf5.signature import HDF5
 from ckptdoctor.containers.hdf5.source import Source
-from ckptdoctor.containers.hdf5.tables import LINKS, MAX_NODES, SymbolTables
+from ckptdoctor.containers.hdf5.tables import LINKS, MAX_NODES, PAIR, SymbolTables
 from ckptdoctor.containers.hdf5.texts import VARIABLE, Heaps, heaps_of, objects
 from ckptdoctor.errors import UnreadableArtifact
 
 MAX_DEPTH = 256
-_BEGINNING = b"\x89HDF\r\n\x1a\n\0\0\0\0\0\x08\x08\0"
-"""The signature; all versions are 0; addresses and lengths take 8 bytes."""
+_BEGINNING = HDF5 + b"\0\0\0\0\0\x08\x08\0"
+"""All versions are 0; addresses and lengths take 8 bytes."""
 _HEADER = 512
 """Bytes of an object header that is one of ours; larger ones are read on."""
 _PREFIX = 16
@@ -80,6 +81,12 @@ class Group(NamedTuple):
     groups: dict[str, int]
     datasets: dict[str, Dataset]
 
+    @property
+    def members(self) -> Members:
+        """Where what is in it lies."""
+        groups = tuple((address, name) for name, address in self.groups.items())
+        return Members(self.address, groups, tuple((each.address, name) for name, each in self.datasets.items()))
+
 
 class _Header:
     """The messages of an object."""
@@ -103,7 +110,7 @@ class _Header:
             if kind == ATTRIBUTE:
                 self.attributes.append(body)
             elif kind == CONTINUATION:
-                self.blocks.append(_PAIR.unpack_from(body))
+                self.blocks.append(PAIR.unpack_from(body))
             elif kind not in _TOLD:
                 check(kind, body)
             elif kind in self.known:
@@ -112,7 +119,7 @@ class _Header:
                 self.known[kind] = body
 
 
-_MESSAGE, _PAIR, _FRONT = struct.Struct("<HHB"), struct.Struct("<QQ"), struct.Struct("<BxHII")
+_MESSAGE, _FRONT = struct.Struct("<HHB"), struct.Struct("<BxHII")
 _TOLD = frozenset({DATASPACE, DATATYPE, LAYOUT, SYMBOL_TABLE})
 
 
@@ -165,7 +172,7 @@ class _Walk:
 
     def _below(self, level: list[tuple[str, int, _Header]]) -> list[tuple[str, int, _Header]]:
         """Reads groups by path, address and header; those that lie in them."""
-        tables = [_PAIR.unpack_from(header.known[SYMBOL_TABLE]) for _, _, header in level]
+        tables = [PAIR.unpack_from(header.known[SYMBOL_TABLE]) for _, _, header in level]
         entries = self._tables.entries(tables)
         headers = iter(self._headers([address for each in entries for address in each.values()]))
         below: list[tuple[str, int, _Header]] = []

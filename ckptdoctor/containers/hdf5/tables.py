@@ -14,7 +14,7 @@ from ckptdoctor.containers.hdf5.source import Source
 MAX_NODES = 1_000_000
 _MAX_DEPTH_OF_TREE = 32
 _TREE_BYTES, _HEAP_BYTES, _ENTRY = 24, 32, 40
-_PAIR, _SYMBOL = struct.Struct("<QQ"), struct.Struct("<QQI")
+PAIR, _SYMBOL = struct.Struct("<QQ"), struct.Struct("<QQI")
 LINKS = frozenset({0, 1})
 """What stands beside a name whose object lies in the file: nothing, or where a group's table is; 2 is a soft link."""
 _ALL_TAKEN = 1
@@ -117,7 +117,7 @@ class SymbolTables:
         for _ in range(size // 16 + 1):
             if free == _ALL_TAKEN:
                 return names
-            free, length = _PAIR.unpack_from(names, free)
+            free, length = PAIR.unpack_from(names, free)
             if not 0 < length <= size:
                 raise Strange
         raise Strange
