@@ -15,6 +15,7 @@ ROOT = "tests/"
 SECONDS = {
     "ci/test_action.py": 8,
     "cli/test_check_stream.py": 7,
+    "containers/hdf5/test_structure.py": 15,
     "converting/test_convert_checkpoints.py": 70,
     "converting/test_convert_keras.py": 8,
     "diagnosis/test_advice.py": 7,

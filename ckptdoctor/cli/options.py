@@ -191,9 +191,11 @@ def deliver(text: str | Iterable[str], output_file: str | None, *, form: str) ->
         os.chmod(temporary, 0o666 & ~umask)
         os.replace(temporary, place)
     except OSError as error:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
         raise UsageProblem(f"the output file cannot be written: {error.strerror}", output_file) from error
+    finally:  # the result is made while it is written: whatever ended that leaves nothing behind
+        if temporary is not None:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)
 
 
 def _to_stdout(text: Iterable[str]) -> None:

@@ -50,7 +50,7 @@ def isolated(
         return function(*arguments, **({"progress": progress} if progress is not None else {}))
     call = worker.Call(function, arguments, progress is not None, limited, directory(), source())
     with _lock:
-        return _lane.ask(call, path, progress)  # type: ignore[no-any-return]
+        return _worker.ask(call, path, progress)  # type: ignore[no-any-return]
 
 
 def is_direct() -> bool:
@@ -89,7 +89,7 @@ def _how(error: BaseException, code: int) -> str:
 # ------------------------------------------------------------------------------------------------------------ worker
 
 
-class _Lane:
+class _Worker:
     """The worker that is running, if one is."""
 
     def __init__(self) -> None:
@@ -134,10 +134,10 @@ class _Lane:
                 raise
 
 
-_lane = _Lane()
+_worker = _Worker()
 
 
 @atexit.register
 def stop() -> None:
     """Ends the worker; the next call starts another."""
-    _lane.discard()
+    _worker.discard()

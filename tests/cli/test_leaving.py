@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.commands import ckptdoctor, environment
 from support.objects import write_model
+
+from ckptdoctor.cli.options import deliver
 
 
 @pytest.fixture
@@ -113,3 +116,16 @@ def test_no_report_replaces_an_artifact(fixtures_dir: Path, tmp_path: Path, word
     assert (result.code, "is an artifact, which no report replaces" in result.err) == (2, True)
     assert model.read_bytes() == (fixtures_dir / "whole-model.h5").read_bytes()
     assert not out.exists() or out.read_bytes().startswith(b"\x89HDF")
+
+
+def test_what_ends_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
+    """A result is made while it is written: where that ends early, the file is as it was, with nothing beside it."""
+    (tmp_path / "out.json").write_text("before")
+
+    def pieces() -> Iterator[str]:
+        yield "{"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        deliver(pieces(), str(tmp_path / "out.json"), form="json")
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("out.json", "before")]

@@ -12,11 +12,10 @@ from typing import Any
 import h5py as _h5py
 import numpy as np
 
+from ckptdoctor.containers.hdf5.structure import MAX_DEPTH
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 
 h5py: Any = _h5py
-
-MAX_DEPTH = 256
 
 
 def copy_tree(source: Any, target: Any, skip: frozenset[str], forgotten: frozenset[str] = frozenset()) -> None:
