@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from operator import lt
 from typing import NamedTuple
 
-from ckptdoctor.containers.bytes.crc import masked, masked_crc32c
+from ckptdoctor.containers.bytes.crc import masked_crc32c, masked_crc32c_in
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.tables.snappy import decompress
 from ckptdoctor.containers.tables.wire import CorruptBytes, varint
@@ -21,7 +21,6 @@ TRAILER = 5
 _SNAPPY = 1
 _RESTART = 4
 _WINDOW = 4096
-_PIECE = 1 << 20
 _UNFOLDED = 32
 _UNFOLDED_FLOOR = 1 << 24
 """Keys leave out what they share with the one before. What they leave out may be this many times as long as the file,
@@ -151,15 +150,11 @@ class Table:
 
     def _is_sound(self, handle: Handle) -> bool:
         """Whether a block of any size has the checksum that follows it."""
-        import google_crc32c
-
         end = handle.offset + handle.size + TRAILER
         if end > self.file.size:
             return False
-        crc = 0
-        for start in range(handle.offset, end - 4, _PIECE):
-            crc = google_crc32c.extend(crc, self.file.read(start, min(_PIECE, end - 4 - start)))
-        return masked(crc) == int.from_bytes(self.file.read(end - 4, 4), "little")
+        crc = masked_crc32c_in(self.file, handle.offset, end - 4 - handle.offset)
+        return crc == int.from_bytes(self.file.read(end - 4, 4), "little")
 
     def _limit(self, block: bytes, handle: Handle) -> int:
         """Where the entries of a block end and its restart points begin."""

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ckptdoctor.containers.bytes.crc import masked
+from ckptdoctor.containers.bytes.crc import masked_crc32c_in
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.tensors.raw_places import Place, RawPlaces
 from ckptdoctor.containers.tensors.shard_data import Constant, NewValue, filled
@@ -157,13 +157,9 @@ def _as_before(source: TensorRef, written: TensorRef) -> bool:
         return False
     if (source.dtype, source.shape, first.crc32c) != (written.dtype, written.shape, second.crc32c):
         return False
-    import google_crc32c
-
-    crc = 0
     with RegularFile(second.path) as file:
-        for start in range(0, second.nbytes, _CHUNK):
-            crc = google_crc32c.extend(crc, file.read(second.offset + start, min(_CHUNK, second.nbytes - start)))
-    if masked(crc) != first.crc32c:
+        crc = masked_crc32c_in(file, second.offset, second.nbytes)
+    if crc != first.crc32c:
         raise _failed(f"the checksum of {written.key} is not its source's")
     return True
 

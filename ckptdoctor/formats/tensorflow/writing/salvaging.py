@@ -15,7 +15,7 @@ from ckptdoctor.containers.bundles.compacting import compact
 from ckptdoctor.containers.bundles.object_graph import GRAPH_KEY
 from ckptdoctor.containers.bundles.reading import TensorBundle, read_bundle, read_strings
 from ckptdoctor.containers.bytes.copying import Progress
-from ckptdoctor.containers.bytes.crc import masked
+from ckptdoctor.containers.bytes.crc import masked_crc32c_in
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.protos import checkpoint_pb2 as pb
 from ckptdoctor.containers.protos import parse
@@ -24,7 +24,6 @@ from ckptdoctor.references import FileRange, Pieces, TensorRef
 from ckptdoctor.words import counted, enumerate_some
 
 _SHOWN = 20
-_CHUNK = 1 << 20
 _ATTRIBUTES, _SLOT = "/.ATTRIBUTES/", "/.OPTIMIZER_SLOT/"
 
 
@@ -124,14 +123,8 @@ def _is_whole(ref: TensorRef) -> bool:
 
 
 def _is_summed(place: FileRange) -> bool:
-    import google_crc32c
-
-    crc = 0
     with RegularFile(place.path) as file:
-        for start in range(0, place.nbytes, _CHUNK):
-            size = min(_CHUNK, place.nbytes - start)
-            crc = google_crc32c.extend(crc, file.read(place.offset + start, size, "a tensor"))
-    return place.crc32c is not None and masked(crc) == place.crc32c
+        return place.crc32c is not None and masked_crc32c_in(file, place.offset, place.nbytes) == place.crc32c
 
 
 # ------------------------------------------------------------------------------------------------------ object graph
