@@ -39,7 +39,9 @@ def judge_all(paths: Sequence[str], policy: Policy, declared: Source) -> list[Ro
 
 
 def carry_out(cluster: Cluster, todo: Iterable[Batch], lost: Callable[[BaseException], bool]) -> Iterator[Judged]:
-    """Judges batches, several in flight.
+    """Judges batches, several in flight; at the end those that were lost, with nothing else in flight.
+
+    A worker that dies takes along what waits at it: only of what is alone it is known that a worker died of it.
 
     Args:
         cluster: Where.
@@ -47,28 +49,42 @@ def carry_out(cluster: Cluster, todo: Iterable[Batch], lost: Callable[[BaseExcep
         lost: Whether an error says that a worker was lost; others are defects, and raised.
     """
     pending: dict[Any, Batch] = {}
+    again: list[Batch] = []
+
+    def judged() -> Iterator[Judged]:
+        done = cluster.finished(list(pending))
+        batch = pending.pop(done)
+        rows = _rows(cluster, done, lost)
+        if rows is None:
+            again.append(batch)
+        else:
+            yield batch, rows
+
     for batch in todo:
         pending[cluster.submit(batch.paths)] = batch
         if len(pending) >= _AHEAD * max(1, cluster.workers):
-            yield _next(cluster, pending, lost)
+            yield from judged()
     while pending:
-        yield _next(cluster, pending, lost)
+        yield from judged()
+    for batch in again:
+        yield batch, _taken_apart(cluster, batch.paths, lost)
 
 
-def _next(cluster: Cluster, pending: dict[Any, Batch], lost: Callable[[BaseException], bool]) -> Judged:
-    done = cluster.finished(list(pending))
-    batch = pending.pop(done)
-    return batch, _rows(cluster, done, batch.paths, lost)
-
-
-def _rows(cluster: Cluster, done: Any, paths: Sequence[str], lost: Callable[[BaseException], bool]) -> list[Row]:
+def _rows(cluster: Cluster, done: Any, lost: Callable[[BaseException], bool]) -> list[Row] | None:
+    """The rows of what is done; None if it was lost."""
     try:
         return cluster.result(done)
     except Exception as error:
         if not lost(error):
             raise
+    return None
+
+
+def _taken_apart(cluster: Cluster, paths: Sequence[str], lost: Callable[[BaseException], bool]) -> list[Row]:
+    rows = _rows(cluster, cluster.submit(paths), lost)
+    if rows is not None:
+        return rows
     if len(paths) == 1:
         return [failed(paths[0], "every worker that read it died of it, or was taken away")]
     half = len(paths) // 2
-    parts = [(cluster.submit(each), each) for each in (paths[:half], paths[half:])]
-    return [row for part, own in parts for row in _rows(cluster, part, own, lost)]
+    return [row for each in (paths[:half], paths[half:]) for row in _taken_apart(cluster, each, lost)]
