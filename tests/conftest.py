@@ -6,6 +6,7 @@ And the order of tests where several workers have them.
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,12 @@ from ckptdoctor.examination import Examination
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background: what tests start would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Two workers on two cores: frameworks that each start a thread a core wait for one another. And their small programs
+# take longer to compile than to run.
+for _setting in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ.setdefault(_setting, "1")
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 
 settings.register_profile("busy", suppress_health_check=[HealthCheck.too_slow])  # the machine may be
 settings.load_profile("busy")

@@ -82,7 +82,7 @@ UNKNOWN_TO_KERAS = frozenset({"lamb legacy"})
 """Keras 3.15 cannot read what it writes of Lamb into HDF5 files: it is not among `optimizers.ALL_OBJECTS`."""
 STEPS = 7
 PARTS = 3
-"""Of the cases of a framework: workers of pytest-xdist can take one each."""
+"""Of the cases of a framework: the ordinary run has one of each, others by the next framework; `nightly` has all."""
 TOLERANCE = 1e-6
 VISIBLE = 1e-4
 """How far a run with a fresh optimizer is away at least; measured: 1e-3 and more."""
@@ -117,8 +117,13 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
 
 @pytest.fixture(
     scope="module",
-    params=[(framework, part) for framework in CASES for part in range(PARTS)],
-    ids=lambda each: "-".join(map(str, each)),
+    params=[
+        pytest.param(
+            (framework, part), id=f"{framework}-{part}", marks=[pytest.mark.nightly] if part != number % PARTS else []
+        )
+        for number, framework in enumerate(CASES)
+        for part in range(PARTS)
+    ],
 )
 def made(request: pytest.FixtureRequest, make: Make) -> tuple[str, dict[str, Case], Path]:
     """A framework, a part of its cases, and the folder with what it made; a part may run beside another one."""

@@ -103,6 +103,7 @@ class TestDask:
 class TestRay:
     """Ray."""
 
+    @pytest.mark.nightly  # its cluster takes longer to start than all other tests of scans together
     @pytest.mark.filterwarnings("ignore")
     def test_poison_costs_its_own_row(self, poisoned: Path, tmp_path: Path) -> None:
         """Its batch is taken apart until it is alone; the second time nothing is judged."""

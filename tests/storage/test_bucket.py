@@ -21,7 +21,7 @@ from ckptdoctor.errors import NoSuchPath, UsageProblem
 from ckptdoctor.state import OptimizerState
 from ckptdoctor.storage.network import network
 
-_EACH = 2
+_EACH = 1
 """Artifacts of each format."""
 
 

@@ -10,7 +10,7 @@ from ckptdoctor.state import Status
 
 CASES = 36
 """Models of tests/real/children/frozen_child.py, in each layout."""
-SAMPLE = 5
+SAMPLE = 7
 """Every so many have each history, each kind of layer and both ways of building a model among them."""
 
 

@@ -2,10 +2,10 @@
 
 Run as a script:
 
-    python graft_saved_models.py save FRAMEWORK FOLDER [FIRST]  # FOLDER/<case>/{full,bare,fresh,plain}, truth.npz
+    python graft_saved_models.py save FRAMEWORK FOLDER [FIRST EVERY]  # FOLDER/<case>/{full,bare,fresh,plain}, truth
     python graft_saved_models.py resume FRAMEWORK FOLDER        # FOLDER/<case>/out_*; answers a line of JSON
 
-FRAMEWORK is tf_keras or tf_keras.legacy; with FIRST, every second case from that one is made only.
+FRAMEWORK is tf_keras or tf_keras.legacy; with FIRST and EVERY, every so many cases from that one on are made only.
 tests/real/test_graft_tf.py grafts between the two runs.
 """
 
@@ -57,7 +57,7 @@ def train(net: Any, start: int, steps: int) -> None:
 
 def save() -> None:
     """Saves a trained model, and its twins: not compiled, compiled and barely trained, without Keras' metadata."""
-    first, every = (int(sys.argv[4]), 2) if sys.argv[4:] else (0, 1)
+    first, every = map(int, sys.argv[4:] or (0, 1))
     for case, create in list(CASES.items())[first::every]:
         folder = os.path.join(FOLDER, case)
         net = model(optimizer=create(RATE))

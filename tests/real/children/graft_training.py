@@ -2,12 +2,12 @@
 
 Run as a script:
 
-    python graft_training.py train FRAMEWORK FOLDER [FIRST]  # saves FOLDER/<case>/{full,bare,fresh}, and truth.npz
-    python graft_training.py resume FRAMEWORK FOLDER         # restores FOLDER/<case>/<out>, answers a line of JSON
+    python graft_training.py train FRAMEWORK FOLDER [FIRST EVERY]  # saves FOLDER/<case>/{full,bare,fresh}, truth.npz
+    python graft_training.py resume FRAMEWORK FOLDER               # restores FOLDER/<case>/<out>, answers JSON
 
-FRAMEWORK is keras, tf_keras or tf_keras.legacy (old environments: tf, tf.legacy); with FIRST, every third case from
-that one is made only. tests/real/test_graft_tf.py and
-tests/real/test_old_frameworks.py graft between the two runs.
+FRAMEWORK is keras, tf_keras or tf_keras.legacy (old environments: tf, tf.legacy); with FIRST and EVERY, every so many
+cases from that one on are made only. tests/real/test_graft_tf.py and tests/real/test_old_frameworks.py graft between
+the two runs.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def build(net: Any, optimizer: Any) -> None:
 
 def train() -> None:
     """Saves each case with its state, without an optimizer, and beside an optimizer of another run."""
-    first, every = (int(sys.argv[4]), 3) if sys.argv[4:] else (0, 1)
+    first, every = map(int, sys.argv[4:] or (0, 1))
     for case, create in list(cases().items())[first::every]:
         folder = os.path.join(FOLDER, case)
         os.makedirs(folder, exist_ok=True)

@@ -37,7 +37,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "ftrl": ("Ftrl", {"learning_rate": 0.1}),
 }
 """Name → optimizer class and options: those that every generation since OptimizerV2 has."""
-NOT_THEIRS = ("PYTHONPATH", "PYTHONHOME", "TF_USE_LEGACY_KERAS")
+NOT_THEIRS = ("PYTHONPATH", "PYTHONHOME", "TF_USE_LEGACY_KERAS", "XLA_FLAGS")
 """What is meant for the interpreter of the tests only."""
 
 

@@ -1,7 +1,7 @@
 """Keras models as archives, weights and TensorFlow checkpoints, and what goes on from them after a conversion.
 
-    python keras_checkpoints.py keras|tf_keras make FOLDER
-    python keras_checkpoints.py keras|tf_keras prove FOLDER
+    python keras_checkpoints.py keras|tf_keras make FOLDER NAME...
+    python keras_checkpoints.py keras|tf_keras prove FOLDER NAME...
 
 `make` trains each model for 7 steps and writes `NAME.keras`, `NAME.h5`, `NAME.weights.h5`, the checkpoint `NAME.ckpt`,
 archives of the same model that never trained (`NAME.like.keras`; `NAME.bare.keras`, not compiled), takes 5 more steps
@@ -25,7 +25,7 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 import numpy as np
 import tensorflow as tf
 
-NAME, MODE, FOLDER = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+NAME, MODE, FOLDER, NAMES = sys.argv[1], sys.argv[2], Path(sys.argv[3]), sys.argv[4:]
 keras: Any = import_module(NAME)
 L, optimizers = keras.layers, keras.optimizers
 BEFORE, AFTER = 7, 12
@@ -192,7 +192,7 @@ def lost(name: str) -> float:
 
 tf.config.run_functions_eagerly(True)  # to trace each model once more would take longer
 found: dict[str, float] = {}
-for name in CASES:
+for name in NAMES:
     if MODE == "make":
         make(name)
         continue

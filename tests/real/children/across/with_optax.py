@@ -1,6 +1,6 @@
-"""A program of JAX saves its chain of optax, and the same programs of PyTorch and of Keras go on; or the other way.
+"""A program of JAX saves its chain of optax, and the same programs of PyTorch and of Keras go on; and the other way.
 
-    python with_optax.py FOLDER from|into
+    python with_optax.py FOLDER
 
 Prints as JSON, for each class and framework, how far the weights are from the uninterrupted run's after 5 more steps;
 or why the graft was refused.
@@ -254,7 +254,7 @@ def main() -> None:
     """All of it."""
     found: dict[str, float | str] = {}
     for name, row in ROWS.items():
-        found |= (from_optax if sys.argv[2] == "from" else into_optax)(name, *row)
+        found |= from_optax(name, *row) | into_optax(name, *row)
     sys.stdout.write(json.dumps(found) + "\n")
 
 
