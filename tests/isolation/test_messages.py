@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import pickle
 import re
 
@@ -9,7 +10,7 @@ import pytest
 
 from ckptdoctor.diagnosis.findings import Finding, Severity
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.isolation.messages import Garbled, distrusted
+from ckptdoctor.isolation.messages import Garbled, distrusted, packed
 from ckptdoctor.references import TensorRef
 from ckptdoctor.state import Format, OptimizerState, Producer, Schedule, TrainingState
 
@@ -72,8 +73,17 @@ def test_honest_answers_pass() -> None:
     schedule = Schedule("ExponentialDecay", {"decay_rate": 0.5}, 0.1)
     optimizer = OptimizerState("optimizer", "Adam", None, schedule=schedule)
     answer = TrainingState("p", Format.KERAS_H5, Producer("keras", "3"), optimizers=(optimizer,))
-    assert distrusted(pickle.dumps(answer, 5)) == answer
-    error = distrusted(pickle.dumps(UnreadableArtifact("is cut short", "p"), 5))
+    assert distrusted(packed(answer)) == answer
+    error = distrusted(packed(UnreadableArtifact("is cut short", "p")))
     assert isinstance(error, UnreadableArtifact)
     assert error.path == "p"
-    assert distrusted(pickle.dumps((Severity.ERROR, [1, 2.5, None]), 5)) == (Severity.ERROR, [1, 2.5, None])
+    assert distrusted(packed((Severity.ERROR, [1, 2.5j, None]))) == (Severity.ERROR, [1, 2.5j, None])
+
+
+def test_answers_are_the_same_in_every_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a program has errors pickled by, as one of Dask's has by tblib, is not asked."""
+    error = UnreadableArtifact("is cut short", "p")
+    before = packed(error)
+    monkeypatch.setitem(copyreg.dispatch_table, UnreadableArtifact, lambda each: (print, (each.message,)))
+    assert pickle.dumps(error, 5) != before
+    assert packed(error) == before
