@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable
-from functools import cache
+from functools import cache, lru_cache
 from math import isclose, isfinite, log
 from typing import NamedTuple
 
@@ -100,19 +100,12 @@ def by_slots(
         scalars: Names of the optimizer's scalars; with `attributes`, of everything that hangs on it.
         hint: A class that the optimizer's name suggests; wins among those that fit.
     """
-    there = set(kinds)
+    there = frozenset(kinds)
     if hint is not None and hint not in classes(generation) and (hint in _NAMED_ELSEWHERE or layouts(hint, generation)):
         return Inference(hint)
     if not there and set(scalars) <= _COUNTS_ALONE:
         return Inference(hint)  # of a count alone nothing follows
-    fitting: list[str] = []
-    for layout in LAYOUTS:
-        if (
-            layout.generation is generation
-            and layout.class_name not in fitting
-            and _fits(layout, there, scalars, attributes=attributes)
-        ):
-            fitting.append(layout.class_name)
+    fitting = list(_catalogued(generation, there, frozenset(scalars), attributes=attributes))
     if not there and generation is Generation.OPTIMIZER_V2:
         own = set(scalars) - {"iter", "learning_rate", "decay"}
         fitting = [name for name in fitting if own_hypers(name) <= own] or fitting
@@ -127,7 +120,19 @@ def by_slots(
     return Inference(ordered[0], tuple(ordered[1:])) if ordered else Inference(None)
 
 
-def _declared(generation: Generation, there: set[str], scalars: Collection[str], *, attributes: bool) -> list[str]:
+@lru_cache(maxsize=64)
+def _catalogued(
+    generation: Generation, there: frozenset[str], scalars: frozenset[str], *, attributes: bool
+) -> tuple[str, ...]:
+    """The classes that fit; asked once for all checkpoints of a run."""
+    known = (each for each in LAYOUTS if each.generation is generation)
+    fitting = (each.class_name for each in known if _fits(each, there, scalars, attributes=attributes))
+    return tuple(dict.fromkeys(fitting))
+
+
+def _declared(
+    generation: Generation, there: frozenset[str], scalars: Collection[str], *, attributes: bool
+) -> list[str]:
     """Declared classes that fit where none of the catalogue does; those around others are told by them."""
     from ckptdoctor.optimizers import declared
 
@@ -135,7 +140,7 @@ def _declared(generation: Generation, there: set[str], scalars: Collection[str],
     return [each.class_name for each in known if _fits(each, there, scalars, attributes=attributes)]
 
 
-def _fits(layout: Layout, there: set[str], scalars: Collection[str], *, attributes: bool) -> bool:
+def _fits(layout: Layout, there: frozenset[str], scalars: Collection[str], *, attributes: bool) -> bool:
     def label(kind: object) -> str:
         return str(getattr(kind, "attribute" if attributes else "name"))
 
