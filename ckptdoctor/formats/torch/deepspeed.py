@@ -72,7 +72,7 @@ def launched(path: str) -> Launched:
     Raises:
         UnreadableArtifact: It is broken.
     """
-    name = next(each for each in listed(path) if _MODEL.match(each))
+    name = model_files(path)[0]
     root = load_part(path, name).root
     fields = root if isinstance(root, dict) else {}
     world, config = fields.get("dp_world_size"), fields.get("ds_config")
