@@ -180,13 +180,6 @@ _DIRECTORIES: tuple[tuple[Callable[[set[str]], bool], str], ...] = (
         "a DeepSpeed checkpoint",
     ),
     (lambda names: bool({".zgroup", ".zarray", "zarr.json"} & names), "a Zarr store"),
-    (
-        lambda names: (
-            "config.json" in names
-            and any(name.startswith(("pytorch_model", "model.safetensors", "model-00001")) for name in names)
-        ),
-        "a Hugging Face model of PyTorch weights",
-    ),
     (lambda names: bool(_RLLIB & names), "a checkpoint of RLlib (Ray)"),
     (lambda names: {"data.pkl", "data"} <= names, "an unpacked PyTorch checkpoint (torch.save)"),
     (lambda names: "MLmodel" in names, "an MLflow model: give the model in its `data` directory"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from ckptdoctor import storage
 from ckptdoctor.diagnosis.status import summary
 from ckptdoctor.errors import NoRecipe
 from ckptdoctor.formats.torch.baselines import algorithm
@@ -130,17 +131,26 @@ def safetensors(state: TrainingState, path: str) -> Script:
     proof: list[str] = []
     if told is not None:
         proof = close("a weight", f"float(model.state_dict()[{literal(told[0].path)}].double().norm())", told[1])
+    loading, imports = ["weights = safetensors.torch.load_file(PATH)"], ["import safetensors.torch"]
+    if storage.is_dir(path):
+        imports = ["from pathlib import Path", "", *imports]
+        loading = [
+            "weights = {}",
+            'for file in sorted(Path(PATH).glob("*model*.safetensors")):',
+            "    weights.update(safetensors.torch.load_file(file))",
+        ]
     return Script(
         title=summary(state),
         framework="safetensors and PyTorch",
         packages=("safetensors", "torch"),
-        imports=("import safetensors.torch",),
+        imports=tuple(imports),
         path=path,
         gaps=(model_gap(state, "The program's own model, as it was trained."),),
         body=(
             f"model = {MODEL}()",
             "# Tied weights are stored once: what is missing then is the other name of a tensor that is here.",
-            "missing, unexpected = model.load_state_dict(safetensors.torch.load_file(PATH), strict=False)",
+            *loading,
+            "missing, unexpected = model.load_state_dict(weights, strict=False)",
             'assert not unexpected, f"the model has no {unexpected}"',
         ),
         proof=tuple(proof),

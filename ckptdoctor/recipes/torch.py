@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from ckptdoctor import storage
 from ckptdoctor.containers.pickles.reading import Node, Thing
 from ckptdoctor.containers.torchfiles.reading import load
 from ckptdoctor.diagnosis.status import summary, title
+from ckptdoctor.errors import NoRecipe
 from ckptdoctor.formats.torch.contents import Contents, contents, fields_of, written
 from ckptdoctor.recipes.proof import close, compared, sample
 from ckptdoctor.recipes.writing import MODEL, OPTIMIZER, SCHEDULER, Gap, Script, literal, model_gap
@@ -38,7 +40,12 @@ def recipe(state: TrainingState, path: str) -> Script:
     """A file of torch.save: models, then optimizers, then schedulers; then their states, in the same order.
 
     A scheduler that is made after a state was loaded would set the rate back to its first.
+
+    Raises:
+        NoRecipe: It is a directory of such files.
     """
+    if storage.is_dir(path):
+        raise NoRecipe("no script restores files of torch.save beside each other: torch.load(FILE) has each", path)
     root = load(path).root
     found = contents(root)
     models = [each for each in found.models if not each.averaged]

@@ -129,7 +129,6 @@ DIRECTORIES = {
     "distributed": [".metadata", "__0_0.distcp"],
     "DeepSpeed": ["mp_rank_00_model_states.pt"],
     "Zarr": [".zgroup", "w/0.0"],
-    "Hugging Face": ["config.json", "pytorch_model.bin"],
     "MLflow": ["MLmodel", "data/model.keras"],
 }
 

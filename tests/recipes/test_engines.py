@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support.recipes import filled, make, run
 
+from ckptdoctor import convert
 from ckptdoctor.errors import NoRecipe
 from ckptdoctor.recipes.run import recipe, render
 
@@ -70,11 +71,14 @@ def test_safetensors(museum: Path, tmp_path: Path) -> None:
     pytest.importorskip("safetensors")
     pytest.importorskip("torch")
     path = museum / "torch2.13/safetensors-weights.safetensors"
+    shards = tmp_path / "shards"
+    convert(path, shards, "safetensors", max_shard=40)
     model = (
         "__import__('torch').nn.ModuleDict({name: __import__('torch').nn.Linear(*sizes)"
         " for name, sizes in {'hidden': (3, 4), 'score': (4, 2)}.items()})"
     )
-    done = run(filled(path, {"build_model": model}), tmp_path, backend="torch")
-    assert done.code == 0, done.err
+    for each in (path, shards):
+        done = run(filled(each, {"build_model": model}), tmp_path, backend="torch")
+        assert done.code == 0, done.err
     with pytest.raises(NoRecipe, match="the program knows whose they are"):
         recipe(str(museum / "torch2.13/safetensors-optimizer.safetensors"))

@@ -36,8 +36,8 @@ def read(path: str) -> TrainingState:
     with kept_open():
         if any(_TORCH.match(name) for name in found.tensors):
             return _of_torch(path, found, producer)
-        if (slots := _mlx(found.tensors)) is not None:
-            return _of_mlx(path, found, slots)
+        if (slots := _suffixed(found.tensors)) is not None:
+            return _by_suffix(path, found, slots, producer)
         if any(_OPTAX.search(name) for name in found.tensors):
             separator = "/" if any("/" in name for name in found.tensors) else "."
             leaves = [Leaf(tuple(name.split(separator)), _scalar(ref)) for name, ref in found.tensors.items()]
@@ -105,49 +105,53 @@ def _of_torch(path: str, found: Safetensors, producer: Producer) -> TrainingStat
     return assemble(path, Format.SAFETENSORS, producer._replace(framework="torch"), contents)
 
 
-# -------------------------------------------------------------------------------------------------------------- MLX
+# ----------------------------------------------------------------------------------- MLX, and slots below parameters
 
 _MLX_SLOTS = {"m": "exp_avg", "v": "exp_avg_sq", "u": "acc_delta"}
 """mlx.optimizers' names → torch.optim's, by which the class is told; what stands alone may be several."""
+_BY_KINDS: dict[frozenset[str], tuple[str, tuple[str, ...]]] = {
+    frozenset("mv"): ("Adam", ("AdamW", "Adamax")),
+    frozenset("vu"): ("AdaDelta", ()),
+    frozenset({"exp_avg", "exp_avg_sq"}): ("Adam", ("AdamW", "NAdam", "RAdam")),
+}
 
 
-def _mlx(tensors: Mapping[str, TensorRef]) -> dict[str, dict[str, TensorRef]] | None:
-    """Parameter → its slots, where `step` stands at the top and every other tensor ends in a slot's name."""
-    if "step" not in tensors:
-        return None
+def _suffixed(tensors: Mapping[str, TensorRef]) -> dict[str, dict[str, TensorRef]] | None:
+    """Parameter → its slots, where every tensor but `step` ends in a slot's name; without `step`, in a telling one."""
     found: dict[str, dict[str, TensorRef]] = {}
     for name, ref in tensors.items():
         parameter, dot, slot = name.rpartition(".")
         if name in {"step", "learning_rate"}:
             continue
-        if not dot or (len(slot) > 1 and not slot.startswith("exp_avg")):
+        if not dot or not (slot.startswith("exp_avg") or (len(slot) == 1 and "step" in tensors)):
             return None
         found.setdefault(parameter, {})[slot] = ref
     return found or None
 
 
-def _of_mlx(path: str, found: Safetensors, slots: Mapping[str, Mapping[str, TensorRef]]) -> TrainingState:
+def _by_suffix(
+    path: str, found: Safetensors, slots: Mapping[str, Mapping[str, TensorRef]], producer: Producer
+) -> TrainingState:
     from ckptdoctor.containers.tensors.values import read_scalar
     from ckptdoctor.optimizers.inference import count_of
     from ckptdoctor.optimizers.torch.catalogue import role_of
     from ckptdoctor.state import OptimizerState, OtherVariable, Slot
 
     kinds = {slot for own in slots.values() for slot in own}
-    classes = {frozenset("mv"): ("Adam", ("AdamW", "Adamax")), frozenset("vu"): ("AdaDelta", ())}
-    name, candidates = classes.get(frozenset(kinds), (None, ()))
+    name, candidates = _BY_KINDS.get(frozenset(kinds), (None, ()))
     if kinds == {"v"}:
         candidates = ("SGD", "Adagrad", "RMSprop")
     elif kinds == {"m"}:
         name = "Lion"
-    count, rate = found.tensors["step"], found.tensors.get("learning_rate")
+    count, rate = found.tensors.get("step"), found.tensors.get("learning_rate")
     optimizer = OptimizerState(
         name="optimizer",
         class_name=name,
         class_inferred=name is not None,
         class_candidates=candidates,
         generation=None,
-        iterations=count_of(read_scalar(count._replace(shape=()))),
-        iterations_key="step",
+        iterations=None if count is None else count_of(read_scalar(count._replace(shape=()))),
+        iterations_key=None if count is None else "step",
         iterations_tensor=count,
         hyperparameters={} if rate is None else {"learning_rate": read_scalar(rate._replace(shape=()))},
         slots=tuple(
@@ -168,7 +172,7 @@ def _of_mlx(path: str, found: Safetensors, slots: Mapping[str, Mapping[str, Tens
     return TrainingState(
         path=path,
         format=Format.SAFETENSORS,
-        producer=Producer("mlx"),
+        producer=Producer("mlx") if any(len(kind) == 1 for kind in kinds) else producer,
         variables=variables,
         optimizers=(optimizer,),
     )

@@ -151,4 +151,5 @@ READERS = (
     Reader("stable-baselines3", f"{_ROOM}.baselines:read", (Format.STABLE_BASELINES3,)),
     Reader("hf-trainer", f"{_TRAINER}:read_trainer", (Format.HF_TRAINER,), _CLAIM, _LATEST, points=_POINTS),
     Reader("accelerate", f"{_TRAINER}:read_accelerate", (Format.ACCELERATE_STATE,), _CLAIM),
+    Reader("pretrained", f"{_TRAINER}:read_pretrained", (Format.SAFETENSORS, Format.TORCH_CHECKPOINT), _CLAIM),
 )

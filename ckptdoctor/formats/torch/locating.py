@@ -21,6 +21,9 @@ _MOST_TAGS = 1_000
 _LONGEST = 80
 """Characters of what `latest` names that are told."""
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
+_ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
+_CONFIGURATIONS = {"config.json", "adapter_config.json"}
+"""Beside the weights of a model on the Hugging Face Hub, and of peft's adapter."""
 _RUN = re.compile(r"checkpoint-(\d{1,18})\Z")
 _AUTOMATIC = re.compile(r"checkpoint_(\d{1,18})\Z")
 _RANDOM = re.compile(r"random_states_\d+\.pkl\Z")
@@ -47,11 +50,15 @@ def kind_of(names: AbstractSet[str]) -> str | None:
         return "deepspeed"
     files = [name for name in names if name.endswith((".safetensors", ".bin"))]
     weights = any(name.startswith(("model", "pytorch_model")) for name in files)
-    if files and names <= {*files, *(f"{name}.index.json" for name in _WHOLE)} and weights:
-        return "accelerate"  # `save_model`
-    if "optimizer.bin" in names or (weights and any(map(_RANDOM.match, names))):
-        return "accelerate"
-    return "torch-parts" if names >= {"params.pt", "optimizer.pt"} else None
+    indexes = {f"{name}.index.json" for name in _WHOLE}
+    alone = weights and names <= {*files, *indexes}
+    if "optimizer.bin" in names or (weights and any(map(_RANDOM.match, names))) or (alone and not names & indexes):
+        return "accelerate"  # the last: `save_model`
+    if names >= {"params.pt", "optimizer.pt"}:
+        return "torch-parts"
+    whole = names & {*_WHOLE, *indexes, *_ADAPTERS}
+    is_run = any(map(_RUN.match, names))  # whose checkpoints are what is meant
+    return "pretrained" if whole and (alone or names & _CONFIGURATIONS) and not is_run else None
 
 
 def _is_distributed(path: str) -> bool:

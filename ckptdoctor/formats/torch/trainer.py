@@ -1,4 +1,4 @@
-"""Directories of trainers: `checkpoint-N` of transformers' Trainer, `save_state` of accelerate, skorch's parts.
+"""Directories: `checkpoint-N` of transformers' Trainer, `save_state` of accelerate, `save_pretrained`, skorch's parts.
 
 Sources: transformers/trainer.py (`_save_checkpoint`), accelerate/checkpointing.py (`save_accelerator_state`),
 skorch/net.py (`save_params`); measured with transformers 4.28 to 5.24, accelerate 0.18 to 1.15.
@@ -124,6 +124,21 @@ def read_accelerate(path: str) -> TrainingState:
     parts.beside([*parts.found.rng, *filter(_CUSTOM.match, parts.names)])
     with kept_open():
         return assemble(path, Format.ACCELERATE_STATE, Producer("accelerate"), parts.found, parts.oddities)
+
+
+def read_pretrained(path: str) -> TrainingState:
+    """Reads the weights that `save_pretrained` leaves, as they lie on the Hugging Face Hub: whole, or in shards.
+
+    Raises:
+        UnreadableArtifact: A part of it is broken.
+    """
+    parts = Parts(path, "pretrained")
+    stem = next(each for each in _WEIGHTS if parts.weights(each))
+    kind = Format.SAFETENSORS if stem.endswith(".safetensors") else Format.TORCH_CHECKPOINT
+    version = parts.json("config.json").get("transformers_version")
+    producer = Producer("transformers", version[:40]) if isinstance(version, str) else Producer(None)
+    with kept_open():
+        return assemble(path, kind, producer, parts.found, parts.oddities)
 
 
 def _place(name: str) -> tuple[int, str]:

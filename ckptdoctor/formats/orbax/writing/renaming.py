@@ -13,6 +13,7 @@ from ckptdoctor.containers.bytes.copying import Progress
 from ckptdoctor.errors import Refused
 from ckptdoctor.formats.orbax import keras_tree
 from ckptdoctor.formats.orbax.items import Item
+from ckptdoctor.formats.orbax.locating import checkpoint_at
 from ckptdoctor.formats.orbax.places import is_item, listed
 from ckptdoctor.formats.orbax.reading import read, read_items
 from ckptdoctor.formats.orbax.writing.documents import ItemEdit, Path, leaf_as
@@ -29,7 +30,8 @@ def find(path: str, _settings: Settings) -> tuple[str, ...]:
     Raises:
         UnreadableArtifact: It is corrupt.
     """
-    return _told(_paths(path)[1]) if os.path.isdir(path) else ()
+    is_orbax = os.path.isdir(path) and checkpoint_at(path, path, frozenset(listed(path))) is not None
+    return _told(_paths(path)[1]) if is_orbax else ()
 
 
 def mend(path: str, output: str, _settings: Settings, progress: Progress | None = None) -> tuple[str, ...]:
