@@ -148,6 +148,20 @@ class Recast(NamedTuple):
     factor: float = 1.0
 
 
+class Quantized(NamedTuple):
+    """Values in few bits: codes, block by block, each block with a factor of its own.
+
+    Attributes:
+        codes: The codes, flat in C order; where there are half as many as elements, two in a byte, the high one first.
+        scale: The factors, a block each.
+        table: The value of each code; None where codes are numbers themselves (float8).
+    """
+
+    codes: "TensorRef"
+    scale: "TensorRef"
+    table: "TensorRef | None" = None
+
+
 class Chunk(NamedTuple):
     """One chunk of an array: the index of its first element, and where its coded bytes are."""
 
@@ -200,7 +214,9 @@ class Chunked(NamedTuple):
         return "crc32c" in (self.codecs if self.shard is None else self.shard.codecs)
 
 
-Location: TypeAlias = FileRange | Inline | Coded | H5Data | Pieces | Strided | Archived | Chunked | Recast | Part
+Location: TypeAlias = (
+    FileRange | Inline | Coded | H5Data | Pieces | Strided | Archived | Chunked | Recast | Part | Quantized
+)
 
 
 class DataFile(NamedTuple):

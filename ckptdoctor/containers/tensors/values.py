@@ -21,6 +21,7 @@ from ckptdoctor.references import (
     Inline,
     Part,
     Pieces,
+    Quantized,
     Recast,
     Strided,
     TensorRef,
@@ -166,6 +167,10 @@ def chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> "Iterator[NDArray[Any]]"
         yield _recast(ref, location)
     elif isinstance(location, Part):
         yield from _part(ref, location, chunk_bytes)
+    elif isinstance(location, Quantized):
+        from ckptdoctor.containers.tensors.quantized import values
+
+        yield values(ref, location)
     elif isinstance(location, Chunked):
         from ckptdoctor.containers.zarrs.values import by_chunk
 

@@ -13,6 +13,7 @@ from ckptdoctor.containers.pickles.reading import Key, Node, Thing
 from ckptdoctor.containers.tensors.values import read_scalar
 from ckptdoctor.formats.torch.contents import Fields, fields_of, written
 from ckptdoctor.formats.torch.parameters import Answer, Place
+from ckptdoctor.formats.torch.subclasses import tensor_of
 from ckptdoctor.optimizers.inference import count_of
 from ckptdoctor.optimizers.torch.catalogue import (
     COUNTED_IN_GROUPS,
@@ -187,7 +188,7 @@ _LIKE_PARAMETER = frozenset({
 
 def _shapes(state: list[tuple[str, Node]]) -> frozenset[tuple[int, ...]]:
     """The shapes that a parameter's state allows: those of slots like it, else any that occurs."""
-    held = {name: ref for name, value in state if name != STEP and (ref := _tensor(value)) is not None}
+    held = {name: ref for name, value in state if name != STEP and (ref := tensor_of(value)) is not None}
     if any(name == "func_evals" for name, _ in state):  # LBFGS keeps all parameters in one
         return frozenset()
     factored = _unfactored(held)
@@ -224,15 +225,6 @@ def _is_lost(node: Node) -> bool:
     return isinstance(node, TensorRef) and node.location is None and bool(node.size)
 
 
-def _tensor(node: Node) -> TensorRef | None:
-    """A tensor; of a tensor subclass, what it stands for."""
-    if isinstance(node, TensorRef):
-        return node
-    if isinstance(node, Thing) and node.args and isinstance(node.args[0], TensorRef):
-        return node.args[0]
-    return None
-
-
 # --------------------------------------------------------------------------------------------------------- assembly
 
 
@@ -250,7 +242,7 @@ def optimizer_state(found: Draft, told: Answer) -> OptimizerState:
             if name == STEP:
                 counts.append(_count(value, _below(found, key, name), variable or f"#{number}"))
                 continue
-            ref = _tensor(value)
+            ref = tensor_of(value)
             if _is_lost(value):
                 continue
             if ref is not None:
@@ -366,7 +358,7 @@ def _missing(found: Draft, told: Answer, kind: Told) -> Iterator[MissingSlot]:
         return
     always = [each for each in kind.entry.slots if not each.when and kind.entry.name != "Adafactor"]
     held = [
-        (number, group, {name for name, value in own if _tensor(value) is not None and not _is_lost(value)})
+        (number, group, {name for name, value in own if tensor_of(value) is not None and not _is_lost(value)})
         for number, ((_, group, _), own) in enumerate(zip(found.places, found.held, strict=True))
         if own
     ]

@@ -12,7 +12,7 @@ from ckptdoctor.containers.zips.signature import is_zip
 from ckptdoctor.containers.zips.stored_sums import ByPlace
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.references import Archived as Inner
-from ckptdoctor.references import Coded, FileRange, H5Data, Location, Pieces, Recast, Strided, TensorRef
+from ckptdoctor.references import Coded, FileRange, H5Data, Location, Pieces, Quantized, Recast, Strided, TensorRef
 
 _Wanted = dict[str, "set[int | str] | None"]
 """Archive → what has to be as its checksum says: first bytes of tensors and names of members; None: all of it."""
@@ -103,6 +103,9 @@ def _parts(location: Location | None) -> Iterator[Location]:
     elif isinstance(location, Pieces):
         for part in location.parts:
             yield from _parts(part.location)
+    elif isinstance(location, Quantized):
+        for each in (location.codes, location.scale, location.table):
+            yield from _parts(None if each is None else each.location)
     elif location is not None:
         yield location
 
