@@ -334,6 +334,21 @@ class Statistics(NamedTuple):
     rms: float | None = None
 
 
+_BLOCK = 1 << 16
+"""Elements that are summed up at a time, in float64: they stay in the processor's cache."""
+
+
+def _blocks(ref: TensorRef) -> "Iterator[NDArray[Any]]":
+    """A tensor's elements, flat; of types that numpy lacks as float32."""
+    import numpy as np
+
+    for chunk in chunks(ref):
+        flat = np.asarray(chunk).reshape(-1)
+        for start in range(0, flat.size, _BLOCK):
+            block = flat[start : start + _BLOCK]
+            yield block if block.dtype.kind in "fiub" else block.astype(np.float32)
+
+
 def statistics(ref: TensorRef) -> Statistics | None:
     """Reads a tensor once, in chunks, and sums it up; None for types without figures (strings, complex numbers)."""
     if ref.place is None or ref.dtype not in ITEMSIZE or ref.dtype in OPAQUE or ref.dtype.startswith("complex"):
@@ -341,13 +356,10 @@ def statistics(ref: TensorRef) -> Statistics | None:
     import numpy as np
 
     low, high, total, squares, count, nan, inf, zeros = float("inf"), float("-inf"), 0.0, 0.0, 0, 0, 0, 0
-    for chunk in chunks(ref):
-        values = np.asarray(chunk)
-        if values.dtype.kind not in "fiub":
-            values = values.astype(np.float32)
-        if not values.size:
-            continue
-        zeros += int(values.size - np.count_nonzero(values))
+    work = np.empty(_BLOCK)
+    for block in _blocks(ref):
+        values = block
+        zeros += int(np.count_nonzero(values == 0))
         if values.dtype.kind == "f":
             with np.errstate(all="ignore"):
                 least, most = float(values.min()), float(values.max())
@@ -362,8 +374,9 @@ def statistics(ref: TensorRef) -> Statistics | None:
         else:
             least, most = float(values.min()), float(values.max())
         low, high = min(low, least), max(high, most)
-        total += float(values.sum(dtype=np.float64))
-        wide = values.astype(np.float64).reshape(-1)
+        wide = work[: values.size]
+        np.copyto(wide, values)
+        total += float(wide.sum())
         squares += float(np.dot(wide, wide))
         count += int(values.size)
     if not count:
