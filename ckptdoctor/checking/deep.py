@@ -99,9 +99,15 @@ def scan(state: TrainingState, resolved: str, progress: Progress | None = None) 
         pairs=tuple(outcome.pair for outcome in outcomes if outcome.pair is not None),
         equal_averages=_equal_averages(state, found),
         damaged=tuple(sentence for outcome in outcomes for sentence in outcome.damaged),
-        skipped=dict(outcome.problem for outcome in outcomes if outcome.problem is not None),
+        skipped={**_unknown(state), **dict(outcome.problem for outcome in outcomes if outcome.problem is not None)},
         nbytes=sum(_nbytes(ref) for ref in found),
     )
+
+
+def _unknown(state: TrainingState) -> dict[str, str]:
+    """Slots of types that nobody can read: subclasses of torch.Tensor that a program made for itself."""
+    slots = [slot.tensor for each in state.optimizers for slot in each.slots]
+    return {ref.key: "nothing tells how its values are stored" for ref in slots if ref.place is None and ref.size}
 
 
 def _run(jobs: list[tuple[int, bool, Callable[[], _Outcome]]], progress: Progress | None) -> list[_Outcome]:

@@ -201,6 +201,20 @@ def test_what_cannot_be_read_is_told(model: Path) -> None:
     assert "X002" in findings
 
 
+def test_a_type_that_nobody_reads(fixtures_dir: Path) -> None:
+    """A slot whose values are a program's own matter was not scanned, which is told."""
+    (found,) = examine(str(fixtures_dir / "whole-model.h5"))
+    state = found.state
+    assert state is not None
+    (optimizer,) = state.optimizers
+    first, *others = optimizer.slots
+    unknown = first._replace(tensor=first.tensor.at(None))
+    state = state._replace(optimizers=(optimizer._replace(slots=(unknown, *others)),))
+    result = scan(state, state.path)
+    assert list(result.skipped) == [first.tensor.key]
+    assert first.tensor not in result.tensors
+
+
 @pytest.mark.parametrize("swapped", [True, False])
 def test_averages_already_swapped_in(tmp_path: Path, *, swapped: bool) -> None:
     """S012 says so where the moving averages equal the weights."""
