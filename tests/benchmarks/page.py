@@ -25,6 +25,7 @@ from typing import Any
 
 import fleet_speed
 import peers
+import prose
 import remote_counts
 import scale
 from processes import ROOT, Run, table
@@ -43,6 +44,7 @@ from ckptdoctor.optimizers.lists import unnamed
 LIBRARIES = ("tensorflow", "keras", "tf_keras", "torch", "safetensors", "orbax", "h5py", "numpy", "click")
 RATIOS = Path(__file__).with_name("ratios.json")
 WORSE = 1.5
+_BUSY = 2.0
 BENCHMARKS = {
     "peers": (["peers.py"], ["--rounds", "2"]),
     "check": (["check_speed.py", "--repeat", "3"], ["--megabytes", "128"]),
@@ -52,94 +54,6 @@ BENCHMARKS = {
     "scale": (["scale.py"], ["--quick"]),
 }
 """Name of the figures → the script with its options, and what `--quick` adds."""
-
-_HEAD = """\
-# Benchmarks
-
-Made by one command, from a clone with the test extra installed (`pip install ".[test]"`):
-
-```
-python tests/benchmarks/page.py
-```
-
-Every figure is of a whole process, from its start to its end, as a user waits for it. Each input is given to ckptdoctor
-and to all of its peers in turn, round after round, so that a busy machine slows all of them alike: what counts is the
-ratio, ours over theirs. It is that of the fastest runs; beside it stands from which to which it went within the rounds.
-Processor time is what the kernel says that a process has used, on all cores: another program beside it changes that
-less than what the clock says. Peaks of memory are of the process alone, ours before the peer's.
-"""
-
-_PEERS = """\
-## Beside other tools
-
-None of these says whether training will resume; they list what is in the file. `ckptdoctor inspect --format json` says
-both.
-"""
-
-_FLOOR = """\
-## Distance from the floor
-
-What no program of this kind can be faster than: the interpreter's own start, the import of the library that reads the
-format, a copy of the same bytes from one place of the page cache to another. The last input is judged with
-`check --deep`, which checksums every byte and looks at every value.
-"""
-
-_CHECK = """\
-## Check
-
-A thousand small artifacts of the formats and versions of `fixtures/museum.tar.xz` in one call, beside a process for
-each; and every byte of 1 GB of trained weights and moments, beside one numpy pass over the same bytes
-(`tests/benchmarks/check_speed.py`).
-"""
-
-_GRAFT = """\
-## Graft
-
-A model of dense layers of 4096 x 4096 and its Adam state; the scripts are those that people write: build the model,
-restore both checkpoints, save; or load both files and save. A graft is read back and on the disk when it ends, `cp` is
-not.
-"""
-
-_REMOTE = """\
-## URLs
-
-Requests that `ckptdoctor inspect` makes, and the bytes that come, counted by a web server
-(`tests/benchmarks/remote_counts.py`). HDF5 has a header beside each array: there are as many places to read as there
-are parameters. Those are fetched sixteen at a time.
-"""
-
-_FLEET = """\
-## Fleets
-
-`ckptdoctor scan` of small artifacts by two workers (`tests/benchmarks/fleet_speed.py`); clusters of Dask and Ray start
-within the time.
-"""
-
-_SCALE = """\
-## Growth
-
-Inputs of three sizes each; `grew` is how many times the row above. Growth is linear where processor time grows no
-faster than the size; a start of 0.1 s (0.2 s with HDF5) is in every figure, so that the first step grows less. Tensor
-data are holes in sparse files, which are read as zeros. `--check` fails where one of these grows faster than its input.
-"""
-
-_FLAT = """\
-### Memory is flat in tensors' bytes
-
-Without `--stats` and `--deep` no tensor data but single numbers are read; with them, data pass through in pieces.
-"""
-
-_LIMITS = """\
-## Limits
-
-An artifact above one of these is never reported as clean: the message names the limit (a single artifact cannot be
-read, exit code 3; in a directory, I007). They keep a hostile file from taking the machine down, and lie far above what
-frameworks write.
-"""
-
-
-_BUSY = 2.0
-_MISSING = "Not measured in this run.\n"
 
 
 def limits() -> list[list[str]]:
@@ -245,26 +159,26 @@ def take(folder: Path, *, quick: bool) -> None:
 
 def render(folder: Path) -> str:
     """The page, from the figures in a folder; a benchmark without figures is named."""
-    parts = [_HEAD, _where(_read(folder, "machine") or machine())]
+    parts = [prose.HEAD, _where(_read(folder, "machine") or machine())]
     beside = _read(folder, "peers")
     if beside is None:
-        parts += [_PEERS, _MISSING]
+        parts += [prose.PEERS, prose.MISSING]
     else:
         floors = [each for each in beside if each["peer"].startswith("floor: ")]
         others = [each for each in beside if each not in floors]
         for each in floors:
             each["peer"] = f"`{each['peer'].removeprefix('floor: ')}`"
-        parts += [_PEERS, table([peers.HEAD, *map(peers.row, others)])]
-        parts += [_FLOOR, table([peers.HEAD, *map(peers.row, floors)])]
+        parts += [prose.PEERS, table([peers.HEAD, *map(peers.row, others)])]
+        parts += [prose.FLOOR, table([peers.HEAD, *map(peers.row, floors)])]
     check = _read(folder, "check")
-    parts += [_CHECK, _MISSING if check is None else _check(check)]
+    parts += [prose.CHECK, prose.MISSING if check is None else _check(check)]
     graft = _read(folder, "graft")
-    parts += [_GRAFT, _MISSING if graft is None else _graft(graft)]
-    for text, module, name in ((_REMOTE, remote_counts, "remote"), (_FLEET, fleet_speed, "fleet")):
+    parts += [prose.GRAFT, prose.MISSING if graft is None else _graft(graft)]
+    for text, module, name in ((prose.REMOTE, remote_counts, "remote"), (prose.FLEET, fleet_speed, "fleet")):
         counted = _read(folder, name)
-        parts += [text, _MISSING if counted is None else table([module.HEAD, *map(module.row, counted)])]
-    parts += _growth(_read(folder, "scale"))
-    parts += [_LIMITS, table(limits())]
+        parts += [text, prose.MISSING if counted is None else table([module.HEAD, *map(module.row, counted)])]
+    parts += [prose.MISSED, table(prose.WHY), *_growth(_read(folder, "scale"))]
+    parts += [prose.LIMITS, table(limits())]
     return "\n".join(parts)
 
 
@@ -343,7 +257,7 @@ def _ratios(ours: list[float], theirs: list[float]) -> list[str]:
 
 def _growth(figures: list[dict[str, Any]] | None) -> list[str]:
     if figures is None:
-        return [_SCALE, _MISSING]
+        return [prose.SCALE, prose.MISSING]
     kinds = {kind.name: kind for kind in scale.KINDS}
     linear, flat = [scale.HEAD], [scale.HEAD]
     grouped: dict[tuple[str, str], list[scale.Measured]] = {}
@@ -353,7 +267,7 @@ def _growth(figures: list[dict[str, Any]] | None) -> list[str]:
         grouped.setdefault((each["kind"], each["command"]), []).append(made)
     for (kind, _), found in grouped.items():
         (flat if kinds[kind].unit == "bytes" else linear).extend(scale.rows(found))
-    return [_SCALE, table(linear), _FLAT, table(flat)]
+    return [prose.SCALE, table(linear), prose.FLAT, table(flat)]
 
 
 def main() -> None:
