@@ -170,7 +170,7 @@ def chunks(ref: TensorRef, chunk_bytes: int = CHUNK) -> "Iterator[NDArray[Any]]"
     elif isinstance(location, Quantized):
         from ckptdoctor.containers.tensors.quantized import values
 
-        yield values(ref, location)
+        yield from values(ref, location, chunk_bytes)
     elif isinstance(location, Chunked):
         from ckptdoctor.containers.zarrs.values import by_chunk
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -57,6 +58,19 @@ def test_float8() -> None:
     assert assembled(found).tolist() == [2.0, -4.0, 0.25, 2.0]
 
 
+@pytest.mark.parametrize(("block", "piece"), [(1 << 8, 1 << 12), (24, 24 << 8)])
+def test_a_piece_at_a_time(tmp_path: Path, block: int, piece: int) -> None:
+    """A large one is never whole in memory, unless its blocks are of an odd size: they are not cut."""
+    scale = np.arange(1 << 8, dtype=np.float32)
+    codes = np.random.default_rng(0).integers(0, 16, block << 8, dtype=np.uint8)
+    (tmp_path / "codes").write_bytes(codes.tobytes())
+    stored = TensorRef("c", "uint8", codes.shape, FileRange(str(tmp_path / "codes"), 0, codes.size))
+    found = TensorRef("m", "float32", codes.shape, Quantized(stored, held(scale), held(TABLE)))
+    pieces = list(chunks(found, 1 << 14))
+    assert {each.size for each in pieces} == {piece}
+    assert np.array_equal(np.concatenate(pieces), TABLE[codes] * np.repeat(scale, block))
+
+
 @pytest.mark.parametrize(
     ("codes", "scale", "table"),
     [
@@ -72,6 +86,12 @@ def test_what_does_not_fit(codes: NDArray[Any], scale: NDArray[Any], table: NDAr
     found = state((8,), codes=codes, scale=scale, qmap=table)
     with pytest.raises(UnreadableArtifact, match="codes"):
         list(chunks(found))
+
+
+def test_nothing() -> None:
+    """A tensor without elements has none, whatever else is there."""
+    for scale in (SCALE, SCALE[:0]):
+        assert not [*chunks(state((0,), codes=CODES[:0], scale=scale, qmap=TABLE))]
 
 
 def test_a_view_that_repeats() -> None:
