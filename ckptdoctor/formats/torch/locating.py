@@ -22,6 +22,7 @@ _LONGEST = 80
 """Characters of what `latest` names that are told."""
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
 _ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
+_STATES = (".pt", ".pth", ".ckpt", ".pkl")
 _CONFIGURATIONS = {"config.json", "adapter_config.json"}
 """Beside the weights of a model on the Hugging Face Hub, and of peft's adapter."""
 _RUN = re.compile(r"checkpoint-(\d{1,18})\Z")
@@ -49,16 +50,17 @@ def kind_of(names: AbstractSet[str]) -> str | None:
     if any(_MODEL_STATES.match(name) for name in names):
         return "deepspeed"
     files = [name for name in names if name.endswith((".safetensors", ".bin"))]
-    weights = any(name.startswith(("model", "pytorch_model")) for name in files)
+    weights = [name for name in files if name.startswith(("model", "pytorch_model"))]
     indexes = {f"{name}.index.json" for name in _WHOLE}
-    alone = weights and names <= {*files, *indexes}
+    alone = bool(weights) and names <= {*weights, *indexes}
     if "optimizer.bin" in names or (weights and any(map(_RANDOM.match, names))) or (alone and not names & indexes):
         return "accelerate"  # the last: `save_model`
     if names >= {"params.pt", "optimizer.pt"}:
         return "torch-parts"
     whole = names & {*_WHOLE, *indexes, *_ADAPTERS}
-    is_run = any(map(_RUN.match, names))  # whose checkpoints are what is meant
-    return "pretrained" if whole and (alone or names & _CONFIGURATIONS) and not is_run else None
+    # Beside checkpoints of a run, or files that may hold an optimizer, the weights are not all that is meant.
+    is_more = any(_RUN.match(name) or name.endswith(_STATES) or "optim" in name for name in names)
+    return "pretrained" if whole and (alone or names & _CONFIGURATIONS) and not is_more else None
 
 
 def _is_distributed(path: str) -> bool:

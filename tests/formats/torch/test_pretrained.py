@@ -92,6 +92,23 @@ def test_a_run_that_saved_its_model(museum: Path, whole: Path) -> None:
     assert _read(whole).status is Status.COMPLETE
 
 
+@pytest.mark.parametrize("configured", [True, False])
+@pytest.mark.parametrize(
+    ("artifact", "name"),
+    [
+        ("trainer/checkpoint-7/optimizer.pt", "optimizer.pt"),
+        ("safetensors-optimizer.safetensors", "optimizer.safetensors"),
+    ],
+)
+def test_an_optimizer_beside(museum: Path, whole: Path, artifact: str, name: str, *, configured: bool) -> None:
+    """A program that saves its optimizer beside its model has more than weights: nobody says that there are no more."""
+    shutil.copy(museum / "torch2.13" / artifact, whole / name)
+    if not configured:
+        (whole / "config.json").unlink()
+    found = [each for each in ckptdoctor.inspect(whole, all=True) if each.state is not None and each.state.optimizers]
+    assert [Path(each.path).name for each in found] == [name]
+
+
 def test_what_can_be_done_with_it(whole: Path, cut: Path, tmp_path: Path) -> None:
     """It is compared and converted as a file is; nothing of it is to be mended."""
     assert ckptdoctor.diff(whole, cut, weights=True).weights.verdict.value == "equal"
