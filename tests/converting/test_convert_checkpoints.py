@@ -79,7 +79,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Iterable[st
     ("framework", "names"),
     [
         pytest.param("keras", ("plain", "nested"), id="keras, two models"),
-        pytest.param("tf_keras", ("recurrent", "legacy"), id="tf_keras, two others"),
+        pytest.param("tf_keras", ("recurrent", "nested", "legacy"), id="tf_keras, three models"),
         pytest.param("keras", (*CASES, "accumulated"), id="keras, every model", marks=pytest.mark.nightly),
         pytest.param("tf_keras", (*CASES, "legacy"), id="tf_keras, every model", marks=pytest.mark.nightly),
     ],
@@ -98,7 +98,9 @@ def test_training_goes_on(framework: str, names: tuple[str, ...], made: Made, tm
         conversions.remove(unloaded)  # which Keras 3 does not load itself
     for each in conversions:
         convert(tmp_path, *each)
-    for name in sorted({"nested.out.ckpt", "nested.out.keras"} & {output for _, output, _ in conversions}):
+    whole = {"nested.out.ckpt", "nested.out.keras"} & {output for _, output, _ in conversions}
+    assert whole
+    for name in sorted(whole):
         loaded = verified(tmp_path / name, "tensorflow")
         assert (loaded.nothing_to_restore, loaded.ok) == (False, True), loaded
     found = child(CHILD, framework, "prove", tmp_path, *names)
