@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from ckptdoctor import storage
@@ -17,6 +18,7 @@ _NEWEST_PROTOCOL = 5
 _NPY = b"\x93NUMPY"
 _TAR_AT = 257
 _OF_BASELINES = "_stable_baselines3_version"
+_OF_OTHERS = (b"config.json", b"model.weights.", _OF_BASELINES.encode(), b"constants.pkl", b"/code/")
 _OLD_PICKLE = re.compile(
     rb"\(+(?:[ld]p?\d*\n|[\](}]|c[\w.]+\n\w+\n|I-?\d+\n|F[-+.\de]+\n|[KMJ]|[VSUX])"  # a list, dict or tuple
     rb"|cnumpy[\w.]*\n\w+\n"  # an array
@@ -39,7 +41,7 @@ def sniff(path: str, head: bytes) -> str | None:
     if is_stream(head) or (head[_TAR_AT : _TAR_AT + 5] == b"ustar" and _is_tar_of_torch(head)):
         return "torch"
     if SIGNATURE in head[:2048]:
-        return _zip(path)
+        return _zip(path, head)
     if safetensors.begins_so(head, storage.size(path)):
         return "safetensors"  # whose length may look like the mark of a pickle
     if _is_pickle(path, head):
@@ -61,14 +63,17 @@ def _text(path: str, head: bytes) -> bytes:
         return file.read(0, min(file.size, 1 << 20))
 
 
-def _zip(path: str) -> str | None:
+def _zip(path: str, head: bytes) -> str | None:
     from ckptdoctor.containers.zips.archive import ZipArchive
 
+    first = _first_member(head)
+    if first == b"data.pkl" and _is_nothing_else(path):
+        return "torch"
     try:
         with ZipArchive(path) as archive:
             names = set(archive.names)
     except UnreadableArtifact:
-        return "torch" if _first_member(path) == "data.pkl" else "keras-archive"  # its reader says what is wrong
+        return "torch" if first == b"data.pkl" else "keras-archive"  # its reader says what is wrong
     if "config.json" in names or {"model.weights.h5", "model.weights.npz"} & names:
         return "keras-archive"
     if names and all(name.endswith(".npy") for name in names):
@@ -76,7 +81,7 @@ def _zip(path: str) -> str | None:
     if _OF_BASELINES in names:
         return "stable-baselines3"
     pickled = any(name.rpartition("/")[2] == "data.pkl" for name in names)
-    compiled = any(name.rpartition("/")[2] == "constants.pkl" or "/code/" in name for name in names)
+    compiled = any(name.rpartition("/")[2] == "constants.pkl" or "/code/" in name for name in names)  # TorchScript
     return "torch" if pickled and not compiled else None
 
 
@@ -86,11 +91,21 @@ def _is_tar_of_torch(head: bytes) -> bool:
     return name in {b"sys_info", b"pickle", b"tensors", b"storages"}
 
 
-def _first_member(path: str) -> str:
+def _first_member(head: bytes) -> bytes:
     """The last part of the name of an archive's first member."""
-    with RegularFile(path) as file:
-        head = file.read(0, min(file.size, 1 << 10))
-    return head[30 : 30 + int.from_bytes(head[26:28], "little")].rpartition(b"/")[2].decode("latin-1")
+    return head[30 : 30 + int.from_bytes(head[26:28], "little")].rpartition(b"/")[2]
+
+
+def _is_nothing_else(path: str) -> bool:
+    """Whether none of the names that other archives have is in the directory: that may have 100,000 members."""
+    from ckptdoctor.containers.zips.directory import NoDirectory, directory_bytes
+
+    try:
+        with storage.open_stream(path) as stream:
+            directory = directory_bytes(stream, stream.seek(0, os.SEEK_END))
+    except (OSError, NoDirectory):
+        return False
+    return not any(name in directory for name in _OF_OTHERS)
 
 
 def _is_pickle(path: str, head: bytes) -> bool:

@@ -7,8 +7,9 @@ Array data is not read but located, so that memory does not grow with the arrays
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 from ckptdoctor.containers.bytes.cursor import Cursor
 from ckptdoctor.containers.bytes.files import RegularFile
@@ -50,6 +51,7 @@ class Thing:
     members: tuple[Node, ...] = ()
 
 
+_NUMBERS = frozenset({int, float, bool, type(None)})
 MAX_PICKLES = 1000
 """Consecutive pickles in one file."""
 MAX_NODES = 500_000
@@ -134,16 +136,13 @@ class Tree:
         if isinstance(value, Held):
             return self.node(value.value, key, depth + 1)
         if isinstance(value, list):
-            return [self.node(each, (key, index), depth + 1) for index, each in enumerate(value)]
+            return list(value) if self._are_plain(value) else [*self._members(value, key, depth)]
         if isinstance(value, tuple):
-            return tuple(self.node(each, (key, index), depth + 1) for index, each in enumerate(value))
+            return tuple(self._members(value, key, depth))
         if isinstance(value, Pairs):
-            found: dict[Key, Node] = {}
-            for name, each in value.items:
-                plain = self._key(name)
-                found[plain] = self.node(each, (key, plain), depth + 1)
-            return found
+            return self._dict(value.items, key, depth)
         if isinstance(value, Bag):
+            self._nodes += len(value.items)
             return frozenset(self._key(each) for each in value.items)
         return self.other(value, key, depth)
 
@@ -163,18 +162,32 @@ class Tree:
         states = state if isinstance(state, tuple) and len(state) == 2 else (state,)
         for each in states:
             if isinstance(each, Pairs):
-                for name, item in each.items:
-                    plain = self._key(name)
-                    fields[plain] = self.node(item, (key, plain), depth + 1)
+                fields |= self._dict(each.items, key, depth)
             elif each is not None:
                 members.append(self.node(each, (key, "state"), depth + 1))
-        for name, item in value.items:
-            plain = self._key(name)
-            fields[plain] = self.node(item, (key, plain), depth + 1)
-        members += [self.node(each, (key, index), depth + 1) for index, each in enumerate(value.members)]
+        fields |= self._dict(value.items, key, depth)
+        members += self._members(value.members, key, depth)
         args = tuple(self.node(each, (key, f"args/{index}"), depth + 1) for index, each in enumerate(value.args))
         self._open.discard(id(value))
         return Thing(value.name, args, fields, tuple(members))
+
+    def _dict(self, items: list[tuple[object, object]], key: Place, depth: int) -> dict[Key, Node]:
+        found: dict[Key, Node] = {}
+        self._nodes += len(items)  # the keys, most of which are text
+        for name, each in items:
+            plain = name if isinstance(name, str) else self._key(name)
+            found[plain] = self.node(each, (key, plain), depth + 1)
+        return found
+
+    def _members(self, values: Sequence[object], key: Place, depth: int) -> Iterator[Node]:
+        return (self.node(each, (key, index), depth + 1) for index, each in enumerate(values))
+
+    def _are_plain(self, values: list[object]) -> TypeGuard[list[Node]]:
+        """Whether they are numbers and no more, which are told at once: there may be 100,000."""
+        if not _NUMBERS.issuperset(map(type, values)):
+            return False
+        self._nodes += len(values)
+        return True
 
     def written(self, key: Place) -> str:
         """A place as errors and tensors' keys name it."""
@@ -211,7 +224,6 @@ class Tree:
 
     def _key(self, value: object, depth: int = 0) -> Key:
         """A dict's key or a set's element, of types whose hash a file cannot make collide at will."""
-        self._count((None, "a key"), depth)
         if value is None or isinstance(value, (bool, float, str)):
             return value
         if isinstance(value, int) and abs(value) < 1 << 64:

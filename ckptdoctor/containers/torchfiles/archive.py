@@ -84,11 +84,12 @@ def _load(path: str, archive: ZipArchive, start: int) -> Loaded:
     devices: dict[str, None] = {}
     packed: list[str] = []
     told = _told_by_directory(path, archive.members, start)
+    known = frozenset(archive.names)
 
     def stored(each: Storage) -> FileRange | Coded | None:
-        devices.setdefault(each.location)
+        devices[each.location] = None
         name = f"{folder}{each.key}"
-        if name not in archive:
+        if name not in known:
             return None
         place = told.get(name) or archive.stored_range(name)
         if place is not None:

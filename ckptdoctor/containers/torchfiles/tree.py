@@ -17,6 +17,9 @@ from ckptdoctor.references import Coded, FileRange, Inline, Location, Strided, T
 Stored = Callable[[Storage], "FileRange | Coded | None"]
 """Where a storage's bytes are, whole; None where they are lost."""
 
+_NAMED = frozenset({Name, Dtype, View})
+"""Named tuples, and no tuples of the file's."""
+
 
 def itemsize(dtype: str) -> int:
     """Bytes an element; 0 for types that are not known."""
@@ -49,10 +52,11 @@ class TorchTree(Tree):
 
     def node(self, value: object, key: Place, depth: int = 0) -> Node:
         """The structure below `value`, whose tensors' keys begin with that of `key`."""
-        if isinstance(value, Tensor):
+        kind = value.__class__
+        if kind is Tensor:
             self._count(key, depth)
-            return self._tensor(value, key, depth)
-        if isinstance(value, (Name, Dtype, View)):  # named tuples, and no tuples of the file's
+            return self._tensor(value, key, depth)  # type: ignore[arg-type]
+        if kind in _NAMED:
             self._count(key, depth)
             return self.other(value, key, depth)
         return super().node(value, key, depth)
@@ -99,28 +103,25 @@ class TorchTree(Tree):
         storage = value.storage
         if storage is None or value.kind == UNRESOLVED or value.dtype in PACKED:
             return None
-        width = itemsize(value.dtype)
-        elements, plain = _extent(value.shape, value.strides or ())
-        held = storage.numel * (itemsize(storage.dtype) if storage.dtype else 1)
-        first, nbytes = value.offset * width, elements * width
-        if not width:
+        first, nbytes, plain = _extent(value.dtype, value.offset, value.shape, value.strides)
+        if nbytes is None:
             raise self._odd(f"{name} has elements of the type {value.dtype}, which is not read")
-        if not elements:
+        if not nbytes:
             return Inline(b"")  # torch lets an empty view begin anywhere
+        held = storage.numel * (itemsize(storage.dtype) if storage.dtype else 1)
         if first + nbytes > held:
             raise self._odd(
                 f"{name} ends at byte {first + nbytes:,} of its storage, which says that it has {held:,}: corrupt"
             )
-        whole = self._stored(storage)
-        if whole is None:
+        part = self._stored(storage)
+        if part is None:
             return None
-        if whole.nbytes < held:
-            raise self._odd(f"the storage of {name} should be {held:,} bytes and is {whole.nbytes:,}: truncated")
-        part: FileRange | Coded = whole
-        if isinstance(whole, Coded):
-            part = whole._replace(skip=whole.skip + first, nbytes=nbytes)
-        elif first or nbytes != whole.nbytes:
-            part = whole._replace(offset=whole.offset + first, nbytes=nbytes)
+        if part.nbytes < held:
+            raise self._odd(f"the storage of {name} should be {held:,} bytes and is {part.nbytes:,}: truncated")
+        if isinstance(part, Coded):
+            part = part._replace(skip=part.skip + first, nbytes=nbytes)
+        elif first or nbytes != part.nbytes:
+            part = part._replace(offset=part.offset + first, nbytes=nbytes)
         return part if plain or value.strides is None else Strided(part, value.strides)
 
     def _odd(self, message: str) -> UnreadableArtifact:
@@ -137,14 +138,19 @@ def identity(location: Location | None) -> str:
 
 
 @lru_cache(4096)
-def _extent(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, bool]:
-    """Elements from the first to the last of a view, which is what it needs of its storage; 0 if it is empty.
+def _extent(
+    dtype: str, offset: int, shape: tuple[int, ...], strides: tuple[int, ...] | None
+) -> tuple[int, int | None, bool]:
+    """A view's first byte in its storage, and its bytes to the last; 0 if it is empty, None of types not known.
 
     And whether they lie one after the other in C order; the stride of a single element does not matter.
     """
+    width = itemsize(dtype)
+    if not width:
+        return 0, None, True
     span, expected, plain = 1, 1, True
-    for extent, stride in zip(reversed(shape), reversed(strides), strict=True):
+    for extent, stride in zip(reversed(shape), reversed(strides or ()), strict=True):
         span += (extent - 1) * stride
         plain = plain and (extent == 1 or stride == expected)
         expected *= extent
-    return span if prod(shape) else 0, plain
+    return offset * width, span * width if prod(shape) else 0, plain

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ckptdoctor import storage
@@ -45,10 +46,15 @@ SPOOL_MEMORY = 16 << 20
 """Up to here a deflated member is unpacked in memory, above in an unnamed temporary file."""
 
 _BLOCK = 1 << 20
+_HEADERS = 8 << 10
+"""Bytes that are read for a local header, and for those that follow closely."""
 _BROKEN = (zlib.error, OSError, ValueError, EOFError, struct.error, OverflowError, MemoryError)
 """What reading a broken archive ends in."""
 _ESCAPE = re.compile(r"\\|(?:\A|\0)(?:/|[^\0]:)|(?:[/\0]|\A)\.\.(?:[/\0]|\Z)", re.DOTALL)
 """In a name, or in names with a zero byte between them: it would be unpacked outside of the folder, somewhere."""
+_OF_ESCAPES = ("\\", "\0/", ":", "..")
+"""One of these is in every such name, with a zero byte before it."""
+_NAME, _FLAGS = attrgetter("name"), attrgetter("flags")
 
 
 class SubFile(io.RawIOBase):
@@ -115,6 +121,8 @@ class ZipArchive:
         self.path = path
         self.oddities: list[Oddity] = []
         self._members: dict[str, Member] = {}
+        self._block, self._block_start = b"", 0
+        self._is_remote = storage.is_remote(path)
         with self._guarded(os.path.basename(path)):
             self._stream: BinaryIO = storage.open_stream(path) if stream is None else stream
             self._size = self._stream.seek(0, os.SEEK_END)
@@ -150,12 +158,12 @@ class ZipArchive:
         return UnreadableArtifact(why, self.path, place=place)
 
     def _index(self, members: list[Member]) -> None:
-        self._members = {each.name: each for each in members}
+        self._members = dict(zip(map(_NAME, members), members, strict=True))
         names = "\0".join(self._members)  # all at once: there may be 100,000
         if (
             len(self._members) < len(members)
-            or _ESCAPE.search(names)
-            or any(each.flags & ENCRYPTED for each in members)
+            or (any(each in f"\0{names}" for each in _OF_ESCAPES) and _ESCAPE.search(names))
+            or any(flags & ENCRYPTED for flags in set(map(_FLAGS, members)))
         ):
             self._note_tricks(members)
 
@@ -293,7 +301,7 @@ class ZipArchive:
         member = self._member(name)
         if member.method == STORED:
             # At a URL what is read ahead may be a request; the stream below keeps blocks as it is.
-            buffer = 512 if storage.is_remote(self.path) else io.DEFAULT_BUFFER_SIZE
+            buffer = 512 if self._is_remote else io.DEFAULT_BUFFER_SIZE
             return io.BufferedReader(SubFile(self._stream, self._whole(member), member.size), buffer)
         import tempfile
 
@@ -331,11 +339,15 @@ class ZipArchive:
         """Where the bytes of a member begin, packed or not."""
         name = member.name
         encoded = name.encode("utf-8", "replace")
+        length = LOCAL.size + len(encoded)
         try:
-            self._stream.seek(member.offset)
-            head = self._stream.read(LOCAL.size + len(encoded))  # at once: there may be 100,000
-            magic, names, extras = LOCAL_LENGTHS.unpack_from(head)
-            local_name = head[LOCAL.size :]
+            at = member.offset - self._block_start
+            if not 0 <= at <= len(self._block) - length:  # headers are close to each other where there are many
+                at, self._block_start = 0, member.offset
+                self._stream.seek(member.offset)
+                self._block = self._stream.read(length if self._is_remote else _HEADERS)
+            magic, names, extras = LOCAL_LENGTHS.unpack_from(self._block, at)
+            local_name = self._block[at + LOCAL.size : at + length]
             if names != len(encoded):
                 self._stream.seek(member.offset + LOCAL.size)
                 local_name = self._stream.read(names)
