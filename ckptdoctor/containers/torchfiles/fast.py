@@ -83,12 +83,11 @@ class _Reader:
                     else:
                         stack.append(phrases.recalled(number, memo[number]))
                     continue
-                taken = tensors.take(start - 1, self.number) if data[at] == data[at + 1] == 0x28 else None
+                taken = tensors.take(start - 1, self.number, stack) if data[at] == data[at + 1] == 0x28 else None
                 if taken is None:
                     stack.append(memo[number])
                 else:
-                    tensor, at, self.number = taken
-                    stack.append(tensor)
+                    at, self.number = taken
             elif code in {0x71, 0x72}:  # BINPUT, LONG_BINPUT
                 end = at + (1 if code == 0x71 else 4)
                 self.remember(argument(data[at:end], "little"), stack[-1])

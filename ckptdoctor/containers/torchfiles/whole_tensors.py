@@ -34,9 +34,10 @@ TENSOR = re.compile(
 Its groups are what thousands of tensors have in common, the key of the storage, and each number that is remembered.
 """
 _GETS = re.compile(rb"h(.)|j(....)", re.DOTALL)
-_PACKED = tuple(struct.Struct("<" + "xI" * count) for count in range(8))
-"""LONG_BINPUT, up to seven of them."""
-_WIDE = 5
+_KEY, _PUTS = 3, (4, 7, 9, 11, 13, 14, 15)
+"""Groups of it: the key of the storage, and what is remembered."""
+_MOST_TEMPLATES = 1_000
+_MOST_NAME = 1 << 12
 _NUMBERS = re.compile(_NUMBER, re.DOTALL)
 _LONG = 1 << 31
 
@@ -55,6 +56,38 @@ class _View(NamedTuple):
     strides: tuple[int, ...]
 
 
+class _Template:
+    """A tensor's bytes, but for the key of its storage and for the numbers that are remembered.
+
+    Attributes:
+        view: What it says.
+        before: How many bytes are before its key.
+        heads: Those bytes, by the last four, which are the key's length.
+        layout: The bytes behind its key: constant ones and numbers, in turn.
+        constants: The constant ones.
+        names_key: The key is remembered.
+        names_tensor: The tensor is.
+    """
+
+    __slots__ = ("before", "constants", "heads", "layout", "names_key", "names_tensor", "view")
+
+    def __init__(self, found: re.Match[bytes], view: _View) -> None:
+        self.view = view
+        self.before = found.start(_KEY) - found.start()
+        self.heads: dict[bytes, bytes] = {}
+        constants, at = [], found.end(_KEY)
+        layout = "<"
+        for start, end in map(found.span, _PUTS):
+            if end > start:  # an opcode and its number
+                constants.append(found.string[at : start + 1])
+                layout += f"{start + 1 - at}sI"
+                at = end
+        constants.append(found.string[at : found.end()])
+        self.constants = tuple(constants)
+        self.layout = struct.Struct(f"{layout}{len(constants[-1])}s")
+        self.names_key, self.names_tensor = bool(found[_PUTS[0]]), bool(found[_PUTS[-1]])
+
+
 class WholeTensors:
     """The tensors of a pickle.
 
@@ -69,46 +102,113 @@ class WholeTensors:
         self._memo = memo
         self._imports = imports
         self._views: dict[tuple[bytes, ...], _View] = {}
+        self._templates: dict[tuple[bytes, ...], _Template] = {}
+        self._last: tuple[_Template, ...] = ()
+        self._followers: dict[tuple[_Template, ...], _Template] = {}
 
-    def take(self, at: int, number: int) -> tuple[Tensor, int, int] | None:
-        """The tensor that stands here, if all that it names is what it has to be.
+    def take(self, at: int, number: int, stack: list[object]) -> tuple[int, int] | None:
+        """Pushes the tensor that stands here, if all that it names is what it has to be.
+
+        And those that follow it in a dictionary, each with its name.
 
         Args:
             at: Where it begins.
             number: The first number in the memo that is free.
+            stack: What they are pushed on.
 
         Returns:
-            The tensor, where its opcodes end, and the next number in the memo.
+            Where the last one's opcodes end, and the next number in the memo; None if there is no tensor.
 
         Raises:
-            ValueError, KeyError: It is none that is usual.
+            ValueError, KeyError, IndexError: It is none that is usual.
         """
+        data, memo = self._data, self._memo
+        taken = self._tensor(at, number)
+        if taken is None:
+            return None
+        while True:
+            tensor, at, number = taken
+            stack.append(tensor)
+            free, start, name = number, at, None
+            if data[at] == 0x6A:  # LONG_BINGET
+                start = at + 5
+                name = memo.get(argument(data[at + 1 : start], "little"))
+            elif data[at] == 0x68:  # BINGET
+                start = at + 2
+                name = memo.get(data[at + 1])
+            elif data[at] == 0x58:  # BINUNICODE, with LONG_BINPUT behind it
+                end = at + 5 + argument(data[at + 1 : at + 5], "little")
+                start = end + 5
+                if end - at < _MOST_NAME and data[end] == 0x72 and argument(data[end + 1 : start], "little") == number:
+                    name, free = data[at + 5 : end].decode("utf-8"), number + 1
+            taken = self._tensor(start, free) if isinstance(name, str) else None
+            if taken is None:
+                return at, number
+            if free > number:
+                memo[number] = name
+            stack.append(name)
+
+    def _tensor(self, at: int, number: int) -> tuple[Tensor, int, int] | None:
+        """A tensor, where its opcodes end, and the next number in the memo."""
+        last = self._last
+        template = self._followers.get(last)
+        taken = self._alike(template, at, number) if template is not None else None
+        if taken is not None:
+            return taken
         found = TENSOR.match(self._data, at)
         if found is None:
             return None
-        (
-            names, length, key, as_key, place, elements, as_reference, extents, as_size, steps, as_strides,
-            hooks, as_hooks, as_args, as_tensor,
-        ) = found.groups()  # fmt: skip
+        names, length, key, _, place, elements, _, extents, _, steps, _, hooks, *_ = found.groups()
         same = names, place, elements, extents, steps, hooks
         view = self._views.get(same) or self._view(same)
-        puts = as_key + as_reference + as_size + as_strides + as_hooks + as_args + as_tensor
-        count = len(puts) // _WIDE
         if view is None or length[0] != len(key):
             return None
-        numbers = _PACKED[count].unpack(puts)
-        first = numbers[0] if numbers else number
-        if first < number or numbers != tuple(range(first, first + count)):
+        template = self._template(found, same, view)
+        start = found.start(_KEY)
+        template.heads[self._data[start - 4 : start]] = self._data[at:start]
+        if len(self._followers) < _MOST_TEMPLATES:
+            self._followers[last] = template
+        return self._alike(template, at, number)
+
+    def _template(self, found: re.Match[bytes], same: tuple[bytes, ...], view: _View) -> _Template:
+        described = *same, bytes(len(found[group]) for group in _PUTS)
+        template = self._templates.get(described)
+        if template is None:
+            template = _Template(found, view)
+            if len(self._templates) < _MOST_TEMPLATES:
+                self._templates[described] = template
+        return template
+
+    def _alike(self, template: _Template, at: int, number: int) -> tuple[Tensor, int, int] | None:
+        """The tensor that stands here in the bytes of a template."""
+        data = self._data
+        start = at + template.before
+        length = data[start - 4 : start]
+        head = template.heads.get(length)
+        if head is None or not data.startswith(head, at):
             return None
+        behind = start + length[0]
+        end = behind + template.layout.size
+        key = data[start:behind]
+        if end > len(data) or not key.isdigit():
+            return None
+        fields = template.layout.unpack_from(data, behind)
+        numbers = fields[1::2]
+        first = numbers[0] if numbers else number
+        if fields[::2] != template.constants or first < number or numbers != tuple(range(first, first + len(numbers))):
+            return None
+        self._last = *self._last[-1:], template
+        view = template.view
         name = key.decode("ascii")
         storage = self._imports.storage(Storage(name, view.dtype, view.numel, view.device))
         tensor = Tensor(storage, view.dtype or "uint8", view.shape, view.offset, view.strides)
+        number = first + len(numbers)
         # What lies between, no pickle of PyTorch recalls; where one does, its number is not known.
-        if as_key:
+        if template.names_key:
             self._memo[first] = name
-        if as_tensor:
-            self._memo[first + count - 1] = tensor
-        return tensor, found.end(), first + count
+        if template.names_tensor:
+            self._memo[number - 1] = tensor
+        return tensor, end, number
 
     def _view(self, same: tuple[bytes, ...]) -> _View | None:
         names, place, elements, extents, steps, hooks = same
