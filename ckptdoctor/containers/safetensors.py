@@ -5,6 +5,7 @@ Source: the format's README and `safetensors/src/tensor.rs` (`validate`), whose 
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ DTYPES = {
 }  # fmt: skip
 _METADATA = "__metadata__"
 _ENDS = ("first", "last")
+_INTEGER = frozenset({int})
 _NAMED = re.compile(rb'"((?:[^"\\]|\\.)*)"\s*:\s*\{\s*"(?:dtype|shape|data_offsets)"')
 
 
@@ -63,7 +65,7 @@ def read_safetensors(path: str, *, cut_off: bool = False) -> Safetensors:
                 path,
             )
         text = file.read(8, length, "the header")
-        header = parse_object(text, path, "the header")
+        header = parse_object(text, path, "the header", recursed=False)
         metadata = header.pop(_METADATA, {})
         # The plain count is fast; some of what it counts may be text in the metadata.
         if text.count(b'"data_offsets"') > len(header):
@@ -86,14 +88,21 @@ def _tensor(path: str, name: str, entry: object, start: int) -> TensorRef:
     dtype = DTYPES.get(kind)
     if dtype is None:
         raise UnreadableArtifact(f"has {name[:80]!r} of the type {kind[:20]!r}, which is not read", path)
-    extents = tuple([each for each in shape if type(each) is int and 0 <= each < 1 << 62])
-    first, last = (each if type(each) is int else -1 for each in place)
-    nbytes = prod(extents) * ITEMSIZE[dtype]
-    if len(extents) != len(shape) or not 0 <= first <= last or last - first != nbytes:
+    extents = tuple(shape)
+    nbytes = _nbytes(dtype, extents) if _INTEGER.issuperset(map(type, extents)) else -1
+    first, last = place if _INTEGER.issuperset(map(type, place)) else (-1, -1)
+    if not 0 <= first <= last or last - first != nbytes:
+        needed = f"{nbytes:,}" if nbytes >= 0 else "no such"
         raise UnreadableArtifact(
-            f"gives {name[:80]!r} the bytes {first:,} to {last:,}, where its shape needs {nbytes:,}", path
+            f"gives {name[:80]!r} the bytes {first:,} to {last:,}, where its shape needs {needed}", path
         )
     return TensorRef(name, dtype, extents, FileRange(path, start + first, nbytes))
+
+
+@lru_cache(4096)
+def _nbytes(dtype: str, extents: tuple[int, ...]) -> int:
+    """Bytes of a tensor; -1 of a shape that none has."""
+    return prod(extents) * ITEMSIZE[dtype] if all(0 <= each < 1 << 62 for each in extents) else -1
 
 
 def _or_lost(ref: TensorRef, size: int) -> TensorRef:
@@ -105,11 +114,10 @@ def _or_lost(ref: TensorRef, size: int) -> TensorRef:
 def _check_places(path: str, tensors: Mapping[str, TensorRef], start: int, size: int | None) -> None:
     """Holds the tensors against the file: one after the other, to its end, where that is to be held."""
     at = start
-    held = (each.location for each in tensors.values())
-    for location in sorted((each for each in held if isinstance(each, FileRange)), key=lambda each: each[1:3]):
-        if location.offset != at:
-            raise UnreadableArtifact(f"has {'a gap' if location.offset > at else 'an overlap'} at byte {at:,}", path)
-        at += location.nbytes
+    for offset, nbytes in sorted([place[1:3] for *_, place, _ in tensors.values() if isinstance(place, FileRange)]):
+        if offset != at:
+            raise UnreadableArtifact(f"has {'a gap' if offset > at else 'an overlap'} at byte {at:,}", path)
+        at += nbytes
     if size is not None and at != size:
         lost = "is truncated" if at > size else "has bytes behind its end"
         raise UnreadableArtifact(f"{lost}: its tensors end at byte {at:,}, the file at {size:,}", path)

@@ -11,13 +11,14 @@ MAX_DEPTH = 256
 """Models nested forty deep have no more; whoever walks or prints a configuration may recurse so far."""
 
 
-def parse_json(text: str | bytes, path: str, place: str) -> object:
+def parse_json(text: str | bytes, path: str, place: str, *, recursed: bool = True) -> object:
     """Parses JSON text.
 
     Args:
         text: The text; bytes must be UTF-8, with or without a byte order mark.
         path: The file that it is from, for errors.
         place: Where in the file, for errors: a member, an attribute.
+        recursed: Somebody may recurse into it; where nobody does, its depth is no harm.
 
     Raises:
         UnreadableArtifact: It is no JSON, or nested deeper than can be read.
@@ -32,7 +33,7 @@ def parse_json(text: str | bytes, path: str, place: str) -> object:
         raise UnreadableArtifact("is JSON nested deeper than any configuration", path, place=place) from error
     except ValueError as error:
         raise UnreadableArtifact(f"is not JSON: {error}", path, place=place) from error
-    if _is_deep(value):
+    if recursed and _is_deep(value):
         raise UnreadableArtifact("is JSON nested deeper than any configuration", path, place=place)
     return value
 
@@ -51,9 +52,9 @@ def _is_deep(value: object) -> bool:
     return True
 
 
-def parse_object(text: str | bytes, path: str, place: str) -> dict[str, object]:
+def parse_object(text: str | bytes, path: str, place: str, *, recursed: bool = True) -> dict[str, object]:
     """Parses JSON text that must be an object; see `parse_json`."""
-    value = parse_json(text, path, place)
+    value = parse_json(text, path, place, recursed=recursed)
     if not isinstance(value, dict):
         raise UnreadableArtifact(f"should be a JSON object and is {type(value).__name__}", path, place=place)
     return value

@@ -18,7 +18,8 @@ from ckptdoctor.optimizers.optax.tree import Leaf
 from ckptdoctor.references import TensorRef
 from ckptdoctor.state import Format, ModelVariable, Oddity, Producer, TrainingState
 
-_OPTAX = re.compile(r"(?:^|[./])(?:mu|nu|count|trace|ema|acc_grads)(?:[./]|$)")
+_OPTAX_SLOTS = ("mu", "nu", "count", "trace", "ema", "acc_grads")
+_OPTAX = re.compile(rf"(?:^|[./])(?:{'|'.join(_OPTAX_SLOTS)})(?:[./]|$)")
 _TORCH = re.compile(r"(?P<front>(?:.*\.)?(?:optim(?:izer)?\w*\.)?)state\.(?P<parameter>.+)\.(?P<slot>[^.]+)\Z")
 _FRAMEWORKS = {"pt": "torch", "flax": "jax", "mlx": "mlx", "tf": "tensorflow", "np": None}
 _COUNTED = re.compile(r"(?:ss_)?(?:steps?|epoch|global_step)\Z")
@@ -34,12 +35,13 @@ def read(path: str) -> TrainingState:
     found = read_safetensors(path)
     producer = Producer(_FRAMEWORKS.get(found.metadata.get("format", "")))
     with kept_open():
-        if any(_TORCH.match(name) for name in found.tensors):
+        names = "\n".join(found.tensors)  # looked through at once: there may be 100,000
+        if "state." in names and any(_TORCH.match(name) for name in found.tensors):
             return _of_torch(path, found, producer)
         if (slots := _suffixed(found.tensors)) is not None:
             return _by_suffix(path, found, slots, producer)
-        if any(_OPTAX.search(name) for name in found.tensors):
-            separator = "/" if any("/" in name for name in found.tensors) else "."
+        if any(word in names for word in _OPTAX_SLOTS) and any(_OPTAX.search(name) for name in found.tensors):
+            separator = "/" if "/" in names else "."
             leaves = [Leaf(tuple(name.split(separator)), _scalar(ref)) for name, ref in found.tensors.items()]
             state = state_of(path, Format.SAFETENSORS, leaves, Producer("jax"))
             return state._replace(counters={**_counters(found.metadata), **state.counters})

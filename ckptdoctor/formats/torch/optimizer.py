@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 from itertools import islice
+from typing import TypeAlias
 
 from ckptdoctor.containers.pickles.reading import Key, Node, Thing
 from ckptdoctor.containers.tensors.values import read_scalar
@@ -38,6 +39,8 @@ from ckptdoctor.state import (
     StateDict,
 )  # fmt: skip
 
+Held: TypeAlias = "tuple[str, Node, TensorRef | None]"
+"""The name of something in a parameter's state, what it is, and the tensor that this is or stands for."""
 _NO_SETTING = frozenset({"params", "param_names"})
 _MAX_PLACES = 1_000_000
 
@@ -61,8 +64,8 @@ class Draft:
     oddities: list[Oddity] = field(default_factory=list)
 
     @cached_property
-    def held(self) -> list[list[tuple[str, Node]]]:
-        """Each place's state, by names."""
+    def held(self) -> list[list[Held]]:
+        """Each place's state."""
         return [_flat(state) if state else [] for *_, state in self.places]
 
     @cached_property
@@ -173,7 +176,8 @@ def _odd_numbers(found: Draft, state: Fields) -> Iterator[Oddity]:
     twice = len(keys) - len(set(keys))
     if twice:
         yield Oddity("S015", f"{twice:,} parameters stand in the groups more than once")
-    known = {*keys, *map(str, keys)}
+    known = set(keys)
+    known.update(str(key) for key in keys if key not in state)
     nobodys = [key for key in state if key not in known]
     if nobodys and keys:
         yield Oddity("S015", f"state is here for {len(nobodys):,} parameters that no group has")
@@ -186,10 +190,10 @@ _LIKE_PARAMETER = frozenset({
 """Slots that have their parameter's shape, in every optimizer that calls them so."""
 
 
-def _shapes(state: list[tuple[str, Node]]) -> frozenset[tuple[int, ...]]:
+def _shapes(state: list[Held]) -> frozenset[tuple[int, ...]]:
     """The shapes that a parameter's state allows: those of slots like it, else any that occurs."""
-    held = {name: ref for name, value in state if name != STEP and (ref := tensor_of(value)) is not None}
-    if any(name == "func_evals" for name, _ in state):  # LBFGS keeps all parameters in one
+    held = {name: ref for name, _, ref in state if name != STEP and ref is not None}
+    if any(name == "func_evals" for name, *_ in state):  # LBFGS keeps all parameters in one
         return frozenset()
     factored = _unfactored(held)
     if factored is not None:
@@ -198,14 +202,14 @@ def _shapes(state: list[tuple[str, Node]]) -> frozenset[tuple[int, ...]]:
     return frozenset(alike or {ref.shape for ref in held.values() if ref.shape and "float" in ref.dtype})
 
 
-def _flat(state: Fields) -> list[tuple[str, Node]]:
+def _flat(state: Fields) -> list[Held]:
     """A parameter's state; bitsandbytes keeps what is quantized in a dictionary of its own."""
-    found: list[tuple[str, Node]] = []
+    found: list[Held] = []
     for name, value in state.items():
         if isinstance(value, dict):
-            found += ((written(inner), each) for inner, each in value.items())
+            found += ((written(inner), each, tensor_of(each)) for inner, each in value.items())
         else:
-            found.append((written(name), value))
+            found.append((written(name), value, tensor_of(value)))
     return found
 
 
@@ -222,7 +226,7 @@ def _unfactored(held: Mapping[str, TensorRef]) -> tuple[int, ...] | None:
 
 def _is_lost(node: Node) -> bool:
     """Whether it is a tensor whose bytes are not in the artifact."""
-    return isinstance(node, TensorRef) and node.location is None and bool(node.size)
+    return isinstance(node, TensorRef) and node.place is None and bool(node.size)
 
 
 # --------------------------------------------------------------------------------------------------------- assembly
@@ -238,11 +242,10 @@ def optimizer_state(found: Draft, told: Answer) -> OptimizerState:
     roles = cache(partial(role_of, kind.entry))
     for number, ((key, *_), held) in enumerate(zip(found.places, found.held, strict=True)):
         variable = told.names[number] if number < len(told.names) else None
-        for name, value in held:
+        for name, value, ref in held:
             if name == STEP:
                 counts.append(_count(value, _below(found, key, name), variable or f"#{number}"))
                 continue
-            ref = tensor_of(value)
             if _is_lost(value):
                 continue
             if ref is not None:
@@ -291,7 +294,10 @@ def _stored(found: Draft) -> StateDict:
 
 def _class_of(found: Draft, settings: Sequence[Mapping[str, object]]) -> Told:
     names = set().union(*(group for group in found.groups)) if found.groups else set()
-    state = {str(name) for _, _, each in found.places for name, value in (each or {}).items() if value is not None}
+    kept: set[Key] = set()
+    for *_, each in found.places:
+        kept.update([name for name, value in each.items() if value is not None] if each else ())
+    state = set(map(str, kept))
     if state & WRAPPERS_SLOTS:  # what is left is the inner optimizer's
         names, state = names - WRAPPERS_SETTINGS, state - WRAPPERS_SLOTS
     decoupled = next((each.get("decoupled_weight_decay") for each in settings), None)
@@ -358,7 +364,7 @@ def _missing(found: Draft, told: Answer, kind: Told) -> Iterator[MissingSlot]:
         return
     always = [each for each in kind.entry.slots if not each.when and kind.entry.name != "Adafactor"]
     held = [
-        (number, group, {name for name, value in own if tensor_of(value) is not None and not _is_lost(value)})
+        (number, group, {name for name, value, ref in own if ref is not None and not _is_lost(value)})
         for number, ((_, group, _), own) in enumerate(zip(found.places, found.held, strict=True))
         if own
     ]
