@@ -5,6 +5,7 @@ each costs more than everything else that reading them takes. What is written ot
 field by field.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ckptdoctor.containers.tables.table_writer import encode_varint
@@ -16,6 +17,8 @@ from ckptdoctor.references import DataFile, FileRange
 # A tag is a field's number, shifted by three, and its wire type.
 _DTYPE, _SHAPE, SHARD, OFFSET, _SIZE, _CRC = 0x08, 0x12, 0x18, 0x20, b"\x28", b"\x35"
 _DIM, _DIM_SIZE = 0x12, 0x08
+_MOST_DIGITS = 9
+"""Bytes of a varint below 2^63."""
 
 
 class Head(NamedTuple):
@@ -49,6 +52,55 @@ class Heads(dict[bytes, Head]):
         except IndexError as error:
             raise CorruptBytes("an entry that ends early") from error
         return head
+
+    def common(self, raws: Sequence[bytes]) -> tuple[Head, int]:
+        """What entries that are equally long, and begin alike, have in common.
+
+        There may be 100,000: their bytes are held against the first one's column by column.
+
+        Returns:
+            What it means, and where in the data file the last of their tensors ends.
+
+        Raises:
+            CorruptBytes: One of them is not as TensorFlow writes it.
+        """
+        first, size, count = raws[0], len(raws[0]), len(raws)
+        try:
+            shape_end = at = 4 + first[3]
+            at += 2 if first[at] == SHARD else 0
+        except IndexError as error:
+            raise CorruptBytes("an entry that ends early") from error
+        head = self[first[:at]]
+        behind = size - 4 - len(head.size_field)
+        together = b"".join(raws)
+        columns = [together[number::size] for number in range(at, behind)]
+        for number in (*range(shape_end, at), *range(behind, size - 4)):
+            if together[number::size] != first[number : number + 1] * count:
+                raise CorruptBytes("an entry unlike the others of its shape")
+        if behind < at or first[behind:-4] != head.size_field:
+            raise CorruptBytes("a size that is not the shape's, or further fields")
+        end = head.nbytes + (_greatest(columns, count) if columns else 0)
+        if end >> 63:
+            raise CorruptBytes("a negative offset")
+        return head, end
+
+
+def front(raw: bytes) -> bytes:
+    """An entry up to its offset."""
+    end = 4 + raw[3] if len(raw) > 3 else 0
+    return raw[: end + 2] if raw[end : end + 1] == bytes([SHARD]) else raw[:end]
+
+
+def _greatest(columns: list[bytes], count: int) -> int:
+    """The greatest of offsets of equal length, of which each column is a byte: the tag, and a varint."""
+    tag, *digits = columns
+    if tag != bytes([OFFSET]) * count or not 0 < len(digits) <= _MOST_DIGITS:
+        raise CorruptBytes("a field that is no offset")
+    if not digits[-1].isascii() or any(min(digit) < 0x80 for digit in digits[:-1]):
+        raise CorruptBytes("an offset of another length than the others")
+    # The last byte has the highest bits, and what marks the others is in all of them.
+    greatest = max(zip(*reversed(digits), strict=True))
+    return sum((digit & 0x7F) << 7 * place for place, digit in enumerate(reversed(greatest)))
 
 
 def place(entry: bytes, file: DataFile, dtype: str, shape: tuple[int, ...]) -> FileRange:

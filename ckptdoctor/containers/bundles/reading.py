@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from ckptdoctor import storage
-from ckptdoctor.containers.bundles.entries import OFFSET, SHARD, Heads
+from ckptdoctor.containers.bundles.entries import Heads, front
 from ckptdoctor.containers.bundles.slices import assemble
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.tables.messages import Message
@@ -23,6 +23,8 @@ from ckptdoctor.references import DataFile, FileRange, Pieces, TensorRef
 from ckptdoctor.words import counted
 
 _READABLE_VERSION = 1
+_FRONT = 3
+"""Bytes of an entry before the length of its shape."""
 _USUAL_HEADER = b"\x08\x01\x1a\x02\x08\x01"
 """BundleHeaderProto of one data file, little-endian, version 1."""
 
@@ -68,6 +70,15 @@ def shard_path(prefix: str, number: int, count: int) -> str:
 def decode_name(name: bytes) -> str:
     """A name from a file; bytes that are not UTF-8 appear as escapes."""
     return name.decode("utf-8", "backslashreplace")
+
+
+def _names(keys: list[bytes]) -> list[str]:
+    """Many names at once."""
+    try:
+        names = b"\0".join(keys).decode().split("\0")
+    except UnicodeDecodeError:
+        names = []
+    return names if len(names) == len(keys) else [decode_name(key) for key in keys]
 
 
 def read_bundle(prefix: str, *, damaged: bool = False) -> TensorBundle:
@@ -138,41 +149,37 @@ class _Reader:
         self.big_endian = endianness == 1
 
     def _entries(self, keys: list[bytes], values: list[bytes]) -> None:
-        """Turns entries into references. One long loop: it runs once per tensor, and calls would double its time."""
+        """Turns entries into references: what many have in common is checked once, for all of them."""
         if keys and not keys[0][0]:  # slices of partitioned variables, which sort first
             for key, raw in zip(keys, values, strict=True):
                 self._unusual(key, raw)
             return
-        heads, tensors, ends, files = self.heads, self.tensors, self.ends, self.files
-        new = tuple.__new__  # what a named tuple's constructor calls, without the constructor
-        for key, raw in zip(keys, values, strict=True):
-            try:
-                at = 4 + raw[3]
-                field = raw[at]
-                if field == SHARD:
-                    at += 2
-                    field = raw[at]
-                dtype, shape, end, shard, size_field = heads[raw[:at]]
-                if field == OFFSET:  # a varint follows
-                    byte, shift = raw[at + 1], 0
-                    end += byte
-                    at += 2
-                    while byte >= 0x80 and shift < 63:
-                        byte = raw[at]
-                        at += 1
-                        shift += 7
-                        end += (byte - 1) << shift
-                if end >> 63 or raw[at:-4] != size_field:
-                    raise CorruptBytes("a negative offset, a size that is not the shape's, or further fields")
-                text = key.decode()
-            except (CorruptBytes, IndexError, UnicodeDecodeError):
+        if self.num_shards == 1:
+            fronts = [(raw[: 4 + raw[3]], len(raw)) if len(raw) > _FRONT else (raw, 0) for raw in values]
+        else:
+            fronts = [(front(raw), len(raw)) for raw in values]
+        groups: dict[tuple[bytes, int], list[bytes]] = {kind: [] for kind in fronts}
+        for kind, raw in zip(fronts, values, strict=True):
+            groups[kind].append(raw)
+        known = {kind: self._of_one_kind(raws) for kind, raws in groups.items()}
+        tensors, new = self.tensors, tuple.__new__  # what a named tuple's constructor calls, without the constructor
+        for key, text, raw, kind in zip(keys, _names(keys), values, fronts, strict=True):
+            told = known[kind]
+            if told is None:
                 self._unusual(key, raw)
-                continue
-            if shard not in files:
-                self._shard(key, shard)
-            if end > ends[shard]:  # noqa: PLR1730 - max() would be a call per tensor
-                ends[shard] = end
-            tensors[text] = new(TensorRef, (text, dtype, shape, raw, files[shard]))
+            else:
+                dtype, shape, shard = told
+                file = self.files.get(shard) or self._shard(key, shard)
+                tensors[text] = new(TensorRef, (text, dtype, shape, raw, file))
+
+    def _of_one_kind(self, raws: list[bytes]) -> tuple[str, tuple[int, ...], int] | None:
+        """Type, shape and data file of entries of one beginning and length; None where one is in an unusual form."""
+        try:
+            head, end = self.heads.common(raws)
+        except CorruptBytes:
+            return None
+        self.ends[head.shard] = max(self.ends.get(head.shard, 0), end)
+        return head.dtype, head.shape, head.shard
 
     def _unusual(self, key: bytes, raw: bytes) -> None:
         """An entry in any form that a protocol buffer may have: a string, a partitioned variable or a slice of one."""
@@ -222,7 +229,7 @@ class _Reader:
             )
         path = shard_path(self.prefix, shard, self.num_shards)
         self.files[shard] = file = DataFile(path, self.big_endian)
-        self.ends[shard] = 0
+        self.ends.setdefault(shard, 0)
         return file
 
     def _slice(self, key: bytes, location: FileRange) -> None:

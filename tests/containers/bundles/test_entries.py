@@ -137,6 +137,43 @@ def test_forms(tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> No
     assert by_hand == by_library
 
 
+@given(
+    form=st.sampled_from(["at an offset", "an offset of two bytes", "as written", "another shard", "shard 0 in full"]),
+    offsets=st.lists(st.integers(128, 16_383), min_size=2, max_size=5),
+    at=st.integers(0, 21),
+    byte=st.integers(0, 255),
+    num_shards=st.integers(1, 2),
+)
+def test_one_among_many_alike(
+    tmp_path_factory: pytest.TempPathFactory, form: str, offsets: list[int], at: int, byte: int, num_shards: int
+) -> None:
+    """Entries that begin alike are looked at together; one of them that differs in any byte is still seen."""
+
+    class Raw:
+        def __init__(self, data: bytes) -> None:
+            self._data = data
+
+        def SerializeToString(self, **_: object) -> bytes:  # noqa: N802 - protobuf's name
+            return self._data
+
+    raws = [FORMS[form].replace(varint(128), varint(offset)) for offset in offsets]
+    changed = bytearray(raws[-1])
+    changed[at % len(changed)] = byte
+    raws[-1] = bytes(changed)
+
+    def edit(index: Index) -> None:
+        index.header.num_shards = num_shards
+        index.entries.update({f"t{number}".encode(): Raw(raw) for number, raw in enumerate(raws)})  # type: ignore[misc]
+
+    prefix = write_bundle(tmp_path_factory.mktemp("alike") / "p", {"t0": array([1.0, 2.0, 3.0])}, edit=edit)
+    for number in range(num_shards):
+        with open(f"{prefix}.data-{number:05d}-of-{num_shards:05d}", "wb") as file:
+            file.truncate(1 << 40)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        by_hand, by_library = _both(prefix, monkeypatch)
+    assert by_hand == by_library
+
+
 def test_usual_entries_do_not_need_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What TensorFlow writes for tensors of numbers is decoded by hand: otherwise these tests would prove nothing."""
     tensors: dict[str, Tensor] = {f"t{number}": zeros((2, number)) for number in range(300)}
