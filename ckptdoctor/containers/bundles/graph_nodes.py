@@ -5,6 +5,7 @@ an object for every part of a node costs more than all else that reading a check
 are read field by field.
 """
 
+import struct
 from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias
 
@@ -156,27 +157,11 @@ def _children(data: bytes, position: int, stop: int) -> tuple[dict[str, int], in
 def _slots(data: bytes, position: int, stop: int) -> tuple[tuple[SlotLink, ...], int]:
     """An optimizer's links, one for every slot, and where something else begins."""
     found: list[SlotLink] = []
-    names: dict[bytes, str] = {}
     while position < stop and data[position] == _SLOT:
         last = position + 2 + data[position + 1]
-        variable, at = data[position + 3], position + 4
-        if variable >= 0x80:
-            byte, shift = variable, 0
-            while byte >= 0x80 and shift < 35:
-                byte = data[at]
-                at += 1
-                shift += 7
-                variable += byte - 1 << shift
-        name = at + 2
-        end = name + data[at + 1]
-        slot, after = data[end + 1], end + 2
-        if slot >= 0x80:
-            byte, shift = slot, 0
-            while byte >= 0x80 and shift < 35:
-                byte = data[after]
-                after += 1
-                shift += 7
-                slot += byte - 1 << shift
+        variable, at = varint(data, position + 3)
+        end = at + 2 + data[at + 1]
+        slot, after = varint(data, end + 1)
         if (
             data[position + 2] != _NODE_ID
             or data[at] != _LOCAL_NAME
@@ -187,13 +172,59 @@ def _slots(data: bytes, position: int, stop: int) -> tuple[tuple[SlotLink, ...],
             or slot >> 31
         ):
             break
-        raw = data[name:end]
-        text = names.get(raw)
-        if text is None:
-            text = names[raw] = raw.decode()
-        found.append((variable, text, slot))
-        position = last
+        found.append((variable, data[at + 2 : end].decode(), slot))
+        position = _like_it(data[position:last], at - position, end - position, memoryview(data)[last:stop], found)
+        position += last
     return tuple(found), position
+
+
+def _like_it(link: bytes, at: int, end: int, data: memoryview, found: list[SlotLink]) -> int:
+    """Adds links that follow one and are as long in all their parts, and answers how many bytes they take.
+
+    An optimizer of 100,000 variables has several times as many: they are taken apart several at once.
+
+    Args:
+        link: The one.
+        at: Where the name's field begins in it.
+        end: Where that ends.
+        data: What follows.
+        found: What they are added to.
+    """
+    front, size = link[:3], len(link)
+    of_variable, of_slot = _NUMBERS.get(at - 3), _NUMBERS.get(size - end - 1)
+    if of_variable is None or of_slot is None:
+        return 0
+    names: dict[bytes, str] = {}
+    taken = 0
+    parts = struct.Struct(f"3s{at - 3}s{end - at}sB{size - end - 1}s")
+    for begin, variable, named, tag, slot in parts.iter_unpack(data[: len(data) // size * size]):
+        owner, value = int.from_bytes(variable, "little"), int.from_bytes(slot, "little")
+        name = names.get(named)
+        if name is None and named[:2] == link[at : at + 2]:
+            name = names[named] = named[2:].decode()
+        if (
+            begin != front
+            or tag != _SLOT_ID
+            or name is None
+            or owner & of_variable[0] != of_variable[1]
+            or value & of_slot[0] != of_slot[1]
+        ):
+            break
+        found.append((_number(owner), name, _number(value)))
+        taken += size
+    return taken
+
+
+_NUMBERS = {
+    length: (int.from_bytes(b"\x80" * length, "little"), int.from_bytes(b"\x80" * (length - 1), "little"))
+    for length in range(1, 5)
+}
+"""Bytes of a varint below 2^28 → the bits that mark where it ends, and those of them that are set."""
+
+
+def _number(marked: int) -> int:
+    """A varint of up to four bytes, read as one number, without its marks."""
+    return marked & 0x7F | marked >> 1 & 0x3F80 | marked >> 2 & 0x1FC000 | marked >> 3 & 0xFE00000
 
 
 def make_node(node: Message) -> Node:
