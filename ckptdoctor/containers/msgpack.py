@@ -37,8 +37,8 @@ _USUAL = re.compile(_ARRAY, re.DOTALL)
 """The front of an array as flax writes it: shape, type and number of bytes, in one step instead of ten."""
 _EXTENSION = rb"(\xc7.|\xc8..|\xc9....)\x01" + _ARRAY
 _EXTENDED = re.compile(_EXTENSION, re.DOTALL)
-_ENTRY = re.compile(rb"([\xa1-\xbf])([\x20-\x7e]{1,31})(" + _EXTENSION + rb")", re.DOTALL)
-"""The same of an entry of a map, whose key is plain and whose value is an array."""
+_ENTRY = re.compile(rb"([\xa1-\xbf])([\x20-\x7e]{1,31})(?:(" + _EXTENSION + rb")|([\x81-\x8f]))", re.DOTALL)
+"""The same of an entry of a map, whose key is plain and whose value is an array, or where a small map begins."""
 
 
 class Array(NamedTuple):
@@ -183,7 +183,7 @@ class _Reading:
         self._need(count, 2)
         found: dict[str, object] = {}
         for _ in range(count):
-            entry = self._entry() if depth < MAX_DEPTH else None
+            entry = self._entry(depth + 1) if depth < MAX_DEPTH else None
             key = self.value(depth + 1) if entry is None else entry[0]
             if isinstance(key, int) and not isinstance(key, bool):
                 key = str(key)
@@ -194,17 +194,25 @@ class _Reading:
             found[key] = self.value(depth + 1) if entry is None else entry[1]
         return self._joined(found) if _CHUNKED in found else found
 
-    def _entry(self) -> tuple[str, Array] | None:
-        """A key and an array, in one step; None where something else stands there, and nothing is taken then."""
-        found = _ENTRY.match(self._cursor.ahead(_FRONT))
+    def _entry(self, depth: int) -> tuple[str, object] | None:
+        """A key and an array, or a map, in one step; None where something else stands there: nothing is taken then."""
+        buffer, at = self._cursor.buffered(_FRONT)
+        found = _ENTRY.match(buffer, at)
         if found is None:
             return None
         text, key, front = found.group(1, 2, 3)
+        if len(key) != text[0] & 0x1F or self._objects >= MAX_OBJECTS - 2:
+            return None
+        length = found.end() - at
+        if front is None:
+            self._objects += 2
+            self._cursor.position += length
+            return key.decode("ascii"), self.map_(buffer[found.end() - 1] & 0x0F, depth)
         described = _described(front)
-        if described is None or len(key) != text[0] & 0x1F or described[2] > self._cursor.left - found.end():
+        if described is None or described[2] > self._cursor.left - length:
             return None
         self._objects += 2
-        self._cursor.position += found.end()
+        self._cursor.position += length
         return key.decode("ascii"), self._placed(*described)
 
     def extension_(self, size: int, depth: int) -> object:

@@ -57,10 +57,16 @@ class Cursor:
 
     def ahead(self, most: int) -> bytes:
         """The next bytes, up to so many, without moving."""
+        buffer, first = self.buffered(most)
+        return buffer[first : first + most]
+
+    def buffered(self, most: int) -> tuple[bytes, int]:
+        """Bytes that hold the next ones, at least so many while there are, and where in them those begin."""
         first = self.position - self._origin
-        if first >= 0 and first + most <= len(self._buffer):
-            return self._buffer[first : first + most]
-        return self.peek(self.position, min(most, self.left))
+        if first < 0 or first + most > len(self._buffer):
+            self.peek(self.position, min(most, self.left))
+            first = self.position - self._origin
+        return self._buffer, first
 
     def skip(self, count: int, what: str = "data") -> int:
         """Moves over `count` bytes that stay unread, and answers where they begin."""
