@@ -44,20 +44,23 @@ def state_of(
 def leaves_of(value: object) -> list[Leaf]:
     """The leaves of nested dictionaries and lists; an empty one stands for a node that keeps nothing."""
     found: list[Leaf] = []
-    _add(value, (), found)
+    _add(value, (), "", found)
     return found
 
 
-def _add(value: object, path: Path, found: list[Leaf]) -> None:
-    if isinstance(value, dict) and value:
-        for key, each in value.items():
-            _add(each, (*path, str(key)), found)
-    elif isinstance(value, (list, tuple)) and value and not isinstance(value, (Array, TensorRef)):
-        for number, each in enumerate(value):
-            _add(each, (*path, str(number)), found)
-    else:
-        tensor = as_tensor("/".join(path), value)
+def _add(value: object, path: Path, name: str, found: list[Leaf]) -> None:
+    items: Iterable[tuple[object, object]] | None = None
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, (list, tuple)) and not isinstance(value, (Array, TensorRef)):
+        items = enumerate(value)
+    if items is None or not value:
+        tensor = as_tensor(name, value)
         found.append(Leaf(path, tensor, is_empty=tensor is None))
+        return
+    front = f"{name}/" if path else ""
+    for key, each in items:
+        _add(each, (*path, str(key)), f"{front}{key}", found)
 
 
 def as_tensor(key: str, value: object) -> TensorRef | None:

@@ -7,6 +7,8 @@ is: `opt_state/1/0/mu/Dense_0/kernel`.
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 from ckptdoctor.containers.tensors.dtypes import INTEGRAL
@@ -71,8 +73,12 @@ def take_apart(leaves: Sequence[Leaf]) -> Found:
     outside: list[Leaf] = []
     lengths = sorted({len(root) for root in inside})
     for leaf in leaves:
-        root = next((leaf.path[:end] for end in lengths if leaf.path[:end] in inside), None)
-        (inside[root] if root is not None else outside).append(leaf)
+        for end in lengths:
+            if leaf.path[:end] in inside:
+                inside[leaf.path[:end]].append(leaf)
+                break
+        else:
+            outside.append(leaf)
     bases = {root: _parameters(outside, root, own) for root, own in inside.items()}
     if not any(bases.values()) and () not in bases.values():
         bases[()] = _weights_alone(outside)
@@ -80,8 +86,8 @@ def take_apart(leaves: Sequence[Leaf]) -> Found:
     states: dict[Path, tuple[StateLeaf, ...]] = {}
     for root, own in inside.items():
         base = bases[root]
-        mine = {} if base is None else {part: name for path, (name, _) in named.items() if (part := _below(path, base))}
-        states[root] = tuple(_state_leaf(leaf, root, mine) for leaf in own)
+        mine = {} if base is None else {path[len(base) :]: named[path][0] for path in named if _is_below(path, base)}
+        states[root] = tuple([_state_leaf(leaf, root, mine) for leaf in own])
     trained = {each.variable for own in states.values() for each in own if each.variable is not None}
     variables = [ModelVariable(name, ref, True if name in trained else None) for name, ref in named.values()]
     untrained = [leaf for leaf in rest if leaf.tensor is not None and _UNTRAINED.intersection(leaf.path)]
@@ -109,11 +115,12 @@ def _named(outside: Sequence[Leaf], bases: set[Path]) -> tuple[dict[Path, tuple[
     named: dict[Path, tuple[str, TensorRef]] = {}
     rest: list[Leaf] = []
     for leaf in outside:
-        base = next((each for each in bases if _below(leaf.path, each)), None)
+        path = leaf.path
+        base = next(filter(partial(_is_below, path), bases), None)
         if base is None or leaf.tensor is None:
             rest.append(leaf)
         else:
-            named[leaf.path] = ("/".join(leaf.path[len(base) :] if len(bases) == 1 else leaf.path), leaf.tensor)
+            named[path] = ("/".join(path[len(base) :] if len(bases) == 1 else path), leaf.tensor)
     return named, rest
 
 
@@ -130,7 +137,8 @@ def _unwrapped(leaves: Sequence[Leaf]) -> Sequence[Leaf]:
 def _roots(leaves: Iterable[Leaf]) -> list[Path]:
     """Where optimizers' states begin: at the first key that is called so."""
     found: dict[Path, None] = {}
-    called = {key for key in {key for leaf in leaves for key in leaf.path[:MOST_PARTS]} if _STATE.match(key)}
+    keys = set(chain.from_iterable([leaf.path[:MOST_PARTS] for leaf in leaves]))
+    called = {key for key in keys if "opt" in key and _STATE.match(key)}
     for leaf in leaves:
         if not called.isdisjoint(leaf.path[:MOST_PARTS]):
             own = next(at for at, key in enumerate(leaf.path) if key in called)
@@ -148,9 +156,9 @@ def _is_state(leaves: Iterable[Leaf]) -> bool:
     )
 
 
-def _below(path: Path, base: Path) -> Path | None:
-    """The rest of a path that begins so; None of others, and of the base itself."""
-    return path[len(base) :] if len(path) > len(base) and path[: len(base)] == base else None
+def _is_below(path: Path, base: Path) -> bool:
+    """Whether a path begins so and goes on."""
+    return len(path) > len(base) and path[: len(base)] == base
 
 
 def _parameters(outside: Sequence[Leaf], root: Path, state: Sequence[Leaf]) -> Path | None:
@@ -159,17 +167,26 @@ def _parameters(outside: Sequence[Leaf], root: Path, state: Sequence[Leaf]) -> P
     Of several copies that is meant whose shapes are the same, which is called as parameters are, and as the state.
     """
     ends: dict[Path, set[tuple[int, ...]]] = {}
-    for leaf in state:
-        for at in range(max(len(root) + 1, len(leaf.path) - MOST_PARTS), len(leaf.path)):
-            ends.setdefault(leaf.path[at:], set()).add(leaf.tensor.shape if leaf.tensor is not None else ())
-    fits: Counter[Path] = Counter()
+    alone: dict[tuple[int, ...], set[tuple[int, ...]]] = {}  # most ends have one shape, and all of a shape share it
+    for path, tensor, *_ in state:
+        shape = tensor.shape if tensor is not None else ()
+        for at in range(max(len(root) + 1, len(path) - MOST_PARTS), len(path)):
+            end = path[at:]
+            shapes = ends.get(end)
+            if shapes is None:
+                ends[end] = alone.setdefault(shape, {shape})
+            elif shape not in shapes:
+                ends[end] = shapes = shapes | {shape} if len(shapes) == 1 else shapes
+                shapes.add(shape)
+    found: list[Path] = []
     same: Counter[Path] = Counter()
-    for leaf in outside:
-        for end in range(min(len(leaf.path), MOST_PARTS)) if leaf.tensor is not None else ():
-            shapes = ends.get(leaf.path[end:])
-            if shapes is not None and leaf.tensor is not None:
-                fits[leaf.path[:end]] += 1
-                same[leaf.path[:end]] += leaf.tensor.shape in shapes
+    for path, tensor, *_ in outside:
+        for at in range(min(len(path), MOST_PARTS)) if tensor is not None else ():
+            shapes = ends.get(path[at:])
+            if shapes is not None and tensor is not None:
+                found.append(path[:at])
+                same[path[:at]] += tensor.shape in shapes
+    fits = Counter(found)
     best = max(((same[base], count) for base, count in fits.items()), default=None)
     order = {name: number for number, name in enumerate(_PARAMETERS)}
 
