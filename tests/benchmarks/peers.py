@@ -103,6 +103,7 @@ _TENSORFLOW = (
         slow=True,
     ),
 )
+_READ_METADATA = _python("FileSystemReader.read_metadata", _DCP, "torch", slow=True)
 _SHOW = ("-m", "tensorflow.python.tools.saved_model_cli", "show", "--dir", "{path}", "--all")
 _H5PY = _python("floor: import h5py", "import h5py", "h5py")
 CASES = (
@@ -134,18 +135,15 @@ CASES = (
         "torch_inputs.py:many_legacy",
         (_python("torch.load", _TORCH.replace(", mmap=True", ""), "torch", slow=True, goal=1 / 6),),
     ),
-    Case(
-        "10,000 tensors, distributed",
-        "torch_inputs.py:many_distributed",
-        (_python("FileSystemReader.read_metadata", _DCP, "torch", slow=True, goal=1 / 12),),
-    ),
+    Case("small distributed checkpoint", "torch_inputs.py:small_distributed", (_READ_METADATA._replace(goal=1 / 12),)),
+    Case("10,000 tensors, distributed", "torch_inputs.py:many_distributed", (_READ_METADATA,)),
     Case(
         "30,000 tensors, safetensors",
         "torch_inputs.py:many_safetensors",
         (_python("safe_open, every shape", _SAFE, "safetensors", goal=1.5),),
     ),
     Case(
-        "3,000 arrays, Orbax",
+        "30,000 arrays, Orbax",
         "torch_inputs.py:many_orbax",
         (_python("PyTreeCheckpointer.metadata", _ORBAX, "orbax", slow=True, goal=1 / 20),),
     ),

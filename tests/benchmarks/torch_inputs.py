@@ -81,8 +81,16 @@ def many_legacy(folder: Path) -> str:
     return many_torch(folder, archive=False)
 
 
+def small_distributed(folder: Path) -> str:
+    """Two dense layers and AdamW, as a distributed checkpoint."""
+    from torch.distributed.checkpoint.state_dict_saver import save
+
+    save(_trained(2, 8), checkpoint_id=folder / "small-dcp")
+    return str(folder / "small-dcp")
+
+
 def many_distributed(folder: Path) -> str:
-    """The same weights as a distributed checkpoint."""
+    """The 10,000 weights as a distributed checkpoint."""
     from torch.distributed.checkpoint.state_dict_saver import save
 
     save({"model": _named()}, checkpoint_id=folder / "dcp")
@@ -109,15 +117,15 @@ def _tree(parameters: int) -> dict[str, Any]:
 
 
 def many_orbax(folder: Path) -> str:
-    """1,000 parameters of JAX with Adam's moments, by Orbax."""
+    """10,000 parameters of JAX with Adam's moments, by Orbax."""
     import orbax.checkpoint as ocp
 
-    ocp.PyTreeCheckpointer().save(folder / "orbax", _tree(1_000))
+    ocp.PyTreeCheckpointer().save(folder / "orbax", _tree(MANY))
     return str(folder / "orbax")
 
 
 def many_flax(folder: Path) -> str:
-    """10,000 such parameters, by flax."""
+    """The same by flax."""
     serialization = importlib.import_module("flax.serialization")
 
     path = folder / "many.msgpack"
@@ -128,8 +136,8 @@ def many_flax(folder: Path) -> str:
 INPUTS: dict[str, Callable[[Path], str]] = {
     each.__name__: each
     for each in (
-        small_torch, torch_395_mb, torch_2_gb, many_torch, many_legacy, many_distributed, many_safetensors, many_orbax,
-        many_flax,
+        small_torch, torch_395_mb, torch_2_gb, many_torch, many_legacy, small_distributed, many_distributed,
+        many_safetensors, many_orbax, many_flax,
     )
 }  # fmt: skip
 
