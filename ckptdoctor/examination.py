@@ -182,15 +182,8 @@ def examine_target(
     """
     if not is_isolated(target.reader):
         return _examined(target, stats, judged, progress=progress)
-    if not stats:
-        from ckptdoctor.containers.hdf5.opening import Strange, without_library
-
-        with suppress(Strange), without_library():
-            return _examined(target, stats, judged)
-    from ckptdoctor.isolation.client import isolated
-
     try:
-        return isolated(_examined, target, stats, judged, path=target.resolved, progress=progress)
+        return reading(_examined, target, stats, judged, path=target.resolved, progress=progress)
     except UnreadableArtifact as error:  # HDF5's library died of it
         return unreadable(target.path, target.resolved, error)
     except (MemoryError, RecursionError) as error:  # what it holds is too much to be handed over
@@ -236,6 +229,7 @@ def with_libhdf5(
     unread: str = "",
     progress: Progress | None = None,
     limited: bool = False,
+    reads: bool = False,
 ) -> _Value:
     """Calls a function that reads values of these artifacts: if one of them is HDF5, in a process that may die of it.
 
@@ -246,6 +240,7 @@ def with_libhdf5(
         unread: What it reads that may be HDF5, and that could not be examined.
         progress: Handed to the function as `progress=`.
         limited: Memory is bounded, and so is the time within one call of the library; not for what writes results.
+        reads: It does nothing else, and may be called twice; see `reading`.
 
     Raises:
         Crashed: HDF5's library died of one of them.
@@ -253,10 +248,44 @@ def with_libhdf5(
     paths = [each.path for each in sides if each is not None and record(each.format).isolated]
     paths += [unread] if unread else []
     if not paths:
-        return function(*arguments, **({"progress": progress} if progress is not None else {}))
+        return function(*arguments, **_told(progress))
+    if reads:
+        return reading(function, *arguments, path=" or ".join(paths), progress=progress, limited=limited)
     from ckptdoctor.isolation.client import isolated
 
     return isolated(function, *arguments, path=" or ".join(paths), progress=progress, limited=limited)
+
+
+def reading(
+    function: Callable[..., _Value],
+    *arguments: object,
+    path: str,
+    progress: Progress | None = None,
+    limited: bool = True,
+) -> _Value:
+    """Calls a function that reads HDF5: with our reader here; in a process that may die of it where that is not enough.
+
+    Args:
+        function: Defined at the top level of a module.
+        *arguments: Frozen data.
+        path: What it reads.
+        progress: Handed to the function as `progress=`.
+        limited: As `with_libhdf5` has it.
+
+    Raises:
+        Crashed: HDF5's library died of it.
+    """
+    from ckptdoctor.containers.hdf5.opening import Strange, without_library
+
+    with suppress(Strange), without_library():
+        return function(*arguments, **_told(progress))
+    from ckptdoctor.isolation.client import isolated
+
+    return isolated(function, *arguments, path=path, progress=progress, limited=limited)
+
+
+def _told(progress: Progress | None) -> dict[str, Progress]:
+    return {} if progress is None else {"progress": progress}
 
 
 def _exhausted(error: BaseException) -> UnreadableArtifact:

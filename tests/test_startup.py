@@ -146,6 +146,14 @@ def test_hdf5_is_read_without_its_library(fixtures_dir: Path, name: str) -> None
     assert report["forbidden"] == []
 
 
+@pytest.mark.parametrize("words", [("check", "--deep", "--no-config"), ("inspect", "--stats")])
+def test_values_of_hdf5_are_read_without_its_library(words: tuple[str, ...], fixtures_dir: Path) -> None:
+    """Where values lie in one piece, and are of no strange type, the library is not loaded for them either."""
+    report = _watched(*words, "--format", "json", str(fixtures_dir / "whole-model.h5"))
+    assert not _modules(report) & (FRAMEWORKS | {"h5py", "rich", "subprocess"})
+    assert report["forbidden"] == []
+
+
 def test_unusual_hdf5_is_read_elsewhere(tmp_path: Path) -> None:
     """What only the library knows is read in a worker process: the command itself loads neither h5py nor numpy."""
     import h5py

@@ -249,8 +249,9 @@ def _judged(
 
         try:
             scan = with_libhdf5(
-                scan_state, state, examination.resolved, sides=[examination], progress=progress, limited=True
-            )
+                scan_state, state, examination.resolved, sides=[examination], progress=progress, limited=True,
+                reads=True,
+            )  # fmt: skip
         except UnreadableArtifact as error:
             broken = unreadable(examination.path, examination.resolved, error)
             return broken, broken.findings

@@ -56,7 +56,7 @@ def diff(a: Path, b: Path, options: Options | None = None, *, progress: Progress
         UsageProblem: A path does not exist.
     """
     sides = look(a), look(b)
-    return with_libhdf5(compare, *sides, options, sides=sides, progress=progress, limited=True)
+    return with_libhdf5(compare, *sides, options, sides=sides, progress=progress, limited=True, reads=True)
 
 
 def compare(

@@ -52,7 +52,7 @@ def plan_graft(
     plan, source, goal, inputs = _prepare(sides, output, options)
     check_output(plan.output, list(inputs.artifacts), overwrite=overwrite, clear=False)
     require_loadable_name(plan.output, goal.resolved, plan.format)
-    with_libhdf5(require_place, goal.format, plan.optimizer, goal.resolved, sides=(source, goal))
+    with_libhdf5(require_place, goal.format, plan.optimizer, goal.resolved, sides=(source, goal), reads=True)
     return plan
 
 
@@ -134,5 +134,5 @@ def _prepare(sides: _Sides, output: Path, options: Options) -> tuple[Plan, Exami
     state = source.state if source is not None else None
     # A trailing slash says that the output is a directory, which the target decides.
     place = os.fspath(output).rstrip("/") or os.fspath(output)
-    plan = with_libhdf5(make_plan, state, goal.state, place, options, sides=sides)
+    plan = with_libhdf5(make_plan, state, goal.state, place, options, sides=sides, reads=True)
     return plan, source, goal, inputs

@@ -8,7 +8,7 @@ from ckptdoctor.diagnosis.evidence import Evidence
 from ckptdoctor.diagnosis.findings import Finding, Severity
 from ckptdoctor.diagnosis.rules import judge
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.examination import examine_target, unreadable
+from ckptdoctor.examination import examine_target, reading, unreadable
 from ckptdoctor.formats.contract import Target
 from ckptdoctor.formats.directories import spoken
 from ckptdoctor.formats.registry import is_isolated
@@ -31,10 +31,8 @@ def look(target: Target, deep: bool = False, judged: bool = False) -> Seen:  # n
     """
     if not (deep and is_isolated(target.reader)):
         return _look(target, deep, judged)
-    from ckptdoctor.isolation.client import isolated
-
     try:
-        return isolated(_look, target, deep, judged, path=target.resolved)
+        return reading(_look, target, deep, judged, path=target.resolved)
     except UnreadableArtifact as error:  # HDF5's library died of it
         found = unreadable(target.path, target.resolved, error)
         return Seen(found.format, found.status, str(error))

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ckptdoctor.containers.hdf5.names import decode_names, decode_text
 from ckptdoctor.containers.hdf5.order import Members, in_order_of_writing
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
-from ckptdoctor.references import H5Data
+from ckptdoctor.references import FileRange, H5Data
 
 if TYPE_CHECKING:
+    import numpy as np
     from typing_extensions import Self
 
     from ckptdoctor.references import TensorRef
     from ckptdoctor.state import Oddity
 
+CHUNK_BYTES = 8 << 20
 MAX_NAMES = 1_000_000
 SMALLEST = 64
 """Bytes that a data set takes in a file at the least, its link and its header; in real files it is 300."""
@@ -105,6 +108,17 @@ class H5Reader(ABC):
         """The bytes of a data set's first elements, so many at most."""
 
     @abstractmethod
+    def read_chunks(self, location: H5Data, *, chunk_bytes: int = CHUNK_BYTES) -> Iterator[np.ndarray[Any, Any]]:
+        """The elements of a data set in C order, as one-dimensional arrays of about `chunk_bytes` at most.
+
+        bfloat16 comes as `ml_dtypes.bfloat16`, everything else in the byte order of this machine.
+        """
+
+    @abstractmethod
+    def place(self, path: str) -> FileRange | None:
+        """Where on the disk the bytes of a data set are, all of them in one piece and unpacked; else None."""
+
+    @abstractmethod
     def _attribute(self, path: str, name: str) -> object:
         """The value of an attribute; None if there is none."""
 
@@ -138,3 +152,19 @@ class H5Reader(ABC):
             raise LimitExceeded(
                 "its lists name the same data sets over and over, more than a file of its size can hold", self.path
             )
+
+
+def sentence_of(error: BaseException) -> str:
+    """What went wrong, in words for somebody who does not know HDF5's internals."""
+    text = str(error).strip("'\"")
+    if isinstance(error, PermissionError) or "Permission denied" in text:
+        return "no permission to read it"
+    if "truncated file" in text:
+        sizes = re.findall(r"eof = (\d+)", text)
+        told = f": {int(sizes[0]):,} bytes of {int(sizes[1]):,}" if len(sizes) == 2 else ""
+        return f"truncated: the HDF5 file is shorter than it says{told}"
+    if "signature not found" in text:
+        return "not an HDF5 file: the signature is missing"
+    if isinstance(error, MemoryError):
+        return "asks for more memory than there is"
+    return f"HDF5 cannot read it: {' '.join(text.split())[:300] or type(error).__name__}"

@@ -8,7 +8,6 @@ every data set's creation properties are looked at before its bytes are.
 from __future__ import annotations
 
 import os
-import re
 
 # A file may name a filter that HDF5 would load as a plug-in; this turns the search for plug-ins off (H5PL, "::").
 os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::")
@@ -22,13 +21,14 @@ import h5py as _h5py
 import numpy as np
 
 from ckptdoctor import storage
-from ckptdoctor.containers.hdf5.contract import MAX_NAMES, SMALLEST, H5Reader
+from ckptdoctor.containers.hdf5.contract import CHUNK_BYTES, MAX_NAMES, SMALLEST, H5Reader, sentence_of
 from ckptdoctor.containers.hdf5.elements import bomb, dtype_name, read_elements, unpackable
+from ckptdoctor.containers.hdf5.opening import Strange, is_without_library
 from ckptdoctor.containers.hdf5.order import Members, join
 from ckptdoctor.containers.hdf5.structure import MAX_DEPTH, fetch_structure
 from ckptdoctor.containers.hdf5.tables import MAX_NODES
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
-from ckptdoctor.references import H5Data, TensorRef
+from ckptdoctor.references import FileRange, H5Data, TensorRef
 from ckptdoctor.state import Oddity
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 h5py: Any = _h5py  # its stubs leave out the low-level interface, which is what this module speaks
 
 MAX_ATTRIBUTE_BYTES = 64 << 20
-CHUNK_BYTES = 8 << 20
 
 
 class H5File(H5Reader):
@@ -45,8 +44,11 @@ class H5File(H5Reader):
 
     def __init__(self, path: str, member: str | None = None) -> None:
         super().__init__(path, member)
+        if is_without_library():
+            raise Strange
         self._archive: ZipArchive | None = None
         self._stream: BinaryIO | None = None
+        self._start: int | None = 0
         self._groups: dict[str, Any] = {}
         self._hard: set[str] = set()
         self._last: tuple[str, Any] | None = None
@@ -59,8 +61,9 @@ class H5File(H5Reader):
             self._archive = ZipArchive(path)
             source = self._stream = self._archive.open(member)
             size = self._archive.size(member)
-            if storage.is_remote(path) and self._archive.is_stored(member):
-                fetch_structure(path, self._archive.offset(member), size)
+            self._start = self._archive.offset(member) if self._archive.is_stored(member) else None
+            if storage.is_remote(path) and self._start is not None:
+                fetch_structure(path, self._start, size)
         else:
             size = storage.size(path)
             if storage.is_remote(path):
@@ -284,6 +287,21 @@ class H5File(H5Reader):
             return False
         return True
 
+    def place(self, path: str) -> FileRange | None:
+        """As `H5Reader` says."""
+        with self._guarded(path):
+            dataset = self._dataset(path)
+            if self._start is None or dataset is None or not self._own_bytes(dataset, path):
+                return None
+            layout, offset = dataset.get_create_plist().get_layout(), dataset.get_offset()
+            if layout != h5py.h5d.CONTIGUOUS or offset is None or bomb(dataset):
+                return None
+            kind = dtype_name(dataset)
+            if kind == "string" or kind.startswith("unknown"):
+                return None
+            start, is_big = self._start + int(offset), dataset.dtype.byteorder == ">"
+            return FileRange(self.path, start, int(dataset.get_storage_size()), big_endian=is_big)
+
     def _value(self, dtype: str, location: H5Data) -> int | float | bool | None:  # noqa: ARG002 - the elements tell
         for chunk in self.read_chunks(location):
             value = chunk[0].item() if chunk.dtype.kind != "V" else float(chunk[0])
@@ -296,10 +314,7 @@ class H5File(H5Reader):
         return b"" if first is None else first.tobytes()
 
     def read_chunks(self, location: H5Data, *, chunk_bytes: int = CHUNK_BYTES) -> Iterator[np.ndarray[Any, Any]]:
-        """The elements of a data set in C order, as one-dimensional arrays of about `chunk_bytes` at most.
-
-        bfloat16 comes as `ml_dtypes.bfloat16`, everything else in the byte order of this machine.
-        """
+        """As `H5Reader` says."""
         path = location.dataset.lstrip("/")
         with self._guarded(path):
             dataset = self._dataset(path)
@@ -312,19 +327,3 @@ class H5File(H5Reader):
             if refused is not None:
                 raise LimitExceeded(refused, self.path, place=path)
             yield from read_elements(dataset, chunk_bytes)
-
-
-def sentence_of(error: BaseException) -> str:
-    """What went wrong, in words for somebody who does not know HDF5's internals."""
-    text = str(error).strip("'\"")
-    if isinstance(error, PermissionError) or "Permission denied" in text:
-        return "no permission to read it"
-    if "truncated file" in text:
-        sizes = re.findall(r"eof = (\d+)", text)
-        told = f": {int(sizes[0]):,} bytes of {int(sizes[1]):,}" if len(sizes) == 2 else ""
-        return f"truncated: the HDF5 file is shorter than it says{told}"
-    if "signature not found" in text:
-        return "not an HDF5 file: the signature is missing"
-    if isinstance(error, MemoryError):
-        return "asks for more memory than there is"
-    return f"HDF5 cannot read it: {' '.join(text.split())[:300] or type(error).__name__}"

@@ -31,6 +31,11 @@ def without_library() -> Iterator[None]:
         _without_library.reset(before)
 
 
+def is_without_library() -> bool:
+    """Whether files are opened by our reader now."""
+    return _without_library.get()
+
+
 def open_h5(path: str, member: str | None = None) -> H5Reader:
     """Opens an HDF5 file, or an HDF5 member of a zip archive.
 
@@ -38,7 +43,7 @@ def open_h5(path: str, member: str | None = None) -> H5Reader:
         UnreadableArtifact: The library cannot read it.
         Strange: Our reader does not know it, and was to read it.
     """
-    if _without_library.get():
+    if is_without_library():
         from ckptdoctor.containers.hdf5.plain import PlainFile
 
         return PlainFile(path, member)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 from ckptdoctor import storage
-from ckptdoctor.containers.hdf5.contract import SMALLEST, H5Reader
+from ckptdoctor.containers.hdf5.contract import CHUNK_BYTES, SMALLEST, H5Reader
 from ckptdoctor.containers.hdf5.opening import Strange
 from ckptdoctor.containers.hdf5.order import Members
 from ckptdoctor.containers.hdf5.source import Source
 from ckptdoctor.containers.hdf5.structure import Dataset, read_structure
 from ckptdoctor.containers.hdf5.texts import texts
-from ckptdoctor.references import H5Data, TensorRef
+from ckptdoctor.references import FileRange, H5Data, TensorRef
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _CODES = {
     "int8": "b", "uint8": "B", "int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "uint64": "Q",
@@ -37,6 +42,7 @@ class PlainFile(H5Reader):
                     if not archive.is_stored(member):
                         raise Strange
                     start, size = archive.offset(member), archive.size(member)
+                self._start = start
                 self._source = Source(path, stream, start, size)
                 self._groups, self._heaps = read_structure(self._source)
             except OSError as error:
@@ -99,3 +105,24 @@ class PlainFile(H5Reader):
         if found is None or found.type.is_big:
             raise Strange
         return self._source.read(found.place, min(most, found.nbytes)) if found.nbytes else b""
+
+    def read_chunks(self, location: H5Data, *, chunk_bytes: int = CHUNK_BYTES) -> Iterator[np.ndarray[Any, Any]]:
+        """As `H5Reader` says."""
+        from ckptdoctor.containers.tensors.values import chunks
+
+        path = location.dataset.lstrip("/")
+        tensor, place = self.tensor(path), self.place(path)
+        if tensor is None or place is None:
+            raise Strange
+        yield from chunks(tensor.at(place), chunk_bytes)
+
+    def place(self, path: str) -> FileRange | None:
+        """As `H5Reader` says."""
+        found = self._dataset(path)
+        if found is None or found.type.name == "string":
+            return None
+        if not found.nbytes:
+            return FileRange(self.path, self._start, 0)
+        if found.place + found.nbytes > self._source.size:
+            raise Strange
+        return FileRange(self.path, self._start + found.place, found.nbytes, big_endian=found.type.is_big)

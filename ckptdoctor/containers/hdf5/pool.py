@@ -6,21 +6,23 @@ import atexit
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from ckptdoctor import storage
-from ckptdoctor.containers.hdf5.file import CHUNK_BYTES, H5File, sentence_of
+from ckptdoctor.containers.hdf5.contract import CHUNK_BYTES, H5Reader, sentence_of
+from ckptdoctor.containers.hdf5.opening import open_h5
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.references import H5Data
 
+if TYPE_CHECKING:
+    import numpy as np
+
 MOST_KEPT_OPEN = 4
-_kept: dict[tuple[str, str | None], tuple[tuple[int, int, int], H5File]] = {}
+_kept: dict[tuple[str, str | None], tuple[tuple[int, int, int], H5Reader]] = {}
 
 
 def read_chunks(location: H5Data, *, chunk_bytes: int = CHUNK_BYTES) -> Iterator[np.ndarray[Any, Any]]:
-    """The elements of a data set; see `H5File.read_chunks`.
+    """The elements of a data set; see `H5Reader.read_chunks`.
 
     The last few files stay open, so that reading thousands of data sets does not open one file thousands of times; a
     file that has changed since is opened anew. `release` closes them.
@@ -28,7 +30,7 @@ def read_chunks(location: H5Data, *, chunk_bytes: int = CHUNK_BYTES) -> Iterator
     yield from _kept_open(location.path, location.member).read_chunks(location, chunk_bytes=chunk_bytes)
 
 
-def _kept_open(path: str, member: str | None) -> H5File:
+def _kept_open(path: str, member: str | None) -> H5Reader:
     try:
         status = storage.stat(path)
     except OSError as error:
@@ -40,7 +42,7 @@ def _kept_open(path: str, member: str | None) -> H5File:
         known = None
     while len(_kept) >= MOST_KEPT_OPEN:
         _kept.pop(next(iter(_kept)))[1].close()
-    file = known[1] if known is not None else H5File(path, member)
+    file = known[1] if known is not None else open_h5(path, member)
     _kept[path, member] = stamp, file
     return file
 

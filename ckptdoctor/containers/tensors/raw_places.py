@@ -17,7 +17,7 @@ from ckptdoctor.references import FileRange, H5Data, TensorRef
 
 # HDF5 is loaded where a tensor lies in such a file.
 if TYPE_CHECKING:
-    from ckptdoctor.containers.hdf5.contiguous import ContiguousFile
+    from ckptdoctor.containers.hdf5.contract import H5Reader
     from ckptdoctor.containers.zips.stored_sums import StoredSums
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -50,7 +50,7 @@ class RawPlaces:
         self.sums: dict[Place, int] = {}
         self._summed = summed
         self._stored: StoredSums | None = None
-        self._hdf5: dict[tuple[str, str | None], ContiguousFile] = {}
+        self._hdf5: dict[tuple[str, str | None], H5Reader] = {}
         self._descriptors: dict[str, int] = {}
 
     def __enter__(self) -> "RawPlaces":
@@ -131,20 +131,23 @@ class RawPlaces:
         location = ref.location
         if isinstance(location, (FileRange, H5Data)) and storage.is_remote(location.path):
             return None
-        if isinstance(location, FileRange):
-            plain = not location.big_endian and not (location.fortran_order and len(ref.shape) > 1)
-            return Place(location.path, location.offset, location.nbytes) if plain else None
-        if not isinstance(location, H5Data):
+        if isinstance(location, H5Data):
+            location = self._within(location)
+        if not isinstance(location, FileRange) or location.big_endian:
             return None
-        from ckptdoctor.containers.hdf5.contiguous import ContiguousFile
+        is_turned = location.fortran_order and len(ref.shape) > 1
+        return None if is_turned else Place(location.path, location.offset, location.nbytes)
+
+    def _within(self, location: H5Data) -> FileRange | None:
+        """Where the bytes of a data set are, if they are so in one piece."""
+        from ckptdoctor.containers.hdf5.opening import open_h5
 
         key = (location.path, location.member)
         if key not in self._hdf5:
             while len(self._hdf5) >= _MOST_OPEN:
                 self._hdf5.pop(next(iter(self._hdf5))).close()
-            self._hdf5[key] = ContiguousFile(*key)
-        found = self._hdf5[key].place(location.dataset.lstrip("/"))
-        return None if found is None else Place(location.path, *found)
+            self._hdf5[key] = open_h5(*key)
+        return self._hdf5[key].place(location.dataset.lstrip("/"))
 
     def _open(self, path: str) -> int:
         if path not in self._descriptors:

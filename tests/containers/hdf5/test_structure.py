@@ -45,6 +45,9 @@ def everything(file: H5Reader) -> dict[str, object]:
             if tensor is not None and isinstance(tensor.location, H5Data):
                 beginning = file.beginning(tensor.location, tensor.size * 8)
                 found[f"{path}/{each} values"] = repr(file.scalar(tensor)), beginning
+                chunks = [(chunk.dtype.name, chunk.tobytes()) for chunk in file.read_chunks(tensor.location)]
+                place = file.place(tensor.location.dataset.lstrip("/"))
+                found[f"{path}/{each} bytes"] = chunks, place if tensor.size else None
     return found
 
 
@@ -149,6 +152,31 @@ def test_large_groups_and_bfloat16(tmp_path: Path) -> None:
     ours = by_us(str(path))
     assert ours == by_library(str(path), None)
     assert ours["all/half values"] == ("1.5", b"\xc0\x3f")
+
+
+def test_big_endian_values(tmp_path: Path) -> None:
+    """They come in this machine's order, and their place says that they lie otherwise."""
+    path = str(tmp_path / "a.h5")
+    with h5py.File(path, "w") as file:
+        file["a"] = np.arange(5.0).astype(">f4")
+    with open_h5(path) as theirs, without_library(), open_h5(path) as ours:
+        for file in (ours, theirs):
+            (chunk,) = file.read_chunks(H5Data(path, "/a"))
+            assert chunk.dtype == np.float32
+            assert chunk.tolist() == [0, 1, 2, 3, 4]
+        assert ours.place("a") == theirs.place("a")
+
+
+def test_values_that_are_not_all_there(tmp_path: Path) -> None:
+    """A data set that is said to lie beyond the end has no place; the library says what is wrong."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["a"] = np.zeros(1000)
+        place = file["a"].id.get_offset()
+    layout, moved = (b"\3\1" + each.to_bytes(8, "little") for each in (place, place + 8))
+    path.write_bytes(path.read_bytes().replace(layout, moved))
+    with without_library(), open_h5(str(path)) as file, pytest.raises(Strange):
+        file.place("a")
 
 
 def _newer(path: Path) -> None:
