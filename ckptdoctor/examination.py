@@ -256,6 +256,14 @@ def with_libhdf5(
     return isolated(function, *arguments, path=" or ".join(paths), progress=progress, limited=limited)
 
 
+def expect_libhdf5(sides: Iterable[Examination | None]) -> None:
+    """Starts the process in which `with_libhdf5` will write for these artifacts: its library takes time to load."""
+    if any(each is not None and record(each.format).isolated for each in sides):
+        from ckptdoctor.isolation.client import begun
+
+        begun("ckptdoctor.containers.hdf5.editing")
+
+
 def reading(
     function: Callable[..., _Value],
     *arguments: object,

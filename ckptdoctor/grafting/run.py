@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ckptdoctor.containers.tensors.values import release
 from ckptdoctor.errors import GraftRefused
-from ckptdoctor.examination import Examination, examine, with_libhdf5
+from ckptdoctor.examination import Examination, examine, expect_libhdf5, with_libhdf5
 from ckptdoctor.formats.registry import check as require_place
 from ckptdoctor.formats.registry import program
 from ckptdoctor.grafting.building.apply import carry_out
@@ -91,6 +91,7 @@ def graft(
         plan_graft(donor, target, output, options, overwrite=overwrite)  # what would be refused is refused before
         more = {"overwrite": overwrite, "sha256": sha256, "check": check, "progress": progress}
         return graft_each(graft, donor, target, output, options, **more)
+    expect_libhdf5(sides)
     plan, source, goal, inputs = _prepare(sides, output, options)
     try:
         return carry_out(plan, source, goal, inputs, overwrite=overwrite, sha256=sha256, check=check, progress=progress)

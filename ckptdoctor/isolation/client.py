@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -51,6 +52,15 @@ def isolated(
     call = worker.Call(function, arguments, progress is not None, limited, directory(), source())
     with _lock:
         return _worker.ask(call, path, progress)  # type: ignore[no-any-return]
+
+
+def begun(module: str) -> None:
+    """Starts the worker, if there is none, and has it load a module while this process goes on."""
+    if is_direct():
+        return
+    call = worker.Call(worker.load, (module,), progress=False, limited=False, directory=None, source=source())
+    with _lock, suppress(OSError):  # that it cannot be started is told by whoever asks it
+        _worker.begin(call)
 
 
 def is_direct() -> bool:
@@ -103,6 +113,13 @@ class _Worker:
             self._process = start()
         return self._process
 
+    def begin(self, call: worker.Call) -> None:
+        """Has a worker that was not running yet begin with a call whose answer nobody waits for."""
+        if self._process is None:
+            process = self._running()
+            messages.send(process.requests, tuple(call))
+            process.unheard += 1
+
     def discard(self) -> int:
         """Ends the worker, and answers its exit code."""
         old, self._process = self._process, None
@@ -120,6 +137,7 @@ class _Worker:
                 raise Crashed(f"the process that would read it cannot be started: {why}", path) from error
             try:
                 messages.send(process.requests, tuple(call))
+                process.hear_out(patience)
                 return process.wait(progress, patience)
             except BaseException as error:
                 # Whatever interrupted the conversation: its rest would be taken for the answer to the next call.

@@ -37,6 +37,7 @@ class Process:
     Attributes:
         fetchers: Threads that ask the network for it; None where its parent has nothing else to do meanwhile.
         traffic: What was fetched for it.
+        unheard: Answers to come that nobody waits for.
     """
 
     def __init__(self, requests: int, answers: int, poll: Callable[[], int | None], kill: Callable[[], int]) -> None:
@@ -45,6 +46,7 @@ class Process:
         self.owner = os.getpid()
         self.fetchers: Executor | None = None
         self.traffic = Traffic()
+        self.unheard = 0
         self._open = Lock()
         self._ended = False
         self._poll = poll
@@ -58,6 +60,13 @@ class Process:
             done, value = self.hear(progress)
             if done:
                 return value
+
+    def hear_out(self, patience: float | None) -> None:
+        """Hears the answers that nobody waits for; whatever failed there fails again where it is needed."""
+        while self.unheard:
+            with suppress(Answered):
+                self.wait(None, patience)
+            self.unheard -= 1
 
     def hear(self, progress: Callable[[int, int], None] | None = None) -> tuple[bool, Any]:
         """Hears one message: whether it is the answer to the call, and that answer."""

@@ -5,6 +5,7 @@ import select
 import sys
 import traceback
 from collections.abc import Callable
+from importlib import import_module
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -124,6 +125,11 @@ def _answer(call: Call, line: _Line) -> tuple[str, object]:
         return RAISED, error
     except Exception:  # noqa: BLE001 - what is none of these is a defect of ours, and the parent says so
         return DEFECT, traceback.format_exc()
+
+
+def load(module: str) -> None:
+    """Loads a module that calls to come will need."""
+    import_module(module)
 
 
 def main() -> None:

@@ -50,6 +50,16 @@ def test_it_answers() -> None:
     assert isolated(_here("repeat"), (oddity, Status.PARTIAL), path="p") == (oddity, Status.PARTIAL)
 
 
+@pytest.mark.parametrize("module", ["json", "no_such_module"])
+def test_it_is_started_before_it_is_asked(module: str) -> None:
+    """What it is to load first, it loads once it runs; a failure of that is nobody's answer."""
+    client.begun(module)
+    first = isolated(_here("number"), path="p")
+    client.begun(module)
+    assert [isolated(_here("repeat"), each, path="p") for each in range(3)] == [0, 1, 2]
+    assert isolated(_here("number"), path="p") == first
+
+
 def test_errors_come_back() -> None:
     """Errors of this package keep their class, their place and their code; those of the system their number."""
     with pytest.raises(LimitExceeded, match="m: too much") as caught:
