@@ -165,6 +165,14 @@ def test_unusual_hdf5_is_read_elsewhere(tmp_path: Path) -> None:
     assert report["forbidden"] == ["os.fork"]
 
 
+def test_a_graft_leaves_hdf5_to_its_worker(fixtures_dir: Path, tmp_path: Path) -> None:
+    """It is planned without the library, and without arrays where weights are the same bytes."""
+    donor = str(fixtures_dir / "whole-model.h5")
+    words = ("--from", donor, "--into", donor, "--output", str(tmp_path / "out.h5"))
+    report = _watched("graft", "--quiet", "--format", "json", *words)
+    assert not _modules(report) & (FRAMEWORKS | {"numpy", "h5py", "rich"})
+
+
 def test_diff_loads_no_framework(fixtures_dir: Path) -> None:
     """A comparison loads no framework, no rich for JSON, and opens nothing but its two artifacts."""
     a, b = str(fixtures_dir / "run-a"), str(fixtures_dir / "run-a" / "ckpt-7")

@@ -68,20 +68,22 @@ class RawPlaces:
         self._hdf5.clear()
         self._descriptors.clear()
 
-    def same(self, one: TensorRef, other: TensorRef) -> bool | None:
+    def same(self, one: TensorRef, other: TensorRef, most: int | None = None) -> bool | None:
         """Whether two tensors of one type have the same bytes; None where theirs do not lie as they are in memory.
 
         Where the first is a member of a zip archive, the second has them if it has the member's CRC-32: the first is
-        not read then.
+        not read then. `most`: So many of their first bytes are compared.
         """
         first, second = self._anywhere(one), self._anywhere(other)
         if first is None or second is None or one.dtype != other.dtype or first.nbytes != second.nbytes:
             return None
+        if most is not None and most < first.nbytes:
+            return compared(*self._opened(first), *self._opened(second), most).same
         crc = self.crc(first) if first.nbytes >= _BY_SUM else None
         if crc is not None and crc == summed_up(self._open(second.path), second.start, second.nbytes):
             self.sums[first] = crc
             return True
-        files = self._open(first.path), first.start, self._open(second.path), second.start
+        files = *self._opened(first), *self._opened(second)
         found = compared(*files, first.nbytes, summed=first.path in self._summed)
         if found.crc is not None:
             self.sums[first] = found.crc
@@ -148,6 +150,9 @@ class RawPlaces:
                 self._hdf5.pop(next(iter(self._hdf5))).close()
             self._hdf5[key] = open_h5(*key)
         return self._hdf5[key].place(location.dataset.lstrip("/"))
+
+    def _opened(self, place: Place) -> tuple[int, int]:
+        return self._open(place.path), place.start
 
     def _open(self, path: str) -> int:
         if path not in self._descriptors:
