@@ -14,8 +14,7 @@ from contextlib import contextmanager
 from typing import NamedTuple, TypeAlias
 
 from ckptdoctor.containers.bytes.copying import Progress
-from ckptdoctor.containers.bytes.crc32 import fastest
-from ckptdoctor.containers.bytes.window import Window, copy_range, write_at
+from ckptdoctor.containers.bytes.window import copy_range, summed_up, write_at
 from ckptdoctor.containers.zips.archive import BOMB_FLOOR, BOMB_RATIO, ZipArchive
 from ckptdoctor.containers.zips.directory import (
     DESCRIBED,
@@ -66,8 +65,6 @@ _ZIP64_VERSION = 45
 _PAGE = 4096
 _PAGED = 1 << 20
 """Larger members begin where their source does within a page: the kernel copies whole pages then."""
-_STEP = 256 << 10
-"""Bytes at a time: they stay in the processor's cache."""
 _PADDING_TAG = 0x4246
 """`FB`, as torch calls the field that it fills up to a multiple of 64 bytes."""
 _DATE_1980 = (1980, 1, 1, 0, 0, 0)
@@ -296,11 +293,9 @@ class _Writer:
         return _local_header(entry, extra + struct.pack("<2H", _PADDING_TAG, padding) + b"Z" * padding, wide=wide)
 
     def _crc(self, start: int, size: int) -> int:
-        crc, sum_up = 0, fastest()
-        window = Window(self._descriptor, start, size)
-        buffer = memoryview(bytearray(min(_STEP, size)))
-        while count := window.readinto(buffer):
-            crc = sum_up(buffer[:count], crc)
+        crc = summed_up(self._descriptor, start, size)
+        if crc is None:
+            raise OSError("it became shorter while it was written")
         return crc
 
     def finish(self, comment: bytes) -> None:

@@ -95,12 +95,12 @@ def build(
     archived = Archived(
         plan.optimizer.sources, (each.resolved for each in sides if record(each.format).holds == "bare-list")
     )
-    archived.verify_before()
     with Flushing(os.path.dirname(staged)) as flushing:
-        written = write(
-            target.format, plan.optimizer, target.resolved, staged,
-            link=plan.link, loss_from=donor.resolved if donor and recording else None, progress=meter.add,
-        )  # fmt: skip
+        with archived.verified_beside():
+            written = write(
+                target.format, plan.optimizer, target.resolved, staged,
+                link=plan.link, loss_from=donor.resolved if donor and recording else None, progress=meter.add,
+            )  # fmt: skip
         flushing.complete()
         meter.reach(_work(plan, target) - sum(slot.nbytes for slot in plan.optimizer.slots))
         result = next(iter(examine(staged)))

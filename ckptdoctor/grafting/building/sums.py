@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 from ckptdoctor.containers.tensors.raw_places import Place
 from ckptdoctor.containers.tensors.scan import scan_tensor
-from ckptdoctor.containers.torchfiles.inner import damaged
 from ckptdoctor.containers.zips.archive import ZipArchive
 from ckptdoctor.containers.zips.signature import is_zip
 from ckptdoctor.containers.zips.stored_sums import ByPlace
@@ -21,8 +22,8 @@ _Wanted = dict[str, "set[int | str] | None"]
 class Archived:
     """State that lies in zip archives.
 
-    What is packed, or read by a library, is verified before it is used. What lies there as it is may be verified
-    afterwards, by the checksums of what was compared: it is then read once, and not twice.
+    What is packed, or read by a library, is verified before anything is put in place. What lies there as it is may be
+    verified afterwards, by the checksums of what was compared: it is then read once, and not twice.
 
     Attributes:
         plain: The archives in which tensors lie as they are.
@@ -56,7 +57,23 @@ class Archived:
         for path in filter(is_zip, self._before):
             _verify(path, self._before[path], {})
         for each in self._inner:
+            from ckptdoctor.containers.torchfiles.inner import damaged
+
             _require_none(damaged(each), each.path)
+
+    @contextmanager
+    def verified_beside(self) -> Iterator[None]:
+        """Does so while the block runs; what is damaged is told of rather than what that did to the block.
+
+        Raises:
+            UnreadableArtifact: A member does not match its checksum.
+        """
+        with ThreadPoolExecutor(max_workers=1) as pool:  # checksums give the interpreter's lock away
+            verified = pool.submit(self.verify_before)
+            try:
+                yield
+            finally:
+                verified.result()
 
     def verify_after(self, sums: Mapping[Place, int]) -> None:
         """Holds the rest against its checksums, and reads what was not summed up.
