@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import glob
 import os
-import secrets
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -123,7 +122,7 @@ def staging(output: str) -> Iterator[str]:
     directory = os.path.dirname(output) or "."
     _clear_abandoned(directory)
     for _ in range(_TRIES):
-        folder = os.path.join(directory, f"{storage.STAGED}{secrets.token_hex(6)}")
+        folder = os.path.join(directory, f"{storage.STAGED}{os.urandom(6).hex()}")
         lock = None
         try:
             try:

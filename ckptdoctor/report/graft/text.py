@@ -188,8 +188,6 @@ def _from(slot: PlannedSlot) -> str:
 
 
 def _text(lines: list[tuple[str, str]], plan: Plan, *, quiet: bool, color: bool) -> str:
-    from rich.padding import Padding
-    from rich.table import Table
     from rich.text import Text
 
     from ckptdoctor.report.shared.console import drawn, headline, open_console
@@ -197,6 +195,9 @@ def _text(lines: list[tuple[str, str]], plan: Plan, *, quiet: bool, color: bool)
     console, out = open_console(color=color)
     headline(console, Text(printable(lines[0][1]), style="bold"))
     if not quiet:
+        from rich.padding import Padding
+        from rich.table import Table
+
         facts = Table.grid(padding=(0, 2, 0, 0))
         facts.add_column(style="dim", no_wrap=True, min_width=11)
         facts.add_column(overflow="fold")
