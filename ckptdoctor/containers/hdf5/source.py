@@ -10,6 +10,8 @@ from ckptdoctor.containers.hdf5.opening import Strange
 
 _LONGEST = 16 << 20
 """Bytes of one header, table or heap: a group of a million names has as many in its heap."""
+_SMALL = 1 << 18
+"""Smaller files are read at once: each of their headers would cost a call of the system."""
 _TIMES, _FLOOR = 8, 1 << 20
 """The structure is read no more than so often, and a megabyte: parts of a hostile file lie over one another."""
 
@@ -27,17 +29,21 @@ class Source:
         self._start = start
         self._is_remote = storage.is_remote(path)
         self._left = _FLOOR + _TIMES * size
+        self._whole = b"" if self._is_remote or size > _SMALL else self._at(0, size)
         self.size = size
 
     def read(self, at: int, count: int) -> bytes:
         """So many bytes; raises Strange."""
         if at + count > self.size:
             raise Strange
-        self._stream.seek(self._start + at)
-        data = self._stream.read(count)
+        data = self._whole[at : at + count] if self._whole else self._at(at, count)
         if len(data) != count:
             raise Strange
         return data
+
+    def _at(self, at: int, count: int) -> bytes:
+        self._stream.seek(self._start + at)
+        return self._stream.read(count)
 
     def part(self, at: int, count: int) -> bytes:
         """So many bytes of the structure; raises Strange."""
