@@ -85,7 +85,7 @@ def optimizer(rebuilt: Rebuilt, name: str, trained: list[Trained]) -> dict[str, 
 
 
 def _listed(objects: Objects, found: OptimizerNode | None) -> list[int]:
-    trained = objects.child(found.index, "_trainable_variables") if found else None
+    trained = objects.child(found.number, "_trainable_variables") if found else None
     return [] if trained is None else [child for _, child in objects.graph.listed(trained)]
 
 

@@ -24,7 +24,6 @@ from ckptdoctor.diagnosis.status import (
 from ckptdoctor.formats.registry import record
 from ckptdoctor.optimizers.catalogue import ACCUMULATION, EMA, Extent, SlotKind, layouts
 from ckptdoctor.optimizers.dialects import dialect
-from ckptdoctor.optimizers.starting import begins_at_zero
 from ckptdoctor.state import OptimizerState, Role, Slot
 from ckptdoctor.words import counted, enumerate_some, shortened
 
@@ -210,6 +209,8 @@ def _values_known(evidence: Evidence, optimizer: OptimizerState) -> list[tuple[S
     """The slots that start at zero and were scanned, each with whether all of it still is zero."""
     if evidence.scan is None:
         return []
+    from ckptdoctor.optimizers.starting import begins_at_zero
+
     seen = evidence.scan.tensors
     return [
         (slot, seen[slot.tensor].all_zero)

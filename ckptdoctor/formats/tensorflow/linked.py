@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from ckptdoctor.errors import LimitExceeded
-from ckptdoctor.formats.keras.layers import TRAINED_NAMES
 from ckptdoctor.formats.tensorflow.optimizer_reading import Reading
 from ckptdoctor.optimizers import inference
 from ckptdoctor.optimizers.catalogue import EMA, Extent, classes, layouts
@@ -24,7 +23,7 @@ MOST_KINDS = 100
 
 def read_linked(reading: Reading) -> inference.Inference:
     """Reads slots by the optimizer node's `slot_variables`: variable, name and slot in one record."""
-    links = reading.objects.node(reading.node.index).slots
+    links = reading.objects.node(reading.node.number).slots
     names = sorted({name for _, name, _ in links})
     if len(names) > MOST_KINDS:
         # Each variable would lack most of them: what is missing would grow as the square of the file.
@@ -90,6 +89,8 @@ def _complete(reading: Reading, names: Sequence[str], roles: Mapping[str, Role])
     lacking = [each for each in reading.objects.variables if each.path not in whole and each.trainable is not False]
     if not lacking:
         return
+    from ckptdoctor.formats.keras.layers import TRAINED_NAMES
+
     touched = set.union(*have.values())
     layers = {each.rpartition("/")[0] for each in touched if each} - {""}
     for path, _, trainable, _ in lacking:

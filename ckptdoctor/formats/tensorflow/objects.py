@@ -4,11 +4,9 @@ Attribute names are the user's choice, and a checkpoint key only tells by which 
 model weights under `optimizer/_trainable_variables`), so nodes are told apart by their children alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from ckptdoctor.containers.bundles.graph_nodes import Node
 from ckptdoctor.containers.bundles.object_graph import ObjectGraph
@@ -52,12 +50,11 @@ class Kind(Enum):
     """An optimizer that never stepped and left nothing."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class OptimizerNode:
+class OptimizerNode(NamedTuple):
     """An optimizer found in the graph.
 
     Attributes:
-        index: The node that holds the state.
+        number: That of the node that holds the state.
         path: Where it hangs.
         kind: How its state lies.
         outer: The node of a wrapper around it, where that is another one.
@@ -65,14 +62,13 @@ class OptimizerNode:
             link slots of their own, count, and leave the rest to the innermost.
     """
 
-    index: int
+    number: int
     path: str
     kind: Kind
     outer: int | None = None
     inner: tuple[int, ...] = ()
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Objects:
     """The graph, classified.
 
@@ -88,15 +84,14 @@ class Objects:
         identifiers: A SavedModel's record of what each node is.
     """
 
-    graph: ObjectGraph
-    bundle: TensorBundle
-    optimizers: tuple[OptimizerNode, ...] = ()
-    variables: tuple[ModelVariable, ...] = ()
-    by_node: dict[int, ModelVariable] = field(default_factory=dict)
-    object_paths: dict[str, str] = field(default_factory=dict)
-    counters: dict[str, TensorRef] = field(default_factory=dict)
-    others: tuple[TensorRef, ...] = ()
-    identifiers: Mapping[int, str] = field(default_factory=dict)
+    def __init__(self, graph: ObjectGraph, bundle: TensorBundle, identifiers: Mapping[int, str]) -> None:
+        self.graph, self.bundle, self.identifiers = graph, bundle, identifiers
+        self.optimizers: tuple[OptimizerNode, ...] = ()
+        self.variables: tuple[ModelVariable, ...] = ()
+        self.by_node: dict[int, ModelVariable] = {}
+        self.object_paths: dict[str, str] = {}
+        self.counters: dict[str, TensorRef] = {}
+        self.others: tuple[TensorRef, ...] = ()
 
     def node(self, index: int) -> Node:
         """The node with this index."""
@@ -128,7 +123,7 @@ def classify(
         identifiers: A SavedModel's record of what each node is.
         trainable: A SavedModel's record of which variables are trainable.
     """
-    objects = Objects(graph, bundle, identifiers=identifiers or {})
+    objects = Objects(graph, bundle, identifiers or {})
     paths = graph.paths()
     objects.optimizers = _optimizers(graph, paths, objects.identifiers)
     _require_own_lists(graph, objects.optimizers)
@@ -200,7 +195,7 @@ def _held(graph: ObjectGraph, kinds: Mapping[int, Kind]) -> dict[int, int]:
 def _require_own_lists(graph: ObjectGraph, optimizers: tuple[OptimizerNode, ...]) -> None:
     """Refuses thousands of optimizers that share their lists, which would be read once for each of them."""
     nodes = graph.nodes
-    listed = sum(len(nodes[child].children) for each in optimizers for child in nodes[each.index].children.values())
+    listed = sum(len(nodes[child].children) for each in optimizers for child in nodes[each.number].children.values())
     if listed > _SHARED_FLOOR and listed > _SHARED * sum(len(node.children) for node in nodes):
         raise LimitExceeded(f"{len(optimizers):,} optimizers share their variables: the object graph is hostile")
 
@@ -228,7 +223,7 @@ def _owned(graph: ObjectGraph, optimizers: tuple[OptimizerNode, ...]) -> set[int
     """Every node below an optimizer, and its slot nodes; what it merely trains is not its own."""
     owned: set[int] = set()
     nodes = graph.nodes
-    roots = [each.index for each in optimizers] + [each.outer for each in optimizers if each.outer is not None]
+    roots = [each.number for each in optimizers] + [each.outer for each in optimizers if each.outer is not None]
     stack = list(roots)
     while stack:
         index = stack.pop()
@@ -256,10 +251,10 @@ def counter_beside(objects: Objects, node: OptimizerNode) -> int | None:
     Keras keeps it beside a tf.compat.v1 optimizer that it wraps (TFOptimizer), Estimators at the root.
     """
     nodes = objects.graph.nodes
-    if "iter" in nodes[node.index].children:
+    if "iter" in nodes[node.number].children:
         return None
     for each in nodes:
-        if each.children.get("optimizer") == node.index and "global_step" in each.children:
+        if each.children.get("optimizer") == node.number and "global_step" in each.children:
             return each.children["global_step"]
     return nodes[0].children.get("estimator_global_step") if nodes and node.kind is Kind.LEGACY else None
 
@@ -271,13 +266,13 @@ def _sort_variables(objects: Objects, paths: Mapping[int, str], owned: set[int],
     trained = {
         child
         for each in objects.optimizers
-        if (listed := objects.child(each.index, "_trainable_variables")) is not None
+        if (listed := objects.child(each.number, "_trainable_variables")) is not None
         for _, child in graph.listed(listed)
     }
     linked = {
         variable
         for each in objects.optimizers
-        for index in (each.index, *each.inner)
+        for index in (each.number, *each.inner)
         for variable, _, _ in objects.node(index).slots
     }
     tensors = objects.bundle.tensors

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from ckptdoctor.containers.tensors.values import read_scalar
 from ckptdoctor.formats.tensorflow.objects import Objects, OptimizerNode
@@ -15,7 +14,6 @@ from ckptdoctor.state import Generation, MissingSlot, ModelVariable, OtherVariab
 NOT_SLOTS = frozenset({"_variables", "_trainable_variables", "_trainable_variables_indices", "_index_dict"})
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Reading:
     """What is known of an optimizer so far.
 
@@ -31,20 +29,25 @@ class Reading:
         unstored: Model variables that slots name and the checkpoint lacks.
     """
 
-    objects: Objects
-    node: OptimizerNode
-    config: OptimizerConfig | None
-    generation: Generation
-    hint: str | None
-    singles: dict[str, OtherVariable]
-    slots: list[Slot] = field(default_factory=list)
-    missing: list[MissingSlot] = field(default_factory=list)
-    unstored: list[ModelVariable] = field(default_factory=list)
+    def __init__(
+        self,
+        objects: Objects,
+        node: OptimizerNode,
+        config: OptimizerConfig | None,
+        generation: Generation,
+        hint: str | None,
+        singles: dict[str, OtherVariable],
+    ) -> None:
+        self.objects, self.node, self.config = objects, node, config
+        self.generation, self.hint, self.singles = generation, hint, singles
+        self.slots: list[Slot] = []
+        self.missing: list[MissingSlot] = []
+        self.unstored: list[ModelVariable] = []
 
     @property
     def children(self) -> Mapping[str, int]:
         """The optimizer node's children."""
-        return self.objects.node(self.node.index).children
+        return self.objects.node(self.node.number).children
 
     def listed(self, name: str) -> list[tuple[int, int]]:
         """The numbered children of one of the optimizer's lists: (index, node)."""

@@ -1,6 +1,5 @@
 """Optimizer state in a trackable object graph, whichever way it lies there."""
 
-from dataclasses import replace
 from typing import NamedTuple
 
 from ckptdoctor.containers.tensors.values import read_scalar
@@ -8,8 +7,16 @@ from ckptdoctor.formats.tensorflow.objects import Kind, Objects, OptimizerNode, 
 from ckptdoctor.formats.tensorflow.optimizer_reading import Reading, scalars
 from ckptdoctor.optimizers import inference
 from ckptdoctor.optimizers.keras.config import OptimizerConfig
-from ckptdoctor.optimizers.lists.as_is import lost_inside
-from ckptdoctor.state import Generation, ModelVariable, Oddity, OptimizerState, OtherVariable, Scalar, Wrapper
+from ckptdoctor.state import (
+    Generation,
+    MissingSlot,
+    ModelVariable,
+    Oddity,
+    OptimizerState,
+    OtherVariable,
+    Scalar,
+    Wrapper,
+)
 
 _GENERATIONS = {
     Kind.LEGACY: Generation.OPTIMIZER_V2,
@@ -41,7 +48,7 @@ def read_optimizer(objects: Objects, node: OptimizerNode, config: OptimizerConfi
         return Found(_empty(node, config))
     if node.inner:
         return _nested(objects, node, config)
-    singles = scalars(objects, node.index)
+    singles = scalars(objects, node.number)
     count_name = next((name for name in _COUNTS if name in singles), None)
     count = singles.pop(count_name) if count_name else _beside(objects, node)
     reading = Reading(objects, node, config, generation, _hint(objects, node), singles)
@@ -66,18 +73,18 @@ def _nested(objects: Objects, node: OptimizerNode, config: OptimizerConfig | Non
     """An optimizer in others that hold it: its class and settings are the innermost's, its count the outermost's."""
     from ckptdoctor.formats.tensorflow.linked import read_linked
 
-    *around, innermost = (node.index, *node.inner)
+    *around, innermost = (node.number, *node.inner)
     generation = Generation.OPTIMIZER_V2
     singles = scalars(objects, innermost)
     inside = singles.pop("iter", None)
-    reading = Reading(objects, replace(node, index=innermost), config, generation, None, singles)
+    reading = Reading(objects, node._replace(number=innermost), config, generation, None, singles)
     inferred = read_linked(reading)
     own: dict[str, OtherVariable] = {}
     name = config.wrapper if config is not None and config.wrapper else _name_of(objects, innermost)
     for index in around:
         # Of two around one, names tell the outermost only.
         hint = name if len(around) == 1 else None
-        part = Reading(objects, replace(node, index=index), None, generation, hint, scalars(objects, index))
+        part = Reading(objects, node._replace(number=index), None, generation, hint, scalars(objects, index))
         read_linked(part)
         reading.slots += part.slots
         reading.missing += part.missing
@@ -138,13 +145,21 @@ def _state(reading: Reading, inferred: inference.Inference, count: OtherVariable
         slots=tuple(reading.slots),
         missing=(
             *reading.missing,
-            *(lost_inside(config, reading.slots, reading.objects.variables) if iterations else ()),
+            *(_lost_inside(reading) if iterations else ()),
         ),
         other=tuple(reading.singles.values()),
         wrapper=_wrapper(reading),
         notes=notes if scheduled else (),
         conflicts=_conflicts(reading),
     )
+
+
+def _lost_inside(reading: Reading) -> tuple[MissingSlot, ...]:
+    if reading.config is None or reading.slots:
+        return ()
+    from ckptdoctor.optimizers.lists.as_is import lost_inside
+
+    return lost_inside(reading.config, reading.slots, reading.objects.variables)
 
 
 def _conflicts(reading: Reading) -> tuple[Oddity, ...]:
@@ -155,7 +170,7 @@ def _conflicts(reading: Reading) -> tuple[Oddity, ...]:
 
 def _hint(objects: Objects, node: OptimizerNode) -> str | None:
     """The class that the full names of the optimizer's variables suggest: `Adam/iter`, `adam_w/iteration`."""
-    children = objects.node(node.index).children
+    children = objects.node(node.number).children
     for name in (*_COUNTS, "_learning_rate"):
         prefix = objects.node(children[name]).full_name.rpartition("/")[0] if name in children else ""
         if prefix and (found := inference.class_of_name(prefix)):
@@ -187,7 +202,7 @@ def _wrapper(reading: Reading) -> Wrapper | None:
     if reading.node.outer is not None:
         outer = scalars(reading.objects, reading.node.outer)
         return Wrapper(name, _float(outer, "dynamic_scale"), tuple(outer.values()))
-    holder = reading.objects.child(reading.node.index, "loss_scale", "_loss_scale")
+    holder = reading.objects.child(reading.node.number, "loss_scale", "_loss_scale")
     if holder is None:
         return None
     inner = scalars(reading.objects, holder)

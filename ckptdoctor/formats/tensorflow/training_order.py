@@ -133,5 +133,5 @@ def _orders(objects: Objects, branch: _Branch, place: _Place) -> tuple[Sequence[
 
 def _is_model(objects: Objects, node: int) -> bool:
     """Whether variables that a layer named, and that part here, part at that layer: the root, or what was compiled."""
-    own = {index for each in objects.optimizers for index in (each.index, each.outer) if index is not None}
+    own = {index for each in objects.optimizers for index in (each.number, each.outer) if index is not None}
     return node == 0 or objects.child(node, "optimizer") in own

@@ -125,7 +125,7 @@ def edit_graph(
     """
     editor = GraphEditor(data, objects.bundle.prefix, objects.bundle.tensors.keys(), length)
     old = next((each for each in objects.optimizers if each.path == optimizer.name), None)
-    outermost = None if old is None else old.index if old.outer is None else old.outer
+    outermost = None if old is None else old.number if old.outer is None else old.outer
     variables = {variable.path: index for index, variable in objects.by_node.items()}
     shapes = {variable.path: variable.tensor.shape for variable in objects.variables}
     if old is not None and old.kind is Kind.LEGACY and counter_beside(objects, old) is not None:
@@ -168,7 +168,7 @@ _COUNTS = ("iter", "_iterations", "iterations")
 
 def _look_at_old(site: Site, objects: Objects, old: OptimizerNode) -> None:
     """Keeps the old optimizer's conventions, which depend on the version of the framework."""
-    children = objects.node(old.index).children
+    children = objects.node(old.number).children
     name = next((each for each in _COUNTS if each in children), None)
     if name is not None:
         site.old_name = objects.node(children[name]).full_name.rpartition("/")[0]

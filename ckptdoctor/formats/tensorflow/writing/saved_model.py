@@ -248,7 +248,7 @@ def _mirror(saved: pb.SavedObjectGraph, edited: Edited, objects: Objects, optimi
     while len(saved.nodes) < len(editor.nodes):
         _as_object(saved.nodes.add(), "_generic_user_object", 1)
     edges = {child.node_id: child.local_name for node in editor.made for child in editor.nodes[node].children}
-    old = {each.index for each in objects.optimizers}
+    old = {each.number for each in objects.optimizers}
     for index in editor.made:
         twin, node = saved.nodes[index], editor.nodes[index]
         value = editor.attribute(index)

@@ -80,7 +80,7 @@ def _named(tensors: Mapping[str, TensorRef], target: str) -> set[str]:
 def _objects(target: str, output: str, bundle: TensorBundle, progress: Progress | None) -> Stripped:
     data = read_strings(bundle.tensors[GRAPH_KEY])[0]
     objects = classify(parse_object_graph(data, target), bundle)
-    roots = {each.index if each.outer is None else each.outer: each.path for each in objects.optimizers}
+    roots = {each.number if each.outer is None else each.outer: each.path for each in objects.optimizers}
     if not roots:
         raise Refused(_NOTHING, target)
     if 0 in roots or not objects.by_node:
