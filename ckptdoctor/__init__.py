@@ -51,7 +51,7 @@ def declare(path: str | os.PathLike[str] | None) -> None:
         ckptdoctor.errors.UsageProblem: The file cannot be read, or a declaration is not what it should be.
     """
     from ckptdoctor.checking.configuration import configure
-    from ckptdoctor.declarations.sources import Source, use
+    from ckptdoctor.declarations.chosen import Source, use
 
     if path is not None:
         configure({}, config=os.fspath(path))

@@ -61,7 +61,7 @@ def _without_secrets(argument: str) -> str:
 @click.version_option(__version__, "--version", prog_name="ckptdoctor")
 def cli() -> None:
     """Inspect and repair training checkpoints of PyTorch, Keras, TensorFlow and JAX, without importing them."""
-    from ckptdoctor.declarations.sources import nearest_file, use
+    from ckptdoctor.declarations.chosen import nearest_file, use
 
     use(nearest_file())  # only said here: it is looked for when a class is met that nobody knows
 

@@ -62,7 +62,7 @@ def configured(given: Mapping[str, Any]) -> Configuration:
         UsageProblem: One of them makes no sense.
     """
     from ckptdoctor.checking.configuration import configure, split_codes
-    from ckptdoctor.declarations.sources import Source, nearest_file, use
+    from ckptdoctor.declarations.chosen import Source, nearest_file, use
 
     config, no_config = given["config"], given["no_config"]
     settings = {

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from ckptdoctor.declarations import files
+from ckptdoctor.declarations.chosen import Source
 from ckptdoctor.declarations.places import Place
 from ckptdoctor.errors import UsageProblem
 
@@ -25,18 +26,6 @@ KINDS = ("optimizers", "layers")
 OURS = os.path.join(os.path.dirname(__file__), "addons.toml")
 
 
-class Source(NamedTuple):
-    """Which policy file counts.
-
-    Attributes:
-        path: This one.
-        start: Without one, the nearest from this directory upwards; None: no file.
-    """
-
-    path: str | None = None
-    start: str | None = None
-
-
 class Declaration(NamedTuple):
     """What is said of a class: one table, or several for several generations; and the file that says it."""
 
@@ -44,38 +33,17 @@ class Declaration(NamedTuple):
     where: str
 
 
-_source = Source()
-
-
-def use(source: Source) -> None:
-    """Says which policy file counts from now on; until somebody does, none does."""
-    global _source  # noqa: PLW0603 - one process, one working directory, one policy file
-    if source != _source:
-        _source = source
-        everything.cache_clear()
-
-
-def nearest_file() -> Source:
-    """The nearest policy file from here upwards, as the commands have it."""
-    try:
-        return Source(start=os.getcwd())
-    except OSError:  # it was deleted
-        return Source()
-
-
-def source() -> Source:
-    """Which policy file counts; also tells declarations of before from those of now."""
-    return _source
-
-
 @lru_cache(maxsize=1)
-def everything() -> Mapping[str, Mapping[str, Declaration]]:
+def everything(chosen: Source) -> Mapping[str, Mapping[str, Declaration]]:
     """Kind (of `KINDS`) → class → what is said of it: the user's word before a package's before ours.
+
+    Args:
+        chosen: Which policy file counts.
 
     Raises:
         UsageProblem: A file of declarations is not what it should be; the sentence begins with the file.
     """
-    path = _source.path or (files.nearest(_source.start) if _source.start is not None else None)
+    path = chosen.path or (files.nearest(chosen.start) if chosen.start is not None else None)
     users = read_file(path, files.read) if path is not None else {}
     packaged: dict[str, dict[str, Declaration]] = {kind: {} for kind in KINDS}
     for where in _packaged():

@@ -9,7 +9,7 @@ from contextlib import suppress
 from threading import Lock
 from typing import Any, TypeVar
 
-from ckptdoctor.declarations.sources import source
+from ckptdoctor.declarations.chosen import source
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.isolation import limits, messages, worker
 from ckptdoctor.isolation.process import KILL, Answered, Process, start

@@ -8,7 +8,7 @@ from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from ckptdoctor.declarations.sources import source
+from ckptdoctor.declarations.chosen import source
 from ckptdoctor.isolation import limits, messages, worker
 from ckptdoctor.isolation.client import directory, is_direct
 from ckptdoctor.isolation.process import Answered, Process, start

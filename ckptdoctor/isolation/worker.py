@@ -10,7 +10,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from ckptdoctor import storage
-from ckptdoctor.declarations.sources import Source, use
+from ckptdoctor.declarations.chosen import Source, use
 from ckptdoctor.errors import CkptDoctorError
 from ckptdoctor.isolation import limits, messages
 from ckptdoctor.storage.relay import Relay

@@ -9,8 +9,9 @@ from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
+from ckptdoctor.declarations.chosen import Source, source
 from ckptdoctor.declarations.places import Place
-from ckptdoctor.declarations.sources import Declaration, Source, at, everything, source
+from ckptdoctor.declarations.sources import Declaration, at, everything
 from ckptdoctor.optimizers.catalogue import (
     COPY,
     LAYOUTS,
@@ -61,8 +62,8 @@ def of(class_name: str) -> tuple[Declared, ...]:
 
 
 @lru_cache(maxsize=1)
-def _all(_source: Source) -> Mapping[str, tuple[Declared, ...]]:
-    return {class_name: read(class_name, each) for class_name, each in everything()["optimizers"].items()}
+def _all(chosen: Source) -> Mapping[str, tuple[Declared, ...]]:
+    return {class_name: read(class_name, each) for class_name, each in everything(chosen)["optimizers"].items()}
 
 
 def every() -> tuple[Declared, ...]:

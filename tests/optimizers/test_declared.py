@@ -12,7 +12,7 @@ import pytest
 from support.commands import ROOT, ckptdoctor
 from support.whole_models import layer, save, sequential
 
-from ckptdoctor.declarations.sources import Source, source, use
+from ckptdoctor.declarations.chosen import Source, source, use
 from ckptdoctor.diagnosis.status import artifact_status
 from ckptdoctor.errors import UsageProblem
 from ckptdoctor.formats.keras import declared as layers

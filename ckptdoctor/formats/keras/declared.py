@@ -6,8 +6,9 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import NamedTuple
 
+from ckptdoctor.declarations.chosen import Source, source
 from ckptdoctor.declarations.places import Place
-from ckptdoctor.declarations.sources import Declaration, Source, at, everything, source
+from ckptdoctor.declarations.sources import Declaration, at, everything
 
 _KEYS = ("untrained", "weights")
 _UNIQUE = re.compile(r"_\d+$")
@@ -48,8 +49,8 @@ def layer(class_name: str | None) -> DeclaredLayer | None:
 
 
 @lru_cache(maxsize=1)
-def _all(_source: Source) -> Mapping[str, DeclaredLayer]:
-    return {class_name: read(class_name, each) for class_name, each in everything()["layers"].items()}
+def _all(chosen: Source) -> Mapping[str, DeclaredLayer]:
+    return {class_name: read(class_name, each) for class_name, each in everything(chosen)["layers"].items()}
 
 
 def read(class_name: str, declaration: Declaration) -> DeclaredLayer:

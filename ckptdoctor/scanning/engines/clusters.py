@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from ckptdoctor.checking.policy import Policy
-from ckptdoctor.declarations.sources import Source, use
+from ckptdoctor.declarations.chosen import Source, use
 from ckptdoctor.scanning.engines import Judged
 from ckptdoctor.scanning.listing import Batch
 from ckptdoctor.scanning.rows import Row, failed, row_of

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ckptdoctor.checking.policy import Policy
-from ckptdoctor.declarations.sources import source
+from ckptdoctor.declarations.chosen import source
 from ckptdoctor.errors import UsageProblem
 from ckptdoctor.scanning.engines import Judged
 from ckptdoctor.scanning.engines.clusters import carry_out, judge_all
