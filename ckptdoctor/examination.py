@@ -11,8 +11,7 @@ from ckptdoctor.diagnosis.evidence import Evidence
 from ckptdoctor.diagnosis.findings import Finding
 from ckptdoctor.errors import CkptDoctorError, UnreadableArtifact, UsageProblem
 from ckptdoctor.formats.contract import Target
-from ckptdoctor.formats.directories import lying_in, spoken
-from ckptdoctor.formats.locate import locate
+from ckptdoctor.formats.locate import locate, spoken
 from ckptdoctor.formats.registry import UNKNOWN, is_isolated, only_format, read, record
 from ckptdoctor.methods import carry_out
 from ckptdoctor.references import TensorRef
@@ -150,6 +149,7 @@ def _in_its_run(path: str, found: Examination) -> Examination:
     if not storage.is_dir(path):
         return found
     from ckptdoctor import runs
+    from ckptdoctor.formats.directories import lying_in
 
     if not runs.is_run_directory(path) or not runs.has_checkpoints(path):
         return found

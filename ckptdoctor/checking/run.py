@@ -23,8 +23,8 @@ from ckptdoctor.examination import (
     with_libhdf5,
 )
 from ckptdoctor.formats.contract import Target
-from ckptdoctor.formats.directories import lying_in, spoken, walk
-from ckptdoctor.formats.locate import locate
+from ckptdoctor.formats.directories import lying_in, walk
+from ckptdoctor.formats.locate import locate, spoken
 from ckptdoctor.runs import has_checkpoints, has_latest, is_run_directory, look_into
 
 

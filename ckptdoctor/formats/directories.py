@@ -12,9 +12,11 @@ from ckptdoctor.containers.bytes.files import reason
 from ckptdoctor.errors import LimitExceeded, UnknownFormat, Unreachable, UnreadableArtifact, UsageProblem
 from ckptdoctor.formats.contract import Target
 from ckptdoctor.formats.keras import shard_map
+from ckptdoctor.formats.locate import spoken
 from ckptdoctor.formats.orbax.places import TEMPORARY
 from ckptdoctor.formats.registry import claimed, endings, latest
 from ckptdoctor.formats.single_files import SAVED_MODEL, SHARD, target_of
+from ckptdoctor.formats.tensorflow import STATE_FILE
 from ckptdoctor.formats.tensorflow import state_file as checkpoint_state
 from ckptdoctor.state import Oddity
 
@@ -61,7 +63,7 @@ def meant_by(given: str, path: str, *, everything: bool) -> tuple[Target, ...]:
     prefixes = _prefixes(path, names)
     if prefixes:
         return (_without_state_file(given, prefixes),)
-    if storage.is_file(os.path.join(path, _CHIEF, checkpoint_state.NAME)):
+    if storage.is_file(os.path.join(path, _CHIEF, STATE_FILE)):
         return meant_by(given, os.path.join(path, _CHIEF), everything=False)
     try:
         return (_newest(given, path, names),)
@@ -145,8 +147,8 @@ def _prefixes(directory: str, names: list[str]) -> list[str]:
 
 def state_file(directory: str, names: Collection[str]) -> str | None:
     """The state file of a directory; None where there is none, or something else of that name."""
-    path = os.path.join(directory, checkpoint_state.NAME)
-    return path if checkpoint_state.NAME in names and not storage.is_dir(path) else None
+    path = os.path.join(directory, STATE_FILE)
+    return path if STATE_FILE in names and not storage.is_dir(path) else None
 
 
 def is_there(prefix: str) -> bool:
@@ -160,7 +162,7 @@ def from_state(given: str, path: str, names: list[str]) -> Target | None:
     Raises:
         UnreadableArtifact: The state file is none, or names what is not here, and no other checkpoint is.
     """
-    state = checkpoint_state.read_checkpoint_state(os.path.join(path, checkpoint_state.NAME))
+    state = checkpoint_state.read_checkpoint_state(os.path.join(path, STATE_FILE))
     if not state.latest:
         return None
     prefix = checkpoint_state.resolve(state, state.latest)
@@ -260,7 +262,7 @@ def _holds_checkpoints(directory: str) -> bool:
         there = listing(directory)
     except UnreadableArtifact:
         return False
-    return checkpoint_state.NAME in there or any(name.endswith((".index", *_MODELS)) for name in there)
+    return STATE_FILE in there or any(name.endswith((".index", *_MODELS)) for name in there)
 
 
 # --------------------------------------------------------------------------------------------------- all that is there
@@ -376,9 +378,3 @@ def _named_by(file: str) -> list[str]:
     except UnreadableArtifact:
         return []
     return [checkpoint_state.resolve(state, each) for each in state.all]
-
-
-def spoken(path: str) -> str:
-    """What a user has to say for an artifact: of a checkpoint its index, where a file has the name of its prefix."""
-    index = f"{path}.index"
-    return index if storage.is_file(index) and storage.is_file(path) else path

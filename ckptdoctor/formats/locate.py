@@ -10,10 +10,8 @@ from ckptdoctor import storage
 from ckptdoctor.containers.bytes.files import RegularFile, reason
 from ckptdoctor.errors import LimitExceeded, NoSuchPath, UnreadableArtifact
 from ckptdoctor.formats.contract import Target
-from ckptdoctor.formats.directories import from_state, listing, meant_by
 from ckptdoctor.formats.registry import claimed
-from ckptdoctor.formats.single_files import target_of
-from ckptdoctor.formats.tensorflow import state_file as checkpoint_state
+from ckptdoctor.formats.tensorflow import STATE_FILE
 from ckptdoctor.state import Oddity
 
 _ALIKE = 0.75
@@ -38,6 +36,8 @@ def locate(path: str, *, everything: bool = False) -> tuple[Target, ...]:
     """
     given = path = storage.named(os.fspath(path))
     if storage.is_dir(path):
+        from ckptdoctor.formats.directories import meant_by
+
         return meant_by(given, path.rstrip("/") or path, everything=everything)
     if storage.exists(path):
         return (_file(given, path),)
@@ -66,15 +66,28 @@ def locate(path: str, *, everything: bool = False) -> tuple[Target, ...]:
     raise NoSuchPath(_missing(path), path)
 
 
+def spoken(path: str) -> str:
+    """What a user has to say for an artifact: of a checkpoint its index, where a file has the name of its prefix."""
+    index = f"{path}.index"
+    return index if storage.is_file(index) and storage.is_file(path) else path
+
+
 def _file(given: str, path: str) -> Target:
+    from ckptdoctor.formats.single_files import target_of
+
     directory, name = os.path.split(path)
-    if name == checkpoint_state.NAME:
+    if name == STATE_FILE:
         with RegularFile(path) as file:
             names_checkpoints = file.read(0, min(64, file.size)).lstrip().startswith(b"model_checkpoint_path")
-        found = from_state(given, directory or ".", listing(directory or ".")) if names_checkpoints else None
-        if found is not None:
-            return found
+        if names_checkpoints:
+            from ckptdoctor.formats.directories import from_state, listing
+
+            found = from_state(given, directory or ".", listing(directory or "."))
+            if found is not None:
+                return found
     if name.endswith(_INDEXES):
+        from ckptdoctor.formats.directories import listing
+
         whole = claimed(given, directory or ".", frozenset(listing(directory or ".")))
         if whole is not None:
             told = f"{name} is the index of shards; the artifact is {directory or '.'}"
@@ -93,6 +106,8 @@ def _missing(path: str) -> str:
     if not storage.is_dir(directory):
         return f"no such file, directory or checkpoint prefix; there is no directory {directory!r} either"
     from difflib import get_close_matches
+
+    from ckptdoctor.formats.directories import listing
 
     try:
         listed = listing(directory)[:1000]

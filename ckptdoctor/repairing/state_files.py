@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.formats.directories import artifact_at, family, is_there, listing, saved_order, state_file
-from ckptdoctor.formats.tensorflow.state_file import NAME, CheckpointState, read_checkpoint_state, text_of
+from ckptdoctor.formats.tensorflow import STATE_FILE
+from ckptdoctor.formats.tensorflow.state_file import CheckpointState, read_checkpoint_state, text_of
 from ckptdoctor.formats.torch.mending.latest import named
 
 _INDEX = ".index"
@@ -41,7 +42,7 @@ def astray(directory: str) -> Beside | None:
     there = [name.removesuffix(_INDEX) for name in names if name.endswith(_INDEX)]
     if not there:
         return None
-    path = os.path.join(directory, NAME)
+    path = os.path.join(directory, STATE_FILE)
     if os.path.isdir(path) or (os.path.lexists(path) and state_file(directory, names) is None and not _is_broken(path)):
         return None  # something else of that name
     known = _known(path)
@@ -56,7 +57,8 @@ def astray(directory: str) -> Beside | None:
         name for name in dict.fromkeys(kept or sorted(there, key=lambda name: saved_order("", name))) if name != latest
     ]
     rest = [name for name in rest if kept or family(name) == family(latest)]
-    told = f"`{NAME}` names {latest} as the latest, relative to its directory, and {len(rest) + 1} that are here in all"
+    number = len(rest) + 1
+    told = f"`{STATE_FILE}` names {latest} as the latest, relative to its directory, and {number} that are here in all"
     timed = [(name, os.path.getmtime(os.path.join(directory, name + _INDEX))) for name in (*rest, latest)]
     return Beside(path, text_of(latest, timed), told)
 

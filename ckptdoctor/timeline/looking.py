@@ -10,7 +10,7 @@ from ckptdoctor.diagnosis.rules import judge
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.examination import examine_target, reading, unreadable
 from ckptdoctor.formats.contract import Target
-from ckptdoctor.formats.directories import spoken
+from ckptdoctor.formats.locate import spoken
 from ckptdoctor.formats.registry import is_isolated
 from ckptdoctor.state import OptimizerState, Status, TrainingState
 from ckptdoctor.timeline.results import Objection, Seen

@@ -3,6 +3,9 @@
 from ckptdoctor.formats.contract import ArtifactFormat, Reader
 from ckptdoctor.state import Format
 
+STATE_FILE = "checkpoint"
+"""What names the latest checkpoint of a directory (CheckpointState); `state_file.py` reads it."""
+
 _ROOM = "ckptdoctor.formats.tensorflow"
 _PROMISE = {".ckpt": "a TensorFlow checkpoint"}
 

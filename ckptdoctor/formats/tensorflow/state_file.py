@@ -10,8 +10,8 @@ from ckptdoctor import storage
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 from ckptdoctor.formats.contract import Pointer
+from ckptdoctor.formats.tensorflow import STATE_FILE
 
-NAME = "checkpoint"
 MAX_SIZE = 1 << 24
 
 
@@ -52,8 +52,8 @@ def read_checkpoint_state(path: str) -> CheckpointState:
     return found
 
 
-_FIELD = re.compile(r"""\s*(\w+)\s*:\s*((?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[^\s"'#;,]+)(?:\s*[;,])?)""")
-_BLANK = re.compile(r"(?:\s|#[^\n]*)*")
+_FIELD = r"""\s*(\w+)\s*:\s*((?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[^\s"'#;,]+)(?:\s*[;,])?)"""
+_BLANK = r"(?:\s|#[^\n]*)*"
 _QUOTED = ('"', "'")
 
 
@@ -63,15 +63,16 @@ def _fields(text: str) -> dict[str, list[str]]:
     Source: protobuf.dev, "Text Format Language Specification"; CheckpointState has no other kinds of fields.
     """
     found: dict[str, list[str]] = {}
-    position = _end(_BLANK, text, 0)
+    field, blank = re.compile(_FIELD), re.compile(_BLANK)
+    position = _end(blank, text, 0)
     while position < len(text):
-        match = _FIELD.match(text, position)
+        match = field.match(text, position)
         if match is None:
             line = text.count("\n", 0, position) + 1
             raise ValueError(f'line {line} should be `name: "value"`')
         value = match[2].rstrip(" ;,")
         found.setdefault(match[1], []).append(_unquoted(value) if value.startswith(_QUOTED) else value)
-        position = _end(_BLANK, text, match.end())
+        position = _end(blank, text, match.end())
     return found
 
 
@@ -80,7 +81,7 @@ def _end(pattern: re.Pattern[str], text: str, position: int) -> int:
     return match.end() if match else position
 
 
-_ESCAPE = re.compile(rb"\\([0-7]{1,3}|[xX][0-9a-fA-F]{1,2}|.)", re.DOTALL)
+_ESCAPE = rb"(?s)\\([0-7]{1,3}|[xX][0-9a-fA-F]{1,2}|.)"
 _SHORT = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"a": b"\a", b"b": b"\b", b"f": b"\f", b"v": b"\v"}
 
 
@@ -95,14 +96,14 @@ def _unquoted(text: str) -> str:
             return bytes([int(code[1:], 16)])
         return _SHORT.get(code, code)
 
-    return _ESCAPE.sub(plain, text[1:-1].encode()).decode()
+    return re.sub(_ESCAPE, plain, text[1:-1].encode()).decode()
 
 
 def names_to_add(output: str) -> tuple[str, ...]:
     """What `tf.train.latest_checkpoint` needs to find a checkpoint, where that is not there; nothing is written."""
     directory, name = os.path.split(output)
     line = f"model_checkpoint_path: {json.dumps(name, ensure_ascii=False)}"
-    path = os.path.join(directory, NAME)
+    path = os.path.join(directory, STATE_FILE)
     if not storage.exists(path):
         return (f"tf.train.latest_checkpoint finds it by a file {path}, which is not there, with the line {line}",)
     try:
@@ -120,11 +121,11 @@ def points(path: str, names: Sequence[str]) -> Pointer | None:
     Raises:
         UnreadableArtifact: The file is none.
     """
-    file = os.path.join(path, NAME)
-    if NAME not in names or not storage.is_file(file):
+    file = os.path.join(path, STATE_FILE)
+    if STATE_FILE not in names or not storage.is_file(file):
         return None
     latest = read_checkpoint_state(file).latest
-    return Pointer(f"the file `{NAME}`", os.path.basename(latest.rstrip("/"))) if latest else None
+    return Pointer(f"the file `{STATE_FILE}`", os.path.basename(latest.rstrip("/"))) if latest else None
 
 
 def text_of(latest: str, everything: Sequence[tuple[str, float]]) -> str:
