@@ -82,17 +82,21 @@ class Loss(NamedTuple):
 
 
 @cache
+def _document() -> Mapping[str, Any]:
+    with open(os.path.join(os.path.dirname(__file__), "loaders.json"), encoding="utf-8") as file:
+        found: Mapping[str, Any] = json.load(file)
+    return found
+
+
+@cache
 def table() -> tuple[Row, ...]:
     """Every row."""
-    with open(os.path.join(os.path.dirname(__file__), "loaders.json"), encoding="utf-8") as file:
-        document = json.load(file)
-    calls = {key: Call(each["text"], each.get("attempt", "")) for key, each in document["calls"].items()}
-    return tuple(_row(each, calls) for each in document["rows"])
+    return tuple(map(_row, _document()["rows"]))
 
 
-def _row(fields: Mapping[str, Any], calls: Mapping[str, Call]) -> Row:
+def _row(fields: Mapping[str, Any]) -> Row:
     graft = fields.get("graft")
-    instead = fields.get("instead")
+    instead = _document()["calls"][fields["instead"]] if fields.get("instead") else None
     producer = fields.get("producer", {})
     return Row(
         id=fields["id"],
@@ -112,7 +116,7 @@ def _row(fields: Mapping[str, Any], calls: Mapping[str, Call]) -> Row:
         weights=fields["weights"],
         signal=fields["signal"],
         says=fields.get("says", ""),
-        instead=calls[instead] if instead else None,
+        instead=Call(instead["text"], instead.get("attempt", "")) if instead else None,
         graft=Target(graft["into"], graft.get("as", "")) if graft else None,
         usual=fields.get("usual", ""),
         fix=fields.get("fix", ""),
@@ -194,7 +198,11 @@ def _applying(state: TrainingState, optimizer: OptimizerState) -> Iterator[Row]:
 def _about(kind: str, generation: str) -> tuple[Row, ...]:
     """The rows about optimizers of a generation in artifacts of a format."""
     return tuple(
-        row for row in table() if OBSERVED not in row.when and kind in row.formats and generation in row.generations
+        _row(each)
+        for each in _document()["rows"]
+        if OBSERVED not in each.get("when", ())
+        and kind in each["formats"]
+        and generation in each.get("generations", ())
     )
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ckptdoctor.diagnosis.evidence import Evidence
     from ckptdoctor.state import Format, OptimizerState
 
-_NUMBER = re.compile(r"[-_.](?:step[-_]?)?(\d{1,18})\Z")
+_NUMBER = r"[-_.](?:step[-_]?)?(\d{1,18})\Z"
 SUFFIXES = (*endings(prefixes=False), ".index")
 
 
@@ -98,7 +98,7 @@ def count_in_name(path: str) -> int | None:
     name = os.path.basename(path.rstrip("/"))
     for suffix in SUFFIXES:
         name = name.removesuffix(suffix)
-    found = _NUMBER.search(name)
+    found = re.search(_NUMBER, name)
     return int(found[1]) if found else None
 
 

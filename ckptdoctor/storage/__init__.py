@@ -26,7 +26,7 @@ BLOCK = 1 << 14
 STAGED = ".ckptdoctor-"
 """How folders begin in which results are built: what a killed process has left of one is nobody's artifact."""
 _PIECE = 8 << 20
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_URL = r"[A-Za-z][A-Za-z0-9+.-]*://"
 
 _chosen: Storage | None = None
 _choosing = Lock()
@@ -51,7 +51,7 @@ def remote() -> Storage:
 
 def is_remote(path: str) -> bool:
     """Whether a path is a URL."""
-    return "://" in path and _URL.match(path) is not None
+    return "://" in path and re.match(_URL, path) is not None
 
 
 def named(path: str) -> str:
@@ -226,7 +226,7 @@ def real(path: str) -> str:
 
 def normal(path: str) -> str:
     """As `os.path.normpath`, which would take a URL's slashes."""
-    match = _URL.match(path) if "://" in path else None
+    match = re.match(_URL, path) if "://" in path else None
     if match is None:
         return os.path.normpath(path)
     host, _, rest = path[match.end() :].partition("/")

@@ -39,7 +39,8 @@ from support.saved_models import field  # noqa: E402
 
 from ckptdoctor.containers.bytes.crc import masked, masked_crc32c  # noqa: E402
 from ckptdoctor.containers.protos import checkpoint_pb2 as pb  # noqa: E402
-from ckptdoctor.containers.tables.table_writer import encode_varint, write_table  # noqa: E402
+from ckptdoctor.containers.tables.table_writer import write_table  # noqa: E402
+from ckptdoctor.containers.tables.wire import encode_varint  # noqa: E402
 
 _SMALL = zeros((2, 2))
 

@@ -8,8 +8,7 @@ field by field.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ckptdoctor.containers.tables.table_writer import encode_varint
-from ckptdoctor.containers.tables.wire import CorruptBytes, varint
+from ckptdoctor.containers.tables.wire import CorruptBytes, encode_varint, varint
 from ckptdoctor.containers.tensors.dtypes import ITEMSIZE, array_nbytes, tensorflow_dtype
 from ckptdoctor.containers.tensors.shapes import is_possible
 from ckptdoctor.references import DataFile, FileRange

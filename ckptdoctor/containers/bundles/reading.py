@@ -6,14 +6,12 @@ BundleEntryProto; data files are plain concatenations of tensor bytes.
 
 import os
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ckptdoctor import storage
 from ckptdoctor.containers.bundles.entries import Heads, front
-from ckptdoctor.containers.bundles.slices import assemble
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.tables.messages import Message
-from ckptdoctor.containers.tables.ordered_code import Extent, decode_slice_key
 from ckptdoctor.containers.tables.sstable import Table
 from ckptdoctor.containers.tables.wire import CorruptBytes
 from ckptdoctor.containers.tensors.dtypes import ITEMSIZE, tensorflow_dtype
@@ -21,6 +19,9 @@ from ckptdoctor.containers.tensors.shapes import is_possible
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.references import DataFile, FileRange, Pieces, TensorRef
 from ckptdoctor.words import counted
+
+if TYPE_CHECKING:
+    from ckptdoctor.containers.tables.ordered_code import Extent
 
 _READABLE_VERSION = 1
 _FRONT = 3
@@ -233,6 +234,8 @@ class _Reader:
         return file
 
     def _slice(self, key: bytes, location: FileRange) -> None:
+        from ckptdoctor.containers.tables.ordered_code import decode_slice_key
+
         try:
             name, extents = decode_slice_key(key)
         except CorruptBytes as error:
@@ -240,6 +243,8 @@ class _Reader:
         self.slices.setdefault(decode_name(name), []).append((extents, location))
 
     def _assemble(self, name: str, dtype: str, shape: tuple[int, ...]) -> TensorRef:
+        from ckptdoctor.containers.bundles.slices import assemble
+
         parts = self.slices.get(name, [])
         try:
             location = assemble(shape, parts, ITEMSIZE.get(dtype))

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 
 from ckptdoctor.containers.bytes.copying import create
 from ckptdoctor.containers.bytes.files import RegularFile
-from ckptdoctor.containers.tables.table_writer import encode_varint
-from ckptdoctor.containers.tables.wire import fields, varint
+from ckptdoctor.containers.tables.wire import encode_varint, fields, varint
 from ckptdoctor.errors import UnreadableArtifact
 
 _BYTES = 2

@@ -19,8 +19,8 @@ from ckptdoctor.containers.protos import checkpoint_pb2 as pb
 from ckptdoctor.containers.protos import parse
 from ckptdoctor.containers.tables.ordered_code import decode_slice_key
 from ckptdoctor.containers.tables.sstable import Table
-from ckptdoctor.containers.tables.table_writer import encode_varint, write_table
-from ckptdoctor.containers.tables.wire import CorruptBytes
+from ckptdoctor.containers.tables.table_writer import write_table
+from ckptdoctor.containers.tables.wire import CorruptBytes, encode_varint
 from ckptdoctor.containers.tensors.dtypes import TENSORFLOW
 from ckptdoctor.containers.tensors.shard_data import Constant, pieces
 from ckptdoctor.errors import GraftRefused, UnreadableArtifact

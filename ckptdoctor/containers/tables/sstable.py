@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from ckptdoctor.containers.bytes.crc import masked_crc32c, masked_crc32c_in
 from ckptdoctor.containers.bytes.files import RegularFile
-from ckptdoctor.containers.tables.snappy import decompress
 from ckptdoctor.containers.tables.wire import CorruptBytes, varint
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 
@@ -104,6 +103,8 @@ class Table:
         if kind != _SNAPPY:
             raise self._corrupt(f"the block at byte {handle.offset:,} has an unknown compression type {kind}")
         try:
+            from ckptdoctor.containers.tables.snappy import decompress
+
             return decompress(body)
         except CorruptBytes as error:
             raise self._corrupt(f"the block at byte {handle.offset:,} is corrupt ({error})") from error

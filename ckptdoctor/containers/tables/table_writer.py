@@ -10,19 +10,10 @@ from typing import IO
 
 from ckptdoctor.containers.bytes.crc import masked_crc32c
 from ckptdoctor.containers.tables.sstable import MAGIC, TRAILER, Handle
+from ckptdoctor.containers.tables.wire import encode_varint
 
 BLOCK_SIZE = 262_144
 RESTART_INTERVAL = 16
-
-
-def encode_varint(value: int) -> bytes:
-    """A base-128 varint."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 def common_length(one: bytes, other: bytes) -> int:

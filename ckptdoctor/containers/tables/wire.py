@@ -33,6 +33,16 @@ def varint(data: bytes, position: int) -> tuple[int, int]:
     raise CorruptBytes(f"no varint at byte {position}")
 
 
+def encode_varint(value: int) -> bytes:
+    """A base-128 varint."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
 def fields(file: RegularFile, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
     """Walks one message in a file without reading its contents.
 

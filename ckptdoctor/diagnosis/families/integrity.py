@@ -31,7 +31,7 @@ def _unreadable(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 _COPY_FILE = "copy the file again from where it was saved, or take an older checkpoint"
 _COPY_ALL = "copy every file of the checkpoint again; where it has an index, all that the index names"
-_SHARD = re.compile(r"\.data-\d{5}-of-\d{5}\Z")
+_SHARD = r"\.data-\d{5}-of-\d{5}\Z"
 _OF_ONE = ".data-00000-of-00001"
 
 
@@ -48,7 +48,7 @@ def _shard_truncated(evidence: Evidence) -> Iterator[tuple[str, str]]:
 def _data_file(evidence: Evidence) -> str:
     """The data file of a TensorFlow checkpoint that is at fault; "" if none is, or it is one within a SavedModel."""
     path = (evidence.error.path if evidence.error is not None else None) or ""
-    return path if _SHARD.search(path) and _is_beside(path, evidence) else ""
+    return path if re.search(_SHARD, path) and _is_beside(path, evidence) else ""
 
 
 def _is_it(evidence: Evidence) -> bool:

@@ -13,7 +13,8 @@ from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
 
 MAX_SHARDS = 10_000
 
-_SHARD = re.compile(r"(?P<whole>.+?)(?:_\d+)?\.weights\.h5\Z", re.DOTALL)
+_ENDING = ".weights.h5"
+_SHARD = r"(?s)(?P<whole>.+?)(?:_\d+)?\.weights\.h5\Z"
 
 
 def shards(path: str) -> dict[str, list[str]]:
@@ -63,12 +64,12 @@ def is_map(path: str) -> bool:
 
 def ending_as(target: str) -> str:
     """The ending under which Keras loads a copy of a target."""
-    return ".weights.json" if is_map(target) else ".weights.h5"
+    return ".weights.json" if is_map(target) else _ENDING
 
 
 def whole_of(path: str) -> str | None:
     """The JSON that a file is a shard of: `model.weights.json` for `model_00001.weights.h5`, if it lists that name."""
-    match = _SHARD.match(path)
+    match = re.match(_SHARD, path) if path.endswith(_ENDING) else None
     if match is None:
         return None
     whole = f"{match['whole']}.weights.json"

@@ -18,7 +18,7 @@ def _escaped(char: str) -> str:
     return char.encode("unicode_escape").decode()
 
 
-_COMMAND = re.compile(r"(?m)^((?:[^\S\n]|\x1b\[[\d;]*m)*):(?=:)|#(?=#[a-zA-Z]*\[)")
+_COMMAND = r"(?m)^((?:[^\S\n]|\x1b\[[\d;]*m)*):(?=:)|#(?=#[a-zA-Z]*\[)"
 
 
 def without_commands(text: str) -> str:
@@ -29,4 +29,4 @@ def without_commands(text: str) -> str:
     """
     if "::" not in text and "##" not in text:
         return text
-    return _COMMAND.sub(lambda found: r"\x23" if found[1] is None else rf"{found[1]}\x3a", text)
+    return re.sub(_COMMAND, lambda found: r"\x23" if found[1] is None else rf"{found[1]}\x3a", text)

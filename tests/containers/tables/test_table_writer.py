@@ -15,12 +15,11 @@ from ckptdoctor.containers.tables.sstable import Table
 from ckptdoctor.containers.tables.table_writer import (
     BLOCK_SIZE,
     common_length,
-    encode_varint,
     short_successor,
     shortest_separator,
     write_table,
 )
-from ckptdoctor.containers.tables.wire import varint
+from ckptdoctor.containers.tables.wire import encode_varint, varint
 
 _KEYS = st.binary(max_size=40)
 
