@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
-_NUMBERS = re.compile(r"[0-9]{1,8}(?![0-9])(?:\.[0-9]{1,8}(?![0-9]))*")
+_NUMBERS = r"[0-9]{1,8}(?![0-9])(?:\.[0-9]{1,8}(?![0-9]))*"
 """As many digits as a version has; more are none."""
 
 
 def release(version: str | None, parts: int = 2) -> tuple[int, ...]:
     """The first numbers of a version, 0 for those that it lacks; nothing for what does not begin with a number."""
-    found = _NUMBERS.match(version or "")
+    found = re.match(_NUMBERS, version) if version else None
     if found is None:
         return ()
     numbers = [int(part) for part in found[0].split(".")[:parts]]

@@ -14,6 +14,7 @@ from ckptdoctor.comparison.values import Tolerance
 from ckptdoctor.optimizers import translation
 from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.inference import settings_kept
+from ckptdoctor.optimizers.numbers import finite
 from ckptdoctor.state import OptimizerState
 
 _NUMBER = re.compile(r"_\d+$")
@@ -106,7 +107,7 @@ def _power(name: str, held: _Held) -> Item:
         detail = "it has vanished: it tells nothing any more"
         return Item(Layer.SCALAR, name, held.said, Outcome.NOT_COMPARED, detail)
     said = f"it says that {_BETAS[name]} is {implied:.4g}"
-    theirs = translation.finite(held.other.hyperparameters.get(_BETAS[name]))
+    theirs = finite(held.other.hyperparameters.get(_BETAS[name]))
     if theirs is None:
         return Item(
             Layer.SCALAR, name, held.said, Outcome.NOT_COMPARED, f"{said}, which {held.lacking} does not record"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ckptdoctor.errors import GraftRefused
-from ckptdoctor.optimizers.translation import finite
+from ckptdoctor.optimizers.numbers import finite
 
 _LARGE = 1e-6
 """At 1e-7 five steps differ by 2e-6; at 1e-3 by 0.013 (Adam) and 0.029 (RMSprop)."""

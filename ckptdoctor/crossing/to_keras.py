@@ -12,7 +12,7 @@ from ckptdoctor.crossing.to_torch import Crossed
 from ckptdoctor.crossing.wishes import Wishes
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.optimizers.catalogue import layouts
-from ckptdoctor.optimizers.translation import finite
+from ckptdoctor.optimizers.numbers import finite
 from ckptdoctor.references import TensorRef
 from ckptdoctor.state import Generation, ModelVariable, OptimizerState, OtherVariable, Role, Slot, TrainingState
 

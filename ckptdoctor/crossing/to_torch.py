@@ -11,8 +11,8 @@ from ckptdoctor.crossing.wishes import Wishes
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.matching.sides import make_side
 from ckptdoctor.optimizers.dialects import dialect
+from ckptdoctor.optimizers.numbers import finite
 from ckptdoctor.optimizers.torch.steps import STEP, number_tensor, step_tensor
-from ckptdoctor.optimizers.translation import finite
 from ckptdoctor.references import TensorRef
 from ckptdoctor.state import (
     Generation,

@@ -48,22 +48,22 @@ def recognise(path: str, head: bytes) -> Foreign | None:
 
 # ------------------------------------------------------------------------------------- what is in an artifact's place
 
-_LFS = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\s")
-_LFS_OID = re.compile(rb"^oid sha256:([0-9a-f]{64})\s*$", re.MULTILINE)
-_LFS_SIZE = re.compile(rb"^size (\d{1,15})\s*$", re.MULTILINE)
+_LFS = rb"version https://git-lfs\.github\.com/spec/v1\s"
+_LFS_OID = rb"(?m)^oid sha256:([0-9a-f]{64})\s*$"
+_LFS_SIZE = rb"(?m)^size (\d{1,15})\s*$"
 
 
-_DVC = re.compile(rb"^outs:\s*\n\s*- (?:\w+: .*\n\s+)*?(?:md5|etag|hash|path): ", re.MULTILINE)
+_DVC = rb"(?m)^outs:\s*\n\s*- (?:\w+: .*\n\s+)*?(?:md5|etag|hash|path): "
 """What a .dvc file lists; a dvc.yaml has its outs below a stage."""
 
 
 def _pointer(head: bytes) -> Foreign | None:
-    if _LFS.match(head):
-        oid, size = _LFS_OID.search(head), _LFS_SIZE.search(head)
+    if re.match(_LFS, head):
+        oid, size = re.search(_LFS_OID, head), re.search(_LFS_SIZE, head)
         what = f" to {int(size[1]):,} bytes" if size else ""
         which = f" (sha256 {oid[1][:12].decode()}…)" if oid else ""
         return Foreign(f"a Git LFS pointer{what}{which}, not the file itself: run `git lfs pull`", artifact=False)
-    if _DVC.search(head):
+    if re.search(_DVC, head):
         return Foreign("a DVC pointer, not the file itself: run `dvc pull`", artifact=False)
     if re.match(rb"(\.\./)*(\.git)?/?annex/objects/", head):
         return Foreign("a git-annex pointer, not the file itself: run `git annex get`", artifact=False)

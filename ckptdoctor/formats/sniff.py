@@ -19,11 +19,10 @@ _NPY = b"\x93NUMPY"
 _TAR_AT = 257
 _OF_BASELINES = "_stable_baselines3_version"
 _OF_OTHERS = (b"config.json", b"model.weights.", _OF_BASELINES.encode(), b"constants.pkl", b"/code/")
-_OLD_PICKLE = re.compile(
-    rb"\(+(?:[ld]p?\d*\n|[\](}]|c[\w.]+\n\w+\n|I-?\d+\n|F[-+.\de]+\n|[KMJ]|[VSUX])"  # a list, dict or tuple
+_OLD_PICKLE = (
+    rb"(?s)\(+(?:[ld]p?\d*\n|[\](}]|c[\w.]+\n\w+\n|I-?\d+\n|F[-+.\de]+\n|[KMJ]|[VSUX])"  # a list, dict or tuple
     rb"|cnumpy[\w.]*\n\w+\n"  # an array
-    rb"|[\]})](?:q.|p\d+\n|\.|\()",  # protocol 1: an empty list, dict or tuple, and what is put into it
-    re.DOTALL,
+    rb"|[\]})](?:q.|p\d+\n|\.|\()"  # protocol 1: an empty list, dict or tuple, and what is put into it
 )
 """How pickles of protocols 0 and 1 begin that hold containers or arrays; they have no magic number."""
 _UNMISTAKABLE = (b"(lp", b"(dp", b"cnu", b"]q\0", b"}q\0", b"(cn")
@@ -114,7 +113,7 @@ def _is_pickle(path: str, head: bytes) -> bool:
     Those of other packages, PyTorch's and RLlib's among them, are named by `foreign`.
     """
     announced = len(head) > 1 and head[0] == _PICKLE_PROTO and head[1] <= _NEWEST_PROTOCOL
-    if not (announced or _OLD_PICKLE.match(head)) or foreign_pickle(head) or foreign_by_place(path):
+    if not (announced or re.match(_OLD_PICKLE, head)) or foreign_pickle(head) or foreign_by_place(path):
         return False
     if announced or head[:3] in _UNMISTAKABLE:
         return True  # its reader says where one that was cut off ends

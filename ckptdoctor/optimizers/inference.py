@@ -17,7 +17,7 @@ from ckptdoctor.optimizers.catalogue import (
     layouts,
     popularity,
 )
-from ckptdoctor.optimizers.translation import finite
+from ckptdoctor.optimizers.numbers import finite
 from ckptdoctor.references import TensorRef
 from ckptdoctor.state import Generation, Oddity, OtherVariable, Recoverable, Scalar
 

@@ -7,7 +7,7 @@ from ckptdoctor.containers.tensors.dtypes import array_nbytes
 from ckptdoctor.containers.tensors.shard_data import Constant
 from ckptdoctor.optimizers.catalogue import Layout, SlotKind
 from ckptdoctor.optimizers.keras.config import Settings
-from ckptdoctor.optimizers.translation import finite
+from ckptdoctor.optimizers.numbers import finite
 from ckptdoctor.references import TensorRef, TreeLeaf
 from ckptdoctor.state import NOTHING, Generation, Schedule, StateDict, Wrapper
 

@@ -13,7 +13,7 @@ from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.keras.defaults import defaults_of
 from ckptdoctor.optimizers.lists.evidence import INITIAL_ACCUMULATOR
 from ckptdoctor.optimizers.name_based import TF1_AVERAGE, TF1_OPTIMIZERS
-from ckptdoctor.optimizers.translation import finite
+from ckptdoctor.optimizers.numbers import finite
 from ckptdoctor.state import OptimizerState, Slot
 
 

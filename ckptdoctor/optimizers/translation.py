@@ -7,10 +7,10 @@ weights compared). `RULES` lists what is not.
 """
 
 from collections.abc import Callable, Mapping
-from math import isfinite
 from typing import NamedTuple
 
 from ckptdoctor.optimizers.dialects import dialect
+from ckptdoctor.optimizers.numbers import finite
 from ckptdoctor.state import Generation, Role
 
 
@@ -30,17 +30,6 @@ class Numbers(NamedTuple):
     beta_1: float = 0.9
     beta_2: float = 0.999
     schedule_decay: float = 0.004
-
-
-def finite(value: object) -> float | None:
-    """A setting from a file as a number; None if it is none, or beyond what a float can be."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if isfinite(number) else None
 
 
 def numbers_of(iterations: int, hyperparameters: Mapping[str, object], *, scheduled: bool) -> Numbers:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ckptdoctor.examination import examine
 from ckptdoctor.grafting.options import Options
 from ckptdoctor.grafting.run import graft
-from ckptdoctor.optimizers.translation import finite
+from ckptdoctor.optimizers.numbers import finite
 from ckptdoctor.repairing.counts import Settings
 from ckptdoctor.state import OptimizerState
 

@@ -13,9 +13,17 @@ _POLYNOMIAL = 0xEDB88320
 _ONE = 1 << 31
 """Polynomials over GF(2) with their terms reversed: the highest bit is x to the power of 0."""
 
+_MANY = 256 << 10
 
-def fastest() -> Callable[[Buffer, int], int]:
-    """zlib-ng's, ten times as fast as zlib's, where there are wheels of it."""
+
+def fastest(nbytes: int = _MANY) -> Callable[[Buffer, int], int]:
+    """zlib-ng's, ten times as fast as zlib's, where there are wheels of it.
+
+    Args:
+        nbytes: So many are to be summed up: of a few zlib's own has told before zlib-ng is loaded.
+    """
+    if nbytes < _MANY:
+        return zlib.crc32
     try:
         from zlib_ng import zlib_ng
     except ImportError:

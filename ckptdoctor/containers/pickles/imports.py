@@ -3,7 +3,54 @@
 from __future__ import annotations
 
 from ckptdoctor.containers.pickles import values
-from ckptdoctor.containers.pickles.values import ALLOWED, Global, NotThese, Opaque
+from ckptdoctor.containers.pickles.values import Global, Known, NotThese, Opaque
+from ckptdoctor.containers.tensors.dtypes import ITEMSIZE
+
+_ELEMENTS = frozenset(
+    name for name in ITEMSIZE if name.startswith(("bfloat", "float8", "float4", "int4", "uint4", "int2", "uint2"))
+)
+"""The element types that ml_dtypes adds to numpy's."""
+
+
+def _allowed() -> dict[tuple[str, str], Known]:
+    table: dict[tuple[str, str], Known] = {
+        ("numpy", "ndarray"): Known.NDARRAY,
+        ("numpy", "dtype"): Known.DTYPE,
+        ("_codecs", "encode"): Known.ENCODE,
+        ("collections", "OrderedDict"): Known.ORDERED_DICT,
+        ("collections", "defaultdict"): Known.DEFAULT_DICT,
+        # Where EagerTensor.__reduce__ and jax.Array.__reduce__ put the array that they were.
+        ("tensorflow.python.framework.ops", "convert_to_tensor"): Known.TENSOR,
+        ("tensorflow.python.framework.tensor_conversion", "convert_to_tensor"): Known.TENSOR,
+        ("jax._src.array", "_reconstruct_array"): Known.JAX_ARRAY,
+        # ResourceVariable.__reduce__ is functools.partial(ResourceVariable, initial_value=array).
+        ("functools", "partial"): Known.PARTIAL,
+        ("tensorflow.python.ops.resource_variable_ops", "ResourceVariable"): Known.RESOURCE,
+        ("tensorflow.python.framework.dtypes", "as_dtype"): Known.AS_DTYPE,
+        ("keras.src.backend", "Variable"): Known.VARIABLE,
+    }
+    for backend in ("common.variables", "tensorflow.core", "jax.core", "numpy.core", "torch.core"):
+        for name in ("Variable", "KerasVariable"):
+            table[f"keras.src.backend.{backend}", name] = Known.VARIABLE
+    # numpy 2 moved `core` to `_core`; each release writes its own name and reads both.
+    for core in ("numpy.core", "numpy._core"):
+        table[f"{core}.multiarray", "_reconstruct"] = Known.RECONSTRUCT
+        table[f"{core}.multiarray", "scalar"] = Known.SCALAR
+        table[f"{core}.numeric", "_frombuffer"] = Known.FROM_BUFFER
+    # Python 2 and protocols below 3 say `__builtin__`.
+    for builtins in ("builtins", "__builtin__"):
+        for name in ("list", "tuple", "dict", "set", "frozenset", "bytes", "bytearray", "complex"):
+            table[builtins, name] = Known[name.upper()]
+        for name in ("int", "float", "bool", "str"):
+            table[builtins, name] = Known.NUMBER
+    for module in ("ml_dtypes", "ml_dtypes._custom_floats", "ml_dtypes._ml_dtypes_ext", "jaxlib.xla_extension"):
+        for name in _ELEMENTS:
+            table[module, name] = Known.ELEMENT
+    return table
+
+
+ALLOWED = _allowed()
+"""Module and name → what it makes. Anything else is refused."""
 
 
 class Imports:

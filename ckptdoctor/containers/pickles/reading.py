@@ -1,7 +1,7 @@
 """Pickles, read without running them: plain data and the places of numpy arrays, nothing else.
 
 `pickle.load` imports and calls what the file names. Here an interpreter of our own (`pickle_machine`) knows a table of
-imports that arrays need (`pickle_values.ALLOWED`), carries out their effect on our own types, and stops at any other.
+imports that arrays need (`imports.ALLOWED`), carries out their effect on our own types, and stops at any other.
 Array data is not read but located, so that memory does not grow with the arrays.
 """
 

@@ -1,13 +1,13 @@
-"""What a pickle may build: containers, numbers, strings and numpy arrays; and the only imports it may name for that.
+"""What a pickle may build: containers, numbers, strings and numpy arrays.
 
-Nothing here imports or calls what a pickle names. A global is looked up in `ALLOWED`; what it would do to its arguments
-is done by our own code, on our own types.
+Nothing here imports or calls what a pickle names. A global is looked up in `imports.ALLOWED`; what it would do to its
+arguments is done by our own code, on our own types. They are no dataclasses, which take longer to define than a small
+file takes to read.
 """
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Literal, TypeAlias
 
@@ -79,72 +79,24 @@ class Known(Enum):
     """A TensorFlow variable's class: is never called."""
 
 
-_ELEMENTS = frozenset(
-    name for name in ITEMSIZE if name.startswith(("bfloat", "float8", "float4", "int4", "uint4", "int2", "uint2"))
-)
-"""The element types that ml_dtypes adds to numpy's."""
-
-
-def _allowed() -> dict[tuple[str, str], Known]:
-    table: dict[tuple[str, str], Known] = {
-        ("numpy", "ndarray"): Known.NDARRAY,
-        ("numpy", "dtype"): Known.DTYPE,
-        ("_codecs", "encode"): Known.ENCODE,
-        ("collections", "OrderedDict"): Known.ORDERED_DICT,
-        ("collections", "defaultdict"): Known.DEFAULT_DICT,
-        # Where EagerTensor.__reduce__ and jax.Array.__reduce__ put the array that they were.
-        ("tensorflow.python.framework.ops", "convert_to_tensor"): Known.TENSOR,
-        ("tensorflow.python.framework.tensor_conversion", "convert_to_tensor"): Known.TENSOR,
-        ("jax._src.array", "_reconstruct_array"): Known.JAX_ARRAY,
-        # ResourceVariable.__reduce__ is functools.partial(ResourceVariable, initial_value=array).
-        ("functools", "partial"): Known.PARTIAL,
-        ("tensorflow.python.ops.resource_variable_ops", "ResourceVariable"): Known.RESOURCE,
-        ("tensorflow.python.framework.dtypes", "as_dtype"): Known.AS_DTYPE,
-        ("keras.src.backend", "Variable"): Known.VARIABLE,
-    }
-    for backend in ("common.variables", "tensorflow.core", "jax.core", "numpy.core", "torch.core"):
-        for name in ("Variable", "KerasVariable"):
-            table[f"keras.src.backend.{backend}", name] = Known.VARIABLE
-    # numpy 2 moved `core` to `_core`; each release writes its own name and reads both.
-    for core in ("numpy.core", "numpy._core"):
-        table[f"{core}.multiarray", "_reconstruct"] = Known.RECONSTRUCT
-        table[f"{core}.multiarray", "scalar"] = Known.SCALAR
-        table[f"{core}.numeric", "_frombuffer"] = Known.FROM_BUFFER
-    # Python 2 and protocols below 3 say `__builtin__`.
-    for builtins in ("builtins", "__builtin__"):
-        for name in ("list", "tuple", "dict", "set", "frozenset", "bytes", "bytearray", "complex"):
-            table[builtins, name] = Known[name.upper()]
-        for name in ("int", "float", "bool", "str"):
-            table[builtins, name] = Known.NUMBER
-    for module in ("ml_dtypes", "ml_dtypes._custom_floats", "ml_dtypes._ml_dtypes_ext", "jaxlib.xla_extension"):
-        for name in _ELEMENTS:
-            table[module, name] = Known.ELEMENT
-    return table
-
-
-ALLOWED = _allowed()
-"""Module and name → what it makes. Anything else is refused."""
-
-
-@dataclass(frozen=True, slots=True)
 class Global:
     """An allowed import."""
 
-    known: Known
-    name: str
+    __slots__ = ("known", "name")
+
+    def __init__(self, known: Known, name: str) -> None:
+        self.known, self.name = known, name
 
 
-@dataclass(frozen=True, slots=True)
 class Stretch:
     """Bytes or text of the pickle that stay in the file: `nbytes` at `offset`, coded; `text` says which they are."""
 
-    offset: int
-    nbytes: int
-    coding: Coding = "raw"
-    text: bool = False
+    __slots__ = ("coding", "nbytes", "offset", "text")
+
+    def __init__(self, offset: int, nbytes: int, coding: Coding = "raw", *, text: bool = False) -> None:
+        self.offset, self.nbytes, self.coding, self.text = offset, nbytes, coding, text
 
 
-@dataclass(slots=True)
 class Dtype:
     """An element type.
 
@@ -154,37 +106,47 @@ class Dtype:
         big_endian: As its BUILD says.
     """
 
-    name: str
-    itemsize: int
-    big_endian: bool = False
+    __slots__ = ("big_endian", "itemsize", "name")
+
+    def __init__(self, name: str, itemsize: int, big_endian: bool = False) -> None:  # noqa: FBT001, FBT002 - as numpy's
+        self.name, self.itemsize, self.big_endian = name, itemsize, big_endian
 
 
-@dataclass(slots=True)
 class Array:
     """A numpy array, or scalar, before its place in the structure is known."""
 
-    shape: tuple[int, ...] = ()
-    dtype: Dtype | None = None
-    data: object = None
-    fortran: bool = False
-    scalar: bool = False
+    __slots__ = ("data", "dtype", "fortran", "scalar", "shape")
+
+    def __init__(
+        self,
+        shape: tuple[int, ...] = (),
+        dtype: Dtype | None = None,
+        data: object = None,
+        *,
+        fortran: bool = False,
+        scalar: bool = False,
+    ) -> None:
+        self.shape, self.dtype, self.data, self.fortran, self.scalar = shape, dtype, data, fortran, scalar
 
 
-@dataclass(slots=True)
 class Pairs:
     """A dict as a list of its items: what a file chooses as keys is not hashed while it is read."""
 
-    items: list[tuple[object, object]] = field(default_factory=list)
+    __slots__ = ("items",)
+
+    def __init__(self, items: list[tuple[object, object]] | None = None) -> None:
+        self.items = [] if items is None else items
 
 
-@dataclass(slots=True)
 class Bag:
     """A set or frozenset, as a list."""
 
-    items: list[object] = field(default_factory=list)
+    __slots__ = ("items",)
+
+    def __init__(self, items: list[object] | None = None) -> None:
+        self.items = [] if items is None else items
 
 
-@dataclass(slots=True)
 class Opaque:
     """An object of a class that nobody here knows: what its pickle gives it, and nothing that it would do.
 
@@ -196,18 +158,22 @@ class Opaque:
         members: What was appended to it.
     """
 
-    name: str
-    args: tuple[object, ...] = ()
-    state: object = None
-    items: list[tuple[object, object]] = field(default_factory=list)
-    members: list[object] = field(default_factory=list)
+    __slots__ = ("args", "items", "members", "name", "state")
+
+    def __init__(self, name: str, args: tuple[object, ...] = ()) -> None:
+        self.name, self.args = name, args
+        self.state: object = None
+        self.items: list[tuple[object, object]] = []
+        self.members: list[object] = []
 
 
-@dataclass(slots=True)
 class Held:
     """A variable of a framework: nothing but the value that it holds."""
 
-    value: object = None
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value: object = None
 
 
 _CODES = {

@@ -156,7 +156,7 @@ def _told_by_directory(path: str, members: list[Member], start: int) -> dict[str
     unlike: list[tuple[int, int]] = []
     for (size, crc), (first, *others) in alike.items():
         data = ranges.read(first, size) if others else b""
-        if others and fastest()(data, 0) == crc:
+        if others and fastest(size)(data, 0) == crc:
             ranges.tell(dict.fromkeys(others, data))
         else:  # torch writes no checksums where it is told so
             unlike += [(each, size) for each in others]

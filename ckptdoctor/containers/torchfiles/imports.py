@@ -5,7 +5,6 @@ Sources: torch/_utils.py (`_rebuild_*`), torch/serialization.py (`persistent_id`
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from ckptdoctor.containers.pickles.imports import Imports
@@ -40,7 +39,6 @@ MAX_LOCATION = 64
 """Characters of a device that are kept."""
 
 
-@dataclass(slots=True)
 class Storage:
     """A stretch of elements outside of the pickle.
 
@@ -51,13 +49,12 @@ class Storage:
         location: The device it was on: `cpu`, `cuda:0`.
     """
 
-    key: str
-    dtype: str
-    numel: int
-    location: str = "cpu"
+    __slots__ = ("dtype", "key", "location", "numel")
+
+    def __init__(self, key: str, dtype: str, numel: int, location: str = "cpu") -> None:
+        self.key, self.dtype, self.numel, self.location = key, dtype, numel, location
 
 
-@dataclass(slots=True)
 class Tensor:
     """A view of a storage; without one, what is known of its type and shape.
 
@@ -72,14 +69,20 @@ class Tensor:
         parameter: It is an nn.Parameter.
     """
 
-    storage: Storage | None
-    dtype: str
-    shape: tuple[int, ...]
-    offset: int = 0
-    strides: tuple[int, ...] | None = None
-    kind: str = ""
-    parts: dict[str, object] = field(default_factory=dict)
-    parameter: bool = False
+    __slots__ = ("dtype", "kind", "offset", "parameter", "parts", "shape", "storage", "strides")
+
+    def __init__(
+        self,
+        storage: Storage | None,
+        dtype: str,
+        shape: tuple[int, ...],
+        offset: int = 0,
+        strides: tuple[int, ...] | None = None,
+        kind: str = "",
+        parts: dict[str, object] | None = None,
+    ) -> None:
+        self.storage, self.dtype, self.shape, self.offset, self.strides = storage, dtype, shape, offset, strides
+        self.kind, self.parts, self.parameter = kind, {} if parts is None else parts, False
 
 
 class Name(NamedTuple):

@@ -232,7 +232,7 @@ class ZipArchive:
         if member.method not in {STORED, *_UNPACKERS}:
             raise UnreadableArtifact(f"is packed by method {member.method}, which is not read", self.path, place=name)
         unpacker = _UNPACKERS[member.method]() if member.method in _UNPACKERS else None
-        sum_up, crc, size, left = fastest(), 0, 0, member.packed
+        sum_up, crc, size, left = fastest(member.size), 0, 0, member.packed
         packed = b""
         while left or (unpacker is not None and not unpacker.eof):
             if left and not packed:

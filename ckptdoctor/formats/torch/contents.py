@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from ckptdoctor.containers.pickles.reading import Key, Node, Thing
@@ -18,13 +17,13 @@ from ckptdoctor.references import TensorRef
 Fields: TypeAlias = Mapping[Key, Node]
 
 _MAX_DEPTH = 12
-_COUNTERS = re.compile(
-    r"(?:.*_)?(?:epochs?|steps?|iter(?:ation)?s?|iters?|batch(?:_idx|es)?|n_averaged|samples|updates|timesteps)(?:_.*)?\Z",
-    re.IGNORECASE,
+_COUNTERS = (
+    r"(?i)(?:.*_)?(?:epochs?|steps?|iter(?:ation)?s?|iters?|batch(?:_idx|es)?|n_averaged|samples|updates|timesteps)"
+    r"(?:_.*)?\Z"
 )
 _RNG = re.compile(r"rng|random|seed_state|cuda_state", re.IGNORECASE)
 _SCALER = frozenset({"scale", "growth_factor", "backoff_factor"})
-_AVERAGED = re.compile(r"ema|average|swa|shadow", re.IGNORECASE)
+_AVERAGED = r"(?i)ema|average|swa|shadow"
 _TRAINED = "current_model_state"
 """What is trained, in a checkpoint of Lightning's WeightAveraging; `state_dict` is the average then."""
 _SCHEDULER_KEYS = frozenset(
@@ -32,7 +31,6 @@ _SCHEDULER_KEYS = frozenset(
 )
 
 
-@dataclass(slots=True)
 class Model:
     """A dictionary of names and tensors.
 
@@ -43,13 +41,12 @@ class Model:
         sorted_names: Its order is that of its names, not of the model.
     """
 
-    label: str
-    tensors: dict[str, TensorRef]
-    averaged: bool = False
-    sorted_names: bool = False
+    def __init__(
+        self, label: str, tensors: dict[str, TensorRef], *, averaged: bool = False, sorted_names: bool = False
+    ) -> None:
+        self.label, self.tensors, self.averaged, self.sorted_names = label, tensors, averaged, sorted_names
 
 
-@dataclass(slots=True)
 class Contents:
     """Everything that was found.
 
@@ -66,16 +63,17 @@ class Contents:
         warmup: The function of a LambdaLR, where a trainer's own file tells it.
     """
 
-    models: list[Model] = field(default_factory=list)
-    optimizers: dict[str, Fields] = field(default_factory=dict)
-    schedulers: dict[str, Fields] = field(default_factory=dict)
-    scalers: dict[str, Fields] = field(default_factory=dict)
-    rng: list[str] = field(default_factory=list)
-    counters: dict[str, int] = field(default_factory=dict)
-    others: list[TensorRef] = field(default_factory=list)
-    empty: list[str] = field(default_factory=list)
-    whole: list[str] = field(default_factory=list)
-    warmup: Warmup | None = None
+    def __init__(self) -> None:
+        self.models: list[Model] = []
+        self.optimizers: dict[str, Fields] = {}
+        self.schedulers: dict[str, Fields] = {}
+        self.scalers: dict[str, Fields] = {}
+        self.rng: list[str] = []
+        self.counters: dict[str, int] = {}
+        self.others: list[TensorRef] = []
+        self.empty: list[str] = []
+        self.whole: list[str] = []
+        self.warmup: Warmup | None = None
 
 
 def contents(root: Node) -> Contents:
@@ -172,8 +170,8 @@ def _taken(node: Node, fields: Fields, label: str, found: Contents) -> bool:
         found.models.append(Model(label, dict(_modules(fields, "", 0))))
     elif is_model(fields) and fields.keys() != {"n_averaged"}:
         tensors = {str(name): each for name, each in fields.items() if isinstance(each, TensorRef)}
-        averaged = "n_averaged" in tensors or bool(_AVERAGED.search(last))
-        found.models.append(Model(label, tensors, averaged))
+        averaged = "n_averaged" in tensors or bool(re.search(_AVERAGED, last))
+        found.models.append(Model(label, tensors, averaged=averaged))
     elif "optim" in last.lower() and not fields:
         found.empty.append(label)
     else:
@@ -200,7 +198,7 @@ def _joined(label: str, name: str) -> str:
 def _counter(label: str, value: Node, found: Contents) -> None:
     name = label.rpartition("/")[2]
     whole = isinstance(value, int) and not isinstance(value, bool)
-    if whole and isinstance(value, int) and (_COUNTERS.match(name) or name.isdecimal()) and abs(value) < 1 << 63:
+    if whole and isinstance(value, int) and (re.match(_COUNTERS, name) or name.isdecimal()) and abs(value) < 1 << 63:
         found.counters.setdefault(label, value)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 from itertools import islice
 from typing import TypeAlias
@@ -45,7 +44,6 @@ _NO_SETTING = frozenset({"params", "param_names"})
 _MAX_PLACES = 1_000_000
 
 
-@dataclass
 class Draft:
     """An optimizer's state_dict, taken apart.
 
@@ -57,11 +55,10 @@ class Draft:
         oddities: What was noticed.
     """
 
-    name: str
-    groups: Sequence[Fields]
-    places: list[tuple[Key, int, Fields | None]]
-    is_plain: bool = True
-    oddities: list[Oddity] = field(default_factory=list)
+    def __init__(self, name: str, groups: Sequence[Fields], *, is_plain: bool) -> None:
+        self.name, self.groups, self.is_plain = name, groups, is_plain
+        self.places: list[tuple[Key, int, Fields | None]] = []
+        self.oddities: list[Oddity] = []
 
     @cached_property
     def held(self) -> list[list[Held]]:
@@ -104,7 +101,7 @@ def draft(name: str, fields: Fields) -> Draft:
     listed = fields["param_groups"]
     groups = [each for each in listed if isinstance(each, dict)] if isinstance(listed, (list, tuple)) else []
     state = fields_of(fields["state"]) or {}
-    found = Draft(name, groups, [], is_plain)
+    found = Draft(name, groups, is_plain=is_plain)
     text = 0
     for number, group in enumerate(groups):
         members = group["params"]

@@ -16,8 +16,8 @@ _PLACES = (
     "callbacks",
 )  # fmt: skip
 """Keys under which trainers and scripts keep what they were started with."""
-_ABSOLUTE = re.compile(r"(?:/[^/\x00-\x1f<>|]{1,255}){2,}/?\Z|[A-Za-z]:[\\/][^\x00-\x1f<>|]{1,255}\Z")
-_PATH = re.compile(r"pathlib\.(?:\w+\.)?(?:Pure)?(?:Posix|Windows)?Path\Z")
+_ABSOLUTE = r"(?:/[^/\x00-\x1f<>|]{1,255}){2,}/?\Z|[A-Za-z]:[\\/][^\x00-\x1f<>|]{1,255}\Z"
+_PATH = r"pathlib\.(?:\w+\.)?(?:Pure)?(?:Posix|Windows)?Path\Z"
 _LONGEST, _DEEPEST, _MOST_NODES, _SHOWN = 400, 6, 10_000, 3
 
 
@@ -35,7 +35,7 @@ def paths_in(root: Node, part: str = "") -> Iterator[Oddity]:
 
 def told(found: Iterable[tuple[str, str]]) -> Iterator[Oddity]:
     """One sentence for (where, text) of which some are absolute paths."""
-    shown = [f"{where}: {text}" for where, text in found if len(text) <= _LONGEST and _ABSOLUTE.match(text)]
+    shown = [f"{where}: {text}" for where, text in found if len(text) <= _LONGEST and re.match(_ABSOLUTE, text)]
     if shown:
         yield Oddity("X006", f"paths of the machine that saved it are inside: {enumerate_some(shown, _SHOWN)}")
 
@@ -70,7 +70,7 @@ def written_path(node: Node) -> str | None:
     """The text of a `pathlib.Path`, which pickles as its parts."""
     if (
         not isinstance(node, Thing)
-        or not _PATH.match(node.name)
+        or not re.match(_PATH, node.name)
         or not all(isinstance(each, str) for each in node.args)
     ):
         return None

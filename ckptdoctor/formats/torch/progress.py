@@ -42,11 +42,11 @@ def of_trainer(progress: Mapping[str, object]) -> Iterator[Oddity]:
 
 # ----------------------------------------------------------------------------------------------- how good the model was
 
-_SCORES = re.compile(
-    r"(?:.*[_/.-])?(?:loss|acc|accuracy|score|metric|error|f1|auc|m?ap|m?iou|bleu|rouge|psnr|perplexity|ppl|reward|prec1|acc1"
-    r"|top1|fid|wer|cer|mae|mse|rmse|r2|dice)(?:[_/.-].*)?\Z",
-    re.IGNORECASE,
+_SCORES = (
+    r"(?i)(?:.*[_/.-])?(?:loss|acc|accuracy|score|metric|error|f1|auc|m?ap|m?iou|bleu|rouge|psnr|perplexity|ppl|reward|prec1|acc1"
+    r"|top1|fid|wer|cer|mae|mse|rmse|r2|dice)(?:[_/.-].*)?\Z"
 )
+_FIGURES = (int, float, TensorRef)
 _FIRST = ("val", "valid", "validation", "eval", "test", "dev")
 """What a figure's name begins with that training does not see."""
 
@@ -66,7 +66,8 @@ def logged_in(root: Node) -> Logged:
                 best if isinstance(best, str) and best else None,
                 "best_model_path",
             )
-    scores = [name for name in fields if isinstance(name, str) and _SCORES.match(name)]
+    figures = [name for name, each in fields.items() if isinstance(name, str) and isinstance(each, _FIGURES)]
+    scores = list(filter(re.compile(_SCORES).match, figures)) if figures else []
     for name in sorted(scores, key=lambda each: not each.lower().startswith(_FIRST)):
         value = _number(fields[name])
         if value is not None:

@@ -9,7 +9,6 @@ modules in modeling_*.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from ckptdoctor.references import TensorRef
 
@@ -39,7 +38,6 @@ _BART = ("k_proj", "v_proj", "q_proj", "out_proj")
 """BART, OPT and CLIP register the key first."""
 
 
-@dataclass(slots=True)
 class Module:
     """A module, by the names of its parameters.
 
@@ -48,8 +46,9 @@ class Module:
         inner: The modules in it.
     """
 
-    own: list[str] = field(default_factory=list)
-    inner: dict[str, Module] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.own: list[str] = []
+        self.inner: dict[str, Module] = {}
 
     def all(self) -> Iterator[str]:
         """Every parameter in it."""

@@ -16,18 +16,20 @@ from ckptdoctor.state import Oddity
 from ckptdoctor.words import enumerate_some
 
 _SHOWN = 5
-_PLAIN = re.compile(
+_PLAIN = (
     r"argparse\.Namespace|pathlib\.\w*Path|datetime\.\w+|collections\.(?:Counter|deque|OrderedDict|defaultdict)|"
     r"types\.SimpleNamespace|functools\.partial|enum\.\w+|decimal\.Decimal|fractions\.Fraction|uuid\.UUID|"
     r"copy_?reg\._reconstructor|copy_?reg\.__newobj__|re\._compile|zoneinfo\.ZoneInfo|"
     r"(?:builtins|__builtin__)\.(?:getattr|object|slice|range|xrange|unicode|long|type|Ellipsis|NotImplemented)"
 )
 """Names of the standard library that data needs; getattr is honest in schedulers of torch 1.4."""
-_TORCH_FUNCTIONS = re.compile(
+_TORCH_FUNCTIONS = (
     r"torch\.(?:_utils|_tensor|storage|serialization|nn\.functional|nn\.backends|_C|nn\.init|ops|quantization\.qconfig)\b.*|"
     r"torch\.(?:per_\w+|strided|sparse\w*|relu|tanh|sigmoid|\w+_format|q?u?int\d+|float\d*\w*|device)"
 )
-_NUMPY = re.compile(r"numpy\.(?:random\.(?:_\w+|mtrand)\.\w+|_?core\.\w+\.\w+|ma\.core\.\w+|dtypes?\.?\w*|\w+)")
+_NUMPY = r"numpy\.(?:random\.(?:_\w+|mtrand)\.\w+|_?core\.\w+\.\w+|ma\.core\.\w+|dtypes?\.?\w*|\w+)"
+_USUAL = frozenset({"collections.OrderedDict", "torch._utils._rebuild_tensor_v2"})
+"""Those of them that nearly every file names: for these alone the patterns are not compiled."""
 _SAFE = frozenset({
     "torch.Size", "torch.Tensor", "torch.device", "torch.nn.parameter.Parameter", "torch.nn.parameter.Buffer",
     "torch.serialization._get_layout", "torch.per_tensor_affine", "torch.per_channel_affine", "collections.Counter",
@@ -78,17 +80,20 @@ def _shown(name: Name) -> str:
 
 def _runs(name: Name, *, called: bool) -> bool:
     """Whether a name is one that data never needs: a function of the standard library, of torch or of numpy."""
+    if name.full in _USUAL:
+        return False
     top = name.module.partition(".")[0]
     parts = name.name.split(".")
     if len(parts) > 1 and any(part in sys.stdlib_module_names for part in parts[:-1]):
         return True  # an attribute of a module: `os.system` of one that imports os
     if top in {"builtins", "__builtin__"} or top in sys.stdlib_module_names or top in _OLD_MODULES:
-        return top != "__main__" and _PLAIN.fullmatch(name.full) is None
+        return top != "__main__" and re.fullmatch(_PLAIN, name.full) is None
     function = parts[-1].lstrip("_")[:1].islower()  # `_StorageInfo` is a class, `_get_layout` a function
     if top == "torch":
-        return function and called and _TORCH_FUNCTIONS.fullmatch(name.full) is None
+        return function and called and re.fullmatch(_TORCH_FUNCTIONS, name.full) is None
     if top == "numpy":
-        return _NUMPY.fullmatch(name.full) is None or (function and called and name.module in {"numpy", "numpy.f2py"})
+        known = re.fullmatch(_NUMPY, name.full) is not None
+        return not known or (function and called and name.module in {"numpy", "numpy.f2py"})
     return False
 
 

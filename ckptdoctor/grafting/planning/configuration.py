@@ -15,6 +15,7 @@ from ckptdoctor.optimizers.dialects import dialect
 from ckptdoctor.optimizers.keras.config import CURRENT_RATE, Settings
 from ckptdoctor.optimizers.keras.serialize import Form, assumed, require_agreement, to_config, vocabulary
 from ckptdoctor.optimizers.lists.layout import blocks
+from ckptdoctor.optimizers.numbers import finite
 from ckptdoctor.optimizers.planned import PlannedOptimizer
 from ckptdoctor.state import Format, Generation, OptimizerState, Schedule
 from ckptdoctor.words import enumerate_some
@@ -110,7 +111,7 @@ def configure(
             raise GraftRefused(problem)
     rate = merged.get("learning_rate")
     if isinstance(rate, (int, float)) and not isinstance(rate, bool):
-        known = translation.finite(rate)
+        known = finite(rate)
         if known is None or abs(known) > _LARGEST:
             raise GraftRefused(
                 f"the learning rate is {_shown(rate)}, which no training uses: set another with --learning-rate"
@@ -127,7 +128,7 @@ def configure(
 
 def _same(a: object, b: object) -> bool:
     """Whether two settings are the same to a framework: a trained optimizer's come from variables of float32."""
-    numbers = [translation.finite(each) for each in (a, b)]
+    numbers = [finite(each) for each in (a, b)]
     if a == b or None in numbers or any(isinstance(each, int) for each in (a, b)):
         return a == b
     return len({struct.pack("<f", each) for each in numbers if each is not None and abs(each) <= _LARGEST}) == 1

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from math import cos, floor, isfinite, pi
 
 from ckptdoctor.errors import UsageProblem
@@ -30,7 +29,6 @@ class Unknowable(Exception):
     """The state does not tell the rate: a function of the program's, or a metric, sets it."""
 
 
-@dataclass(slots=True)
 class Scheduler:
     """A scheduler that can be stepped.
 
@@ -44,13 +42,10 @@ class Scheduler:
         parts: Those that it is made of.
     """
 
-    class_name: str
-    own: Own
-    base: float
-    group: Own
-    epoch: int
-    cycle: tuple[float, float] = (0, 0)
-    parts: list[Scheduler] = field(default_factory=list)
+    def __init__(self, class_name: str, own: Own, base: float, group: Own, epoch: int) -> None:
+        self.class_name, self.own, self.base, self.group, self.epoch = class_name, own, base, group, epoch
+        self.cycle: tuple[float, float] = (0, 0)
+        self.parts: list[Scheduler] = []
 
     def step(self, rate: float) -> float:
         """The rate after one more step, from the one that is in force.

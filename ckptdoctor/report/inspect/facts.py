@@ -156,6 +156,8 @@ def schedule_text(optimizer: OptimizerState) -> str:
     schedule = optimizer.schedule
     if schedule is not None:
         return _rates(schedule.class_name, schedule.learning_rate, schedule.learning_rate_if_lost)
+    if not optimizer.hyperparameters.get("decay"):
+        return ""
     from ckptdoctor.optimizers.keras.schedules import legacy_decay
 
     decay = legacy_decay(optimizer.class_name, optimizer.hyperparameters, optimizer.iterations)

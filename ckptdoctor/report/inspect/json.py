@@ -186,8 +186,6 @@ def _variable(variable: ModelVariable, figures: Stats | None) -> dict[str, Any]:
 
 
 def _optimizer(optimizer: OptimizerState, figures: Stats | None, slots: Slots) -> dict[str, Any]:
-    from ckptdoctor.optimizers.keras.schedules import legacy_decay
-
     entry: dict[str, Any] = {
         "name": optimizer.name,
         "class": optimizer.class_name,
@@ -211,9 +209,12 @@ def _optimizer(optimizer: OptimizerState, figures: Stats | None, slots: Slots) -
         ],
         "other": [_other(each, figures) for each in optimizer.other],
     }
-    decay = legacy_decay(optimizer.class_name, optimizer.hyperparameters, optimizer.iterations)
-    if decay is not None and optimizer.schedule is None:
-        entry["decay"] = {name: plain(value) for name, value in decay._asdict().items()}
+    if optimizer.hyperparameters.get("decay") and optimizer.schedule is None:
+        from ckptdoctor.optimizers.keras.schedules import legacy_decay
+
+        decay = legacy_decay(optimizer.class_name, optimizer.hyperparameters, optimizer.iterations)
+        if decay is not None:
+            entry["decay"] = {name: plain(value) for name, value in decay._asdict().items()}
     if optimizer.class_inferred:
         entry["class_inferred"] = True
     if optimizer.class_candidates:
