@@ -4,11 +4,9 @@ Source: tensorflow/core/protobuf/{saved_model,meta_graph,saved_object_graph}.pro
 saved_metadata.proto.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ckptdoctor.containers.bytes.files import RegularFile
 from ckptdoctor.containers.tables.messages import Message
@@ -24,8 +22,7 @@ _TAGS, _VERSION = 4, 5  # MetaInfoDef.tags, .tensorflow_version
 _USER_OBJECT, _VARIABLE = 4, 7  # SavedObject.user_object (identifier 1, metadata 3), .variable (trainable 3)
 
 
-@dataclass(frozen=True, slots=True)
-class SavedModelParts:
+class SavedModelParts(NamedTuple):
     """What is read of a SavedModel.
 
     Attributes:
@@ -41,9 +38,9 @@ class SavedModelParts:
     tensorflow_version: str = ""
     tags: tuple[str, ...] = ()
     metagraphs: int = 0
-    identifiers: Mapping[int, str] = field(default_factory=dict)
-    metadata: Mapping[int, str] = field(default_factory=dict)
-    trainable: Mapping[int, bool] = field(default_factory=dict)
+    identifiers: Mapping[int, str] = {}
+    metadata: Mapping[int, str] = {}
+    trainable: Mapping[int, bool] = {}
     python_ops: tuple[str, ...] = ()
 
 

@@ -8,7 +8,6 @@ the key. The orders that come out are candidates: what is frozen today may have 
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -218,8 +217,7 @@ def read_tree(root: SavedNode, config: object, generation: Generation | None) ->
     return _finish(list(_object(root, about, (), _Walk(generation), frozen=False)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Walk:
+class _Walk(NamedTuple):
     """What stays the same on the way down."""
 
     generation: Generation | None
@@ -243,14 +241,14 @@ def _object(
     if not last:
         yield from own
     told = walk.told and (not node.children or is_described(class_name))
-    below = replace(walk, parent=snake_case(class_name) or node.group, depth=walk.depth + 1, told=told)
+    below = walk._replace(parent=snake_case(class_name) or node.group, depth=walk.depth + 1, told=told)
     done: set[str] = set()
     inner = layer_configs(layer) if layer is not None and walk.depth < MAX_DEPTH else []
     container = next((each for each in CONTAINERS if inner and each in node.children), None)
     if container is not None:
         done.add(container)
         holder = node.children[container]
-        inside = replace(below, told=True)
+        inside = below._replace(told=True)
         known = layer_groups(holder, inner, container)
         for group, about in known:
             yield from _object(holder.children[group], about, (*names, name_of(about) or group), inside, frozen=frozen)
@@ -261,7 +259,7 @@ def _object(
         if child.group not in done:
             link = (LooseLink(id(node), number, child.stem),) if child.loose else ()
             yield from _child(
-                child.node, names, replace(below, loose=walk.loose + link), frozen=frozen,
+                child.node, names, below._replace(loose=walk.loose + link), frozen=frozen,
                 about=inner_config(layer, child.group),
             )  # fmt: skip
     if last:

@@ -7,7 +7,6 @@ gives: `dense`, `dense_1`, `dense_2` are numbered as they are made, and Keras 3.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ckptdoctor.formats.keras.layers import CHILD_ORDER
@@ -20,7 +19,6 @@ _COUNTER = re.compile(r"(.+)_(\d{1,6})")
 _MOST_STEMS = 64
 
 
-@dataclass(slots=True)
 class SavedNode:
     """A saved object of the `.keras` layout.
 
@@ -32,11 +30,14 @@ class SavedNode:
         is_object: It has a place for variables of its own; a list or dictionary of objects has none.
     """
 
-    group: str = ""
-    own: list[TensorRef] = field(default_factory=list)
-    label: str | None = None
-    children: "dict[str, SavedNode]" = field(default_factory=dict)
-    is_object: bool = False
+    __slots__ = ("children", "group", "is_object", "label", "own")
+
+    def __init__(self, group: str = "") -> None:
+        self.group = group
+        self.own: list[TensorRef] = []
+        self.label: str | None = None
+        self.children: dict[str, SavedNode] = {}
+        self.is_object = False
 
     @property
     def has_weights(self) -> bool:

@@ -5,7 +5,6 @@ answers with, and `read_store` finds the model and the optimizer in it.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ckptdoctor.containers.hdf5.contract import H5Reader
@@ -33,7 +32,6 @@ MARKERS = frozenset({"layers", "_layer_checkpoint_dependencies", VARS, OPTIMIZER
 """What the root of this layout holds; one is enough."""
 
 
-@dataclass(slots=True)
 class Store:
     """Everything that a saved model's weights hold.
 
@@ -44,10 +42,11 @@ class Store:
         oddities: What was noticed.
     """
 
-    groups: dict[str, dict[str, TensorRef]] = field(default_factory=dict)
-    labels: dict[str, str] = field(default_factory=dict)
-    values: dict[str, Scalar | None] = field(default_factory=dict)
-    oddities: list[Oddity] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.groups: dict[str, dict[str, TensorRef]] = {}
+        self.labels: dict[str, str] = {}
+        self.values: dict[str, Scalar | None] = {}
+        self.oddities: list[Oddity] = []
 
 
 def load_h5(file: H5Reader, store: Store) -> None:

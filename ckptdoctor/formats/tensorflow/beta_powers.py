@@ -4,11 +4,9 @@ The n-th Adam of a graph makes `beta1_power_n`, under the name scope in which it
 number. Whose a set is therefore only follows where there is one Adam, or where the scopes agree.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ckptdoctor.containers.tensors.dtypes import INTEGRAL
 from ckptdoctor.containers.tensors.values import read_scalar
@@ -21,8 +19,7 @@ _SCALES = ("current_loss_scale", "loss_scale")
 _GOOD_STEPS = ("good_steps", "num_good_steps", "bad_steps")
 
 
-@dataclass(frozen=True, slots=True)
-class PowerSet:
+class PowerSet(NamedTuple):
     """The beta powers of one optimizer.
 
     Attributes:

@@ -6,7 +6,6 @@ Nothing links a slot to its variable but the variable's name inside the slot's f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from ckptdoctor.formats.keras.optimizer_groups import resembles
 from ckptdoctor.formats.tensorflow.optimizer_reading import Reading, kinds_by_attribute
@@ -26,12 +25,14 @@ Options = Mapping[int, Sequence[ModelVariable]]
 """List index → the variables that it may be."""
 
 
-@dataclass(slots=True)
 class _Trained:
     """What the slots at one index say of their variable: its shape, and the full names that contain its name."""
 
-    shape: tuple[int, ...]
-    names: list[tuple[str, SlotKind | None]]
+    __slots__ = ("names", "shape")
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+        self.names: list[tuple[str, SlotKind | None]] = []
 
 
 def read_listed(reading: Reading) -> inference.Inference:
@@ -98,7 +99,7 @@ def _trained(reading: Reading, lists: Lists, kinds: Mapping[str, SlotKind]) -> d
             full = reading.objects.node(child).full_name
             if ref is None:
                 continue
-            each = found.setdefault(position, _Trained(ref.shape, []))
+            each = found.setdefault(position, _Trained(ref.shape))
             if kind is None or kind.extent is Extent.VARIABLE:
                 each.shape = ref.shape
             if full:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from ckptdoctor.optimizers.keras.naming import MOST_PARTS
@@ -14,7 +13,6 @@ _KNOWN = {each.op_name for each in TF1_OPTIMIZERS if not each.suffixes} | {TF1_A
 _SUFFIXES = {suffix: (each.op_name, k) for each in TF1_OPTIMIZERS for k, suffix in enumerate(each.suffixes)}
 
 
-@dataclass(slots=True)
 class Found:
     """Slots of one op name.
 
@@ -24,9 +22,10 @@ class Found:
         scoped: Some of them have more before the owner's name than nothing.
     """
 
-    op: str
-    slots: dict[str, list[TensorRef]] = field(default_factory=dict)
-    scoped: bool = False
+    def __init__(self, op: str) -> None:
+        self.op = op
+        self.slots: dict[str, list[TensorRef]] = {}
+        self.scoped = False
 
 
 _Candidate: TypeAlias = tuple[TensorRef, str, TensorRef | None]

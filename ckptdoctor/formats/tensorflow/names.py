@@ -7,7 +7,6 @@ before the whole name. Keras optimizers that went through a Saver keep their own
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import chain
 
 from ckptdoctor.containers.tensors.dtypes import INTEGRAL
@@ -25,7 +24,6 @@ _STEPS = ("global_step", "step", "GlobalStep", "train_step")
 _NON_TRAINABLE = ("moving_mean", "moving_variance")
 
 
-@dataclass(slots=True)
 class Names:
     """A name-based checkpoint, sorted.
 
@@ -38,12 +36,13 @@ class Names:
         others: What is none of the above.
     """
 
-    variables: list[ModelVariable] = field(default_factory=list)
-    optimizers: list[OptimizerState] = field(default_factory=list)
-    counters: dict[str, int] = field(default_factory=dict)
-    counter_tensors: dict[str, TensorRef] = field(default_factory=dict)
-    averages: int = 0
-    others: list[TensorRef] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.variables: list[ModelVariable] = []
+        self.optimizers: list[OptimizerState] = []
+        self.counters: dict[str, int] = {}
+        self.counter_tensors: dict[str, TensorRef] = {}
+        self.averages = 0
+        self.others: list[TensorRef] = []
 
 
 def read_names(tensors: Mapping[str, TensorRef], *, serving: bool = False) -> Names:

@@ -5,7 +5,6 @@ own; positions are what every framework's own loader goes by. Each answer says w
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -65,8 +64,7 @@ class StateVariable(NamedTuple):
         return self.is_scalar and isinstance(self.value, int) and not isinstance(self.value, bool)
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """What each element of a list is.
 
     Attributes:
@@ -83,7 +81,7 @@ class Reading:
     iteration: StateVariable | None = None
     other: tuple[OtherVariable, ...] = ()
     layout: Layout | None = None
-    settings: Settings = field(default_factory=Settings)
+    settings: Settings = Settings()
     candidates: tuple[str, ...] = ()
     unread: tuple[StateVariable, ...] = ()
 
@@ -193,8 +191,7 @@ def _by_name(question: Question) -> Reading | None:
             unread.append(each)
         else:
             other.append(OtherVariable(single, each.tensor, each.value))
-    return replace(
-        reading,
+    return reading._replace(
         slots=tuple(slot._replace(role=roles[slot.name]) for slot in slots),
         other=tuple(other),
         layout=layout,
@@ -282,7 +279,7 @@ def _in_known_order(question: Question) -> Reading | None:
             read = _from_fit(question, best, [each.path for each in order], "order", found)
             unsure = _unsure(question, variables)
             slots = tuple(slot._replace(mapping="shape") if slot.variable in unsure else slot for slot in read.slots)
-            return replace(read, slots=slots)
+            return read._replace(slots=slots)
     return None
 
 
