@@ -59,6 +59,35 @@ def test_declarations_are_not_looked_for(fixtures_dir: Path, name: str) -> None:
     assert done.code == 0, done.err
 
 
+OF_DIRECTORIES = {"formats.directories", "formats.tensorflow.state_file"}
+OF_LISTS = {"optimizers.lists.layout", "optimizers.lists.as_is", "optimizers.keras.naming"}
+OF_VALUES = {"optimizers.starting", "optimizers.translation"}
+SMALL = {
+    "run-a/ckpt-7": (92, OF_DIRECTORIES | OF_LISTS | OF_VALUES | {
+        "formats.single_files", "formats.orbax.places", "formats.keras.layers", "optimizers.keras.schedules",
+        "containers.bundles.slices", "containers.tables.snappy", "containers.tables.table_writer",
+    }),
+    "keras3.keras": (126, OF_DIRECTORIES | OF_VALUES),
+    "whole-model.h5": (118, OF_DIRECTORIES | OF_VALUES | {"formats.orbax.places"}),
+    "torch2.13/adam.pt": (126, OF_DIRECTORIES | OF_LISTS | OF_VALUES | {"optimizers.keras.schedules"}),
+}  # fmt: skip
+"""Artifact → so many modules of ours are loaded for it at most, and some that it has no need of."""
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_few_modules(fixtures_dir: Path, museum: Path, name: str) -> None:
+    """Each module costs what reading a hundred tensors does: what an artifact has no need of is not loaded for it."""
+    most, others = SMALL[name]
+    place = museum if name.startswith("torch") else fixtures_dir
+    report = _watched("inspect", "--format", "json", str(place / name))
+    ours = [each for each in report["modules"] if each.startswith("ckptdoctor")]
+    assert not {f"ckptdoctor.{each}" for each in others | {"declarations.sources"}} & set(ours)
+    assert len(ours) <= most, len(ours)
+    # One takes half a millisecond to define, a named tuple a third of that; zlib-ng takes two to load.
+    unneeded = {"zlib_ng", "gzip", "decimal"} | ({"dataclasses"} if not name.startswith("torch") else set())
+    assert not _modules(report) & unneeded
+
+
 def _modules(report: dict[str, Any]) -> set[str]:
     return {name.partition(".")[0] for name in report["modules"]}
 
