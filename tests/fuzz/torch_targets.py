@@ -11,11 +11,13 @@ from pathlib import Path
 from fuzz.invariant import inspected
 
 from ckptdoctor.containers.safetensors import read_safetensors
+from ckptdoctor.containers.torchfiles import fast
 from ckptdoctor.containers.torchfiles.reading import load
 from ckptdoctor.errors import CkptDoctorError
 
 Run = Callable[[bytes], object]
 _MOST, _LONGEST = 40, 1 << 15
+fast.FEW = 0  # tensors are taken whole, as in large files
 
 
 def archive_pickle(folder: Path) -> Run:

@@ -17,6 +17,8 @@ from ckptdoctor.containers.torchfiles.whole_tensors import WholeTensors, argumen
 _NEWEST_PROTOCOL = 5
 _MOST_COPIED = 1 << 22
 _MOST_TEXT = 1 << 12
+FEW = 1 << 15
+"""Below so many bytes a pickle's tensors are taken opcode by opcode: to make what takes them whole takes longer."""
 
 
 class Unusual(Exception):
@@ -64,7 +66,7 @@ class _Reader:
     def run(self, at: int) -> tuple[object, int]:  # noqa: PLR0912, PLR0915 - there may be millions: each call would tell
         """Interprets opcodes up to STOP, the frequent ones first; one that is cut ends beyond the bytes."""
         data, memo, phrases = self.data, self.memo, self.phrases
-        tensors = WholeTensors(data, memo, self.imports)
+        tensors = WholeTensors(data, memo, self.imports) if len(data) - at > FEW else None
         counts = self.counts = data[at] == 0x80 and data[at + 1] >= 4
         stack: list[object] = []
         below: list[list[object]] = []  # a stack for each mark
@@ -83,7 +85,8 @@ class _Reader:
                     else:
                         stack.append(phrases.recalled(number, memo[number]))
                     continue
-                taken = tensors.take(start - 1, self.number, stack) if data[at] == data[at + 1] == 0x28 else None
+                begins = tensors is not None and data[at] == data[at + 1] == 0x28
+                taken = tensors.take(start - 1, self.number, stack) if begins else None  # type: ignore[union-attr]
                 if taken is None:
                     stack.append(memo[number])
                 else:

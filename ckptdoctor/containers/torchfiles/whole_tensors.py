@@ -20,25 +20,24 @@ from ckptdoctor.containers.torchfiles.imports import (
 _REBUILD = Name("torch._utils", "_rebuild_tensor_v2")
 _GET, _PUT, _NUMBER = rb"(?:h.|j....)", rb"(r....|)", rb"(?:K.|M..|J....)"
 _SHAPE = rb"(?:\)|%(n)s\x85|%(n)s{2}\x86|%(n)s{3}\x87|\(%(n)s{4,8}t)" % {b"n": _NUMBER}
-TENSOR = re.compile(
-    rb"(" + _GET + rb"\(\(" + _GET + _GET + rb")"  # the function, "storage", its class
+TENSOR = (
+    rb"(?s)(" + _GET + rb"\(\(" + _GET + _GET + rb")"  # the function, "storage", its class
     + rb"X(.)\0\0\0(\d{1,20})" + _PUT  # its key
     + rb"(" + _GET + rb")(" + _NUMBER + rb")N?t" + _PUT  # its device and its elements; N in a stream
     + rb"Q(" + _NUMBER + _SHAPE + rb")" + _PUT  # the tensor's first element and its size
     + rb"(" + _SHAPE + rb")" + _PUT  # its strides
-    + rb"[\x88\x89](" + _GET + rb")\)R" + _PUT + rb"t" + _PUT + rb"R" + _PUT,
-    re.DOTALL,
+    + rb"[\x88\x89](" + _GET + rb")\)R" + _PUT + rb"t" + _PUT + rb"R" + _PUT
 )  # fmt: skip
 """`_rebuild_tensor_v2(("storage", class, key, device, numel), offset, size, stride, requires_grad, OrderedDict())`.
 
 Its groups are what thousands of tensors have in common, the key of the storage, and each number that is remembered.
 """
-_GETS = re.compile(rb"h(.)|j(....)", re.DOTALL)
+_GETS = rb"(?s)h(.)|j(....)"
 _KEY, _PUTS = 3, (4, 7, 9, 11, 13, 14, 15)
 """Groups of it: the key of the storage, and what is remembered."""
 _MOST_TEMPLATES = 1_000
 _MOST_NAME = 1 << 12
-_NUMBERS = re.compile(_NUMBER, re.DOTALL)
+_NUMBERS = rb"(?s)" + _NUMBER
 _LONG = 1 << 31
 
 argument = int.from_bytes
@@ -101,6 +100,7 @@ class WholeTensors:
         self._data = data
         self._memo = memo
         self._imports = imports
+        self._match = re.compile(TENSOR).match
         self._views: dict[tuple[bytes, ...], _View] = {}
         self._templates: dict[tuple[bytes, ...], _Template] = {}
         self._last: tuple[_Template, ...] = ()
@@ -155,7 +155,7 @@ class WholeTensors:
         taken = self._alike(template, at, number) if template is not None else None
         if taken is not None:
             return taken
-        found = TENSOR.match(self._data, at)
+        found = self._match(self._data, at)
         if found is None:
             return None
         names, length, key, _, place, elements, _, extents, _, steps, _, hooks, *_ = found.groups()
@@ -227,11 +227,11 @@ class WholeTensors:
 
 def recalled_in(packed: bytes) -> list[int]:
     """Numbers in the memo that are recalled in a tensor's groups."""
-    return [argument(short or long, "little") for short, long in _GETS.findall(packed)]
+    return [argument(short or long, "little") for short, long in re.findall(_GETS, packed)]
 
 
 def _numbers(packed: bytes) -> tuple[int, ...]:
-    found = tuple(argument(each[1:], "little") for each in _NUMBERS.findall(packed))
+    found = tuple(argument(each[1:], "little") for each in re.findall(_NUMBERS, packed))
     if any(number >= _LONG for number in found):
         raise ValueError("a negative number")
     return found

@@ -50,7 +50,7 @@ _HEADERS = 8 << 10
 """Bytes that are read for a local header, and for those that follow closely."""
 _BROKEN = (zlib.error, OSError, ValueError, EOFError, struct.error, OverflowError, MemoryError)
 """What reading a broken archive ends in."""
-_ESCAPE = re.compile(r"\\|(?:\A|\0)(?:/|[^\0]:)|(?:[/\0]|\A)\.\.(?:[/\0]|\Z)", re.DOTALL)
+_ESCAPE = r"(?s)\\|(?:\A|\0)(?:/|[^\0]:)|(?:[/\0]|\A)\.\.(?:[/\0]|\Z)"
 """In a name, or in names with a zero byte between them: it would be unpacked outside of the folder, somewhere."""
 _OF_ESCAPES = ("\\", "\0/", ":", "..")
 """One of these is in every such name, with a zero byte before it."""
@@ -162,7 +162,7 @@ class ZipArchive:
         names = "\0".join(self._members)  # all at once: there may be 100,000
         if (
             len(self._members) < len(members)
-            or (any(each in f"\0{names}" for each in _OF_ESCAPES) and _ESCAPE.search(names))
+            or (any(each in f"\0{names}" for each in _OF_ESCAPES) and re.search(_ESCAPE, names))
             or any(flags & ENCRYPTED for flags in set(map(_FLAGS, members)))
         ):
             self._note_tricks(members)
@@ -173,7 +173,7 @@ class ZipArchive:
             name = member.name
             if name in known:
                 self._note(f"member {name!r} is there twice; Keras reads the last one")
-            if _ESCAPE.search(name):
+            if re.search(_ESCAPE, name):
                 self._note(f"member {name!r} would be unpacked outside the archive's folder")
             if member.flags & ENCRYPTED:
                 self._note(f"member {name!r} is marked as encrypted")

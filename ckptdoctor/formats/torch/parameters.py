@@ -17,20 +17,19 @@ from ckptdoctor.state import Mapped
 Shape = tuple[int, ...]
 _DIGITS = 9
 
-_BUFFERS = re.compile(
-    r"(?:.*\.)?(?:running_mean|running_var|num_batches_tracked|n_averaged|position_ids|token_type_ids|inv_freq|"
-    r"masked_bias|relative_position_index|_extra_state)\Z"
-)
-"""Tensors of a state_dict that no optimizer is given."""
-_MASK = re.compile(r"(?:.*\.)?attn\.bias\Z")
+_BUFFERS = frozenset({
+    "running_mean", "running_var", "num_batches_tracked", "n_averaged", "position_ids", "token_type_ids", "inv_freq",
+    "masked_bias", "relative_position_index", "_extra_state",
+})  # fmt: skip
+"""Tensors of a state_dict that no optimizer is given, by the last part of their names."""
+_MASK = ".attn.bias"
 """GPT-2's causal mask, of four dimensions."""
-_NORM = re.compile(
-    r"bias|layernorm|rmsnorm|layer_norm|(?:^|\.)norm(?:$|\.|\d)|_norm(?:$|\.)|(?:^|\.)ln_", re.IGNORECASE
-)
+_NORM = r"(?i)bias|layernorm|rmsnorm|layer_norm|(?:^|\.)norm(?:$|\.|\d)|_norm(?:$|\.)|(?:^|\.)ln_"
 """What trainers leave without decay (transformers.trainer_pt_utils.get_parameter_names), layers of GPT-2 included."""
-
-
-_TIED = re.compile(r"(?:.*\.)?(?:lm_head|cls\.predictions\.decoder|embed_out|(?:en|de)coder\.embed_tokens)\.weight\Z")
+_TIED = (
+    ".lm_head.weight", ".cls.predictions.decoder.weight", ".embed_out.weight", ".encoder.embed_tokens.weight",
+    ".decoder.embed_tokens.weight",
+)  # fmt: skip
 """Weights that language models share with their embeddings."""
 
 
@@ -69,8 +68,8 @@ def parameters(tensors: Mapping[str, TensorRef]) -> dict[str, TensorRef]:
     found: dict[str, TensorRef] = {}
     seen: set[object] = set()
     for name, ref in tensors.items():
-        is_mask = len(ref.shape) > 2 and _MASK.match(name) is not None  # noqa: PLR2004
-        if "float" not in ref.dtype or _BUFFERS.match(name) or is_mask:
+        is_mask = len(ref.shape) > 2 and f".{name}".endswith(_MASK)  # noqa: PLR2004
+        if "float" not in ref.dtype or name.rpartition(".")[2] in _BUFFERS or is_mask:
             continue
         if ref.location is not None and ref.size and ref.location in seen:
             continue
@@ -87,7 +86,7 @@ def assign(places: Sequence[Place], known: Mapping[str, TensorRef], *, sorted_na
         known: The parameters, in the model's order.
         sorted_names: They are in that of their names, as safetensors has them.
     """
-    untied = {name: ref for name, ref in known.items() if not _TIED.match(name)}
+    untied = {name: ref for name, ref in known.items() if not f".{name}".endswith(_TIED)}
     if len(untied) == len(places) < len(known):  # in other shards they are other bytes
         known = untied
     names = list(known)
@@ -113,7 +112,7 @@ def _evidence(places: Sequence[Place], order: Sequence[int], shapes: Sequence[Sh
 
 
 _SPLITS: tuple[Callable[[str, Shape], bool], ...] = (
-    lambda name, _: _NORM.search(name) is None,
+    lambda name, _: re.search(_NORM, name) is None,
     lambda name, _: "bias" not in name and not name.rpartition(".")[0].lower().endswith("layernorm"),
     lambda name, shape: len(shape) > 1 and "bias" not in name,
     lambda _, shape: len(shape) > 1,

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from ckptdoctor.containers.bytes.cursor import Cursor
 from ckptdoctor.containers.pickles.machine import Machine
 from ckptdoctor.containers.pickles.reading import Node
+from ckptdoctor.containers.torchfiles import fast as fast_path
 from ckptdoctor.containers.torchfiles.archive import MAX_STEPS
 from ckptdoctor.containers.torchfiles.fast import Unusual, fast_load
 from ckptdoctor.containers.torchfiles.imports import Name, Storage, TorchImports
@@ -45,10 +46,16 @@ def _told(data: bytes, value: object, end: int, imports: TorchImports) -> Read:
 
 
 def fast(data: bytes) -> Read:
-    """By the fast path."""
-    imports = TorchImports()
-    value, end = fast_load(data, 0, imports)
-    return _told(data, value, end, imports)
+    """By the fast path: the same, whether tensors are taken whole or, as in small pickles, opcode by opcode."""
+    found = []
+    for few in (0, len(data)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(fast_path, "FEW", few)
+            imports = TorchImports()
+            value, end = fast_load(data, 0, imports)
+        found.append(_told(data, value, end, imports))
+    assert _written(found[0]) == _written(found[1])
+    return found[0]
 
 
 def exact(data: bytes) -> Read:

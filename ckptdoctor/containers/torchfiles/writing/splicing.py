@@ -97,13 +97,13 @@ class Script:
     # ----------------------------------------------------------------------------------------------------- taking apart
 
     def _run(self) -> Value:
-        stream = BytesIO(self.data)
+        stream, match = BytesIO(self.data), re.compile(TENSOR).match
         for opcode, value, start in pickletools.genops(stream):
             if opcode.name == "STOP":
                 break
             end = stream.tell()
             self._step(opcode.name, value, start or 0, end)
-            while self.whole_tensors and self.data[end] in _GET_CODES and (found := TENSOR.match(self.data, end)):
+            while self.whole_tensors and self.data[end] in _GET_CODES and (found := match(self.data, end)):
                 if not self._tensor(found):
                     break
                 end = stream.seek(found.end())
