@@ -79,7 +79,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Iterable[st
     ("framework", "names"),
     [
         pytest.param("keras", ("plain", "nested"), id="keras, two models"),
-        pytest.param("tf_keras", ("recurrent", "nested", "legacy"), id="tf_keras, three models"),
+        pytest.param("tf_keras", ("nested", "legacy"), id="tf_keras, two models"),
         pytest.param("keras", (*CASES, "accumulated"), id="keras, every model", marks=pytest.mark.nightly),
         pytest.param("tf_keras", (*CASES, "legacy"), id="tf_keras, every model", marks=pytest.mark.nightly),
     ],

@@ -13,7 +13,7 @@ from fuzz.targets import TARGETS
 @pytest.mark.parametrize(
     ("every", "seconds", "runs"),
     [
-        pytest.param(4, 1, 200, id="a quarter of the readers"),
+        pytest.param(6, 1, 200, id="a sixth of the readers"),
         pytest.param(1, 10, -1, id="every reader", marks=pytest.mark.nightly),
     ],
 )
