@@ -9,6 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 from ckptdoctor.containers.bytes.files import RegularFile
+from ckptdoctor.containers.bytes.window import Place
 from ckptdoctor.containers.tables.sstable import Table
 from ckptdoctor.containers.tensors.dtypes import array_nbytes
 from ckptdoctor.containers.tensors.scan import TensorScan, are_equal, scan_pair, scan_tensor
@@ -23,7 +24,7 @@ from ckptdoctor.references import Archived, Chunked, FileRange, H5Data, Location
 from ckptdoctor.state import OptimizerState, Role, Slot, TrainingState
 
 if TYPE_CHECKING:
-    from ckptdoctor.checking.archive_sums import Member, Part
+    from ckptdoctor.containers.zips.archive_sums import Member
 
 WORKERS = 2
 _MOST_OPEN = 64
@@ -43,7 +44,7 @@ class _Outcome(NamedTuple):
     pair: PairScan | None = None
     problem: tuple[str, str] | None = None
     damaged: tuple[str, ...] = ()
-    sums: Mapping["Part", int] = {}
+    sums: Mapping[Place, int] = {}
 
 
 def scan(state: TrainingState, resolved: str, progress: Progress | None = None) -> Scan:
@@ -256,14 +257,14 @@ def _scan_members(path: str, others: frozenset[str] = frozenset(), only: Collect
 
 def _archives(resolved: str, locations: Iterable[Location | None]) -> "dict[str, tuple[Member, ...]]":
     """The zip archives of an artifact: the file itself, or those of a directory in which tensors lie."""
-    ranges: dict[str, list[FileRange]] = {resolved: []}
+    ranges: dict[str, list[Place]] = {resolved: []}
     for each in locations:
         if isinstance(each, FileRange):
-            ranges.setdefault(each.path, []).append(each)
+            ranges.setdefault(each.path, []).append(Place(each.path, each.offset, each.nbytes))
     zipped = [path for path in ranges if is_zip(path)]
     if not zipped:
         return {}
-    from ckptdoctor.checking.archive_sums import members
+    from ckptdoctor.containers.zips.archive_sums import members
 
     return {path: members(path, ranges[path]) for path in zipped}
 
@@ -284,8 +285,8 @@ def _scan_inner(archived: Archived) -> _Outcome:
         return _Outcome(problem=(os.path.basename(archived.path), str(error)))
 
 
-def _scan_part(part: "Part") -> _Outcome:
-    from ckptdoctor.checking.archive_sums import checksum
+def _scan_part(part: Place) -> _Outcome:
+    from ckptdoctor.containers.zips.archive_sums import checksum
 
     try:
         return _Outcome(sums={part: checksum(part)})
@@ -297,14 +298,12 @@ def _agreement(
     archives: "Mapping[str, Iterable[Member]]", outcomes: Iterable[_Outcome], where: Mapping[TensorRef, TensorRef]
 ) -> list[_Outcome]:
     """Members whose parts do not come to their checksum are read once more, as a whole, for what is to be said."""
-    from ckptdoctor.checking.archive_sums import Part
-
-    sums: dict[Part, int] = {}
+    sums: dict[Place, int] = {}
     for outcome in outcomes:
         sums.update(outcome.sums)
         for ref, scanned in outcome.scans.items():
             location = where[ref].location
             if isinstance(location, FileRange) and scanned.crc32 is not None:
-                sums[Part(location.path, location.offset, location.nbytes)] = scanned.crc32
+                sums[Place(location.path, location.offset, location.nbytes)] = scanned.crc32
     doubtful = {path: [each.name for each in members if not each.agrees(sums)] for path, members in archives.items()}
     return [_scan_members(path, only=names) for path, names in doubtful.items() if names]

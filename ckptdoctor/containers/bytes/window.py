@@ -30,6 +30,14 @@ _NOT_HERE = frozenset(
 """What the kernel answers where it cannot copy between these files; the bytes then pass through memory."""
 
 
+class Place(NamedTuple):
+    """A range of a file."""
+
+    path: str
+    start: int
+    nbytes: int
+
+
 class Window(io.RawIOBase):
     """The part of a file from `start` on, readable and writable; the last thing in it where it has to grow.
 

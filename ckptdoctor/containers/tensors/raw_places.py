@@ -7,11 +7,11 @@ twice what a copy by the kernel does.
 import os
 from collections.abc import Collection
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ckptdoctor import storage
 from ckptdoctor.containers.bytes.copying import Progress
-from ckptdoctor.containers.bytes.window import compared, copy_range, summed_up
+from ckptdoctor.containers.bytes.window import Place, compared, copy_range, summed_up
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.references import FileRange, H5Data, TensorRef
 
@@ -26,19 +26,11 @@ _BY_SUM = 1 << 20
 """From so many bytes on a tensor is held against the checksum of its archive instead of being read a second time."""
 
 
-class Place(NamedTuple):
-    """A range of a file."""
-
-    path: str
-    start: int
-    nbytes: int
-
-
 class RawPlaces:
     """Copies tensors by the kernel where that is possible; keeps the files open meanwhile.
 
     Attributes:
-        sums: The CRC-32 of each first tensor that was compared and found the same, of the files that are summed up.
+        sums: The CRC-32 of the tensors that were compared and found the same, of the files that are summed up.
     """
 
     def __init__(self, summed: Collection[str] = ()) -> None:
@@ -80,13 +72,13 @@ class RawPlaces:
         if most is not None and most < first.nbytes:
             return compared(*self._opened(first), *self._opened(second), most).same
         crc = self.crc(first) if first.nbytes >= _BY_SUM else None
+        summed = [each for each in (first, second) if each.path in self._summed]
         if crc is not None and crc == summed_up(self._open(second.path), second.start, second.nbytes):
-            self.sums[first] = crc
+            self.sums.update(dict.fromkeys(summed, crc))
             return True
-        files = *self._opened(first), *self._opened(second)
-        found = compared(*files, first.nbytes, summed=first.path in self._summed)
+        found = compared(*self._opened(first), *self._opened(second), first.nbytes, summed=bool(summed))
         if found.crc is not None:
-            self.sums[first] = found.crc
+            self.sums.update(dict.fromkeys(summed, found.crc))
         return found.same
 
     def copy(

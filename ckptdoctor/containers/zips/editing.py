@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeAlias
 from ckptdoctor.containers.bytes.copying import Progress
 from ckptdoctor.containers.bytes.window import copy_range, summed_up, write_at
 from ckptdoctor.containers.zips.archive import BOMB_FLOOR, BOMB_RATIO, ZipArchive
+from ckptdoctor.containers.zips.awaited import CRC, Unsummed, awaited
 from ckptdoctor.containers.zips.directory import (
     DESCRIBED,
     ENCRYPTED,
@@ -27,6 +28,15 @@ from ckptdoctor.containers.zips.directory import (
     MAX32,
     UTF8,
     ZIP64_TAG,
+)
+from ckptdoctor.containers.zips.headers import (
+    CENTRAL_CRC_AT,
+    CRC_AT,
+    ZIP64_VERSION,
+    Entry,
+    central_header,
+    local_header,
+    without,
 )
 from ckptdoctor.containers.zips.signature import SIGNATURE
 from ckptdoctor.errors import LimitExceeded, UnreadableArtifact
@@ -43,12 +53,14 @@ class Replacement(NamedTuple):
         expected: How large it can become, for what is written; decides whether zip64 is needed.
         crc: Its checksum, where another archive has it: what was damaged there stays so that it is found.
         source: First byte in the file that it is copied from; decides where its pages begin.
+        is_edited: It is the source's member, edited: its checksums may be left to who compares both (`awaiting`).
     """
 
     content: bytes | Producer
     expected: int = 0
     crc: int | None = None
     source: int | None = None
+    is_edited: bool = False
 
 
 class ZipSizes(NamedTuple):
@@ -58,29 +70,12 @@ class ZipSizes(NamedTuple):
     copied: int
 
 
-_CENTRAL = struct.Struct("<4s6H3I5H2I")
-_CRC, _CRC_AT = struct.Struct("<I"), 14
-"""In a local header."""
-_ZIP64_VERSION = 45
 _PAGE = 4096
 _PAGED = 1 << 20
 """Larger members begin where their source does within a page: the kernel copies whole pages then."""
 _PADDING_TAG = 0x4246
 """`FB`, as torch calls the field that it fills up to a multiple of 64 bytes."""
 _DATE_1980 = (1980, 1, 1, 0, 0, 0)
-
-
-class _Entry(NamedTuple):
-    """A member of the new archive, for its directory."""
-
-    info: zipfile.ZipInfo
-    name: bytes
-    flags: int
-    method: int
-    crc: int
-    packed: int
-    size: int
-    offset: int
 
 
 def rewrite(
@@ -110,14 +105,20 @@ def rewrite(
         infos = [info for info in archive.infolist() if info.filename not in dropped]
         for info in infos:
             _check(info, source)
+        later = awaited()
+        edited = _edited(infos, replacements) if later is not None else frozenset()
         with _created(output) as writing:
             unsummed = not any(info.CRC for info in infos)
-            writer = _Writer(writing, progress, aligned, unsummed=unsummed)
+            writer = _Writer(writing, progress, aligned, unsummed=unsummed, later=edited)
             with ThreadPoolExecutor(max_workers=1) as pool:  # checksums give the interpreter's lock away
-                verified = pool.submit(_verify, source, [info.filename for info in infos])
+                names = dict.fromkeys(info.filename for info in infos if info.filename not in edited)
+                verified = pool.submit(_verify, source, names)
                 _members(infos, stream.fileno(), writer, replacements)
                 verified.result()
             writer.finish(archive.comment)
+        if later is not None:
+            later.read += [(source, name) for name in edited]
+            later.written += [Unsummed(output, *each) for each in writer.left_out]
     return ZipSizes(writer.replaced, writer.copied)
 
 
@@ -153,12 +154,18 @@ def _created(output: str) -> Iterator[int]:
         os.close(writing)
 
 
+def _edited(infos: list[zipfile.ZipInfo], replacements: Mapping[str, Replacement]) -> frozenset[str]:
+    """The members that are edited where they lie: of several by one name, the last is the one that is read."""
+    stored = {info.filename: info.compress_type == zipfile.ZIP_STORED for info in infos}
+    return frozenset(name for name, each in replacements.items() if each.is_edited and stored.get(name))
+
+
 def _members(
     infos: list[zipfile.ZipInfo], reading: int, writer: "_Writer", replacements: Mapping[str, Replacement]
 ) -> None:
     last = {info.filename: info for info in infos}
     # Members lie in the order of their offsets, whatever the order of the directory; both orders are kept.
-    entries: dict[int, _Entry] = {}
+    entries: dict[int, Entry] = {}
     for info in sorted(infos, key=lambda each: each.header_offset):
         replacement = replacements.get(info.filename)
         if replacement is None:
@@ -187,7 +194,7 @@ def _guarded(source: str) -> Iterator[None]:
 def _verify(source: str, names: Iterable[str]) -> None:
     """Reads every member to its end, and compares its CRC."""
     with ZipArchive(source) as archive:
-        for name in dict.fromkeys(names):
+        for name in names:
             archive.verify(name)
 
 
@@ -208,18 +215,28 @@ class _Writer:
         entries: Its members so far, in the order of its directory.
         replaced: Bytes of replaced members.
         copied: Bytes of copied members.
+        left_out: Names of members, and where their checksums are to stand, that are not there yet.
     """
 
     def __init__(
-        self, descriptor: int, progress: Progress | None, aligned: int = 1, start: int = 0, *, unsummed: bool = False
+        self,
+        descriptor: int,
+        progress: Progress | None,
+        aligned: int = 1,
+        start: int = 0,
+        *,
+        unsummed: bool = False,
+        later: Collection[str] = (),
     ) -> None:
-        self.entries: list[_Entry] = []
+        self.entries: list[Entry] = []
         self.replaced = 0
         self.copied = 0
+        self.left_out: list[tuple[str, tuple[int, ...]]] = []
         self._descriptor = descriptor
         self._progress = progress
         self._aligned = aligned
         self._unsummed = unsummed
+        self._later = later
         self._start = self._end = start
 
     @property
@@ -231,7 +248,7 @@ class _Writer:
         write_at(self._descriptor, data, self._end)
         self._end += len(data)
 
-    def copy(self, info: zipfile.ZipInfo, reading: int) -> _Entry:
+    def copy(self, info: zipfile.ZipInfo, reading: int) -> Entry:
         """Copies a member's packed bytes."""
         fields = LOCAL.unpack(os.pread(reading, LOCAL.size, info.header_offset))
         if fields[0] != SIGNATURE:
@@ -242,20 +259,20 @@ class _Writer:
         # Sizes stand in the header from now on, so nothing needs to follow the data.
         flags = info.flag_bits & ~DESCRIBED
         offset = self.size
-        entry = _Entry(info, name, flags, info.compress_type, info.CRC, info.compress_size, info.file_size, offset)
+        entry = Entry(info, name, flags, info.compress_type, info.CRC, info.compress_size, info.file_size, offset)
         wide = max(info.compress_size, info.file_size) >= MAX32
         begin = start + fields[-2] + fields[-1]
         paged = begin if info.compress_size >= _PAGED else None
-        self._append(self._header(entry, _without(extra, ZIP64_TAG), wide=wide, paged=paged))
+        self._append(self._header(entry, without(extra, ZIP64_TAG), wide=wide, paged=paged))
         copy_range(reading, begin, info.compress_size, self._descriptor, self._end, self._progress)
         if self._unsummed and info.compress_type == zipfile.ZIP_STORED:  # or the new one would be damaged by its sums
             entry = entry._replace(crc=self._crc(self._end, info.file_size))
-            write_at(self._descriptor, _CRC.pack(entry.crc), self._start + offset + _CRC_AT)
+            write_at(self._descriptor, CRC.pack(entry.crc), self._start + offset + CRC_AT)
         self._end += info.compress_size
         self.copied += info.compress_size
         return entry
 
-    def replace(self, info: zipfile.ZipInfo, replacement: Replacement) -> _Entry:
+    def replace(self, info: zipfile.ZipInfo, replacement: Replacement) -> Entry:
         """Stores new bytes under a member's name, with its date and attributes."""
         flags = info.flag_bits & ~DESCRIBED
         name = info.orig_filename.encode("utf-8" if flags & UTF8 or not info.orig_filename.isascii() else "cp437")
@@ -264,7 +281,7 @@ class _Writer:
         size = len(content) if isinstance(content, bytes) else replacement.expected
         wide, paged = size >= MAX32, replacement.source if size >= _PAGED else None
         offset = self.size
-        hoped = _Entry(info, name, flags, zipfile.ZIP_STORED, replacement.crc or 0, size, size, offset)
+        hoped = Entry(info, name, flags, zipfile.ZIP_STORED, replacement.crc or 0, size, size, offset)
         self._append(self._header(hoped, b"", wide=wide, paged=paged))
         start = self._end
         if isinstance(content, bytes):
@@ -274,23 +291,25 @@ class _Writer:
         size = self._end - start
         if size >= MAX32 and not wide:
             raise UnreadableArtifact(f"became {size:,} bytes, more than was reckoned with", place=info.filename)
-        crc = self._crc(start, size) if replacement.crc is None else replacement.crc
+        crc = replacement.crc
+        if crc is None:
+            crc = 0 if info.filename in self._later else self._crc(start, size)
         entry = hoped._replace(crc=crc, packed=size, size=size)
         if entry != hoped:
             write_at(self._descriptor, self._header(entry, b"", wide=wide, paged=paged), self._start + offset)
         self.replaced += size
         return entry
 
-    def _header(self, entry: _Entry, extra: bytes, *, wide: bool, paged: int | None) -> bytes:
+    def _header(self, entry: Entry, extra: bytes, *, wide: bool, paged: int | None) -> bytes:
         """A local header that ends where the bytes may begin; `paged`: within a page where these do in their file."""
         if self._aligned == 1:
-            return _local_header(entry, extra, wide=wide)
-        extra = _without(extra, _PADDING_TAG)
-        begin, step = entry.offset + len(_local_header(entry, extra, wide=wide)) + 4, self._aligned
+            return local_header(entry, extra, wide=wide)
+        extra = without(extra, _PADDING_TAG)
+        begin, step = entry.offset + len(local_header(entry, extra, wide=wide)) + 4, self._aligned
         if paged is not None and (paged - self._start) % step == 0:
             begin, step = begin + self._start - paged, _PAGE
         padding = -begin % step
-        return _local_header(entry, extra + struct.pack("<2H", _PADDING_TAG, padding) + b"Z" * padding, wide=wide)
+        return local_header(entry, extra + struct.pack("<2H", _PADDING_TAG, padding) + b"Z" * padding, wide=wide)
 
     def _crc(self, start: int, size: int) -> int:
         crc = summed_up(self._descriptor, start, size)
@@ -301,78 +320,23 @@ class _Writer:
     def finish(self, comment: bytes) -> None:
         """Writes the directory."""
         start = self.size
-        self._append(b"".join(map(_central_header, self.entries)))
+        headers = list(map(central_header, self.entries))
+        place = self._end
+        for entry, header in zip(self.entries, headers, strict=True):
+            if entry.info.filename in self._later:
+                fields = self._start + entry.offset + CRC_AT, place + CENTRAL_CRC_AT
+                self.left_out.append((entry.info.filename, fields))
+            place += len(header)
+        self._append(b"".join(headers))
         size, count = self.size - start, len(self.entries)
         if count >= MAX16 or start >= MAX32 or size >= MAX32:
             place = self.size
             self._append(
                 END64.pack(
-                    b"PK\x06\x06", END64.size - 12, _ZIP64_VERSION, _ZIP64_VERSION, 0, 0, count, count, size, start
+                    b"PK\x06\x06", END64.size - 12, ZIP64_VERSION, ZIP64_VERSION, 0, 0, count, count, size, start
                 )
             )
             self._append(LOCATOR64.pack(b"PK\x06\x07", 0, place, 1))
         many = min(count, MAX16)
         end = END.pack(b"PK\x05\x06", 0, 0, many, many, min(size, MAX32), min(start, MAX32), len(comment))
         self._append(end + comment)
-
-
-def _date(info: zipfile.ZipInfo) -> tuple[int, int]:
-    year, month, day, hour, minute, second = info.date_time
-    return hour << 11 | minute << 5 | second // 2, (year - 1980) << 9 | month << 5 | day
-
-
-def _local_header(entry: _Entry, extra: bytes, *, wide: bool) -> bytes:
-    """A local header; a `wide` one keeps its sizes in a zip64 field."""
-    time, date = _date(entry.info)
-    packed, size = entry.packed, entry.size
-    version = entry.info.extract_version
-    if wide:
-        extra = struct.pack("<2H2Q", ZIP64_TAG, 16, size, packed) + extra
-        packed = size = MAX32
-        version = max(version, _ZIP64_VERSION)
-    header = LOCAL.pack(
-        SIGNATURE, version, entry.flags, entry.method, time, date, entry.crc, packed, size, len(entry.name),
-        len(extra),
-    )  # fmt: skip
-    return header + entry.name + extra
-
-
-def _central_header(entry: _Entry) -> bytes:
-    info = entry.info
-    time, date = _date(info)
-    large = [value for value in (entry.size, entry.packed, entry.offset) if value >= MAX32]
-    extra = _without(info.extra, ZIP64_TAG)
-    if large:
-        extra = struct.pack(f"<2H{len(large)}Q", ZIP64_TAG, 8 * len(large), *large) + extra
-    version = max(info.extract_version, _ZIP64_VERSION) if large else info.extract_version
-    header = _CENTRAL.pack(
-        b"PK\x01\x02",
-        info.create_system << 8 | max(info.create_version, _ZIP64_VERSION if large else 0),
-        version,
-        entry.flags,
-        entry.method,
-        time,
-        date,
-        entry.crc,
-        min(entry.packed, MAX32),
-        min(entry.size, MAX32),
-        len(entry.name),
-        len(extra),
-        len(info.comment),
-        0,
-        info.internal_attr,
-        info.external_attr,
-        min(entry.offset, MAX32),
-    )
-    return header + entry.name + extra + info.comment
-
-
-def _without(extra: bytes, left_out: int) -> bytes:
-    """Extra fields without those of one kind, which are written anew."""
-    kept = b""
-    while len(extra) >= 4:
-        tag, length = struct.unpack_from("<2H", extra)
-        if tag != left_out:
-            kept += extra[: 4 + length]
-        extra = extra[4 + length :]
-    return kept

@@ -96,23 +96,25 @@ def build(
         plan.optimizer.sources, (each.resolved for each in sides if record(each.format).holds == "bare-list")
     )
     with Flushing(os.path.dirname(staged)) as flushing:
-        with archived.verified_beside():
+        with archived.verified_beside() as awaited:
             written = write(
                 target.format, plan.optimizer, target.resolved, staged,
                 link=plan.link, loss_from=donor.resolved if donor and recording else None, progress=meter.add,
             )  # fmt: skip
-        flushing.complete()
-        meter.reach(_work(plan, target) - sum(slot.nbytes for slot in plan.optimizer.slots))
-        result = next(iter(examine(staged)))
-        if result.state is None:
-            raise GraftRefused(f"the result was read back and {result.error}; nothing was written", plan.output)
-        planned = plan.optimizer._replace(name=written.called or plan.optimizer.name)
-        sums = hold_against_plan(
-            result.state, target.state, planned, meter.add, partial=plan.partial, summed=archived.plain
-        )
+            flushing.complete()
+            meter.reach(_work(plan, target) - sum(slot.nbytes for slot in plan.optimizer.slots))
+            result = next(iter(examine(staged)))
+            if result.state is None:
+                raise GraftRefused(f"the result was read back and {result.error}; nothing was written", plan.output)
+            planned = plan.optimizer._replace(name=written.called or plan.optimizer.name)
+            summed = archived.plain | awaited.paths
+            sums = hold_against_plan(
+                result.state, target.state, planned, meter.add, partial=plan.partial, summed=summed
+            )
         archived.verify_after(sums)
+        awaited.fill_in(sums)
         lost = left_behind(target.state, result.state, planned)
-        flushing.finish()
+        flushing.finish(each.path for each in awaited.written)
     told = f"of the target's own state is left behind, as the result has no place for it: {enumerate_some(lost, 12)}"
     return written._replace(notes=(*written.notes, told)) if lost else written
 

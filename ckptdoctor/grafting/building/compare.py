@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ckptdoctor.containers.bytes.crc import masked_crc32c_in
 from ckptdoctor.containers.bytes.files import RegularFile
-from ckptdoctor.containers.tensors.raw_places import Place, RawPlaces
+from ckptdoctor.containers.bytes.window import Place
+from ckptdoctor.containers.tensors.raw_places import RawPlaces
 from ckptdoctor.containers.tensors.shard_data import Constant, NewValue, filled
 from ckptdoctor.containers.tensors.values import kept_open, numpy_dtype, ordered_chunks, paired_chunks
 from ckptdoctor.errors import GraftRefused

@@ -7,6 +7,7 @@ written, and what is left while they are compared. Nothing is put in place befor
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from threading import Event, Thread
 from types import TracebackType
@@ -43,8 +44,8 @@ class Flushing:
         """Nothing will be written any more: the rest is synced from now on."""
         self._complete.set()
 
-    def finish(self) -> None:
-        """Waits until everything is on the disk.
+    def finish(self, changed: Iterable[str] = ()) -> None:
+        """Waits until everything is on the disk, and what of these files was changed since they were complete.
 
         Raises:
             OSError: The disk did not take it.
@@ -53,6 +54,8 @@ class Flushing:
         self._thread.join()
         if self._error is not None:
             raise self._error
+        for path in changed:
+            fsync_path(path)
 
     def _run(self) -> None:
         try:

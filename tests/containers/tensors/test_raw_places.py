@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ckptdoctor.containers.bytes.window import Place
 from ckptdoctor.containers.tensors import raw_places
-from ckptdoctor.containers.tensors.raw_places import Place, RawPlaces
+from ckptdoctor.containers.tensors.raw_places import RawPlaces
 from ckptdoctor.containers.zips.archive import ZipArchive
 from ckptdoctor.references import FileRange, TensorRef
 

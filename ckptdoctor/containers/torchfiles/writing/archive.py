@@ -11,11 +11,11 @@ from functools import partial
 
 from ckptdoctor.containers.bytes.copying import Progress
 from ckptdoctor.containers.bytes.cursor import Cursor
-from ckptdoctor.containers.bytes.window import write_at
+from ckptdoctor.containers.bytes.window import Place, write_at
 from ckptdoctor.containers.pickles.machine import Machine
 from ckptdoctor.containers.pickles.reading import Node
 from ckptdoctor.containers.tensors.putting import nbytes_of, put
-from ckptdoctor.containers.tensors.raw_places import Place, RawPlaces
+from ckptdoctor.containers.tensors.raw_places import RawPlaces
 from ckptdoctor.containers.torchfiles.archive import MAX_PICKLE, MAX_STEPS, root_of
 from ckptdoctor.containers.torchfiles.fast import Unusual, fast_load
 from ckptdoctor.containers.torchfiles.writing.opcodes import written

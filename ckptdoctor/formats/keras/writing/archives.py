@@ -59,9 +59,8 @@ def rewrite_archive(
         return window.size
 
     replacements = {name: Replacement(content) for name, content in others.items()}
-    sizes = rewrite(
-        target, output, {WEIGHTS_H5: Replacement(weights, expected + _room(edit)), **replacements}, progress
-    )
+    edited = Replacement(weights, expected + _room(edit), is_edited=True)
+    sizes = rewrite(target, output, {WEIGHTS_H5: edited, **replacements}, progress)
     return Sizes(new, sizes.copied + max(expected - dead, 0))
 
 

@@ -10,19 +10,13 @@ from typing import NamedTuple
 
 from ckptdoctor.containers.bytes.crc32 import combined, fastest
 from ckptdoctor.containers.bytes.files import RegularFile
+from ckptdoctor.containers.bytes.window import Place
 from ckptdoctor.containers.zips.archive import ZipArchive
 from ckptdoctor.errors import UnreadableArtifact
-from ckptdoctor.references import FileRange
 
 _BLOCK = 1 << 20
-
-
-class Part(NamedTuple):
-    """Bytes of an archive."""
-
-    path: str
-    offset: int
-    nbytes: int
+_WORTH_IT = 4 << 20
+"""Reading what is shorter takes no longer than putting its sum together with others does."""
 
 
 class Member(NamedTuple):
@@ -37,10 +31,10 @@ class Member(NamedTuple):
 
     name: str
     crc: int
-    parts: tuple[Part, ...]
-    between: tuple[Part, ...]
+    parts: tuple[Place, ...]
+    between: tuple[Place, ...]
 
-    def agrees(self, sums: Mapping[Part, int]) -> bool:
+    def agrees(self, sums: Mapping[Place, int]) -> bool:
         """Whether the sums of its parts come to its checksum; False where one is not known."""
         crc = 0
         for part in self.parts:
@@ -50,53 +44,65 @@ class Member(NamedTuple):
         return crc == self.crc
 
 
-def members(path: str, ranges: Iterable[FileRange]) -> tuple[Member, ...]:
+def members(path: str, ranges: Iterable[Place]) -> tuple[Member, ...]:
     """The stored members of an archive in which tensors lie; none where they cannot be found.
 
     Args:
         path: The archive.
         ranges: Where tensors are, in this file and others.
     """
-    wanted = sorted({Part(path, each.offset, each.nbytes) for each in ranges if each.path == path and each.nbytes})
+    wanted = sorted({each for each in ranges if each.path == path and each.nbytes})
     try:
         with ZipArchive(path) as archive:
             stored = [name for name in archive.names if archive.is_stored(name)]
-            found = [_member(archive, path, name, wanted) for name in stored]
+            found = [_member(archive, name, wanted) for name in stored]
     except UnreadableArtifact:
         return ()
     return tuple(each for each in found if len(each.between) < len(each.parts))
 
 
-def _member(archive: ZipArchive, path: str, name: str, wanted: list[Part]) -> Member:
-    start = archive.offset(name)
+def summed(archive: ZipArchive, name: str, sums: Mapping[Place, int]) -> int:
+    """The CRC-32 of the bytes of a stored member, of which those are read that have not been summed up.
+
+    Raises:
+        UnreadableArtifact: They cannot be.
+    """
+    known = sorted(each for each in sums if each.path == archive.path and each.nbytes >= _WORTH_IT)
+    crc = 0
+    for part in _member(archive, name, known).parts:
+        crc = combined(crc, sums[part], part.nbytes) if part in sums else checksum(part, crc)
+    return crc
+
+
+def _member(archive: ZipArchive, name: str, wanted: list[Place]) -> Member:
+    path, start = archive.path, archive.offset(name)
     end = start + archive.size(name)
-    parts: list[Part] = []
-    between: list[Part] = []
+    parts: list[Place] = []
+    between: list[Place] = []
     within = wanted[bisect_left(wanted, (path, start, 0)) : bisect_left(wanted, (path, end, 0))]
-    for each in (*(each for each in within if each.offset + each.nbytes <= end), Part(path, end, 0)):
-        if each.offset < start:
+    for each in (*(each for each in within if each.start + each.nbytes <= end), Place(path, end, 0)):
+        if each.start < start:
             continue  # it overlaps the one before
-        if each.offset > start:
-            between.append(Part(path, start, each.offset - start))
+        if each.start > start:
+            between.append(Place(path, start, each.start - start))
             parts.append(between[-1])
         if each.nbytes:
             parts.append(each)
-        start = each.offset + each.nbytes
+        start = each.start + each.nbytes
     return Member(name, archive.crc(name), tuple(parts), tuple(between))
 
 
-def checksum(part: Part) -> int:
-    """The CRC-32 of a part.
+def checksum(part: Place, crc: int = 0) -> int:
+    """The CRC-32 of a part, or of what had the given one with the part behind it.
 
     Raises:
         UnreadableArtifact: It cannot be read.
     """
     crc32 = fastest()
     buffer = memoryview(bytearray(min(_BLOCK, part.nbytes)))
-    crc = 0
     with RegularFile(part.path) as file:
         for start in range(0, part.nbytes, _BLOCK):
             block = buffer[: min(_BLOCK, part.nbytes - start)]
-            file.readinto(part.offset + start, block)
+            file.readinto(part.start + start, block)
             crc = crc32(block, crc)
     return crc

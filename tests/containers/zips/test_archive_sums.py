@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 import ckptdoctor
-from ckptdoctor.checking.archive_sums import Part, checksum, members
 from ckptdoctor.containers.bytes.files import RegularFile
-from ckptdoctor.references import FileRange
+from ckptdoctor.containers.bytes.window import Place
+from ckptdoctor.containers.zips.archive_sums import checksum, members
 
 WEIGHTS = "model.weights.h5"
 
@@ -80,11 +80,11 @@ def test_no_byte_is_read_twice(archive: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_overlapping_ranges(archive: Path) -> None:
     """Tensors that lie over each other leave no gap and no part twice: the parts are the member."""
     start, end = span(archive)
-    ranges = [FileRange(str(archive), start + at, 100) for at in (0, 50, 150, 150, 400)]
+    ranges = [Place(str(archive), start + at, 100) for at in (0, 50, 150, 150, 400)]
     (member,) = [each for each in members(str(archive), ranges) if each.name == WEIGHTS]
     at = start
     for part in member.parts:
-        assert part.offset == at
+        assert part.start == at
         at += part.nbytes
     assert at == end
     sums = {part: checksum(part) for part in member.parts}
@@ -96,6 +96,6 @@ def test_overlapping_ranges(archive: Path) -> None:
 def test_outside_of_members(archive: Path) -> None:
     """Ranges of other files, and such as leave a member, are none of its parts."""
     start, end = span(archive)
-    ranges = [FileRange("other", start, 10), FileRange(str(archive), end - 5, 10), FileRange(str(archive), start, 0)]
+    ranges = [Place("other", start, 10), Place(str(archive), end - 5, 10), Place(str(archive), start, 0)]
     assert members(str(archive), ranges) == ()
-    assert checksum(Part(str(archive), 0, os.path.getsize(archive))) > 0
+    assert checksum(Place(str(archive), 0, os.path.getsize(archive))) > 0
