@@ -86,6 +86,12 @@ Hint: TypeAlias = str | Callable[[Evidence], str]
 """What to do about it, the same for all artifacts or not."""
 
 
+def is_noticed(evidence: Evidence, code: str) -> bool:
+    """Whether readers saw the thing themselves."""
+    told = evidence.error.code if evidence.error is not None else None
+    return told == code or any(each.code == code for each in evidence.oddities)
+
+
 def noticed(code: str, hint: Hint = "") -> Callable[[Evidence], Iterator[tuple[str, str]]]:
     """The rule's function where readers see the thing themselves: their oddities and errors of this code."""
 

@@ -148,6 +148,11 @@ def rows(state: TrainingState, loader: Loader | None = None) -> tuple[Loss, ...]
     return tuple(found)
 
 
+def tells(state: TrainingState, rule: str) -> bool:
+    """Whether there are losses that this rule tells of, in artifacts like this one."""
+    return any(rule in _rules(state.format.value, _generation(each)) for each in state.optimizers)
+
+
 def every(state: TrainingState) -> tuple[Loss, ...]:
     """What any loader of any version would lose of an artifact."""
     found: list[Loss] = []
@@ -185,13 +190,22 @@ def _at_stake(state: TrainingState) -> Iterator[OptimizerState]:
 
 def _applying(state: TrainingState, optimizer: OptimizerState) -> Iterator[Row]:
     """The rows that apply to an optimizer, whatever loads it."""
-    for row in _about(state.format.value, optimizer.generation.value if optimizer.generation else ""):
+    for row in _about(state.format.value, _generation(optimizer)):
         if (
             (not row.classes or optimizer.class_name in row.classes)
             and all(CIRCUMSTANCES[each](state, optimizer) for each in row.when)
             and _written_between(state, *row.producer)
         ):
             yield row
+
+
+def _generation(optimizer: OptimizerState) -> str:
+    return optimizer.generation.value if optimizer.generation else ""
+
+
+@cache
+def _rules(kind: str, generation: str) -> frozenset[str]:
+    return frozenset(row.rule for row in _about(kind, generation))
 
 
 @cache

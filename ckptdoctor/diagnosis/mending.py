@@ -24,7 +24,7 @@ def output_for(path: str, kind: Format | None = None, word: str = "resumed") -> 
     path = path.rstrip("/") or path
     if os.path.basename(path) in {".", ".."}:
         path = storage.absolute(path)
-    suffix = next((each for each in SUFFIXES if path.endswith(each)), "")
+    suffix = next((each for each in SUFFIXES if path.endswith(each)), "") if path.endswith(SUFFIXES) else ""
     own = None if kind is None or storage.is_dir(path) else ending_for(path, kind)
     ending = ("" if suffix == ".index" else suffix) if own is None else own
     return f"{path.removesuffix(suffix)}-{word}{ending}"

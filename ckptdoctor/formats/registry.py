@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -50,10 +51,13 @@ def endings(*, models: bool = False, prefixes: bool = True) -> tuple[str, ...]:
     return tuple(sorted(found - staying, key=lambda ending: (-len(ending), ending)))
 
 
+_module = cache(import_module)
+
+
 def named(function: str) -> Any:
     """The function that a record names."""
     module, _, name = function.partition(":")
-    return getattr(import_module(module), name)
+    return getattr(_module(module), name)
 
 
 def reader(name: str) -> Callable[[str], TrainingState]:

@@ -11,6 +11,7 @@ classes themselves.
 """
 
 from enum import Enum
+from functools import cache
 from typing import NamedTuple, TypeAlias
 
 from ckptdoctor.state import Generation, Role
@@ -127,6 +128,9 @@ class Layout(NamedTuple):
     wrapped: bool = False
     early: bool = False
     hypers: tuple[Hyper, ...] = (Hyper("decay", "decay"), Hyper("learning_rate", "learning_rate"))
+
+    def __hash__(self) -> int:
+        return hash((self.class_name, self.versions, self.wrapped, self.early))  # all of it is a hundred texts
 
     @property
     def kinds(self) -> tuple[SlotKind, ...]:
@@ -362,14 +366,18 @@ WRAPPERS = dict.fromkeys(("LossScaleOptimizer", "LossScaleOptimizerV1", "LossSca
 """Wrapper class → the key of its configuration that holds the inner optimizer's."""
 
 
+@cache
+def _variants(name: str, kind: Generation) -> tuple[Layout, ...]:
+    return tuple(each for each in (*LAYOUTS, *WRAPPED_LAYOUTS) if each.class_name == name and each.generation is kind)
+
+
 def layouts(class_name: str, generation: Generation) -> tuple[Layout, ...]:
     """The variants of one class in one generation, the newest first; empty if neither table nor declaration has it."""
     if generation is Generation.TORCH:
         from ckptdoctor.optimizers.torch.catalogue import torch_layouts
 
         return torch_layouts(class_name)
-    known = (*LAYOUTS, *WRAPPED_LAYOUTS)
-    found = tuple(each for each in known if each.class_name == class_name and each.generation is generation)
+    found = _variants(class_name, generation)
     if found or not class_name or generation in {Generation.TF1, Generation.OPTAX}:
         return found
     from ckptdoctor.optimizers import declared  # which knows this module
@@ -381,12 +389,6 @@ def classes(generation: Generation) -> tuple[str, ...]:
     """The classes of one generation, the most common first; declared ones are known by name alone."""
     known = {each.class_name for each in LAYOUTS if each.generation is generation}
     return tuple(name for name in CLASSES_BY_POPULARITY if name in known)
-
-
-def popularity(class_name: str) -> int:
-    """A class's place among all, the most common first; declared ones come last."""
-    known = CLASSES_BY_POPULARITY
-    return known.index(class_name) if class_name in known else len(known)
 
 
 def is_known(class_name: str | None) -> bool:

@@ -15,7 +15,6 @@ from ckptdoctor.optimizers.catalogue import (
     Single,
     classes,
     layouts,
-    popularity,
 )
 from ckptdoctor.optimizers.numbers import finite
 from ckptdoctor.references import TensorRef
@@ -23,6 +22,12 @@ from ckptdoctor.state import Generation, Oddity, OtherVariable, Recoverable, Sca
 
 _EVERY_CLASS = frozenset({"decay", "learning_rate", "beta"})
 """Settings that tell no class of OptimizerV2: every class keeps them as variables; Ftrl's beta, since 2.3 only."""
+
+
+def popularity(class_name: str) -> int:
+    """A class's place among all, the most common first; declared ones come last."""
+    known = CLASSES_BY_POPULARITY
+    return known.index(class_name) if class_name in known else len(known)
 
 
 def own_hypers(class_name: str | None) -> frozenset[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ckptdoctor.diagnosis.evidence import Evidence, Found, Rule
 from ckptdoctor.diagnosis.findings import Severity
-from ckptdoctor.diagnosis.loader_table import Loss, Row, rows
+from ckptdoctor.diagnosis.loader_table import Loss, Row, rows, tells
 from ckptdoctor.diagnosis.loaders import Loader, own_loader
 from ckptdoctor.diagnosis.mending import graft_from, known_count, repair_of, set_count
 from ckptdoctor.diagnosis.status import optimizer_status
@@ -74,6 +74,8 @@ def _losses(rule: str) -> Callable[[Evidence], Iterator[Found]]:
             return
         if rule == "L003" and evidence.loader is not None:
             yield from _of_another_program(state.optimizers, loader)
+        if not tells(state, rule):
+            return
         noun = record(state.format).noun
         found = [loss for loss in rows(state, evidence.loader) if loss.row.rule == rule]
         together: dict[Row, list[str]] = {}

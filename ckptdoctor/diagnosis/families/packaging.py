@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 
 from ckptdoctor.containers.tensors.dtypes import total_nbytes
-from ckptdoctor.diagnosis.evidence import Evidence, Rule, noticed
+from ckptdoctor.diagnosis.evidence import Evidence, Rule, is_noticed, noticed
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.diagnosis.mending import repair_beside, strip_of
 from ckptdoctor.diagnosis.names import misnamed
@@ -19,6 +19,8 @@ _SHOWN = 8
 
 def _state_file_astray(evidence: Evidence) -> Iterator[tuple[str, str]]:
     run = evidence.run
+    if run is None and not is_noticed(evidence, "P001"):
+        return  # the usual case, without putting a command together
     name = run.members[-1].name if run is not None and run.members else os.path.basename(evidence.path)
     line = f"model_checkpoint_path: {json.dumps(name, ensure_ascii=False)}"
     mending = repair_beside(evidence)

@@ -86,41 +86,51 @@ def _solve_regular(
     items: Sequence[Item], layout: Layout, settings: Settings, active: Sequence[Block], count: int
 ) -> tuple[Assigned, ...] | None:
     """Every variable has one slot of each kind: their number is known, only shapes have to agree."""
-    shapes: dict[int, Shape] = {}
-    factored: list[tuple[int, SlotKind, Shape]] = []
-    assigned: list[Assigned] = []
-    position = 0
-
-    def take(kind: SlotKind | Single, variable: int | None) -> Shape:
-        nonlocal position
-        shape = items[position].shape
-        position += 1
-        assigned.append(Assigned(kind, variable, shape))
-        return shape
-
-    for single in head(layout, settings):
-        if take(single, None) != ():
-            return None
+    shapes = [item.shape for item in items]
+    position = len(head(layout, settings))
+    if any(shapes[:position]):
+        return None
+    own: list[Shape] | None = None
+    factored: list[tuple[SlotKind, list[Shape]]] = []
     for block in active:
         if isinstance(block, Single):
-            if take(block, None) != ():
+            if shapes[position]:
                 return None
+            position += 1
+            continue
+        width = len(block.kinds)
+        end = position + count * width
+        for at, kind in enumerate(block.kinds):
+            found = shapes[position + at : end : width]
+            if kind.extent is Extent.VARIABLE:
+                if own is not None and own != found:
+                    return None
+                own = found
+            elif kind.extent is Extent.PLACEHOLDER:
+                if found.count((1,)) < count:
+                    return None
+            else:
+                factored.append((kind, found))
+        position = end
+    if own is not None and any([slot_shape(kind, each) for each in own] != found for kind, found in factored):
+        return None
+    return tuple(_assigned(shapes, layout, settings, active, count))
+
+
+def _assigned(
+    shapes: Sequence[Shape], layout: Layout, settings: Settings, active: Sequence[Block], count: int
+) -> Iterator[Assigned]:
+    """What each element is, once shapes agree."""
+    for single in head(layout, settings):
+        yield Assigned(single, None, ())
+    rest = iter(shapes[len(head(layout, settings)) :])
+    for block in active:
+        if isinstance(block, Single):
+            yield Assigned(block, None, next(rest))
             continue
         for index in range(count) if block.kinds else ():
             for kind in block.kinds:
-                shape = take(kind, index)
-                if kind.extent is Extent.VARIABLE:
-                    if shapes.setdefault(index, shape) != shape:
-                        return None
-                elif kind.extent is Extent.PLACEHOLDER:
-                    if shape != (1,):
-                        return None
-                else:
-                    factored.append((index, kind, shape))
-    for index, kind, shape in factored:
-        if index in shapes and slot_shape(kind, shapes[index]) != shape:
-            return None
-    return tuple(assigned)
+                yield Assigned(kind, index, next(rest))
 
 
 def _solve_irregular(

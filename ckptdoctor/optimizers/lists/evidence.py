@@ -125,9 +125,11 @@ def _impossible_single(single: Single, item: Observed, generation: Generation) -
 def doubts_of_class(fit: Fit, items: Sequence[Observed]) -> int:
     """How many kinds of slots hold what this class's hardly would: magnitudes all along, or sums from elsewhere."""
     found = 0
-    kinds = {a.kind for a in fit.assigned if isinstance(a.kind, SlotKind)}
-    for kind in kinds:
-        held = [item for a, item in zip(fit.assigned, items, strict=True) if a.kind is kind]
+    by_kind: dict[int, tuple[SlotKind, list[Observed]]] = {}
+    for (kind, _, _), item in zip(fit.assigned, items, strict=True):
+        if isinstance(kind, SlotKind):
+            by_kind.setdefault(id(kind), (kind, []))[1].append(item)
+    for kind, held in by_kind.values():
         positive, negative = sum(item.positive for item in held), sum(item.negative for item in held)
         if kind.role not in NEVER_NEGATIVE and positive >= ENOUGH and not negative:
             found += 1

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import log2
 
-from ckptdoctor.optimizers.catalogue import LAYOUTS, WRAPPED_LAYOUTS, Layout, SlotKind, layouts, popularity
+from ckptdoctor.optimizers.catalogue import LAYOUTS, WRAPPED_LAYOUTS, Layout, SlotKind, layouts
+from ckptdoctor.optimizers.inference import popularity
 from ckptdoctor.optimizers.keras.config import OptimizerConfig
 from ckptdoctor.optimizers.lists.alone import fit_alone
 from ckptdoctor.optimizers.lists.around import own_length

@@ -123,10 +123,10 @@ def _losses(state: TrainingState, path: str) -> list[dict[str, Any]]:
             "signal": row.signal,
             "text": row.says or None,
             "instead": row.instead.for_optimizers([loss.optimizer.name]) if row.instead else None,
-            "graft": graft_command(loss, path),
+            "graft": command,
         }
         for loss in every(state)
-        for row in (loss.row,)
+        for row, command in ((loss.row, graft_command(loss, path)),)
         for line in row.lines
     ]
 
