@@ -83,7 +83,6 @@ class Verdict:
 class _Ranked:
     fit: Fit
     rank: tuple[float, ...]
-    doubted: bool
 
 
 def judge(items: Sequence[Observed], hints: Hints | None = None) -> Verdict | None:
@@ -123,7 +122,7 @@ def _counted(items: Sequence[Observed], hints: Hints) -> Verdict | None:
     if len(items) <= len((ITERATION, LEARNING_RATE)) and all(map(_is_number, items)):
         return _head_only(items, hints)
     ranked = _ranked(items, items, hints, 0)
-    return _verdict(ranked, hints, 0) if ranked else None
+    return _verdict(ranked, items, hints, 0) if ranked else None
 
 
 def _uncounted(items: Sequence[Observed], hints: Hints) -> Verdict | None:
@@ -138,7 +137,7 @@ def _uncounted(items: Sequence[Observed], hints: Hints) -> Verdict | None:
             and not (doubts(each.fit, [*missing, *items]) and not hints.told)
         ]
         if ranked and not (all_zero(items) and not hints.told):
-            return _verdict(ranked, hints, len(missing))
+            return _verdict(ranked, items, hints, len(missing))
     return None
 
 
@@ -188,7 +187,7 @@ def _ranked(items: Sequence[Observed], seen: Sequence[Observed], hints: Hints, l
         judged = _without_head(each, lacking)
         if len(judged.assigned) != len(seen) or contradicts(judged, seen) or not _has_slots(each):
             continue
-        found.append(_Ranked(each, _rank(each, judged, seen, hints), bool(doubts_of_class(judged, seen))))
+        found.append(_Ranked(each, _rank(each, judged, seen, hints)))
     return sorted(found, key=lambda ranked: ranked.rank)
 
 
@@ -250,7 +249,7 @@ def _unlikely_accumulation(fit: Fit, seen: Sequence[Observed]) -> int:
     return int((bool(averages) and all_zero(averages)) or (bool(accumulators) and not all_zero(accumulators)))
 
 
-def _verdict(ranked: Sequence[_Ranked], hints: Hints, lacking: int) -> Verdict:
+def _verdict(ranked: Sequence[_Ranked], seen: Sequence[Observed], hints: Hints, lacking: int) -> Verdict:
     best = ranked[0]
     # What assumes more, or is doubted more, is no candidate.
     peers = [each for each in ranked if each.rank[:_PEERS] == best.rank[:_PEERS]]
@@ -258,7 +257,8 @@ def _verdict(ranked: Sequence[_Ranked], hints: Hints, lacking: int) -> Verdict:
     own = [each for each in peers if each.fit.layout.class_name == best.fit.layout.class_name]
     generations = dict.fromkeys(each.fit.layout.generation for each in own)
     name = hints.config.class_name if hints.config else best.fit.layout.class_name
-    told = hints.config is not None or not (best.doubted or _comes_again(best.fit))
+    doubted = doubts_of_class(_without_head(best.fit, lacking), seen) > 0
+    told = hints.config is not None or not (doubted or _comes_again(best.fit))
     orders = {tuple(a.variable for a in each.fit.assigned) for each in own}
     return Verdict(
         fit=_without_head(best.fit, lacking),
