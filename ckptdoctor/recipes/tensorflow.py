@@ -49,7 +49,7 @@ def _root(prefix: str) -> _Root | None:
     if graph is None:
         return None
     objects = classify(graph, stored)
-    own = {each.index for each in objects.optimizers} | {each.outer for each in objects.optimizers}
+    own = {each.number for each in objects.optimizers} | {each.outer for each in objects.optimizers}
     models, counters = [], []
     for name, child in graph.nodes[0].children.items():
         ref = objects.tensor(child)

@@ -33,7 +33,7 @@ def rebuild(prefix: str) -> Rebuilt | None:
     if graph is None:
         return None
     objects = classify(graph, bundle)
-    own = {each.index for each in objects.optimizers} | {each.outer for each in objects.optimizers}
+    own = {each.number for each in objects.optimizers} | {each.outer for each in objects.optimizers}
     place = {0: 0}
     queue = [0]
     for index in queue:
@@ -93,7 +93,7 @@ def _attached(rebuilt: Rebuilt, found: OptimizerNode | None) -> list[list[Any]]:
     """Every parent and name under which the graph has the optimizer."""
     if found is None:
         return []
-    target = found.index if found.outer is None else found.outer
+    target = found.number if found.outer is None else found.outer
     nodes = rebuilt.objects.graph.nodes
     return [
         [place, name]
