@@ -284,9 +284,13 @@ def reading(
         Crashed: HDF5's library died of it.
     """
     from ckptdoctor.containers.hdf5.opening import Strange, without_library
+    from ckptdoctor.containers.tensors.values import release
 
-    with suppress(Strange), without_library():
-        return function(*arguments, **_told(progress))
+    try:
+        with suppress(Strange), without_library():
+            return function(*arguments, **_told(progress))
+    finally:
+        release()  # of what was read here no file stays open
     from ckptdoctor.isolation.client import isolated
 
     return isolated(function, *arguments, path=path, progress=progress, limited=limited)
