@@ -14,6 +14,7 @@ from typing import NamedTuple
 from ckptdoctor.containers.bytes.copying import create
 from ckptdoctor.containers.ocdbt.database import MANIFEST_NAME
 from ckptdoctor.containers.ocdbt.nodes import MANIFEST, NODE
+from ckptdoctor.containers.tables.wire import encode_varint
 
 MAX_INLINE = 1024
 """Bytes of a value that stands in a leaf; Orbax' setting."""
@@ -130,17 +131,8 @@ def _parts(
 # ---------------------------------------------------------------------------------------------------------- the bytes
 
 
-def _number(value: int) -> bytes:
-    found = bytearray()
-    while value > 0x7F:
-        found.append(value & 0x7F | 0x80)
-        value >>= 7
-    found.append(value)
-    return bytes(found)
-
-
 def _numbers(values: Iterable[int]) -> bytes:
-    return b"".join(map(_number, values))
+    return b"".join(map(encode_varint, values))
 
 
 def _frame(magic: int, body: bytes) -> bytes:
@@ -148,7 +140,7 @@ def _frame(magic: int, body: bytes) -> bytes:
     import zstandard
 
     packed = zstandard.ZstdCompressor().compress(body)
-    inner = _number(0) + _number(_ZSTD) + packed
+    inner = encode_varint(0) + encode_varint(_ZSTD) + packed
     frame = struct.pack(">I", magic) + struct.pack("<Q", 12 + len(inner) + 4) + inner
     return frame + struct.pack("<I", google_crc32c.value(frame))
 
@@ -167,7 +159,9 @@ def _files(places: Sequence[Stored]) -> tuple[bytes, dict[str, int]]:
     """The table of data files, and each file's number in it."""
     names = sorted({each.file for each in places})
     common, rest = _continued([name.encode() for name in names])
-    table = _number(len(names)) + _numbers(common[1:]) + _numbers(map(len, rest)) + bytes(len(names)) + b"".join(rest)
+    table = (
+        encode_varint(len(names)) + _numbers(common[1:]) + _numbers(map(len, rest)) + bytes(len(names)) + b"".join(rest)
+    )
     return table, {name: number for number, name in enumerate(names)}
 
 
@@ -177,7 +171,7 @@ def _leaf(entries: Sequence[tuple[bytes, bytes | Stored]], data: DataFile) -> Wr
     inline = [value for _, value in entries if isinstance(value, bytes)]
     files, numbers = _files(stored)
     body = b"".join((
-        b"\0", files, _number(len(entries)), _numbers(common[1:]), _numbers(map(len, rest)), b"".join(rest),
+        b"\0", files, encode_varint(len(entries)), _numbers(common[1:]), _numbers(map(len, rest)), b"".join(rest),
         _numbers(value.nbytes if isinstance(value, Stored) else len(value) for _, value in entries),
         _numbers(int(isinstance(value, Stored)) for _, value in entries),
         _numbers(numbers[each.file] for each in stored), _numbers(each.offset for each in stored), *inline,
@@ -191,7 +185,7 @@ def _interior(children: Sequence[Written], data: DataFile) -> Written:
     files, numbers = _files([each.place for each in children])
     height = children[0].height + 1
     body = b"".join((
-        bytes([height]), files, _number(len(children)), _numbers(common[1:]), _numbers(map(len, rest)),
+        bytes([height]), files, encode_varint(len(children)), _numbers(common[1:]), _numbers(map(len, rest)),
         bytes(len(children)),  # keys below stand in full: nothing of them is left to the parent
         b"".join(rest), _numbers(numbers[each.place.file] for each in children), _figures(children),
     ))  # fmt: skip
@@ -209,10 +203,14 @@ def _figures(nodes: Sequence[Written]) -> bytes:
 
 def _manifest(root: Written | None) -> bytes:
     settings = (
-        secrets.token_bytes(16) + _numbers((0, MAX_INLINE, _MOST_DECODED)) + bytes([_ARITY]) + _number(_ZSTD) + bytes(4)
+        secrets.token_bytes(16)
+        + _numbers((0, MAX_INLINE, _MOST_DECODED))
+        + bytes([_ARITY])
+        + encode_varint(_ZSTD)
+        + bytes(4)
     )
     if root is None:
         return _frame(MANIFEST, settings + _numbers((0, 0, 0)))
     files, _ = _files([root.place])
-    version = _numbers((1, 1)) + bytes([root.height]) + _number(0) + _figures([root])
-    return _frame(MANIFEST, settings + files + version + struct.pack("<Q", time.time_ns()) + _number(0))
+    version = _numbers((1, 1)) + bytes([root.height]) + encode_varint(0) + _figures([root])
+    return _frame(MANIFEST, settings + files + version + struct.pack("<Q", time.time_ns()) + encode_varint(0))
