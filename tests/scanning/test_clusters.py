@@ -15,6 +15,8 @@ from support.commands import ROOT
 from support.museum import FIXTURES
 
 from ckptdoctor.checking.policy import Policy
+from ckptdoctor.errors import UsageProblem
+from ckptdoctor.scanning.engines import clusters
 from ckptdoctor.scanning.listing import Shard
 from ckptdoctor.scanning.parts import Parts
 from ckptdoctor.scanning.rows import Row
@@ -92,11 +94,30 @@ class TestDask:
         assert (again.judged, again.summary.artifacts) == (0, 120)
 
     @pytest.mark.filterwarnings("ignore")
-    def test_poison_costs_its_own_row(self, poisoned: Path, tmp_path: Path) -> None:
-        """Its batch is taken apart until it is alone."""
+    def test_poison_costs_its_own_row(self, poisoned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its batch is taken apart until it is alone, though the cluster gives up workers that start again."""
         pytest.importorskip("distributed")
-        scan([poisoned], tmp_path / "out", POLICY, engine="dask", jobs=2, batch=30)
+        import dask
+
+        monkeypatch.setattr(clusters, "_LOOK", 0.5)
+        impatient = {
+            "distributed.deploy.lost-worker-timeout": "10ms"
+        }  # of 15 s, which a busy machine takes longer than
+        with dask.config.set(impatient):
+            scan([poisoned], tmp_path / "out", POLICY, engine="dask", jobs=2, batch=8)
         _one_is_lost(_rows(tmp_path / "out"))
+
+    @pytest.mark.filterwarnings("ignore")
+    def test_no_workers(self, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A cluster without any is not waited for for ever."""
+        distributed = pytest.importorskip("distributed")
+        monkeypatch.setattr(clusters, "_LOOK", 0.1)
+        monkeypatch.setattr(clusters, "_PATIENCE", 0.5)
+        with (
+            distributed.LocalCluster(n_workers=0, dashboard_address=None) as empty,
+            pytest.raises(UsageProblem, match="has had no worker"),
+        ):
+            scan([many], tmp_path / "out", POLICY, engine="dask", address=empty.scheduler_address)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ray is not tested there")

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from ckptdoctor.checking.policy import Policy
 from ckptdoctor.declarations.chosen import Source, use
+from ckptdoctor.errors import UsageProblem
 from ckptdoctor.scanning.engines import Judged
 from ckptdoctor.scanning.listing import Batch
 from ckptdoctor.scanning.rows import Row, failed, row_of
 
 _AHEAD = 3
 """Batches a worker that wait to be taken."""
+_LOOK = 5.0
+"""Seconds of waiting after which is looked whether there is a worker at all."""
+_PATIENCE = 600.0
+"""Seconds that a cluster may have none: those that grow as they are needed take minutes for their first."""
 
 
 class Cluster(Protocol):
@@ -25,8 +31,8 @@ class Cluster(Protocol):
     def submit(self, paths: Sequence[str]) -> Any:
         """Has the candidates judged; answers what is waited for."""
 
-    def finished(self, pending: list[Any]) -> Any:
-        """One of those that are done, when one is."""
+    def finished(self, pending: list[Any], seconds: float) -> Any:
+        """One of those that are done, as soon as one is; None if that takes longer than `seconds`."""
 
     def result(self, done: Any) -> list[Row]:
         """Its rows; raises whatever where the worker was lost over it, again and again."""
@@ -47,12 +53,15 @@ def carry_out(cluster: Cluster, todo: Iterable[Batch], lost: Callable[[BaseExcep
         cluster: Where.
         todo: The batches, taken as workers become free.
         lost: Whether an error says that a worker was lost; others are defects, and raised.
+
+    Raises:
+        UsageProblem: There is no worker, and none comes.
     """
     pending: dict[Any, Batch] = {}
     again: list[Batch] = []
 
     def judged() -> Iterator[Judged]:
-        done = cluster.finished(list(pending))
+        done = _finished(cluster, list(pending))
         batch = pending.pop(done)
         rows = _rows(cluster, done, lost)
         if rows is None:
@@ -70,6 +79,19 @@ def carry_out(cluster: Cluster, todo: Iterable[Batch], lost: Callable[[BaseExcep
         yield batch, _taken_apart(cluster, batch.paths, lost)
 
 
+def _finished(cluster: Cluster, pending: list[Any]) -> Any:
+    """One that is done. What waits for a worker where there is none would wait for ever."""
+    seen = time.monotonic()
+    while (done := cluster.finished(pending, _LOOK)) is None:
+        if cluster.workers:
+            seen = time.monotonic()
+        elif time.monotonic() - seen > _PATIENCE:
+            raise UsageProblem(
+                f"the cluster has had no worker for {_PATIENCE / 60:.0f} minutes: start some, and go on with --resume"
+            )
+    return done
+
+
 def _rows(cluster: Cluster, done: Any, lost: Callable[[BaseException], bool]) -> list[Row] | None:
     """The rows of what is done; None if it was lost."""
     try:
@@ -81,7 +103,7 @@ def _rows(cluster: Cluster, done: Any, lost: Callable[[BaseException], bool]) ->
 
 
 def _taken_apart(cluster: Cluster, paths: Sequence[str], lost: Callable[[BaseException], bool]) -> list[Row]:
-    rows = _rows(cluster, cluster.submit(paths), lost)
+    rows = _rows(cluster, _finished(cluster, [cluster.submit(paths)]), lost)
     if rows is not None:
         return rows
     if len(paths) == 1:

@@ -29,11 +29,21 @@ class _Dask:
     def submit(self, paths: Sequence[str]) -> Any:
         return self._client.submit(judge_all, tuple(paths), self._policy, source(), pure=False)
 
-    def finished(self, pending: list[Any]) -> Any:
+    def finished(self, pending: list[Any], seconds: float) -> Any:
         import distributed
 
         library: Any = distributed
-        return next(iter(library.wait(pending, return_when="FIRST_COMPLETED").done))
+        try:
+            return next(iter(library.wait(pending, timeout=seconds, return_when="FIRST_COMPLETED").done))
+        except library.TimeoutError:
+            self._replace_lost()
+            return None
+
+    def _replace_lost(self) -> None:
+        """Starts workers for those that a cluster of ours gave up, as they took long to start again."""
+        ours = self._client.cluster  # None where there is an address
+        if ours is not None and len(ours.workers) < len(ours.worker_spec):
+            ours.scale(len(ours.worker_spec))
 
     def result(self, done: Any) -> list[Row]:
         rows: list[Row] = done.result()

@@ -24,13 +24,13 @@ class _Ray:
 
     @property
     def workers(self) -> int:
-        return int(self._ray.cluster_resources().get("CPU", 1))
+        return int(self._ray.cluster_resources().get("CPU", 0))
 
     def submit(self, paths: Sequence[str]) -> Any:
         return self._unit.remote(tuple(paths), self._policy, source())
 
-    def finished(self, pending: list[Any]) -> Any:
-        return self._ray.wait(pending, num_returns=1)[0][0]
+    def finished(self, pending: list[Any], seconds: float) -> Any:
+        return next(iter(self._ray.wait(pending, num_returns=1, timeout=seconds)[0]), None)
 
     def result(self, done: Any) -> list[Row]:
         rows: list[Row] = self._ray.get(done)
