@@ -99,7 +99,7 @@ def convert(
         with staging(place) as folder:
             staged = os.path.join(folder, os.path.basename(place))
             try:
-                with TemporaryDirectory(dir=folder) as aside:
+                with inputs.held(), TemporaryDirectory(dir=folder) as aside:
                     source, result = found.resolved, state
                     via = record(kind).created_from
                     if via is not None and (model is not None or state.format is not via):
@@ -111,7 +111,6 @@ def convert(
             except OSError as error:
                 raise GraftRefused(f"writing failed ({reason(error)}); nothing is left behind", place) from error
             size = sum(os.path.getsize(each) for each in files_of(staged))
-            inputs.require_unchanged()
             publish(staged, place, overwrite=overwrite)
     finally:
         release()

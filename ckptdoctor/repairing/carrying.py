@@ -37,12 +37,11 @@ def put_in_place(output: str, inputs: Inputs, *, overwrite: bool, in_place: bool
         _require_free(output)
     with staging(output) as folder, told_of(folder, output):
         staged = os.path.join(folder, os.path.basename(output))
-        with Flushing(folder) as flushing:
+        with inputs.held(), Flushing(folder) as flushing:
             yield staged
             flushing.finish()
         if in_place:
             _keep_modes(staged, output)
-        inputs.require_unchanged()
         with _kept(output, folder) if in_place else nullcontext():
             publish(staged, output, overwrite=overwrite or in_place)
 

@@ -60,12 +60,12 @@ def carry_out(
     told = None if progress is None else lambda done, _: meter.reach(done)
     with staging(plan.output) as folder, told_of(folder, plan.output, GraftRefused):
         staged = os.path.join(folder, os.path.basename(plan.output.rstrip("/")))
-        written = with_libhdf5(build, plan, donor, target, staged, sides=(donor, target), progress=told)
-        if check is not None:
-            check(staged)
-        made = files_of(staged)
-        records = digest_files([*sources, *made], everything=sha256, progress=meter.add if sha256 else None)
-        inputs.require_unchanged()
+        with inputs.held():
+            written = with_libhdf5(build, plan, donor, target, staged, sides=(donor, target), progress=told)
+            if check is not None:
+                check(staged)
+            made = files_of(staged)
+            records = digest_files([*sources, *made], everything=sha256, progress=meter.add if sha256 else None)
         publish(staged, plan.output, overwrite=overwrite)
     inputs_read = records[: len(sources)]
     outputs = [each._replace(path=plan.output + each.path[len(staged) :]) for each in records[len(sources) :]]

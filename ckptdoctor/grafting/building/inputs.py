@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from ckptdoctor.errors import GraftRefused
+from ckptdoctor.errors import CkptDoctorError, GraftRefused
 from ckptdoctor.grafting.building.staging import existing
 
 
@@ -21,6 +22,20 @@ class Inputs:
         self.artifacts = tuple(artifacts)
         self.files = [path for each in artifacts for path in files_of(each)]
         self._stamps = {path: _stamp(path) for path in self.files}
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Requires that they are unchanged when the block ends; if they are not, nothing else is told that went wrong.
+
+        Raises:
+            GraftRefused: One was written to.
+        """
+        try:
+            yield
+        except CkptDoctorError:
+            self.require_unchanged()
+            raise
+        self.require_unchanged()
 
     def require_unchanged(self) -> None:
         """Raises GraftRefused where a file is not the one any more that was read.
