@@ -17,6 +17,8 @@ from ckptdoctor.containers.torchfiles.whole_tensors import WholeTensors, argumen
 _NEWEST_PROTOCOL = 5
 _MOST_COPIED = 1 << 22
 _MOST_TEXT = 1 << 12
+_MOST_LONG = 16
+"""Bytes of a number."""
 FEW = 1 << 15
 """Below so many bytes a pickle's tensors are taken opcode by opcode: to make what takes them whole takes longer."""
 
@@ -232,7 +234,9 @@ def _int4(reader: _Reader, stack: list[object], at: int) -> int:
 
 
 def _long1(reader: _Reader, stack: list[object], at: int) -> int:
-    end = at + 1 + min(reader.data[at], 16)
+    if reader.data[at] > _MOST_LONG:
+        raise Unusual("a long number")
+    end = at + 1 + reader.data[at]
     stack.append(argument(reader.data[at + 1 : end], "little", signed=True))
     return end
 

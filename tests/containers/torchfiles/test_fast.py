@@ -151,6 +151,19 @@ def test_what_is_broken(usual: bytes, data: st.DataObject) -> None:
     assert _written(found) == _written(exact(bytes(changed)))
 
 
+@pytest.mark.parametrize("size", [1, 15, 16, 17, 129, 255])
+def test_long_numbers(size: int) -> None:
+    """Whatever their size is, no byte of one is taken for an opcode."""
+    pickled = b"\x80\x02}(X\x01\0\0\0aK\x01X\x01\0\0\0b\x8a" + bytes([size]) + b"u" * size + b"u."
+    try:
+        found = fast(pickled)
+    except Unusual:
+        assert size > 16
+        return
+    assert size <= 16
+    assert _written(found) == _written(exact(pickled))
+
+
 def test_what_is_cut(usual: bytes) -> None:
     """No beginning of a pickle is one."""
     for size in range(len(usual)):
