@@ -58,6 +58,8 @@ class Step(NamedTuple):
     beside: tuple[Target, ...] = ()
 
 
+MANY = 64
+"""So many small artifacts take longer than several workers take to start."""
 Read = Callable[[Target, Policy], Looked]
 """Reads an artifact, and judges it by the policy for its path."""
 
@@ -81,7 +83,7 @@ def check_paths(
     everything: bool = False,
     progress: Progress | None = None,
     begun: Callable[[str], None] | None = None,
-    jobs: int = 1,
+    jobs: int | None = 1,
 ) -> Iterator[Checked]:
     """Checks artifacts.
 
@@ -92,7 +94,8 @@ def check_paths(
         progress: Is told how much of an artifact's data has been read, where `policy.deep` asks for it and one worker
             is at it.
         begun: Is told the path of each artifact of a directory before it is read.
-        jobs: So many workers; with several all paths are taken at once.
+        jobs: So many workers, whose artifacts are all looked for first; None for as many as there are processors, where
+            there are many artifacts.
 
     Yields:
         One result an artifact, in the order of the paths, as soon as it is known; of a run directory, one more for the
@@ -101,12 +104,12 @@ def check_paths(
     """
     seen: dict[str, bool] = {}
     paths = map(storage.tellable, paths)
-    if jobs > 1:
+    if jobs != 1:
         from ckptdoctor.checking.workers import in_workers
 
         planned = [(path, _planned(path, seen, everything=everything)) for path in paths]
         every = [each for _, steps in planned if isinstance(steps, list) for each in steps]
-        with in_workers(every, policy, jobs) as read:
+        with in_workers(every, policy, jobs, progress) as read:
             for path, steps in planned:
                 yield from _checked(path, steps, policy, read, begun)
         return

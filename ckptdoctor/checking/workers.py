@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 
 from ckptdoctor.checking.policy import Policy
-from ckptdoctor.checking.run import Looked, Step, look
+from ckptdoctor.checking.run import MANY, Looked, Step, look
+from ckptdoctor.examination import Progress
 from ckptdoctor.formats.contract import Target
-from ckptdoctor.isolation.pool import Lost, can_work, in_order
+from ckptdoctor.isolation.pool import Lost, can_work, cores, in_order
 
 
 @contextmanager
-def in_workers(steps: Sequence[Step], policy: Policy, jobs: int) -> Iterator[Callable[[Target, Policy], Looked]]:
+def in_workers(
+    steps: Sequence[Step], policy: Policy, jobs: int | None, progress: Progress | None = None
+) -> Iterator[Callable[[Target, Policy], Looked]]:
     """Has workers as long as their answers are wanted.
 
     Args:
         steps: What the paths come to.
         policy: What they are judged by.
-        jobs: So many workers. Where none can work, or one died of an artifact, that is read here.
+        jobs: So many workers; None for as many as there are processors, where that many artifacts are worth it. Where
+            none can work, or one died of an artifact, that is read here.
+        progress: Is told of what is read here.
 
     Yields:
         What answers with each artifact of all steps, asked for in their order.
@@ -28,16 +34,19 @@ def in_workers(steps: Sequence[Step], policy: Policy, jobs: int) -> Iterator[Cal
         for step in steps
         for target in step.targets
     ]
-    if len(calls) < 2 or not can_work():  # noqa: PLR2004 - one is no sooner done by another
-        yield look
+    if jobs is None:
+        jobs = cores() if len(calls) >= MANY else 1
+    here = partial(look, progress=progress)
+    if min(jobs, len(calls)) < 2 or not can_work():  # noqa: PLR2004 - one is no sooner done by another
+        yield here
         return
     answers = _answers(calls, jobs)
 
     def read(target: Target, own: Policy) -> Looked:
         for asked, answer in answers:
             if asked is target:  # others were left out, as the path before had an error
-                return look(target, own) if isinstance(answer, Lost) else answer
-        return look(target, own)
+                return here(target, own) if isinstance(answer, Lost) else answer
+        return here(target, own)
 
     with closing(answers):
         yield read

@@ -21,7 +21,9 @@ _FORMS = ("text", "json", "markdown", "github", "sarif", "junit", "html")
 @click.argument("paths", metavar="PATH...", nargs=-1, type=ANY_PATH)
 @policy_options
 @click.option("--exit-zero", is_flag=True, help="Exit with 0 where there are findings, too.")
-@click.option("--jobs", type=click.IntRange(min=1), default=1, metavar="N", help="So many workers.  [default: 1]")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), metavar="N", help="So many workers.  [default: for many, the processors]"
+)
 @click.option("--all", "everything", is_flag=True, help="Of a directory, every artifact in it and below.")
 @click.option("--explain-config", is_flag=True, help="Show what is in force, and from where; check nothing.")
 @click.option(
@@ -35,7 +37,7 @@ def check(  # noqa: PLR0913 - a command takes its options as arguments
     *,
     paths: tuple[str, ...],
     exit_zero: bool,
-    jobs: int,
+    jobs: int | None,
     everything: bool,
     explain_config: bool,
     reports: tuple[str, ...],
@@ -90,15 +92,24 @@ def check(  # noqa: PLR0913 - a command takes its options as arguments
 
 
 def _run(
-    paths: tuple[str, ...], policy: Policy, *, everything: bool, jobs: int, quiet: bool, streams: bool, color: bool
+    paths: tuple[str, ...],
+    policy: Policy,
+    *,
+    everything: bool,
+    jobs: int | None,
+    quiet: bool,
+    streams: bool,
+    color: bool,
 ) -> CheckReport:
     """Checks path after path; what is known is shown at once, and kept if Ctrl-C ends it."""
     from ckptdoctor.checking.results import CheckReport
-    from ckptdoctor.checking.run import check_paths
+    from ckptdoctor.checking.run import MANY, check_paths
     from ckptdoctor.cli.interruption import remembered_interruption
     from ckptdoctor.cli.progress import path_progress
     from ckptdoctor.report.check import text as check_text
 
+    if jobs is None and not everything and len(paths) < MANY:
+        jobs = 1  # each is told of before the next is looked for
     results: list[Checked] = []
     interrupted = False
     with remembered_interruption() as interruption, path_progress(paths, wanted=not quiet) as bar:
@@ -114,7 +125,7 @@ def _run(
                 if interruption.asked:
                     break  # of an artifact that may not have been read to its end
                 results.append(each)
-                if jobs > 1:
+                if jobs != 1:
                     bar.count(each.path, min(len(results), len(paths)))
                 with bar.hidden():
                     if each.problem is not None:

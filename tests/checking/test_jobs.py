@@ -14,9 +14,10 @@ from support.commands import ckptdoctor as command
 import ckptdoctor
 from ckptdoctor.checking.policy import Policy
 from ckptdoctor.checking.results import Checked
-from ckptdoctor.checking.run import check_paths
+from ckptdoctor.checking.run import MANY, check_paths
 from ckptdoctor.diagnosis.findings import Severity
 from ckptdoctor.isolation import messages
+from ckptdoctor.isolation.pool import cores
 
 
 @pytest.fixture
@@ -102,3 +103,19 @@ def _children() -> set[str]:
         pytest.skip("only Linux tells")
     with open(place, encoding="ascii") as file:
         return set(file.read().split())
+
+
+@pytest.mark.parametrize(("number", "several"), [(MANY, True), (MANY - 1, False)])
+def test_as_many_as_there_are_processors(fixtures_dir: Path, tmp_path: Path, *, number: int, several: bool) -> None:
+    """Without the option they are used where there are many artifacts; the report is the same."""
+    for each in range(number):
+        shutil.copy(fixtures_dir / "optimizer.pkl", tmp_path / f"{each}.pkl")
+    names = sorted(map(str, tmp_path.iterdir()))
+    before = _children()
+    results = check_paths(names, Policy(), jobs=None)
+    assert isinstance(results, Generator)
+    next(results)
+    assert (len(_children() - before) > 1) == (several and cores() > 1)
+    results.close()
+    default, one = (command("check", "--format", "json", *more, *names) for more in ((), ("--jobs", "1")))
+    assert (default.code, default.out, default.err) == (one.code, one.out, one.err)
