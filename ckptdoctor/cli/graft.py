@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from ckptdoctor.cli import ahead
 from ckptdoctor.cli.options import (
     ANY_PATH,
     deliver,
@@ -89,6 +90,8 @@ def graft(  # noqa: PLR0913 - a command takes its options as arguments
       3  an input cannot be read
       4  refused: nothing was written
     """  # noqa: D301 - \b is a backspace: click leaves the paragraph after it unwrapped
+    if not dry_run:
+        ahead.writer(target)
     from ckptdoctor.grafting.options import PARTS, make_options
     from ckptdoctor.grafting.run import graft as run
     from ckptdoctor.grafting.run import plan_graft

@@ -54,11 +54,11 @@ def isolated(
         return _worker.ask(call, path, progress)  # type: ignore[no-any-return]
 
 
-def begun(module: str) -> None:
-    """Starts the worker, if there is none, and has it load a module while this process goes on."""
+def begun(*modules: str) -> None:
+    """Starts the worker, if there is none, and has it load modules while this process goes on."""
     if is_direct():
         return
-    call = worker.Call(worker.load, (module,), progress=False, limited=False, directory=None, source=source())
+    call = worker.Call(worker.load, modules, progress=False, limited=False, directory=None, source=source())
     with _lock, suppress(OSError):  # that it cannot be started is told by whoever asks it
         _worker.begin(call)
 

@@ -127,9 +127,10 @@ def _answer(call: Call, line: _Line) -> tuple[str, object]:
         return DEFECT, traceback.format_exc()
 
 
-def load(module: str) -> None:
-    """Loads a module that calls to come will need."""
-    import_module(module)
+def load(*modules: str) -> None:
+    """Loads modules that calls to come will need."""
+    for each in modules:
+        import_module(each)
 
 
 def main() -> None:

@@ -192,7 +192,7 @@ def compared(one: int, start: int, other: int, at: int, count: int, *, summed: b
     """Holds the bytes of two files in two ranges against each other; both have to reach that far."""
 
     def part(first: int, length: int) -> Compared:
-        return _compared(one, start + first, other, at + first, length, summed=summed)
+        return compared_by_one(one, start + first, other, at + first, length, summed=summed)
 
     first, second, length = _by_two(part, count)
     if first.crc is None or second is None or second.crc is None:
@@ -223,7 +223,8 @@ def _by_two(function: Callable[[int, int], _Answer], count: int) -> tuple[_Answe
         return function(0, half), rest.result(), count - half
 
 
-def _compared(one: int, start: int, other: int, at: int, count: int, *, summed: bool) -> Compared:
+def compared_by_one(one: int, start: int, other: int, at: int, count: int, *, summed: bool) -> Compared:
+    """The same, by this thread alone."""
     # Two buffers that stay in the processor's cache: a new one for each step would cost more than reading does.
     first, second = bytearray(min(_CACHED, count)), bytearray(min(_CACHED, count))
     sum_up, crc = fastest() if summed else None, 0

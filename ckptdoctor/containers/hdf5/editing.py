@@ -9,12 +9,14 @@ import errno
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import h5py as _h5py
 import numpy as np
 
 from ckptdoctor.containers.bytes.copying import Progress
+from ckptdoctor.containers.bytes.followed import followed
 from ckptdoctor.containers.bytes.window import Window, copy_range, write_at
 from ckptdoctor.containers.hdf5.copying import copy_tree
 from ckptdoctor.containers.hdf5.file import H5File
@@ -167,6 +169,8 @@ def edit_span(
             else:
                 _delete(file, edit.delete)
             places = _put(file, edit)
+    if not anew and (follower := followed()) is not None:
+        follower.follow_kept(source.descriptor, source.start, source.size, descriptor, output.start)
     new = _fill_all(descriptor, output.start, places, progress)
     return Sizes(new, max(source.size - dead, 0))
 
@@ -268,8 +272,14 @@ def _create(file: Any, dataset: NewDataset) -> int:
 
 def _fill_all(descriptor: int, start: int, places: list[tuple[int, NewDataset]], progress: Progress | None) -> int:
     """Writes every data set's bytes, counted from the start of the HDF5 file; answers how many."""
-    with RawPlaces() as raw:
+    with RawPlaces(followed=_are_apart(places)) as raw:
         return sum(_fill(descriptor, start + place, dataset, raw, progress) for place, dataset in places)
+
+
+def _are_apart(places: list[tuple[int, NewDataset]]) -> bool:
+    """Whether none is written over another: a data set may have two names, and a damaged file two at one place."""
+    ranges = sorted((place, place + array_nbytes(each.dtype, each.shape)) for place, each in places)
+    return all(end <= start for (_, end), (start, _) in pairwise(ranges))
 
 
 def _fill(descriptor: int, place: int, dataset: NewDataset, raw: RawPlaces, progress: Progress | None) -> int:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from ckptdoctor import storage
 from ckptdoctor.containers.bytes.copying import Progress
-from ckptdoctor.containers.bytes.window import Place, compared, copy_range, summed_up
+from ckptdoctor.containers.bytes.followed import followed
+from ckptdoctor.containers.bytes.window import Compared, Place, compared, copy_range, summed_up
 from ckptdoctor.errors import UnreadableArtifact
 from ckptdoctor.references import FileRange, H5Data, TensorRef
 
@@ -33,14 +34,16 @@ class RawPlaces:
         sums: The CRC-32 of the tensors that were compared and found the same, of the files that are summed up.
     """
 
-    def __init__(self, summed: Collection[str] = ()) -> None:
+    def __init__(self, summed: Collection[str] = (), *, followed: bool = True) -> None:
         """Begins with no file open.
 
         Args:
             summed: Files whose tensors are summed up while they are compared.
+            followed: What is copied may be compared at once: nothing else is written there.
         """
         self.sums: dict[Place, int] = {}
         self._summed = summed
+        self._is_followed = followed
         self._stored: StoredSums | None = None
         self._hdf5: dict[tuple[str, str | None], H5Reader] = {}
         self._descriptors: dict[str, int] = {}
@@ -71,12 +74,14 @@ class RawPlaces:
             return None
         if most is not None and most < first.nbytes:
             return compared(*self._opened(first), *self._opened(second), most).same
-        crc = self.crc(first) if first.nbytes >= _BY_SUM else None
         summed = [each for each in (first, second) if each.path in self._summed]
-        if crc is not None and crc == summed_up(self._open(second.path), second.start, second.nbytes):
-            self.sums.update(dict.fromkeys(summed, crc))
-            return True
-        found = compared(*self._opened(first), *self._opened(second), first.nbytes, summed=bool(summed))
+        found = self._followed(first, second)
+        if found is None or (summed and found.crc is None):
+            crc = self.crc(first) if first.nbytes >= _BY_SUM else None
+            if crc is not None and crc == summed_up(self._open(second.path), second.start, second.nbytes):
+                self.sums.update(dict.fromkeys(summed, crc))
+                return True
+            found = compared(*self._opened(first), *self._opened(second), first.nbytes, summed=bool(summed))
         if found.crc is not None:
             self.sums.update(dict.fromkeys(summed, found.crc))
         return found.same
@@ -104,6 +109,8 @@ class RawPlaces:
         if os.fstat(descriptor).st_size < place.start + nbytes:
             raise UnreadableArtifact(f"the values of {ref.key!r} are not all in the file: it is truncated", place.path)
         copy_range(descriptor, place.start, nbytes, target, at, progress)
+        if self._is_followed and (follower := followed()) is not None:
+            follower.follow(place, descriptor, target, at)
         return True
 
     def crc(self, place: Place) -> int | None:
@@ -142,6 +149,11 @@ class RawPlaces:
                 self._hdf5.pop(next(iter(self._hdf5))).close()
             self._hdf5[key] = open_h5(*key)
         return self._hdf5[key].place(location.dataset.lstrip("/"))
+
+    def _followed(self, one: Place, other: Place) -> Compared | None:
+        """What is known of the second, if it was copied from the first."""
+        follower = followed()
+        return None if follower is None else follower.found(one, self._open(other.path), other.start)
 
     def _opened(self, place: Place) -> tuple[int, int]:
         return self._open(place.path), place.start

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from threading import Lock
 
+from ckptdoctor.containers.bytes.followed import following
+from ckptdoctor.containers.bytes.window import Place
+from ckptdoctor.containers.tensors.raw_places import RawPlaces
+from ckptdoctor.containers.zips.signature import is_zip
 from ckptdoctor.errors import GraftRefused
 from ckptdoctor.examination import Examination, examine, with_libhdf5
 from ckptdoctor.formats.contract import Written
@@ -96,7 +100,8 @@ def build(
         plan.optimizer.sources, (each.resolved for each in sides if record(each.format).holds == "bare-list")
     )
     with Flushing(os.path.dirname(staged)) as flushing:
-        with archived.verified_beside() as awaited:
+        with archived.verified_beside() as awaited, following(summed=_is_summed(archived, target)) as follower:
+            follower.keep(_weights(target))
             written = write(
                 target.format, plan.optimizer, target.resolved, staged,
                 link=plan.link, loss_from=donor.resolved if donor and recording else None, progress=meter.add,
@@ -117,6 +122,19 @@ def build(
         flushing.finish(each.path for each in awaited.written)
     told = f"of the target's own state is left behind, as the result has no place for it: {enumerate_some(lost, 12)}"
     return written._replace(notes=(*written.notes, told)) if lost else written
+
+
+def _weights(target: Examination) -> Iterator[Place]:
+    """Where the model's weights lie that are copied with all around them."""
+    if target.state is not None and record(target.format).isolated:
+        with RawPlaces() as places:
+            found = [places.place(each.tensor) for each in target.state.variables]
+        yield from (each for each in found if each is not None)
+
+
+def _is_summed(archived: Archived, target: Examination) -> bool:
+    """Whether checksums of archives come of what is compared."""
+    return bool(archived.plain) or is_zip(target.resolved)
 
 
 def _work(plan: Plan, target: Examination) -> int:

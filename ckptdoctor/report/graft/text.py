@@ -15,6 +15,7 @@ from ckptdoctor.references import TensorRef
 from ckptdoctor.report.inspect.json import plain
 from ckptdoctor.report.shared.escape import printable
 from ckptdoctor.report.shared.facts import human_bytes, shape_text
+from ckptdoctor.report.shared.streams import forces_color, wraps
 
 SCHEMA = "ckptdoctor.graft/1"
 LISTED = 200
@@ -188,12 +189,15 @@ def _from(slot: PlannedSlot) -> str:
 
 
 def _text(lines: list[tuple[str, str]], plan: Plan, *, quiet: bool, color: bool) -> str:
+    told = printable(lines[0][1])
+    if quiet and not wraps() and not (color and forces_color()):
+        return f"{told}\n"  # without what draws: it takes longer to load than this graft's plan
     from rich.text import Text
 
     from ckptdoctor.report.shared.console import drawn, headline, open_console
 
     console, out = open_console(color=color)
-    headline(console, Text(printable(lines[0][1]), style="bold"))
+    headline(console, Text(told, style="bold"))
     if not quiet:
         from rich.padding import Padding
         from rich.table import Table
