@@ -12,6 +12,9 @@ from ckptdoctor.examination import Progress
 from ckptdoctor.formats.contract import Target
 from ckptdoctor.isolation.pool import Lost, can_work, cores, in_order
 
+_TOGETHER = 8
+"""Artifacts that a worker is sent at once, where there are many times as many: handing over takes time, too."""
+
 
 @contextmanager
 def in_workers(
@@ -52,12 +55,19 @@ def in_workers(
         yield read
 
 
+def _look_at_all(calls: Sequence[tuple[Target, Policy]]) -> tuple[Looked, ...]:
+    return tuple(look(target, own) for target, own in calls)
+
+
 def _answers(calls: Sequence[tuple[Target, Policy]], jobs: int) -> Generator[tuple[Target, Looked | Lost], None, None]:
     """What the workers say, as far as they come: an answer that is too large to be handed over ends them."""
-    told = in_order(look, calls, jobs=jobs)
+    size = min(_TOGETHER, max(1, len(calls) // (jobs * _TOGETHER)))
+    parts = [calls[start : start + size] for start in range(0, len(calls), size)]
+    told = in_order(_look_at_all, ((each,) for each in parts), jobs=jobs)
     try:
-        for (target, _), answer in zip(calls, told, strict=True):
-            yield target, answer
+        for part, answer in zip(parts, told, strict=True):
+            for number, (target, _) in enumerate(part):
+                yield target, answer if isinstance(answer, Lost) else answer[number]
     except (MemoryError, RecursionError, OSError):
         return
     finally:

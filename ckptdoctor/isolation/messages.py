@@ -14,6 +14,8 @@ import struct
 import sys
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import lru_cache
+from operator import is_
 from typing import Any
 
 from ckptdoctor.errors import CkptDoctorError
@@ -129,8 +131,12 @@ class _DataOnly(pickle.Unpickler):
         """Undoes what was changed in types and their members; answers their names."""
         changed: list[str] = []
         for kind, (attributes, members) in self._before.items():
-            now = dict(vars(kind))
-            different = [name for name in now.keys() | attributes.keys() if _of(now, name) is not _of(attributes, name)]
+            now = vars(kind)
+            if len(now) == len(attributes) and all(map(is_, now.values(), attributes.values())):
+                different = []  # values that are the same ones, in their order, have their names
+            else:
+                names = now.keys() | attributes.keys()
+                different = [name for name in names if _of(now, name) is not _of(attributes, name)]
             for name in different:
                 if name in attributes:
                     type.__setattr__(kind, name, attributes[name])
@@ -174,6 +180,7 @@ def _member(kind: object, name: object) -> Enum:
     raise pickle.UnpicklingError("names builtins.getattr of no enumeration")
 
 
+@lru_cache(1024)  # of a worker that was taken over, too
 def _own_type(module: str, name: str) -> type[object] | None:
     if not module.startswith(_OWN):
         return None
