@@ -143,6 +143,8 @@ def _judged(record: Record, state: TrainingState, figures: Figures) -> list[str]
     if len(holding) != len(record["optimizers"]):
         return [*bad, f"{len(record['optimizers'])} optimizers, not {len(holding)}"]
     means = {each.path: (_mean(each.tensor, figures), each.tensor.size) for each in state.variables}
+    unlisted = {slot.variable for each in state.optimizers for slot in each.slots} - {None, *means}
+    bad += [f"slots of {sorted(map(str, unlisted))}, which are no variables"] if unlisted else []
     for wanted in record["optimizers"]:
         found = _counterpart(wanted, holding)
         holding.remove(found)

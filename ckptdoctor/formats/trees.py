@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
+from itertools import chain
+from math import prod
 
 from ckptdoctor.containers.msgpack import Array
 from ckptdoctor.optimizers.optax.reading import read_optax
 from ckptdoctor.optimizers.optax.tree import Leaf, Path, take_apart
 from ckptdoctor.references import Inline, TensorRef
-from ckptdoctor.state import Format, Oddity, Producer, TrainingState
+from ckptdoctor.state import Format, ModelVariable, Oddity, OptimizerState, Producer, TrainingState
 
 
 def state_of(
@@ -27,18 +29,28 @@ def state_of(
     found = take_apart(leaves)
     steps = [name for name in found.counters if name.rpartition("/")[2] == "step"]
     beside = (found.counters[steps[0]], found.counter_tensors[steps[0]]) if len(steps) == 1 else None
+    optimizers = tuple(read_optax(root, own, found.variables, beside) for root, own in found.states.items())
     return TrainingState(
         path=path,
         format=kind,
         producer=producer,
-        variables=found.variables,
-        optimizers=tuple(read_optax(root, own, found.variables, beside) for root, own in found.states.items()),
+        variables=found.variables or _known_from_slots(optimizers),
+        optimizers=optimizers,
         counters=found.counters,
         counter_tensors=found.counter_tensors,
         others=found.others,
         oddities=tuple(oddities),
         leaves=tuple(leaves),
     )
+
+
+def _known_from_slots(optimizers: Iterable[OptimizerState]) -> tuple[ModelVariable, ...]:
+    """Parameters of which a tree holds the state alone; they have the shape of their largest slot."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for slot in chain.from_iterable(each.slots for each in optimizers):
+        if slot.variable is not None:
+            shapes[slot.variable] = max(shapes.get(slot.variable, ()), slot.tensor.shape, key=prod)
+    return tuple(ModelVariable(name, TensorRef("", "", shape, None), trainable=True) for name, shape in shapes.items())
 
 
 def leaves_of(value: object) -> list[Leaf]:
