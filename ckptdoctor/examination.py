@@ -261,7 +261,7 @@ def expect_libhdf5(sides: Iterable[Examination | None]) -> None:
     if any(each is not None and record(each.format).isolated for each in sides):
         from ckptdoctor.isolation.client import begun
 
-        begun("ckptdoctor.containers.hdf5.editing")
+        begun("ckptdoctor.containers.hdf5.editing", beside="h5py")
 
 
 def reading(

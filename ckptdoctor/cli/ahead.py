@@ -24,4 +24,4 @@ def writer(target: str) -> None:
     if beginning == _HDF5 or (beginning.startswith(_ZIP) and target.endswith(".keras")):
         from ckptdoctor.isolation.client import begun
 
-        begun(_WRITER, _BUILDER)
+        begun(_WRITER, _BUILDER, beside="h5py")

@@ -54,11 +54,16 @@ def isolated(
         return _worker.ask(call, path, progress)  # type: ignore[no-any-return]
 
 
-def begun(*modules: str) -> None:
-    """Starts the worker, if there is none, and has it load modules while this process goes on."""
+def begun(*modules: str, beside: str) -> None:
+    """Starts the worker, if there is none, and has it load modules while this process goes on.
+
+    Args:
+        *modules: What it needs before it can be asked anything.
+        beside: What it goes on to load while it is asked.
+    """
     if is_direct():
         return
-    call = worker.Call(worker.load, modules, progress=False, limited=False, directory=None, source=source())
+    call = worker.Call(worker.load, (modules, beside), progress=False, limited=False, directory=None, source=source())
     with _lock, suppress(OSError):  # that it cannot be started is told by whoever asks it
         _worker.begin(call)
 

@@ -5,8 +5,9 @@ import select
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any, NamedTuple
 
 from ckptdoctor import storage
@@ -127,10 +128,16 @@ def _answer(call: Call, line: _Line) -> tuple[str, object]:
         return DEFECT, traceback.format_exc()
 
 
-def load(*modules: str) -> None:
-    """Loads modules that calls to come will need."""
+def load(modules: tuple[str, ...], beside: str) -> None:
+    """Loads modules that calls to come will need, and begins with one that they can begin without."""
     for each in modules:
         import_module(each)
+    Thread(target=_loaded, args=(beside,), daemon=True).start()
+
+
+def _loaded(module: str) -> None:
+    with suppress(ImportError):  # who needs it says so
+        import_module(module)
 
 
 def main() -> None:

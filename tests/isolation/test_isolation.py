@@ -50,12 +50,12 @@ def test_it_answers() -> None:
     assert isolated(_here("repeat"), (oddity, Status.PARTIAL), path="p") == (oddity, Status.PARTIAL)
 
 
-@pytest.mark.parametrize("module", ["json", "no_such_module"])
-def test_it_is_started_before_it_is_asked(module: str) -> None:
+@pytest.mark.parametrize(("module", "beside"), [("json", "csv"), ("no_such_module", "csv"), ("json", "no_such_module")])
+def test_it_is_started_before_it_is_asked(module: str, beside: str) -> None:
     """What it is to load first, it loads once it runs; a failure of that is nobody's answer."""
-    client.begun(module)
+    client.begun(module, beside=beside)
     first = isolated(_here("number"), path="p")
-    client.begun(module)
+    client.begun(module, beside=beside)
     assert [isolated(_here("repeat"), each, path="p") for each in range(3)] == [0, 1, 2]
     assert isolated(_here("number"), path="p") == first
 

@@ -10,16 +10,13 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from itertools import pairwise
-from typing import Any, NamedTuple
-
-import h5py as _h5py
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ckptdoctor.containers.bytes.copying import Progress
 from ckptdoctor.containers.bytes.followed import followed
 from ckptdoctor.containers.bytes.window import Window, copy_range, write_at
-from ckptdoctor.containers.hdf5.copying import copy_tree
-from ckptdoctor.containers.hdf5.file import H5File
+from ckptdoctor.containers.hdf5.library import h5py
+from ckptdoctor.containers.hdf5.opening import by_either, open_h5
 from ckptdoctor.containers.tensors.dtypes import array_nbytes
 from ckptdoctor.containers.tensors.raw_places import RawPlaces
 from ckptdoctor.containers.tensors.shard_data import Constant, pieces
@@ -27,7 +24,8 @@ from ckptdoctor.containers.tensors.values import numpy_dtype
 from ckptdoctor.errors import GraftRefused, UnreadableArtifact
 from ckptdoctor.references import TensorRef
 
-h5py: Any = _h5py  # its stubs leave out the low-level interface, which is what this module speaks
+if TYPE_CHECKING:
+    from ckptdoctor.containers.hdf5.contract import H5Reader
 
 ATTRIBUTE_BYTES = 64_512
 """Keras' limit for a list of names in one attribute (HDF5_OBJECT_HEADER_LIMIT); HDF5's own is 64 KiB."""
@@ -71,7 +69,8 @@ class Edit(NamedTuple):
         names: Lists of names to set, split as Keras splits them: (group, name) → list.
         forgotten: Attributes of the root that go.
         anew: The file is made anew, however little is deleted: no byte of it may stay behind.
-        ascii: Texts are ASCII and not UTF-8, which h5py 2, and with it Keras up to 2.3, reads as bytes.
+        as_in: The text attribute, by group and name, whose character set texts get: h5py 2, and with it Keras up to
+            2.3, reads ASCII as bytes and cannot do with UTF-8.
     """
 
     delete: tuple[str, ...] = ()
@@ -81,7 +80,7 @@ class Edit(NamedTuple):
     names: Mapping[tuple[str, str], list[str]] = {}
     forgotten: tuple[str, ...] = ()
     anew: bool = False
-    ascii: bool = False
+    as_in: tuple[str, str] | None = None
 
 
 class Span(NamedTuple):
@@ -113,8 +112,7 @@ def edit_file(source: str, output: str, edit: Edit, progress: Progress | None = 
         GraftRefused: It cannot be put down in HDF5.
         OSError: The output cannot be written.
     """
-    with H5File(source) as file:
-        dead = stored_bytes(file, edit.delete)
+    dead = by_either(_stored_in, source, edit.delete)
     reading = os.open(source, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
     try:
         writing = os.open(output, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
@@ -165,6 +163,8 @@ def edit_span(
         options = _like(old) if anew else {}
         with output.written_by_library(), h5py.File(output, mode, **options) as file:
             if old is not None:
+                from ckptdoctor.containers.hdf5.copying import copy_tree
+
                 copy_tree(old, file, frozenset(edit.delete), frozenset(edit.forgotten))
             else:
                 _delete(file, edit.delete)
@@ -175,7 +175,12 @@ def edit_span(
     return Sizes(new, max(source.size - dead, 0))
 
 
-def stored_bytes(file: H5File, groups: tuple[str, ...]) -> int:
+def _stored_in(source: str, groups: tuple[str, ...]) -> int:
+    with open_h5(source) as file:
+        return stored_bytes(file, groups)
+
+
+def stored_bytes(file: "H5Reader", groups: tuple[str, ...]) -> int:
     """Bytes that the data sets of these groups declare."""
     total = 0
     for path, _, datasets in file.walk():
@@ -233,12 +238,16 @@ def _refill(file: Any, dataset: NewDataset) -> int | None:
     place = found.id.get_offset()
     if place is not None and found.dtype == _stored_as(dataset.dtype) and found.shape == dataset.shape:
         return int(place)
+    import numpy as np
+
     data = b"".join(pieces(dataset.content, dataset.path, dataset.dtype, dataset.shape))
     found[...] = np.frombuffer(data, _stored_as(dataset.dtype)).reshape(dataset.shape)
     return None
 
 
 def _stored_as(dtype: str) -> Any:
+    import numpy as np
+
     return np.dtype("V2") if dtype == "bfloat16" else numpy_dtype(dtype).newbyteorder("<")
 
 
@@ -298,8 +307,9 @@ def _fill(descriptor: int, place: int, dataset: NewDataset, raw: RawPlaces, prog
 
 
 def _set_attributes(file: Any, edit: Edit) -> None:
+    is_ascii = edit.as_in is not None and _is_ascii(file, *edit.as_in)
     for (group, name), text in edit.texts.items():
-        value = text.encode("ascii") if edit.ascii else text  # h5py writes bytes as ASCII of any length
+        value = text.encode("ascii") if is_ascii else text  # h5py writes bytes as ASCII of any length
         h5py.AttributeManager(file.require_group(group) if group else file)[name] = value
     for (group, name), names in edit.names.items():
         attributes = h5py.AttributeManager(file.require_group(group) if group else file)
@@ -307,8 +317,17 @@ def _set_attributes(file: Any, edit: Edit) -> None:
             attributes[key] = part
 
 
+def _is_ascii(file: Any, group: str, name: str) -> bool:
+    """Whether a text attribute says that it is ASCII, as all text does that h5py 2 and Keras wrote from bytes."""
+    encoded, found = name.encode(), (file[group] if group else file).id
+    kind = h5py.h5a.open(found, encoded).get_type() if h5py.h5a.exists(found, encoded) else None
+    return isinstance(kind, h5py.h5t.TypeStringID) and kind.get_cset() == h5py.h5t.CSET_ASCII
+
+
 def _split(name: str, names: list[str]) -> Iterator[tuple[str, Any]]:
     """A list of names as attributes: one, or several of at most 64,512 bytes (`save_attributes_to_hdf5_group`)."""
+    import numpy as np
+
     encoded = [each.encode("utf-8", "surrogateescape") for each in names]
     longest = max((len(each) for each in encoded), default=0)
     if longest > ATTRIBUTE_BYTES:

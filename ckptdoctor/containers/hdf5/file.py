@@ -240,14 +240,6 @@ class H5File(H5Reader):
                 raise LimitExceeded(f"claims {size:,} bytes; {MAX_ATTRIBUTE_BYTES:,} are read", self.path)
             return h5py.AttributeManager(h5py.Group(group))[name]
 
-    def is_ascii(self, path: str, name: str) -> bool:
-        """Whether a text attribute says that it is ASCII, as all text does that h5py 2 and Keras wrote from bytes."""
-        if not self.has_attribute(path, name):
-            return False
-        with self._guarded(f"{path}@{name}"):
-            kind = h5py.h5a.open(self._group(path), name.encode()).get_type()
-            return isinstance(kind, h5py.h5t.TypeStringID) and kind.get_cset() == h5py.h5t.CSET_ASCII
-
     # --------------------------------------------------------------------------------------------------- tensors
 
     def tensor(self, path: str, key: str | None = None) -> TensorRef | None:

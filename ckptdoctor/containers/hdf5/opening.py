@@ -6,15 +6,16 @@ again with the library there if any of its files was `Strange`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from ckptdoctor.containers.hdf5.contract import H5Reader
 
 _without_library: ContextVar[bool] = ContextVar("_without_library", default=False)
+_Value = TypeVar("_Value")
 
 
 class Strange(Exception):
@@ -34,6 +35,18 @@ def without_library() -> Iterator[None]:
 def is_without_library() -> bool:
     """Whether files are opened by our reader now."""
     return _without_library.get()
+
+
+def by_either(function: Callable[..., _Value], *arguments: object) -> _Value:
+    """Calls what opens files with `open_h5`: with our reader, and again with the library where that does not know one.
+
+    For a process that the library may crash, where loading it can wait.
+    """
+    try:
+        with without_library():
+            return function(*arguments)
+    except Strange:
+        return function(*arguments)
 
 
 def open_h5(path: str, member: str | None = None) -> H5Reader:

@@ -11,7 +11,7 @@ import os
 
 from ckptdoctor.containers.bytes.copying import Progress, copy_tree
 from ckptdoctor.containers.hdf5.editing import Edit, edit_file, stored_bytes
-from ckptdoctor.containers.hdf5.file import H5File
+from ckptdoctor.containers.hdf5.opening import by_either, open_h5
 from ckptdoctor.containers.strict_json import parse_object
 from ckptdoctor.containers.zips.archive import ZipArchive
 from ckptdoctor.errors import GraftRefused
@@ -32,7 +32,7 @@ from ckptdoctor.optimizers.keras.serialize import Form, require_agreement, to_co
 from ckptdoctor.optimizers.lists.elements import elements, wrapper_elements
 from ckptdoctor.optimizers.lists.elements import notes as notes_of
 from ckptdoctor.optimizers.planned import PlannedOptimizer
-from ckptdoctor.state import Generation
+from ckptdoctor.state import Generation, TrainingState
 
 __all__ = ["write_dump", "write_h5", "write_keras_archive", "write_keras_weights"]
 
@@ -61,17 +61,8 @@ def write_h5(
         UnreadableArtifact: An input is broken.
         OSError: The output cannot be written.
     """
-    with H5File(target) as file:
-        if not keras_h5.is_whole_model(file):
-            raise GraftRefused(
-                "the file holds weights alone, in the old layout, which has no place for optimizer state: graft into "
-                "a whole model, a `.keras` or a `.weights.h5`",
-                target,
-            )
-        state = keras_h5.read_open(file)
-        version = state.producer.version
-        text = file.text("", "training_config")
-        is_ascii = file.is_ascii("", "model_config")
+    state, text = by_either(_whole_model, target)
+    version = state.producer.version
     own, inner = wrapper_elements(optimizer), elements(optimizer)
     names = weight_names(optimizer, own, inner, state.variables, version)
     notes: list[str] = []
@@ -92,10 +83,22 @@ def write_h5(
         ),
         texts=texts,
         names={(group, "weight_names"): names},
-        ascii=is_ascii,
+        as_in=("", "model_config"),
     )
     sizes = edit_file(target, output, edit, progress)
     return Written((*_h5_notes(optimizer), *notes, *notes_of(optimizer)), sizes.new, sizes.copied)
+
+
+def _whole_model(target: str) -> tuple[TrainingState, str | None]:
+    """A model, and the configuration that it was compiled with."""
+    with open_h5(target) as file:
+        if not keras_h5.is_whole_model(file):
+            raise GraftRefused(
+                "the file holds weights alone, in the old layout, which has no place for optimizer state: graft into "
+                "a whole model, a `.keras` or a `.weights.h5`",
+                target,
+            )
+        return keras_h5.read_open(file), file.text("", "training_config")
 
 
 def _training_config(
@@ -161,10 +164,7 @@ def write_keras_archive(
             raise GraftRefused(_ONLY_HDF5, target)
         config = archive.read(CONFIG) if CONFIG in archive else b"{}"
         metadata = archive.read(METADATA) if METADATA in archive else b"{}"
-    with H5File(target, WEIGHTS_H5) as file:
-        place = place_in([file], optimizer)
-        edit = tree_edit(optimizer, place)
-        dead = stored_bytes(file, edit.delete)
+    place, edit, dead = by_either(_edit_of, optimizer, target, WEIGHTS_H5)
     changed, notes = _compiled(optimizer, target, config, metadata, loss_from, place)
     others = {} if changed is None else {CONFIG: changed}
     sizes = rewrite_archive(target, output, edit, others, dead, progress)
@@ -174,6 +174,14 @@ def write_keras_archive(
 _ONLY_HDF5 = "the target keeps its weights in an npz archive, which Keras itself does not load: save it as HDF5 first"
 
 
+def _edit_of(optimizer: PlannedOptimizer, path: str, member: str | None = None) -> tuple[Place, Edit, int]:
+    """Where the list goes in a target's weights, what changes, and how many bytes that leaves behind."""
+    with open_h5(path, member) as file:
+        place = place_in([file], optimizer)
+        edit = tree_edit(optimizer, place)
+        return place, edit, stored_bytes(file, edit.delete)
+
+
 def _write_directory(
     optimizer: PlannedOptimizer, target: str, output: str, loss_from: str | None, progress: Progress | None
 ) -> Written:
@@ -181,9 +189,7 @@ def _write_directory(
     if not os.path.isfile(weights):
         raise GraftRefused(_ONLY_HDF5, target)
     config, metadata = (_small(os.path.join(target, name)) for name in (CONFIG, METADATA))
-    with H5File(weights) as file:
-        place = place_in([file], optimizer)
-        edit = tree_edit(optimizer, place)
+    place, edit, _ = by_either(_edit_of, optimizer, weights)
     changed, notes = _compiled(optimizer, target, config, metadata, loss_from, place)
     os.mkdir(output)
     skip = {WEIGHTS_H5} if changed is None else {WEIGHTS_H5, CONFIG}
@@ -241,9 +247,8 @@ def write_keras_weights(
         place = place_in(opened_shards(target), optimizer)
         sizes = write_shards(target, output, tree_edit(optimizer, place), progress)
     else:
-        with H5File(target) as file:
-            place = place_in([file], optimizer)
-        sizes = edit_file(target, output, tree_edit(optimizer, place), progress)
+        place, edit, _ = by_either(_edit_of, optimizer, target)
+        sizes = edit_file(target, output, edit, progress)
     call = (
         by_name(place.group, "compile the model with its optimizers")
         if place.group != OPTIMIZER

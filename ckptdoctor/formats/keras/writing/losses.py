@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from ckptdoctor.containers.hdf5.file import H5File
+from ckptdoctor.containers.hdf5.opening import by_either, open_h5
 from ckptdoctor.containers.hdf5.signature import is_hdf5
 from ckptdoctor.containers.strict_json import MAX_BYTES, parse_json
 from ckptdoctor.containers.zips.archive import ZipArchive
@@ -36,8 +36,7 @@ def loss_of(path: str) -> object:
         with open(file, "rb") as stream:
             return _entry(parse_json(stream.read(), path, CONFIG), "compile_config")
     if is_hdf5(path):
-        with H5File(path) as opened:
-            text = opened.text("", "training_config")
+        text = by_either(_training_config, path)
         return None if text is None else _loss(parse_json(text, path, "@training_config"))
     try:
         with ZipArchive(path) as archive:
@@ -45,6 +44,11 @@ def loss_of(path: str) -> object:
     except UnreadableArtifact:
         return None
     return _entry(parse_json(config, path, CONFIG), "compile_config")
+
+
+def _training_config(path: str) -> str | None:
+    with open_h5(path) as opened:
+        return opened.text("", "training_config")
 
 
 def _entry(config: object, name: str) -> object:

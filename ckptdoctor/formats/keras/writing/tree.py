@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from ckptdoctor.containers.hdf5.contract import H5Reader
 from ckptdoctor.containers.hdf5.editing import Edit, NewDataset
-from ckptdoctor.containers.hdf5.file import H5File
 from ckptdoctor.formats.keras.optimizer_groups import OPTIMIZER, VARS
 from ckptdoctor.formats.keras.tree import INNER
 from ckptdoctor.optimizers.keras.serialize import config_name
@@ -26,7 +26,7 @@ class Place(NamedTuple):
     label: str | None
 
 
-def place_in(files: Iterable[H5File], optimizer: PlannedOptimizer) -> Place:
+def place_in(files: Iterable[H5Reader], optimizer: PlannedOptimizer) -> Place:
     """The place of an optimizer in a target, whose tree lies in these files."""
     own = f"{optimizer.name}/{VARS}"
     group, labelled, label = OPTIMIZER, False, None
@@ -37,7 +37,7 @@ def place_in(files: Iterable[H5File], optimizer: PlannedOptimizer) -> Place:
     return Place(group, labelled, label)
 
 
-def _is_labelled(file: H5File) -> bool:
+def _is_labelled(file: H5Reader) -> bool:
     """Whether groups carry their objects' names, as Keras 3.6 and later write them."""
     return any(
         path.rpartition("/")[2] == VARS and file.has_attribute(path, "name")
