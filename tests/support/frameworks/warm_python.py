@@ -23,7 +23,10 @@ from typing import Any
 
 STARTING = {"JAX_": "jax", "KERAS_": "keras", "PYTHON": "sys", "TF_": "tensorflow", "XLA_": "jax"}
 """Beginnings of the names of variables that matter while Python and the frameworks start, and of which one."""
-HARMLESS = {"PYTHONDONTWRITEBYTECODE", "PYTHONIOENCODING", "PYTHONPATH", "TF_CPP_MIN_LOG_LEVEL"}
+HARMLESS = {
+    "PYTHONDONTWRITEBYTECODE", "PYTHONIOENCODING", "PYTHONPATH", "TF_CPP_MIN_LOG_LEVEL",
+    "TF_FORCE_GPU_ALLOW_GROWTH",  # without a GPU; importing Keras sets it in the process of the tests
+}  # fmt: skip
 USUAL = {"KERAS_BACKEND": "tensorflow", "JAX_PLATFORMS": "cpu"}
 """What not setting them comes to."""
 BEAT = 0.01
