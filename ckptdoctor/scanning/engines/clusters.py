@@ -34,8 +34,11 @@ class Cluster(Protocol):
     def finished(self, pending: list[Any], seconds: float) -> Any:
         """One of those that are done, as soon as one is; None if that takes longer than `seconds`."""
 
-    def result(self, done: Any) -> list[Row]:
-        """Its rows; raises whatever where the worker was lost over it, again and again."""
+    def result(self, done: Any, seconds: float) -> list[Row] | None:
+        """Its rows; None if they do not come within `seconds`: they were lost with their worker, and are made again.
+
+        Raises whatever where the worker was lost over it, again and again.
+        """
 
 
 def judge_all(paths: Sequence[str], policy: Policy, declared: Source) -> list[Row]:
@@ -95,11 +98,13 @@ def _finished(cluster: Cluster, pending: list[Any]) -> Any:
 def _rows(cluster: Cluster, done: Any, lost: Callable[[BaseException], bool]) -> list[Row] | None:
     """The rows of what is done; None if it was lost."""
     try:
-        return cluster.result(done)
+        while (rows := cluster.result(done, _LOOK)) is None:
+            _finished(cluster, [done])
     except Exception as error:
         if not lost(error):
             raise
-    return None
+        return None
+    return rows
 
 
 def _taken_apart(cluster: Cluster, paths: Sequence[str], lost: Callable[[BaseException], bool]) -> list[Row]:

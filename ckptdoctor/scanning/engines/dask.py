@@ -15,6 +15,8 @@ from ckptdoctor.scanning.rows import Row
 
 _FAILURES = 2
 """Workers that may be lost over a batch: after that it is taken apart, so that others in it do not suffer."""
+_DEAD = frozenset({"closed", "failed"})
+"""Ends of what starts a worker and looks after it."""
 
 
 class _Dask:
@@ -42,11 +44,23 @@ class _Dask:
     def _replace_lost(self) -> None:
         """Starts workers for those that a cluster of ours gave up, as they took long to start again."""
         ours = self._client.cluster  # None where there is an address
-        if ours is not None and len(ours.workers) < len(ours.worker_spec):
+        if ours is None:
+            return
+        for name, worker in list(ours.workers.items()):
+            if worker.status.name in _DEAD:  # which Dask takes for one that works
+                ours.workers.pop(name, None)
+        if len(ours.workers) < len(ours.worker_spec):
             ours.scale(len(ours.worker_spec))
 
-    def result(self, done: Any) -> list[Row]:
-        rows: list[Row] = done.result()
+    def result(self, done: Any, seconds: float) -> list[Row] | None:
+        import distributed
+
+        library: Any = distributed
+        try:
+            rows: list[Row] = done.result(timeout=seconds)
+        except library.TimeoutError:
+            self._replace_lost()
+            return None
         return rows
 
 

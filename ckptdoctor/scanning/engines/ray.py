@@ -32,8 +32,11 @@ class _Ray:
     def finished(self, pending: list[Any], seconds: float) -> Any:
         return next(iter(self._ray.wait(pending, num_returns=1, timeout=seconds)[0]), None)
 
-    def result(self, done: Any) -> list[Row]:
-        rows: list[Row] = self._ray.get(done)
+    def result(self, done: Any, seconds: float) -> list[Row] | None:
+        try:
+            rows: list[Row] = self._ray.get(done, timeout=seconds)
+        except self._ray.exceptions.GetTimeoutError:
+            return None
         return rows
 
 
