@@ -36,9 +36,9 @@ format, a copy of the same bytes from one place of the page cache to another. Th
 CHECK = """\
 ## Check
 
-A thousand small artifacts of the formats and versions of `fixtures/museum.tar.xz` in one call, beside a process for
-each; and every byte of 1 GB of trained weights and moments, beside one numpy pass over the same bytes
-(`tests/benchmarks/check_speed.py`).
+A thousand small artifacts of the formats and versions of `fixtures/museum.tar.xz` in one call, which shares them out
+among the processors, beside a process for each; and every byte of 1 GB of trained weights and moments, beside one numpy
+pass over the same bytes (`tests/benchmarks/check_speed.py`).
 """
 
 GRAFT = """\
@@ -88,11 +88,10 @@ WHY = (
         "names, keys and places of each are objects of Python, and of the graph's nodes",
     ),
     ("30,000 arrays of flax", "1/4", "the peer is C; two fifths are the document, the rest tells whose each array is"),
-    ("1,000 small artifacts", "1/60", "3 ms an artifact: its structure, the rules and the lists without names"),
     (
         "grafts of HDF5 and `.keras`",
         "1.3 of `cp && sync`",
-        "two processes start, one with h5py; slots are compared and every byte is summed up, which `cp` does not",
+        "a quarter of a second until both processes are loaded; of `.keras` every byte is summed up as well",
     ),
     ("`--deep` of HDF5, 1 GB", "2 of isfinite", "a fifth of it is the start and the import of numpy"),
 )
