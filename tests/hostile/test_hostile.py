@@ -148,7 +148,8 @@ def check_run(command: list[str], run: dict[str, Any], case: Case) -> None:
     scans = "--stats" in command or "--deep" in command or command[0] == "graft"
     assert run["megabytes"] < MEGABYTES or (scans and case.expected.cpu > 2), told
     limit = case.expected.cpu * (3 if scans else 1)
-    assert run["cpu"] < limit or run["cpu"] < limit * slowness(), told
+    # How slow the machine is changes within seconds where others run on it.
+    assert run["cpu"] < limit or run["cpu"] < 1.5 * limit * slowness(), told
 
 
 def _unprintable(text: str) -> list[str]:
