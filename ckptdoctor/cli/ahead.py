@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-_HDF5, _ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
 _WRITER = "ckptdoctor.formats.keras.writing.files"
 _BUILDER = "ckptdoctor.grafting.building.apply"
 
@@ -16,12 +15,15 @@ def writer(target: str) -> None:
     """
     if not os.path.isfile(target):
         return
+    from ckptdoctor.containers.hdf5.signature import HDF5
+    from ckptdoctor.containers.zips.signature import SIGNATURE
+
     try:
         with open(target, "rb") as file:
-            beginning = file.read(len(_HDF5))
+            beginning = file.read(len(HDF5))
     except OSError:  # whoever reads it says so
         return
-    if beginning == _HDF5 or (beginning.startswith(_ZIP) and target.endswith(".keras")):
+    if beginning == HDF5 or (beginning.startswith(SIGNATURE) and target.endswith(".keras")):
         from ckptdoctor.isolation.client import begun
 
         begun(_WRITER, _BUILDER, beside="h5py")

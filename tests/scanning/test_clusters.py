@@ -100,9 +100,7 @@ class TestDask:
         import dask
 
         monkeypatch.setattr(clusters, "_LOOK", 0.5)
-        impatient = {
-            "distributed.deploy.lost-worker-timeout": "10ms"
-        }  # of 15 s, which a busy machine takes longer than
+        impatient = {"distributed.deploy.lost-worker-timeout": "10ms"}  # not 15 s, which a busy machine takes
         with dask.config.set(impatient):
             scan([poisoned], tmp_path / "out", POLICY, engine="dask", jobs=2, batch=8)
         _one_is_lost(_rows(tmp_path / "out"))

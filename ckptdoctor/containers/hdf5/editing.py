@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ckptdoctor.containers.bytes.copying import Progress
 from ckptdoctor.containers.bytes.followed import followed
 from ckptdoctor.containers.bytes.window import Window, copy_range, write_at
-from ckptdoctor.containers.hdf5.library import h5py
+from ckptdoctor.containers.hdf5.bindings import h5py
 from ckptdoctor.containers.hdf5.opening import by_either, open_h5
 from ckptdoctor.containers.tensors.dtypes import array_nbytes
 from ckptdoctor.containers.tensors.raw_places import RawPlaces

@@ -20,7 +20,8 @@ _DEAD = frozenset({"closed", "failed"})
 
 
 class _Dask:
-    def __init__(self, client: Any, policy: Policy) -> None:
+    def __init__(self, library: Any, client: Any, policy: Policy) -> None:
+        self._library = library
         self._client = client
         self._policy = policy
 
@@ -32,12 +33,9 @@ class _Dask:
         return self._client.submit(judge_all, tuple(paths), self._policy, source(), pure=False)
 
     def finished(self, pending: list[Any], seconds: float) -> Any:
-        import distributed
-
-        library: Any = distributed
         try:
-            return next(iter(library.wait(pending, timeout=seconds, return_when="FIRST_COMPLETED").done))
-        except library.TimeoutError:
+            return next(iter(self._library.wait(pending, timeout=seconds, return_when="FIRST_COMPLETED").done))
+        except self._library.TimeoutError:
             self._replace_lost()
             return None
 
@@ -53,12 +51,9 @@ class _Dask:
             ours.scale(len(ours.worker_spec))
 
     def result(self, done: Any, seconds: float) -> list[Row] | None:
-        import distributed
-
-        library: Any = distributed
         try:
             rows: list[Row] = done.result(timeout=seconds)
-        except library.TimeoutError:
+        except self._library.TimeoutError:
             self._replace_lost()
             return None
         return rows
@@ -83,4 +78,6 @@ def run(todo: Iterable[Batch], policy: Policy, *, jobs: int | None, address: str
         except (OSError, ValueError, TimeoutError) as error:
             raise UsageProblem(f"the Dask cluster does not answer: {error}") from None
         with client:
-            yield from carry_out(_Dask(client, policy), todo, lambda error: isinstance(error, library.KilledWorker))
+            yield from carry_out(
+                _Dask(library, client, policy), todo, lambda error: isinstance(error, library.KilledWorker)
+            )

@@ -20,6 +20,13 @@ def _tensor(path: Path, offset: int) -> TensorRef:
     return TensorRef("t", "uint8", (SIZE,), FileRange(str(path), offset, SIZE))
 
 
+def _copy(source: Path, copied: Path, at: int, mode: int) -> None:
+    writing = os.open(copied, mode | os.O_CREAT)
+    with RawPlaces() as raw:
+        assert raw.copy(_tensor(source, 5), "uint8", SIZE, writing, at)
+    os.close(writing)
+
+
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """Three MB that repeat nowhere, after five bytes."""
@@ -33,10 +40,7 @@ def test_a_copy(source: Path, tmp_path: Path, *, summed: bool) -> None:
     """It is known to be the same, and its sum where that was asked for."""
     copied = tmp_path / "copy"
     with following(summed=summed):
-        writing = os.open(copied, os.O_RDWR | os.O_CREAT)
-        with RawPlaces() as raw:
-            assert raw.copy(_tensor(source, 5), "uint8", SIZE, writing, 9)
-        os.close(writing)
+        _copy(source, copied, 9, os.O_RDWR)
         follower = followed()
         assert follower is not None
         reading = os.open(copied, os.O_RDONLY)
@@ -72,10 +76,7 @@ def test_what_cannot_be_read(source: Path, tmp_path: Path) -> None:
     """A file that is open for writing alone is compared afterwards."""
     copied = tmp_path / "copy"
     with following(summed=False):
-        writing = os.open(copied, os.O_WRONLY | os.O_CREAT)
-        with RawPlaces() as raw:
-            assert raw.copy(_tensor(source, 5), "uint8", SIZE, writing, 0)
-        os.close(writing)
+        _copy(source, copied, 0, os.O_WRONLY)
         with RawPlaces() as raw:
             assert raw.same(_tensor(source, 5), _tensor(copied, 0))
 
