@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from order import in_shares
+from support.frameworks import SHARED
 from support.museum import FIXTURES, unpack
 
 import ckptdoctor
@@ -26,10 +30,26 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the backgrou
 # take longer to compile than to run.
 for _setting in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
     os.environ.setdefault(_setting, "1")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 
 settings.register_profile("busy", suppress_health_check=[HealthCheck.too_slow])  # the machine may be
 settings.load_profile("busy")
+
+
+@pytest.hookimpl
+def pytest_configure(config: pytest.Config) -> None:
+    """Makes the folder that the workers share."""
+    if not hasattr(config, "workerinput"):
+        folder = os.environ[SHARED] = tempfile.mkdtemp(prefix="ckptdoctor-tests-")
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.join(folder, "compiled")
+
+
+@pytest.hookimpl
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Removes it."""
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ.pop(SHARED))
 
 
 @pytest.hookimpl(trylast=True)  # after those that are not asked for are left out
@@ -43,6 +63,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def fixtures_dir() -> Path:
     """The folder with the unpacked examples and the museum's archive."""
     return FIXTURES
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_environment() -> Iterator[None]:
+    """What a program sets in the environment of the tests, as Dask and Ray do, ends with the file."""
+    before = dict(os.environ)
+    yield
+    changed = os.environ.items() ^ before.items()
+    for name in {name for name, _ in changed}:
+        if name in before:
+            os.environ[name] = before[name]
+        else:
+            del os.environ[name]
 
 
 @pytest.fixture(autouse=True)

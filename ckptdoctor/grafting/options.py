@@ -33,7 +33,7 @@ class GraftOptions(TypedDict, total=False):
     optimizer: str | Sequence[str] | None
     mapping: Mapping[str, str]
     partial: bool
-    generation: Generation | Literal["tf1", "keras1", "optimizer-v2", "keras2", "keras3"] | None
+    generation: Generation | Literal["tf1", "keras1", "optimizer-v2", "keras2", "keras3", "torch", "optax"] | None
     optimizer_class: str | None
     iterations: int | None
     learning_rate: float | None

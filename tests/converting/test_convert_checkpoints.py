@@ -117,7 +117,7 @@ def test_training_goes_on(framework: str, names: tuple[str, ...], made: Made, tm
 @pytest.mark.parametrize(
     ("one", "other", "names"),
     [
-        ("keras", "tf_keras", ("recurrent",)),
+        ("keras", "tf_keras", ("plain",)),
         ("tf_keras", "keras", ("legacy",)),
         pytest.param("keras", "tf_keras", ("plain", "branches", "recurrent"), marks=pytest.mark.nightly),
         pytest.param("tf_keras", "keras", ("plain", "branches", "recurrent", "legacy"), marks=pytest.mark.nightly),

@@ -43,15 +43,25 @@ OWN_OF_LOSS_SCALE = {
 """What a LossScaleOptimizer has in `variables` before the list of the optimizer in it."""
 
 
-def _states(framework: str) -> Record:
-    document: Record = child("optimizer_states.py", framework)
+PAIRS = 4
+"""Two options of a class together: the ordinary run has each fourth pair, `nightly` all."""
+
+
+def _states(framework: str, pairs: int = 1) -> Record:
+    document: Record = child("optimizer_states.py", framework, pairs)
     return document
 
 
-@pytest.fixture(scope="module", params=FRAMEWORKS)
+@pytest.fixture(
+    scope="module",
+    params=[
+        *[pytest.param((name, PAIRS), id=name) for name in FRAMEWORKS],
+        *[pytest.param((name, 1), id=f"{name}, every pair", marks=pytest.mark.nightly) for name in FRAMEWORKS],
+    ],
+)
 def framework(request: pytest.FixtureRequest) -> tuple[Generation, Record]:
     """The generation, and every state that its classes keep."""
-    return FRAMEWORKS[request.param], _states(request.param)
+    return FRAMEWORKS[request.param[0]], _states(*request.param)
 
 
 def _config(record: Record) -> OptimizerConfig:

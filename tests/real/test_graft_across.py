@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -29,30 +29,47 @@ TOLERANCE = 2e-6
 STEPS = 7
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+SOME = ("adam", "nesterov", "rmsprop_all", "ftrl")
+
+
+class Runs(NamedTuple):
+    """A folder a case, and the names of the cases."""
+
+    folder: Path
+    cases: tuple[str, ...]
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(SOME, id="some"),
+        pytest.param(tuple(CASES), id="every class", marks=pytest.mark.nightly),
+    ],
+)
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     """Donors of legacy tf_keras optimizers, and targets of tf_keras and Keras 3 with the donors' weights."""
-    folder = tmp_path_factory.mktemp("across")
-    child(SCRIPT, "tf_keras.legacy", "make", folder, given=CASES)
+    folder, cases = tmp_path_factory.mktemp("across"), request.param
+    child(SCRIPT, "tf_keras.legacy", "make", folder, given={name: CASES[name] for name in cases})
     for framework in ("tf_keras", "keras"):
-        child(SCRIPT, framework, "retarget", folder, given=list(CASES))
-    return folder
+        child(SCRIPT, framework, "retarget", folder, given=list(cases))
+    return Runs(folder, cases)
 
 
-def resumed(framework: str, folder: Path, name: str) -> dict[str, dict[str, Any]]:
+def resumed(framework: str, made: Runs, name: str) -> dict[str, dict[str, Any]]:
     """What a framework makes of the grafted files `name` of every case."""
     jobs = [
-        (case, str(folder / case / name), *CASES[case], str(folder / case / "expected.npz"))
-        for case in CASES
-        if (folder / case / name).exists()
+        (case, str(made.folder / case / name), *CASES[case], str(made.folder / case / "expected.npz"))
+        for case in made.cases
+        if (made.folder / case / name).exists()
     ]
-    found: dict[str, dict[str, Any]] = child(SCRIPT, framework, "resume", folder, given=jobs)
+    found: dict[str, dict[str, Any]] = child(SCRIPT, framework, "resume", made.folder, given=jobs)
     return found
 
 
-def hold(found: dict[str, dict[str, Any]]) -> None:
+def hold(made: Runs, framework: str, name: str) -> None:
     """Every case resumed at the count, with its class, exactly."""
-    assert set(found) == set(CASES)
+    found = resumed(framework, made, name)
+    assert set(found) == set(made.cases)
     failing = {
         case: each
         for case, each in found.items()
@@ -66,10 +83,12 @@ def hold(found: dict[str, dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize("donor", ["donor.h5", "donor.pkl"])
-def test_legacy_into_keras_3(runs: Path, donor: str) -> None:
+def test_legacy_into_keras_3(made: Runs, donor: str) -> None:
     """A legacy whole model's optimizer, and get_weights() pickled beside it, go on in a Keras 3 archive."""
     output = f"{donor}-into.keras"
-    for case, (class_name, options) in CASES.items():
+    runs, cases = made
+    for case in cases:
+        class_name, options = CASES[case]
         target = runs / case / "keras.keras"
         if donor.endswith("pkl"):
             # A list of arrays knows no hyperparameters: the archive that names them is the target.
@@ -79,22 +98,23 @@ def test_legacy_into_keras_3(runs: Path, donor: str) -> None:
             target = configured
         ckptdoctor.graft(runs / case / donor, target, runs / case / output, optimizer_class=class_name)
         assert options
-    hold(resumed("keras", runs, output))
+    hold(made, "keras", output)
 
 
-def test_legacy_into_keras_2(runs: Path) -> None:
+def test_legacy_into_keras_2(made: Runs) -> None:
     """The state that hundreds of people could not load into a v2.11+ optimizer goes on there."""
-    for case in CASES:
+    runs, cases = made
+    for case in cases:
         ckptdoctor.graft(
             runs / case / "donor.h5", runs / case / "tf_keras.keras", runs / case / "two.keras", generation="keras2"
         )
-    hold(resumed("tf_keras", runs, "two.keras"))
+    hold(made, "tf_keras", "two.keras")
 
 
-def test_around_and_back(runs: Path) -> None:
+def test_around_and_back(made: Runs) -> None:
     """Legacy → Keras 2 → Keras 3 → legacy: the last resumes exactly, and its slots are the first's, bit by bit."""
-    for case in CASES:
-        folder = runs / case
+    for case in made.cases:
+        folder = made.folder / case
         ckptdoctor.graft(folder / "donor.h5", folder / "tf_keras.keras", folder / "r2.keras", generation="keras2")
         ckptdoctor.graft(folder / "r2.keras", folder / "keras.keras", folder / "r3.keras")
         ckptdoctor.graft(folder / "r3.keras", folder / "tf_keras.h5", folder / "back.h5", generation="optimizer-v2")
@@ -102,7 +122,7 @@ def test_around_and_back(runs: Path) -> None:
         assert first.keys() == last.keys(), case
         for key, value in first.items():
             assert np.array_equal(value, last[key]), (case, key)
-    hold(resumed("tf_keras.legacy", runs, "back.h5"))
+    hold(made, "tf_keras.legacy", "back.h5")
 
 
 def slots(path: Path) -> dict[tuple[str | None, Role], Any]:
@@ -111,9 +131,9 @@ def slots(path: Path) -> dict[tuple[str | None, Role], Any]:
     return {(slot.variable, slot.role): assembled(slot.tensor) for slot in artifact.optimizers[0].slots}
 
 
-def test_the_receipt_names_every_file(runs: Path) -> None:
+def test_the_receipt_names_every_file(made: Runs) -> None:
     """Inputs and output are told with their digests, and the inputs are what they were."""
-    folder = runs / "adam"
+    folder = made.folder / "adam"
     before = (folder / "keras.keras").read_bytes()
     receipt = ckptdoctor.graft(folder / "donor.h5", folder / "keras.keras", folder / "receipt.keras")
     assert [Path(each.path).name for each in receipt.inputs] == ["donor.h5", "keras.keras"]

@@ -2,7 +2,9 @@
 
 Run by test_catalogue_real.py in a process of its own, since tf_keras and Keras 3 are better not imported together:
 
-    python optimizer_states.py keras|tf_keras|tf_keras.legacy
+    python optimizer_states.py keras|tf_keras|tf_keras.legacy [N]
+
+Of every two options together only each Nth pair is tried.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 FRAMEWORK = sys.argv[1]
+PAIRS = int(sys.argv[2]) if len(sys.argv) > 2 else 1
 keras = importlib.import_module(FRAMEWORK.partition(".")[0])
 IS_LEGACY = FRAMEWORK.endswith(".legacy")
 IS_KERAS3 = FRAMEWORK == "keras"
@@ -92,10 +95,10 @@ def attributes(some: Any) -> dict[str, Any]:
 
 
 def configurations() -> Iterator[tuple[str, dict[str, Any]]]:
-    """No option, each option, and each two of them."""
+    """No option, each option, and two of them together."""
     yield "plain", {}
     yield from OPTIONS
-    for (one, first), (other, second) in itertools.combinations(OPTIONS, 2):
+    for (one, first), (other, second) in list(itertools.combinations(OPTIONS, 2))[::PAIRS]:
         yield f"{one}+{other}", {**first, **second}
 
 

@@ -212,4 +212,8 @@ def main() -> dict[str, float]:
     return of_averages() if MODE == "averages" else of_reset()
 
 
+if not ON_JAX:
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)  # tracing takes longer than the steps
 sys.stdout.write(json.dumps(main()) + "\n")

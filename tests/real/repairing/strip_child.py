@@ -101,4 +101,5 @@ def main() -> dict[str, Any]:
     return found
 
 
+tf.config.run_functions_eagerly(True)  # tracing takes longer than the steps
 sys.stdout.write(json.dumps(main()) + "\n")

@@ -3,40 +3,60 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from support.commands import ckptdoctor
 from support.frameworks import child, needs
 
+from ckptdoctor import graft
+
 needs("torch", "keras")
 
 pytestmark = pytest.mark.real
-ROWS = ("adam", "amsgrad", "adamw", "adagrad", "adadelta", "adamax", "nadam", "rmsprop", "momentum", "nesterov")
+SOME = ("adam", "nadam", "momentum")
+OTHERS = ("amsgrad", "adamw", "adagrad", "adadelta", "adamax", "rmsprop", "nesterov")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both programs' files."""
-    made = tmp_path_factory.mktemp("across")
-    child("across/keras_and_torch.py", "make", made)
-    return made
+class Made(NamedTuple):
+    """Both programs' files, and the classes that they are of."""
+
+    folder: Path
+    rows: tuple[str, ...]
 
 
-def test_every_class_goes_on(folder: Path) -> None:
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(SOME, id="some"),
+        pytest.param((*SOME, *OTHERS), id="every class", marks=pytest.mark.nightly),
+    ],
+)
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """What both programs save."""
+    folder = tmp_path_factory.mktemp("across")
+    child("across/keras_and_torch.py", "make", folder, *request.param)
+    return Made(folder, request.param)
+
+
+@pytest.fixture
+def folder(made: Made) -> Path:
+    """Where the files are."""
+    return made.folder
+
+
+def test_every_class_goes_on(made: Made) -> None:
     """Both ways, into weights alone and into a program's own optimizer; Adam's epsilon is all that differs."""
-    for row in ROWS:
-        count = ("--iterations", "7") if row in {"momentum", "nesterov"} else ()  # PyTorch's SGD has none
-        for donor, target, out, more in (
-            (f"{row}.keras", f"{row}-bare.pt", f"{row}-bare-out.pt", ("--as", "torch")),
-            (f"{row}.keras", f"{row}-fresh.pt", f"{row}-fresh-out.pt", ()),
-            (f"{row}.pt", f"{row}-target.keras", f"{row}-out.keras", count),
-        ):
-            result = ckptdoctor("graft", "--from", donor, "--into", target, "--output", out, *more, cwd=folder)
-            assert result.code == 0, result.err
+    folder, rows = made
+    for row in rows:
+        count = 7 if row in {"momentum", "nesterov"} else None  # PyTorch's SGD has none
+        graft(folder / f"{row}.keras", folder / f"{row}-bare.pt", folder / f"{row}-bare-out.pt", generation="torch")
+        graft(folder / f"{row}.keras", folder / f"{row}-fresh.pt", folder / f"{row}-fresh-out.pt")
+        graft(folder / f"{row}.pt", folder / f"{row}-target.keras", folder / f"{row}-out.keras", iterations=count)
     result = ckptdoctor("diff", "adam.keras", "adam-bare-out.pt", "--values", "--weights", cwd=folder)
     assert "the same optimizer state" in result.out, result.out
-    found = child("across/keras_and_torch.py", "prove", folder)
-    assert len(found) == 3 * len(ROWS)
+    found = child("across/keras_and_torch.py", "prove", folder, *rows)
+    assert len(found) == 3 * len(rows)
     assert {row: each for row, each in found.items() if each > 5e-6} == {}
 
 

@@ -7,10 +7,9 @@ import importlib.util
 import json
 import os
 import shlex
-import shutil
+import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from functools import cache
@@ -49,6 +48,10 @@ MODULES = {
 """Keras' backend → what is imported of it before the runs."""
 
 
+SHARED = "CKPTDOCTOR_TESTS_FOLDER"
+"""The variable that names a folder of this run of the tests, which all its workers share."""
+
+
 def needs(*packages: str) -> None:
     """Skips the tests that follow where one is not installed, without the seconds that importing it takes."""
     for each in packages:
@@ -60,37 +63,52 @@ def needs(*packages: str) -> None:
 def warm_python(backend: str = "tensorflow") -> str:
     """The interpreter of the tests with frameworks imported already, which spares each run the seconds.
 
+    Workers of pytest-xdist share it.
+
     Args:
         backend: Of MODULES; the runs have it as their KERAS_BACKEND.
     """
     if sys.platform != "linux":  # elsewhere libraries do not bear forks
         return sys.executable
-    folder = tempfile.mkdtemp(prefix="ckptdoctor-tests-")
-    socket, command = os.path.join(folder, "socket"), os.path.join(folder, "python")
-    program = str(Path(__file__).with_name("warm_python.py"))
-    with open(command, "w", encoding="utf-8") as file:
-        words = shlex.join([sys.executable, "-IS", program, "run", socket])
-        file.write(f'#!/bin/sh\nexec {words} "$@"\n')
-    os.chmod(command, 0o700)
-    server = subprocess.Popen(
-        [sys.executable, program, "serve", socket, *MODULES[backend]],
-        stdin=subprocess.PIPE,  # ends with this process, and the server with it
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env={**os.environ, **SETTINGS, "KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu"},
-    )
-    assert server.stdin is not None
-    assert server.stderr is not None
+    import fcntl
 
-    @atexit.register
-    def end() -> None:
-        server.communicate()
-        shutil.rmtree(folder)
+    folder = Path(os.environ[SHARED], backend)
+    folder.mkdir(exist_ok=True)
+    program, address, command = Path(__file__).with_name("warm_python.py"), folder / "socket", folder / "python"
+    with open(folder / "lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _is_held(address):
+            address.unlink(missing_ok=True)  # of one that has ended
+            errors = folder / "errors"
+            with errors.open("wb") as file:
+                server = subprocess.Popen(
+                    [sys.executable, str(program), "serve", str(address), *MODULES[backend]],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=file,
+                    env={**os.environ, **SETTINGS, "KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu"},
+                )
+            atexit.register(server.wait)  # it ends with the last worker
+            while not _is_held(address):
+                assert server.poll() is None, errors.read_text(errors="replace")[-4000:]
+                time.sleep(0.05)
+            words = shlex.join([sys.executable, "-IS", str(program), "run", str(address)])
+            command.write_text(f'#!/bin/sh\nexec {words} "$@"\n', encoding="utf-8")
+            command.chmod(0o700)
+    return str(command)
 
-    while not os.path.exists(socket):
-        assert server.poll() is None, server.stderr.read()[-4000:]
-        time.sleep(0.05)
-    return command
+
+def _is_held(address: Path) -> bool:
+    """Holds a server from now on, if it answers."""
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.connect(str(address))
+    except OSError:
+        connection.close()
+        return False
+    connection.sendall(bytes(8))
+    atexit.register(connection.close)
+    return True
 
 
 def verified(path: str | os.PathLike[str], backend: str = "torch", **options: Any) -> Verification:

@@ -1,6 +1,7 @@
 """An interpreter that has frameworks imported already: it forks for each run.
 
-    python warm_python.py serve SOCKET MODULE...  imports them, and answers until its standard input ends
+    python warm_python.py serve SOCKET MODULE...  imports them, and answers while somebody holds it: is connected and
+                                                  has sent eight zero bytes
     python -IS warm_python.py run SOCKET WORD...  as `python WORD...`, with these files, this folder and environment
 
 A run is a process of its own, in the state that `import tensorflow` leaves, and ends as it would have ended: with its
@@ -11,26 +12,30 @@ fresh interpreter.
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import json
 import os
-import select
+import selectors
 import signal
 import socket
 import sys
+import threading
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn, TypeAlias
 
 STARTING = {"JAX_": "jax", "KERAS_": "keras", "PYTHON": "sys", "TF_": "tensorflow", "XLA_": "jax"}
 """Beginnings of the names of variables that matter while Python and the frameworks start, and of which one."""
 HARMLESS = {
-    "PYTHONDONTWRITEBYTECODE", "PYTHONIOENCODING", "PYTHONPATH", "TF_CPP_MIN_LOG_LEVEL",
+    "PYTHONBREAKPOINT", "PYTHONDONTWRITEBYTECODE", "PYTHONIOENCODING", "PYTHONPATH", "TF_CPP_MIN_LOG_LEVEL",
     "TF_FORCE_GPU_ALLOW_GROWTH",  # without a GPU; importing Keras sets it in the process of the tests
 }  # fmt: skip
 USUAL = {"KERAS_BACKEND": "tensorflow", "JAX_PLATFORMS": "cpu"}
 """What not setting them comes to."""
-BEAT = 0.01
-"""Seconds between two looks at whether a run has ended."""
+PATIENCE = 60
+"""Seconds that a server waits for somebody who holds it."""
+Asked: TypeAlias = "tuple[dict[str, Any], list[int]]"
+"""The request of a run, and its standard streams."""
 
 
 def setting() -> dict[str, str]:
@@ -69,7 +74,7 @@ def run(path: str, words: list[str]) -> None:
 
 
 def serve(path: str, modules: list[str]) -> None:
-    """Answers one run after the other; returns in the process of a run, and at the end."""
+    """Answers as long as somebody holds it; returns in the process of a run, and at the end."""
     import gc
 
     for each in modules:
@@ -77,37 +82,64 @@ def serve(path: str, modules: list[str]) -> None:
             importlib.import_module(each)
     gc.freeze()  # forks need not look through a million objects
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
+        listener.bind(f"{path}.new")
         listener.listen()
-        asked = None
-        while asked is None and sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
-            asked = _served(listener)
+        os.rename(f"{path}.new", path)  # who finds it may connect
+        asked = _served(listener)
     if asked is not None:
         become(*asked)
 
 
-def _served(listener: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
-    """Has a run done; answers None, but in the process of the run what it is asked."""
-    client, _ = listener.accept()
-    with client, suppress(BrokenPipeError, ValueError):  # who asked was killed meanwhile
-        length, files, _, _ = socket.recv_fds(client, 8, 3)
-        request: dict[str, Any] = json.loads(_received(client, int.from_bytes(length, "little")))
-        different = request["setting"].items() ^ setting().items()
-        pid = None if any(was_read(name) for name, _ in different) else _forked()
-        if pid == 0:
-            return request, files
-        for each in files:  # while they are open here, who reads them waits for their end
-            os.close(each)
-        client.sendall(b"fresh" if pid is None else str(_ended(pid, client)).encode())
+def _served(listener: socket.socket) -> Asked | None:
+    """Has runs done, side by side; answers None, but in the process of a run what it is asked."""
+    holders = 0
+    runs: dict[int, tuple[int, socket.socket]] = {}  # a process: the file that tells its end, who waits for it
+    with selectors.DefaultSelector() as watched:
+        watched.register(listener, selectors.EVENT_READ)
+        while ready := watched.select(None if holders else PATIENCE):
+            for key, _ in ready:
+                if key.fileobj is listener:
+                    client, _ = listener.accept()
+                    asked = _asked(client)
+                    if asked is None:
+                        watched.register(client, selectors.EVENT_READ)
+                        holders += 1
+                        continue
+                    pid = _forked(asked[0]["setting"])
+                    if pid == 0:
+                        return asked
+                    for each in asked[1]:  # while they are open here, who reads them waits for their end
+                        os.close(each)
+                    if pid is None:
+                        _tell(client, "fresh")
+                        continue
+                    runs[pid] = os.pidfd_open(pid), client
+                    for file in runs[pid]:
+                        watched.register(file, selectors.EVENT_READ, pid)
+                elif key.data is None:  # a holder: it never has anything to say but its end
+                    watched.unregister(key.fileobj)
+                    holders -= 1
+                    if not holders:
+                        return None
+                elif key.data in runs:
+                    pid = key.data
+                    process, client = runs.pop(pid)
+                    for file in (process, client):
+                        watched.unregister(file)
+                    if key.fileobj is client:  # who waited was killed, and nobody waits any more
+                        os.kill(pid, signal.SIGKILL)
+                    os.close(process)
+                    _tell(client, str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])))
     return None
 
 
-def _forked() -> int:
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # there are threads: numpy's, which know of forks
-        return os.fork()
+def _asked(client: socket.socket) -> Asked | None:
+    """What a connection asks for, and its standard streams; None if it holds the server."""
+    with suppress(ConnectionError, ValueError):  # who asked was killed meanwhile
+        length, files, _, _ = socket.recv_fds(client, 8, 3)
+        if size := int.from_bytes(length, "little"):
+            return json.loads(_received(client, size)), files
+    return None
 
 
 def _received(client: socket.socket, length: int) -> bytes:
@@ -117,16 +149,20 @@ def _received(client: socket.socket, length: int) -> bytes:
     return found
 
 
-def _ended(pid: int, client: socket.socket) -> int:
-    """Waits for a run, and kills it if nobody waits for it any more; answers its code, or minus its signal."""
-    while True:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        if select.select([client, sys.stdin], [], [], BEAT)[0]:  # neither ever has anything to say but its end
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            return -signal.SIGKILL
+def _tell(client: socket.socket, answer: str) -> None:
+    with client, suppress(BrokenPipeError):  # who asked was killed meanwhile
+        client.sendall(answer.encode())
+
+
+def _forked(asked: dict[str, str]) -> int | None:
+    """The process of a run: 0 in itself, None where what was imported here was imported otherwise."""
+    import warnings
+
+    if any(was_read(name) for name, _ in asked.items() ^ setting().items()):
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # there are threads: numpy's, which know of forks
+        return os.fork()
 
 
 def become(request: dict[str, Any], files: list[int]) -> None:
@@ -155,7 +191,33 @@ def become(request: dict[str, Any], files: list[int]) -> None:
     module = sys.modules["__main__"] = types.ModuleType("__main__")
     if first != "-c":
         module.__file__ = first
-    exec(compile(code, name, "exec", dont_inherit=True), module.__dict__)
+    status = 0
+    try:
+        exec(compile(code, name, "exec", dont_inherit=True), module.__dict__)
+    except SystemExit as end:
+        status = _status(end.code)
+    except BaseException:  # noqa: BLE001 - said, as Python does
+        sys.excepthook(*sys.exc_info())
+        status = 1
+    leave(status)
+
+
+def _status(code: object) -> int:
+    """What a process ends with that calls `sys.exit(code)`."""
+    if code is None or isinstance(code, int):
+        return int(code or 0) & 0xFF
+    sys.stderr.write(f"{code}\n")
+    return 1
+
+
+def leave(status: int) -> NoReturn:
+    """Ends as Python does, but takes nothing apart: that would copy each page of the frameworks, for 0.4 s."""
+    threading._shutdown()  # type: ignore[attr-defined] # waits for its threads
+    atexit._run_exitfuncs()
+    for each in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            each.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":

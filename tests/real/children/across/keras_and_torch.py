@@ -1,11 +1,11 @@
 """One program of Keras and the same of PyTorch: each saves, the other goes on.
 
-    python keras_and_torch.py make FOLDER
-    python keras_and_torch.py prove FOLDER
+    python keras_and_torch.py make FOLDER NAME...
+    python keras_and_torch.py prove FOLDER NAME...
 
-`make` writes for each class `NAME.keras` and `NAME.pt` after 7 steps, what each is grafted into (`NAME-bare.pt`,
-`NAME-fresh.pt`, `NAME-target.keras`), and the weights that 5 more steps lead to. `prove` loads the grafts
-(`NAME-bare-out.pt`, …), takes those 5 steps, and prints as JSON how far the weights are from that.
+`make` writes for each class that is named `NAME.keras` and `NAME.pt` after 7 steps, what each is grafted into
+(`NAME-bare.pt`, `NAME-fresh.pt`, `NAME-target.keras`), and the weights that 5 more steps lead to. `prove` loads
+the grafts (`NAME-bare-out.pt`, …), takes those 5 steps, and prints as JSON how far the weights are from that.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import keras
 import numpy as np
 import torch
 
-MODE, FOLDER = sys.argv[1], Path(sys.argv[2])
+MODE, FOLDER, NAMES = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
 BEFORE, AFTER = 7, 12
 LAYERS = ("hidden", "mid", "out")
 K, T = keras.optimizers, torch.optim
@@ -105,7 +105,8 @@ def put(model: Any, net: Net) -> None:
 
 def make() -> None:
     """Writes what is grafted."""
-    for name, (of_k, of_t) in ROWS.items():
+    for name in NAMES:
+        of_k, of_t = ROWS[name]
         model = keras_net(of_k())
         train(model, None, 0, BEFORE)
         model.save(FOLDER / f"{name}.keras")
@@ -149,7 +150,8 @@ def apart(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float
 def prove() -> dict[str, float]:
     """Goes on from the grafts."""
     found = {}
-    for name, (_, of_t) in ROWS.items():
+    for name in NAMES:
+        _, of_t = ROWS[name]
         for target in ("bare", "fresh"):
             saved = torch.load(FOLDER / f"{name}-{target}-out.pt", weights_only=True)
             net = Net()

@@ -20,6 +20,7 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 MODE, FOLDER = sys.argv[1], Path(sys.argv[2])
 L = keras.layers
@@ -69,6 +70,7 @@ def made(name: str) -> Any:
     return model
 
 
+tf.config.run_functions_eagerly(True)  # tracing takes longer than the steps
 found: dict[str, float] = {}
 for name in MODELS:
     model = made(name)

@@ -1,16 +1,15 @@
 """A program of JAX saves its chain of optax, and the same programs of PyTorch and of Keras go on; and the other way.
 
-    python with_optax.py FOLDER
+    python with_optax.py FOLDER NAME...
 
-Prints as JSON, for each class and framework, how far the weights are from the uninterrupted run's after 5 more steps;
-or why the graft was refused.
+Prints as JSON, for each class that is named and framework, how far the weights are from the uninterrupted run's after 5
+more steps; or why the graft was refused.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,9 @@ import numpy as np
 import optax
 import torch
 from flax import serialization
+
+import ckptdoctor
+from ckptdoctor.errors import GraftRefused
 
 FOLDER = Path(sys.argv[1])
 BEFORE, AFTER = 7, 12
@@ -116,11 +118,13 @@ def of_torch(weights: Any) -> dict[str, torch.Tensor]:
     return found
 
 
-def graft(donor: Path, target: Path, out: Path, *more: str) -> str:
+def graft(donor: Path, target: Path, out: Path, **options: Any) -> str:
     """Why it was refused; "" if it was not."""
-    words = ["-m", "ckptdoctor", "graft", "--from", str(donor), "--into", str(target), "--output", str(out), *more]
-    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
-    return done.stderr.strip() if done.returncode else ""
+    try:
+        ckptdoctor.graft(donor, target, out, **options)
+    except GraftRefused as error:
+        return str(error)
+    return ""
 
 
 def in_torch(name: str, make: Any, end: dict[str, torch.Tensor]) -> float | str:
@@ -143,8 +147,8 @@ def in_torch(name: str, make: Any, end: dict[str, torch.Tensor]) -> float | str:
 
 def in_keras(name: str, end: Any) -> float | str:
     """Keras goes on."""
-    count = ("--iterations", str(BEFORE)) if name == "momentum" else ()
-    refused = graft(FOLDER / f"{name}.msgpack", FOLDER / f"{name}.keras", FOLDER / f"{name}-out.keras", *count)
+    count = {"iterations": BEFORE} if name == "momentum" else {}
+    refused = graft(FOLDER / f"{name}.msgpack", FOLDER / f"{name}.keras", FOLDER / f"{name}-out.keras", **count)
     if refused:
         return refused
     model = keras.models.load_model(FOLDER / f"{name}-out.keras")
@@ -253,7 +257,8 @@ def into_optax(name: str, chain: Any, of_k: Any, of_t: Any) -> dict[str, float |
 def main() -> None:
     """All of it."""
     found: dict[str, float | str] = {}
-    for name, row in ROWS.items():
+    for name in sys.argv[2:]:
+        row = ROWS[name]
         found |= from_optax(name, *row) | into_optax(name, *row)
     sys.stdout.write(json.dumps(found) + "\n")
 

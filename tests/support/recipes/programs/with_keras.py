@@ -28,11 +28,12 @@ def main() -> None:
         import keras
     else:
         import tf_keras as keras
+    on_tensorflow = keras.backend.backend() == "tensorflow"
     x, y = np.random.default_rng(0).normal(size=(8, 3)), np.ones((8, 2))
 
     def trained(optimizer: Any) -> Any:
         net = model(keras)
-        net.compile(optimizer=optimizer, loss="mse")
+        net.compile(optimizer=optimizer, loss="mse", run_eagerly=on_tensorflow)  # tracing takes longer
         for _ in range(STEPS):
             net.train_on_batch(x, y)
         return net
@@ -49,7 +50,7 @@ def main() -> None:
     sgd = trained(keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.1, 100), momentum=0.9))
     sgd.save(os.path.join(folder, "scheduled.keras"))
     sgd.save_weights(os.path.join(folder, "scheduled.weights.h5"))
-    if keras.backend.backend() != "tensorflow":
+    if not on_tensorflow:
         return
     import tensorflow as tf
 
