@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
@@ -18,6 +19,12 @@ def names(path: Path) -> dict[str, int | None]:
     """Each optimizer of an artifact with its count."""
     (artifact,) = ckptdoctor.inspect(path)
     return {each.name: each.iterations for each in artifact.optimizers}
+
+
+def test_every_generation_is_an_option() -> None:
+    """What the command takes, a type checker lets Python programs say."""
+    told = [word for each in get_args(get_type_hints(GraftOptions)["generation"]) for word in get_args(each)]
+    assert sorted(told) == sorted(each.value for each in Generation)
 
 
 @pytest.mark.parametrize("checkpoint", ["v2.0-tfk-ckpt-gan", "v2.11-tfk-ckpt-gan", "v2.13-tfk-ckpt-gan"])

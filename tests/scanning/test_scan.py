@@ -169,13 +169,12 @@ def test_what_kills_its_reader_is_a_row(tmp_path: Path) -> None:
     folder.mkdir()
     for number in range(40):
         shutil.copy(FIXTURES / "whole-model.h5", folder / f"m{number:02d}.h5")
+    before = _children()
     killed: list[int] = []
 
     def told(_: Row) -> None:
         if not killed:
-            with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
-                workers = [int(each) for each in file.read().split()]
-            killed.extend(workers[:1])
+            killed.extend([*_children() - before][:1])
             os.kill(killed[0], signal.SIGKILL)
 
     found = scan([folder], tmp_path / "out", POLICY, jobs=2, batch=1, told=told)
@@ -185,6 +184,12 @@ def test_what_kills_its_reader_is_a_row(tmp_path: Path) -> None:
     lost = [row for row in _rows(tmp_path / "out") if row.error is not None]
     assert len(lost) <= 1
     assert all("died of it" in str(row.error) for row in lost)
+
+
+def _children() -> set[int]:
+    """Processes of this one, the tests' frameworks among them."""
+    with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
+        return {int(each) for each in file.read().split()}
 
 
 def test_bucket(bucket: Bucket, runs: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ are read field by field.
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeAlias
 
 from ckptdoctor.containers.tables.messages import Message
@@ -18,6 +18,8 @@ VARIABLE_VALUE = "VARIABLE_VALUE"
 
 # Tags: a field's number, shifted by three, and its wire type.
 _NODE, _CHILD, _ATTRIBUTE, _SLOT = 0x0A, 0x0A, 0x12, 0x1A  # of a graph; of a node
+_FIRST = frozenset({_CHILD, _SLOT})
+"""What an object's node begins with."""
 _NODE_ID, _LOCAL_NAME, _KEY, _SLOT_ID = 0x08, 0x12, 0x1A, 0x18  # of a child or a slot link; of an attribute
 _VALUE = b"\x0a\x0e" + VARIABLE_VALUE.encode() + b"\x12"
 """An attribute's name where it is a variable's value, and the tag of its full name."""
@@ -52,12 +54,31 @@ class Node(NamedTuple):
         return self.key is not None
 
 
+class _Form(NamedTuple):
+    """What nodes of variables have in common that begin alike.
+
+    Attributes:
+        size: A node's bytes, its tag and length among them.
+        parts: Takes one apart at its place: the variable's name, what is between, its key, what follows.
+        between: The tag and the length of the key.
+        rest: What TensorFlow writes at the end.
+    """
+
+    size: int
+    parts: Callable[[bytes, int], tuple[bytes, ...]]
+    between: bytes
+    rest: bytes
+
+
+_HEAD = 25
+"""Bytes of a variable's node in which all is told that comes before its name."""
+_MOST_FORMS = 1000
 _NONE: dict[str, int] = {}
 _EMPTY = Node(_NONE, None, "", (), ())
 
 
 def read_nodes(data: bytes, tensors: Mapping[str, TensorRef] = NOTHING) -> list[Node]:
-    """Reads the nodes of a serialized TrackableObjectGraph. One long loop: it runs once per node.
+    """Reads the nodes of a serialized TrackableObjectGraph.
 
     Args:
         data: The graph.
@@ -67,64 +88,89 @@ def read_nodes(data: bytes, tensors: Mapping[str, TensorRef] = NOTHING) -> list[
         CorruptBytes: It is not such a message, or holds more than nodes.
     """
     nodes: list[Node] = []
-    new = tuple.__new__  # what a named tuple's constructor calls, without the constructor
-    stop, end = 0, len(data)
-    while stop < end:
+    new = tuple.__new__  # what a named tuple's constructor calls, without the constructor: this runs once per variable
+    forms: dict[bytes, _Form] = {}
+    at, end = 0, len(data)
+    while at < end:
+        form = forms.get(data[at : at + _HEAD])
+        if form is not None and at + form[0] <= end:
+            size, parts, between, rest = form
+            its_name, its_between, its_key, its_rest = parts(data, at)
+            if its_between == between and its_rest == rest:
+                try:
+                    key, full_name = its_key.decode(), its_name.decode()
+                except UnicodeDecodeError as error:
+                    raise CorruptBytes("a name that is no text") from error
+                ref = tensors.get(key)
+                nodes.append(new(Node, (_NONE, key if ref is None else ref.key, full_name, (), ())))
+                at += size
+                continue
         try:
-            size, start = data[stop + 1], stop + 2
+            size, start = data[at + 1], at + 2
             if size >= 0x80:
-                high = data[start]
-                size, start = (size + (high - 1 << 7), start + 1) if high < 0x80 else varint(data, stop + 1)
+                size, start = _length(data, at + 1)
+            stop = start + size
+            if data[at] != _NODE or stop > end:
+                raise CorruptBytes("something that is no node, or one that runs past the end")
+            tag = data[start] if size else 0
         except IndexError as error:
             raise CorruptBytes("a length that is cut") from error
-        if data[stop] != _NODE or start + size > end:
-            raise CorruptBytes("something that is no node, or one that runs past the end")
-        stop = start + size
-        if not size:  # hostile graphs have millions: they are one object
-            nodes.append(_EMPTY)
+        if tag == _ATTRIBUTE and (form := _form(data, at, start, stop)):
+            if len(forms) == _MOST_FORMS:
+                forms.clear()
+            forms[data[at : at + _HEAD]] = form  # this node is read by it, too
             continue
-        try:
-            tag = data[start]
-            if tag == _ATTRIBUTE:
-                size, at = data[start + 1], start + 2
-                if size >= 0x80:  # in two bytes, mostly; calls would take longer than all else
-                    high = data[at]
-                    size, at = (size + (high - 1 << 7), at + 1) if high < 0x80 else varint(data, start + 1)
-                last = at + size
-                size, name = data[at + 17], at + 18
-                if size >= 0x80:
-                    size, name = _length(data, at + 17)
-                middle = name + size
-                size, key = data[middle + 1], middle + 2
-                if size >= 0x80:
-                    size, key = _length(data, middle + 1)
-                if (
-                    data[at : at + 17] == _VALUE
-                    and data[middle] == _KEY
-                    and key + size == last
-                    and (last == stop or data[last:stop] == _HAS_VALUES)
-                ):
-                    text = data[key:last].decode()
-                    ref = tensors.get(text)
-                    stored = text if ref is None else ref.key
-                    nodes.append(new(Node, (_NONE, stored, data[name:middle].decode(), (), ())))
-                    continue
-            elif tag in {_CHILD, _SLOT}:
-                children, at = _children(data, start, stop)
-                slots, at = _slots(data, at, stop) if at < stop else ((), at)
-                if at == stop or data[at:stop] == _HAS_VALUES:
-                    nodes.append(new(Node, (children, None, "", slots, ())))
-                    continue
-        except (CorruptBytes, IndexError, UnicodeDecodeError):
-            pass
-        nodes.append(make_node(Message(data[start:stop])))
+        # Hostile graphs have millions that are empty: they are one object.
+        nodes.append(_EMPTY if not size else _object(data, start, stop) if tag in _FIRST else _made(data, start, stop))
+        at = stop
     return nodes
 
 
+def _form(data: bytes, begin: int, start: int, stop: int) -> _Form | None:
+    """What those nodes have in common that begin as this one, if it is a variable's in the usual form."""
+    try:
+        size, at = _length(data, start + 1)
+        last = at + size
+        size, name = _length(data, at + 17)
+        middle = name + size
+        size, key = _length(data, middle + 1)
+    except (CorruptBytes, IndexError):
+        return None
+    if (
+        data[at : at + 17] != _VALUE
+        or data[middle] != _KEY
+        or key + size != last
+        or (last != stop and data[last:stop] != _HAS_VALUES)
+        or name - begin > _HEAD
+    ):
+        return None
+    layout = f"{name - begin}x{middle - name}s{key - middle}s{last - key}s{stop - last}s"
+    return _Form(stop - begin, struct.Struct(layout).unpack_from, data[middle:key], data[last:stop])
+
+
+def _object(data: bytes, start: int, stop: int) -> Node:
+    """An object: its children, and the slots that it links if it is an optimizer."""
+    try:
+        children, at = _children(data, start, stop)
+        slots, at = _slots(data, at, stop) if at < stop else ((), at)
+    except (CorruptBytes, IndexError, UnicodeDecodeError):
+        return _made(data, start, stop)
+    if at < stop and data[at:stop] != _HAS_VALUES:
+        return _made(data, start, stop)
+    return tuple.__new__(Node, (children, None, "", slots, ()))
+
+
+def _made(data: bytes, start: int, stop: int) -> Node:
+    return make_node(Message(data[start:stop]))
+
+
 def _length(data: bytes, at: int) -> tuple[int, int]:
-    """A varint of two bytes, or more, and the position after it."""
+    """A varint, and the position after it; of one or two bytes, mostly."""
+    low = data[at]
+    if low < 0x80:
+        return low, at + 1
     high = data[at + 1]
-    return (data[at] + (high - 1 << 7), at + 2) if high < 0x80 else varint(data, at)
+    return (low + (high - 1 << 7), at + 2) if high < 0x80 else varint(data, at)
 
 
 def _children(data: bytes, position: int, stop: int) -> tuple[dict[str, int], int]:
@@ -210,7 +256,9 @@ def _like_it(link: bytes, at: int, end: int, data: memoryview, found: list[SlotL
             or value & of_slot[0] != of_slot[1]
         ):
             break
-        found.append((_number(owner), name, _number(value)))
+        owner = owner & 0x7F | owner >> 1 & 0x3F80 | owner >> 2 & 0x1FC000 | owner >> 3 & 0xFE00000  # without the marks
+        value = value & 0x7F | value >> 1 & 0x3F80 | value >> 2 & 0x1FC000 | value >> 3 & 0xFE00000
+        found.append((owner, name, value))
         taken += size
     return taken
 
@@ -220,11 +268,6 @@ _NUMBERS = {
     for length in range(1, 5)
 }
 """Bytes of a varint below 2^28 → the bits that mark where it ends, and those of them that are set."""
-
-
-def _number(marked: int) -> int:
-    """A varint of up to four bytes, read as one number, without its marks."""
-    return marked & 0x7F | marked >> 1 & 0x3F80 | marked >> 2 & 0x1FC000 | marked >> 3 & 0xFE00000
 
 
 def make_node(node: Message) -> Node:

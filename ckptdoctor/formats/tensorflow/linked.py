@@ -23,7 +23,8 @@ MOST_KINDS = 100
 
 def read_linked(reading: Reading) -> inference.Inference:
     """Reads slots by the optimizer node's `slot_variables`: variable, name and slot in one record."""
-    links = reading.objects.node(reading.node.number).slots
+    objects = reading.objects
+    links = objects.node(reading.node.number).slots
     names = sorted({name for _, name, _ in links})
     if len(names) > MOST_KINDS:
         # Each variable would lack most of them: what is missing would grow as the square of the file.
@@ -32,8 +33,8 @@ def read_linked(reading: Reading) -> inference.Inference:
         inferred = _tf1_class(names, reading.singles)
     else:
         inferred = inference.by_slots(reading.generation, names, scalars=reading.singles, hint=reading.hint)
-    tensor, owner_of = reading.objects.tensor, reading.objects.by_node.get
-    linked = [(name, owner_of(owner), tensor(slot)) for owner, name, slot in links]
+    nodes, stored, owner_of = objects.graph.nodes, objects.bundle.tensors, objects.by_node.get
+    linked = [(name, owner_of(owner), stored.get(nodes[slot].key or "")) for owner, name, slot in links]
     inferred = _with_shapes(reading, inferred, linked)
     class_name = reading.config.class_name if reading.config else inferred.class_name
     roles = dict.fromkeys(names, Role.OTHER) | _roles(reading.generation, class_name)
