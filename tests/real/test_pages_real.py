@@ -28,9 +28,10 @@ TEXTS = {page: text for page, text in EVERY.items() if page not in OF_TORCH}
 CODE = {page: [block.code for block in blocks(text) if block.language == "python"] for page, text in TEXTS.items()}
 NOT_RUN = {"verify", "--map", "--explain-config"}
 """Commands with one of these words are parsed elsewhere, but name what is not there or take long."""
-COMMANDS = [
-    (page, words) for page, text in TEXTS.items() for words in commands(text) if not NOT_RUN & {*words} and words[2:]
-]
+COMMANDS: dict[tuple[str, ...], str] = {}
+"""Each command line, and a page that has it: several have the same."""
+for _page, _text in TEXTS.items():
+    COMMANDS |= {(*each,): _page for each in commands(_text) if not NOT_RUN & {*each} and each[2:]}
 
 
 @pytest.fixture(scope="module")
@@ -58,14 +59,14 @@ def test_symbols_exist() -> None:
     assert child("page_code.py", "resolve", given=names) == []
 
 
-@pytest.mark.parametrize(("page", "words"), COMMANDS, ids=[f"{page}-{words[1]}" for page, words in COMMANDS])
-def test_commands_run(made: Path, tmp_path: Path, page: str, words: list[str]) -> None:
+@pytest.mark.parametrize("words", COMMANDS, ids=[f"{page}-{words[1]}" for words, page in COMMANDS.items()])
+def test_commands_run(made: Path, tmp_path: Path, words: tuple[str, ...]) -> None:
     """Every command line does what it is shown for, on artifacts of the names that stand in it."""
-    shutil.copytree(made / "made", tmp_path / page)
-    result = ckptdoctor(*words[1:], cwd=tmp_path / page)
+    folder = shutil.copytree(made / "made", tmp_path / "made")
+    result = ckptdoctor(*words[1:], cwd=folder)
     # A check may find what the page is about; what it must not be is a misuse or unreadable.
     assert result.code in ({0, 1} if words[1] == "check" else {0}), result.err
     if words[1] == "graft":
-        state = ckptdoctor("inspect", "--quiet", words[words.index("--output") + 1], cwd=tmp_path / page)
+        state = ckptdoctor("inspect", "--quiet", words[words.index("--output") + 1], cwd=folder)
         count = words[words.index("--iterations") + 1] if "--iterations" in words else None
         assert f"at iteration {int(count):,} with" if count else "resumes at iteration" in state.out, state.out

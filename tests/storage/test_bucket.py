@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.commands import ckptdoctor as run
-from support.museum import FIXTURES
+from support.museum import FIXTURES, files_of
 from support.remote.servers import Bucket
 
 import ckptdoctor
@@ -37,8 +37,7 @@ def test_every_format_is_read_the_same(bucket: Bucket, museum: Path, museum_trut
     chosen = [each for each in museum_truth if taken.update([each["format"]]) or taken[each["format"]] <= _EACH]
     for record in chosen:
         local = museum / record["path"]
-        beside = [local] if local.is_dir() else sorted(local.parent.glob(f"{local.name.partition('.')[0]}*"))
-        for each in [local.parent] if local.name.endswith(".json") else beside:
+        for each in files_of(local):
             bucket.put(each, f"museum/{each.relative_to(museum).as_posix()}")
     for record in chosen:
         local = museum / record["path"]

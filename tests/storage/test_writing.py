@@ -10,7 +10,8 @@ from typing import Any
 import obstore
 import pytest
 from support.commands import ckptdoctor as run
-from support.museum import FIXTURES
+from support.frameworks import verified
+from support.museum import FIXTURES, files_of
 from support.remote.servers import Bucket, Losing, Web, hub
 
 import ckptdoctor
@@ -40,7 +41,7 @@ def test_strip_convert_repair_verify(bucket: Bucket, web: Web) -> None:
     assert ckptdoctor.inspect(f"{url}-stripped.keras")[0].status.value == "absent"
     ckptdoctor.convert(url, f"{url}.weights.h5")
     assert ckptdoctor.inspect(f"{url}.weights.h5")[0].optimizers[0].iterations == 7
-    assert ckptdoctor.verify(url).path == url
+    assert verified(url, "tensorflow").path == url
 
 
 def test_what_is_there_stays(bucket: Bucket) -> None:
@@ -106,7 +107,8 @@ def test_inputs_are_no_outputs(bucket: Bucket, output: str) -> None:
 def test_shards_come_along(bucket: Bucket, museum: Path, museum_truth: list[dict[str, Any]]) -> None:
     """All files of what was written are there, also where one lists the others."""
     local = next(museum / each["path"] for each in museum_truth if each["path"].endswith(".weights.json"))
-    bucket.put(local.parent, "sharded")
+    for each in files_of(local):
+        bucket.put(each, f"sharded/{each.name}")
     ckptdoctor.strip(f"{bucket.url}/sharded/{local.name}", f"{bucket.url}/sharded-out/{local.name}")
     assert len(bucket.keys("sharded-out")) > 1
     assert ckptdoctor.inspect(f"{bucket.url}/sharded-out/{local.name}")[0].status.value == "absent"

@@ -23,3 +23,8 @@ def unpack(folder: Path, *names: str) -> Path:
             records += json.loads((folder / "truth.json").read_text(encoding="utf-8"))
     (folder / "truth.json").write_text(json.dumps(records), encoding="utf-8")
     return folder
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files of an artifact, or its folder; a checkpoint's, and shards of weights, begin with its name."""
+    return [path] if path.is_dir() else sorted(path.parent.glob(f"{path.name.removesuffix('.weights.json')}*"))

@@ -198,9 +198,10 @@ class Bucket(NamedTuple):
         import obstore
 
         files = [each for each in local.rglob("*") if each.is_file()] if local.is_dir() else [local]
+        store = self.store()
         for each in files:
             inside = each.relative_to(local).as_posix() if local.is_dir() else ""
-            obstore.put(self.store(), f"{key}/{inside}".rstrip("/"), each.read_bytes())
+            obstore.put(store, f"{key}/{inside}".rstrip("/"), each.read_bytes())
         storage.use(None)  # as if it had been there for long
         return f"{self.url}/{key}"
 
