@@ -133,13 +133,13 @@ def made(request: pytest.FixtureRequest, make: Make) -> tuple[str, dict[str, Cas
 
 
 def graft(
-    folder: Path, kind: str, generation: Generation, donor: TrainingState, **changes: Any
+    folder: Path, kind: str, generation: Generation, donor: TrainingState, name: str = "grafted"
 ) -> tuple[Path, Written]:
     """Writes a donor's optimizer into the target of a kind."""
-    target, output = folder / f"target.{kind}", folder / f"grafted.{kind}"
+    target, output = folder / f"target.{kind}", folder / f"{name}.{kind}"
     state = read(target)
     variables = trained(state if state.variables else donor)
-    optimizer = planned(donor.optimizers[0], variables, generation, **changes)
+    optimizer = planned(donor.optimizers[0], variables, generation)
     if kind == "h5":
         return output, write_h5(optimizer, str(target), str(output), loss_from=str(folder / "donor.h5"))
     if kind in {"keras", "dir"}:
@@ -168,7 +168,7 @@ def test_resumes(made: tuple[str, dict[str, Case], Path], most: int) -> None:
         here = folder / name
         donor = read(here / ("donor.keras" if framework != "tf_keras.legacy" else "donor.h5"))
         for kind in kinds(framework, name, number, most):
-            output, _ = graft(here, kind, GENERATIONS[framework], donor)
+            output, _ = graft(here, kind, GENERATIONS[framework], donor, f"grafted-{most}")
             jobs.append([f"{name} {kind}", str(output), class_name, options, str(here / "expected.npz")])
     found = child(SCRIPT, framework, "resume", folder, given=jobs)
     wrong = []
@@ -227,7 +227,7 @@ def test_legacy_into_keras3(make: Make, step: int) -> None:
             known = donors[0][1].hyperparameters
             donors.append(("pkl", dumped._replace(class_name=class_name, hyperparameters=known)))
         for kind, donor in donors:
-            output = here / f"keras-from-{kind}.keras"
+            output = here / f"keras-from-{kind}-{step}.keras"
             optimizer = planned(donor, trained(read(here / "keras.keras")), Generation.KERAS3)
             written = write_keras_archive(
                 optimizer, str(here / "keras.keras"), str(output), loss_from=str(here / "donor.h5")
