@@ -49,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Removes it."""
     if not hasattr(config, "workerinput"):
-        shutil.rmtree(os.environ.pop(SHARED))
+        shutil.rmtree(os.environ.pop(SHARED), ignore_errors=True)
 
 
 @pytest.hookimpl(trylast=True)  # after those that are not asked for are left out

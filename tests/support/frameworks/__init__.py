@@ -36,7 +36,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "ftrl": ("Ftrl", {"learning_rate": 0.1}),
 }
 """Name → optimizer class and options: those that every generation since OptimizerV2 has."""
-NOT_THEIRS = ("PYTHONPATH", "PYTHONHOME", "TF_USE_LEGACY_KERAS", "XLA_FLAGS")
+NOT_THEIRS = ("PYTHONPATH", "PYTHONHOME", "TF_USE_LEGACY_KERAS", "XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR")
 """What is meant for the interpreter of the tests only."""
 
 
@@ -103,12 +103,15 @@ def _is_held(address: Path) -> bool:
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.connect(str(address))
+        connection.sendall(bytes(8))
+        held = connection.recv(1) != b""
     except OSError:
+        held = False
+    if held:
+        atexit.register(connection.close)
+    else:  # it is ending
         connection.close()
-        return False
-    connection.sendall(bytes(8))
-    atexit.register(connection.close)
-    return True
+    return held
 
 
 def verified(path: str | os.PathLike[str], backend: str = "torch", **options: Any) -> Verification:

@@ -1,7 +1,7 @@
 """An interpreter that has frameworks imported already: it forks for each run.
 
     python warm_python.py serve SOCKET MODULE...  imports them, and answers while somebody holds it: is connected and
-                                                  has sent eight zero bytes
+                                                  has sent eight zero bytes, which are answered by one
     python -IS warm_python.py run SOCKET WORD...  as `python WORD...`, with these files, this folder and environment
 
 A run is a process of its own, in the state that `import tensorflow` leaves, and ends as it would have ended: with its
@@ -104,6 +104,8 @@ def _served(listener: socket.socket) -> Asked | None:
                     if asked is None:
                         watched.register(client, selectors.EVENT_READ)
                         holders += 1
+                        with suppress(OSError):
+                            client.sendall(b"!")
                         continue
                     pid = _forked(asked[0]["setting"])
                     if pid == 0:
