@@ -278,20 +278,19 @@ def _sort_variables(objects: Objects, paths: Mapping[int, str], owned: set[int],
     tensors = objects.bundle.tensors
     model: list[tuple[int, TensorRef, str, str]] = []
     others: list[TensorRef] = []
-    for index, node in enumerate(graph.nodes):
-        if node.others:
-            others += [tensors[other] for _, other in node.others if other in tensors]
-        key = node.key
+    for index, (_, key, full_name, _, saved) in enumerate(graph.nodes):
+        if saved:
+            others += [tensors[other] for _, other in saved if other in tensors]
         if key is None or index in owned or (ref := tensors.get(key)) is None:
             continue
         within = model_paths.get(index)
         path = paths.get(index, "") if within is None else within
         if not ref.shape and ref.dtype in INTEGRAL and ("/" not in path or _last(path) in _COUNTERS):
-            objects.counters[_last(path) or node.full_name] = ref
+            objects.counters[_last(path) or full_name] = ref
         elif ref.dtype == "string" or not (within is not None or index in linked or index in trained):
             others.append(ref)
         else:
-            model.append((index, ref, path, node.full_name))
+            model.append((index, ref, path, full_name))
     full = {full_name for _, _, _, full_name in model}
     # The names that a person gave, if they tell the variables apart; else the paths through the objects do.
     use_full = len(full) == len(model) and "" not in full
