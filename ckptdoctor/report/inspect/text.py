@@ -30,7 +30,7 @@ _STYLES = {
     Status.UNREADABLE: "bold red",
 }
 _MARGIN = "  "
-_LABEL = 13
+_LABEL, _MOST_LABEL = 13, 30
 
 
 def render(
@@ -72,15 +72,16 @@ def _verdict(console: Console, each: Examination) -> None:
 
 
 def _details(console: Console, each: Examination, state: TrainingState, *, tensors: bool, stats: bool) -> None:
-    width = room(console, len(_MARGIN) + _LABEL)
     shown = [*facts(each, state)]
     if stats:
         from ckptdoctor.report.inspect.courses import courses
 
         shown += courses(each, state)
     for label, parts in shown:
-        start = f"{_MARGIN}{label:{_LABEL}}"
-        for row in listed([printable(part) for part in parts], width):
+        name = printable(label)  # which may be a slot's
+        name = name if len(name) <= _MOST_LABEL else f"{name[: _MOST_LABEL - 1]}…"
+        start = f"{_MARGIN}{name:{_LABEL - 1}} "
+        for row in listed([printable(part) for part in parts], room(console, len(start))):
             console.print(Text.assemble((start, "dim"), row), soft_wrap=True)
             start = " " * len(start)
     several = len(state.optimizers) > 1

@@ -58,7 +58,7 @@ def test_quiet(tmp_path: Path) -> None:
 def test_names_from_files(tmp_path: Path, name: str) -> None:
     """Control characters, bidirectional marks and line ends of names never reach the terminal."""
     net = Node({name: variable([1.0], f"{name}/kernel"), "b": variable([1.0], f"{name}/bias")})
-    optimizer = legacy([variables(net)[0]])
+    optimizer = legacy([variables(net)[0]], slots=["m", name])
     root = tracked(
         model=net, optimizer=tracked(inner=optimizer), counts=tracked(epoch=variable(array(1, "int64"), name))
     )
@@ -66,6 +66,17 @@ def test_names_from_files(tmp_path: Path, name: str) -> None:
     assert all(char.isprintable() or char == "\n" for char in shown)
     assert printable(name).rstrip() in shown.replace("\n", "")
     assert printable(name) != name
+
+
+def test_names_of_slots_beside_figures(tmp_path: Path) -> None:
+    """One that is longer than a label stands apart from what is drawn; what has no end is cut."""
+    net = model({"w": (2,)})
+    slots = ["m", "max_exp_avg_sq", "x" * 2000]
+    root = tracked(model=net, optimizer=legacy(variables(net), slots=slots))
+    shown = _report(write_objects(tmp_path / "p", root), stats=True)
+    assert re.search(r"^  m            [▁-█]", shown, re.MULTILINE)
+    assert re.search(r"^  max_exp_avg_sq [▁-█]", shown, re.MULTILINE)
+    assert re.search(r"^  x{29}… [▁-█]", shown, re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", MARKUP)
