@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import shutil
 import sys
@@ -31,6 +32,8 @@ _FORMATS = {
     "inspect": ("json", "text", "markdown"),
     "check": ("json", "text", "markdown", "github", "sarif", "junit"),
 }
+_CODE = re.compile(r"\b[IX]\d{3}\b")
+"""Rules by which something cannot be read: it is broken, or would have to be run."""
 
 
 def _peak() -> int:
@@ -132,7 +135,7 @@ class Judge:
         if result.exit_code not in _ALLOWED[arguments[0]]:
             return result.exit_code, f"exit code {result.exit_code}: {result.stderr[-500:]}"
         # A check says in its report why something cannot be read: the finding's code is in it.
-        told = "I00" in result.stdout if arguments[0] == "check" else result.stderr.startswith("ckptdoctor: ")
+        told = _CODE.search(result.stdout) if arguments[0] == "check" else result.stderr.startswith("ckptdoctor: ")
         if result.exit_code > 1 and not told:
             return result.exit_code, "it failed without saying why"
         odd = {char for char in result.output if not char.isprintable() and char != "\n"}
