@@ -38,7 +38,7 @@ CASES = [
     for case in family.cases
 ]
 MEGABYTES = 300
-SAMPLE = 6
+SAMPLE = 8
 """Of every so many cases of a family that take the usual time the other reports and the grafts are tried.
 
 `nightly` has the others.
