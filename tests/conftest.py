@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -68,14 +69,8 @@ def fixtures_dir() -> Path:
 @pytest.fixture(scope="module", autouse=True)
 def own_environment() -> Iterator[None]:
     """What a program sets in the environment of the tests, as Dask and Ray do, ends with the file."""
-    before = dict(os.environ)
-    yield
-    changed = os.environ.items() ^ before.items()
-    for name in {name for name, _ in changed}:
-        if name in before:
-            os.environ[name] = before[name]
-        else:
-            del os.environ[name]
+    with patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from support.commands import children
 from support.commands import ckptdoctor as command
 
 import ckptdoctor
@@ -86,23 +86,14 @@ def test_of_the_function(paths: list[str]) -> None:
 
 def test_what_is_left_when_it_is_not_wanted_any_more(paths: list[str]) -> None:
     """Who takes the first result alone leaves no worker behind."""
-    before = _children()
+    before = children()
     results = check_paths(paths, Policy(), jobs=2)
     assert isinstance(results, Generator)
     next(results)
-    workers = _children() - before
+    workers = children() - before
     assert len(workers) == 2
     results.close()
-    assert not workers & _children()
-
-
-def _children() -> set[str]:
-    """Processes that this one has started and that have not ended."""
-    place = f"/proc/self/task/{os.getpid()}/children"
-    if not os.path.exists(place):
-        pytest.skip("only Linux tells")
-    with open(place, encoding="ascii") as file:
-        return set(file.read().split())
+    assert not workers & children()
 
 
 @pytest.mark.parametrize(("number", "several"), [(MANY, True), (MANY - 1, False)])
@@ -111,11 +102,11 @@ def test_as_many_as_there_are_processors(fixtures_dir: Path, tmp_path: Path, *, 
     for each in range(number):
         shutil.copy(fixtures_dir / "optimizer.pkl", tmp_path / f"{each}.pkl")
     names = sorted(map(str, tmp_path.iterdir()))
-    before = _children()
+    before = children()
     results = check_paths(names, Policy(), jobs=None)
     assert isinstance(results, Generator)
     next(results)
-    assert (len(_children() - before) > 1) == (several and cores() > 1)
+    assert (len(children() - before) > 1) == (several and cores() > 1)
     results.close()
     default, one = (command("check", "--format", "json", *more, *names) for more in ((), ("--jobs", "1")))
     assert (default.code, default.out, default.err) == (one.code, one.out, one.err)

@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 import pytest
+from support.commands import children
 
 from ckptdoctor.isolation.pool import Lost, in_order
 
@@ -39,21 +40,16 @@ def test_a_death_costs_one_call() -> None:
 
 def test_a_defect_is_raised() -> None:
     """What the function did not foresee ends the work, and the workers with it."""
-    before = _children()
+    before = children()
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
         list(in_order(_here("divide"), [(), ()], jobs=2))
-    assert _children() == before
+    assert children() == before
 
 
 def test_nobody_waits_any_more() -> None:
     """Whoever takes only the first answer leaves no worker behind."""
-    before = _children()
+    before = children()
     answers = in_order(_here("repeat"), [(number,) for number in range(50)], jobs=2)
     assert next(answers) == 0
     answers.close()
-    assert _children() == before
-
-
-def _children() -> set[str]:
-    with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
-        return set(file.read().split())
+    assert children() == before

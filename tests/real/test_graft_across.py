@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from support.frameworks import CASES, child
+from support.frameworks import CASES, child, some_or_every
 
 import ckptdoctor
 from ckptdoctor.containers.tensors.values import assembled
@@ -39,13 +39,7 @@ class Runs(NamedTuple):
     cases: tuple[str, ...]
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(SOME, id="some"),
-        pytest.param(tuple(CASES), id="every class", marks=pytest.mark.nightly),
-    ],
-)
+@pytest.fixture(scope="module", params=some_or_every(SOME, tuple(CASES)))
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     """Donors of legacy tf_keras optimizers, and targets of tf_keras and Keras 3 with the donors' weights."""
     folder, cases = tmp_path_factory.mktemp("across"), request.param

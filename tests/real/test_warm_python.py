@@ -91,7 +91,9 @@ def test_who_gives_up_ends_the_run(tmp_path: Path) -> None:
     caller.wait()
     assert run("-c", "print('served')") == ["served"]
     pid = int(told.read_text())
-    while Path(f"/proc/{pid}").exists():  # until the server has seen it
+    deadline = time.monotonic() + 5  # the server has to see it first
+    while Path(f"/proc/{pid}").exists():
+        assert time.monotonic() < deadline
         time.sleep(0.01)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from support.commands import children
 from support.commands import ckptdoctor as run
 from support.museum import FIXTURES
 from support.remote.servers import Bucket
@@ -169,12 +170,12 @@ def test_what_kills_its_reader_is_a_row(tmp_path: Path) -> None:
     folder.mkdir()
     for number in range(40):
         shutil.copy(FIXTURES / "whole-model.h5", folder / f"m{number:02d}.h5")
-    before = _children()
+    before = children()
     killed: list[int] = []
 
     def told(_: Row) -> None:
         if not killed:
-            killed.extend([*_children() - before][:1])
+            killed.extend([*children() - before][:1])
             os.kill(killed[0], signal.SIGKILL)
 
     found = scan([folder], tmp_path / "out", POLICY, jobs=2, batch=1, told=told)
@@ -184,12 +185,6 @@ def test_what_kills_its_reader_is_a_row(tmp_path: Path) -> None:
     lost = [row for row in _rows(tmp_path / "out") if row.error is not None]
     assert len(lost) <= 1
     assert all("died of it" in str(row.error) for row in lost)
-
-
-def _children() -> set[int]:
-    """Processes of this one, the tests' frameworks among them."""
-    with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
-        return {int(each) for each in file.read().split()}
 
 
 def test_bucket(bucket: Bucket, runs: Path, tmp_path: Path) -> None:

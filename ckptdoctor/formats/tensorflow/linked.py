@@ -34,6 +34,7 @@ def read_linked(reading: Reading) -> inference.Inference:
     else:
         inferred = inference.by_slots(reading.generation, names, scalars=reading.singles, hint=reading.hint)
     nodes, stored, owner_of = objects.graph.nodes, objects.bundle.tensors, objects.by_node.get
+    # As `Objects.tensor`, without its call: this runs once per slot.
     linked = [(name, owner_of(owner), stored.get(nodes[slot].key or "")) for owner, name, slot in links]
     inferred = _with_shapes(reading, inferred, linked)
     class_name = reading.config.class_name if reading.config else inferred.class_name

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 from support.commands import ckptdoctor
-from support.frameworks import child, needs
+from support.frameworks import child, needs, some_or_every
 
 from ckptdoctor import graft
 
@@ -25,13 +25,7 @@ class Made(NamedTuple):
     rows: tuple[str, ...]
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(SOME, id="some"),
-        pytest.param((*SOME, *OTHERS), id="every class", marks=pytest.mark.nightly),
-    ],
-)
+@pytest.fixture(scope="module", params=some_or_every(SOME, (*SOME, *OTHERS)))
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
     """What both programs save."""
     folder = tmp_path_factory.mktemp("across")

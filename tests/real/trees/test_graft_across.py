@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
-from support.frameworks import child
+from support.frameworks import child, some_or_every
 
 NEEDED = ("torch", "keras", "tensorflow", "jax", "flax", "optax")
 pytestmark = [
@@ -17,21 +17,13 @@ pytestmark = [
 ]
 
 
+SOME = ("adam", "momentum", "nadam")
 OTHERS = ("amsgrad", "nadam")
 """Other algorithms in optax."""
+EVERY = ("adam", "adamw", "momentum", "rmsprop", "adagrad", "adadelta", "adamax", *OTHERS)
 
 
-@pytest.mark.parametrize(
-    "names",
-    [
-        pytest.param(("adam", "momentum", "nadam"), id="some"),
-        pytest.param(
-            ("adam", "adamw", "momentum", "rmsprop", "adagrad", "adadelta", "adamax", *OTHERS),
-            id="every class",
-            marks=pytest.mark.nightly,
-        ),
-    ],
-)
+@pytest.mark.parametrize("names", some_or_every(SOME, EVERY))
 def test_classes(tmp_path: Path, names: tuple[str, ...]) -> None:
     """What is the same algorithm in both agrees to 2e-6."""
     found = child("across/with_optax.py", tmp_path, *names)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from support.frameworks import child
+from support.frameworks import child, some_or_every
 
 from ckptdoctor import graft
 
@@ -35,10 +35,7 @@ class Made(NamedTuple):
     names: list[str]
 
 
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param(SOME, id="some"), pytest.param(NAMES, id="every chain", marks=pytest.mark.nightly)],
-)
+@pytest.fixture(scope="module", params=some_or_every(SOME, NAMES))
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
     """Of the chains of a run."""
     folder = tmp_path_factory.mktemp("chains")

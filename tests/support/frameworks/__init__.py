@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,12 @@ def needs(*packages: str) -> None:
     for each in packages:
         if importlib.util.find_spec(each) is None:
             pytest.skip(f"{each} is not installed", allow_module_level=True)
+
+
+def some_or_every(some: Sequence[str], every: Sequence[str]) -> list[Any]:
+    """Parameters: the names that the ordinary run has, and those of `nightly`."""
+    nightly = pytest.param((*every,), id="every one", marks=pytest.mark.nightly)
+    return [pytest.param((*some,), id="some"), nightly]
 
 
 @cache
